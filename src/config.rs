@@ -1,0 +1,118 @@
+//! Every limit and every duration, in one plain struct, each with its unit and its default.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::machine::reply::Framing;
+
+/// What happens to newcomers at `max_connections` or when the process is out of files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Overload {
+    /// They wait in the backlog, where the kernel keeps them, until a slot is free.
+    #[default]
+    Wait,
+    /// They are accepted and reset, and counted as `local.policy`.
+    Shed,
+}
+
+/// The settings of a [`Server`](crate::server::Server). [`Config::default`] is the article's server:
+/// chunks, "from server back[rust]:", ten seconds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    // ---- where, and what is said ----
+    /// Addresses to listen on; port 0 picks one. Default: `127.0.0.1:20003`.
+    pub listen: Vec<SocketAddr>,
+    /// Laid before each reply, at most [`PREFIX_BYTES_MAX`](crate::machine::reply::PREFIX_BYTES_MAX)
+    /// bytes. Default: `from server back[rust]:`.
+    pub prefix: Vec<u8>,
+    /// What a reply is made of. Default: [`Framing::Chunk`].
+    pub framing: Framing,
+    /// The longest read, in bytes. Default: 65,536.
+    pub read_buffer_bytes: usize,
+
+    // ---- durations ----
+    /// Silence longer than this ends a connection, in milliseconds; `None` is never. Default: 10,000.
+    pub read_deadline_ms: Option<u64>,
+    /// No progress of pending output for this long ends it. Default: 10,000 ms.
+    pub write_deadline_ms: Option<u64>,
+    /// How long an ended connection may wait for its evidence; 0 decides at once. Default: 2,000 ms.
+    pub verdict_wait_ms: u64,
+    /// How long a drain may take. Default: 5,000 ms.
+    pub drain_ms: u64,
+    /// The grain of all deadlines, in milliseconds, at most 10. None is early, none later than two
+    /// grains and the turn under way. Default: 8.
+    pub tick_ms: u64,
+    /// When to try a send or receive again for which the system was short of memory. Default: 20 ms.
+    pub retry_ms: u64,
+    /// When to try again to accept after running out of files or memory. Default: 100 ms.
+    pub accept_retry_ms: u64,
+    /// TCP_USER_TIMEOUT in milliseconds; `None` leaves it to the system. Default: `None`.
+    pub user_timeout_ms: Option<u64>,
+    /// SO_KEEPALIVE: idle for this long, then 3 probes a third of it apart. Default: `None`.
+    pub keepalive_ms: Option<u64>,
+
+    // ---- limits ----
+    /// Connections at a time, those included that wait for their evidence. Default: 1,048,576.
+    pub max_connections: usize,
+    /// Connections at a time from one address; `None` is no limit. Default: `None`.
+    pub max_per_ip: Option<u32>,
+    /// What happens to newcomers beyond them. Default: [`Overload::Wait`].
+    pub overload: Overload,
+    /// Connections that the kernel may keep before they are accepted. Default: 4,096.
+    pub backlog: i32,
+    /// Whether several processes may listen on one port. Default: no.
+    pub reuse_port: bool,
+    /// Whether the kernel is asked what became of the last reply. Without it verdicts say less.
+    /// Default: yes.
+    pub probes: bool,
+
+    // ---- budgets: what one turn of the loop may do ----
+    /// Newcomers accepted in a turn, over all listeners. Default: 512.
+    pub accepts_per_turn: u32,
+    /// Bytes received from one connection in one visit. Small reads count as 1,024 bytes each.
+    /// Default: 262,144.
+    pub bytes_per_visit: usize,
+    /// Deadlines looked at in a turn. Default: 1,024.
+    pub expiries_per_turn: u32,
+    /// Connections served between two looks at the clock. Default: 64.
+    pub clock_interval: u32,
+    /// Endings kept for whoever asks; more are counted and not kept. Default: 65,536.
+    pub endings_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 20003))],
+            prefix: b"from server back[rust]:".to_vec(),
+            framing: Framing::Chunk,
+            read_buffer_bytes: 65_536,
+            read_deadline_ms: Some(10_000),
+            write_deadline_ms: Some(10_000),
+            verdict_wait_ms: 2_000,
+            drain_ms: 5_000,
+            tick_ms: 8,
+            retry_ms: 20,
+            accept_retry_ms: 100,
+            user_timeout_ms: None,
+            keepalive_ms: None,
+            max_connections: 1 << 20,
+            max_per_ip: None,
+            overload: Overload::Wait,
+            backlog: 4096,
+            reuse_port: false,
+            probes: true,
+            accepts_per_turn: 512,
+            bytes_per_visit: 256 << 10,
+            expiries_per_turn: 1024,
+            clock_interval: 64,
+            endings_max: 1 << 16,
+        }
+    }
+}
+
+impl Config {
+    /// Above this many connections nobody begins to wait for evidence: seven eighths of the limit.
+    pub fn waiting_max(&self) -> usize {
+        self.max_connections - self.max_connections / 8
+    }
+}

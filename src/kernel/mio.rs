@@ -1,0 +1,230 @@
+//! The real operating system, through mio and socket2.
+//!
+//! Tokens, the waker, EINTR and the reserve descriptor stay in this file.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::{Event, Io, Kernel};
+use crate::machine::close::SocketFacts;
+use crate::machine::connection::{Goodbye, Hints};
+use crate::machine::errno::{Errno, Meaning, System};
+use crate::machine::tick::Tick;
+
+/// The waker's token, and below it the listeners', from the top down. Keys come from the bottom up
+/// and stay below 2^31, so the two do not meet.
+const STOP: Token = Token(usize::MAX);
+
+/// Events taken from the kernel at once. What is left comes with the next wait.
+const EVENTS_PER_WAIT: usize = 1024;
+
+/// Stops a server from another thread or from a signal handler's thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    calls: Arc<AtomicU32>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    /// The first call drains: what has arrived is answered, then the server ends. The second ends it
+    /// at once.
+    pub fn stop(&self) {
+        self.calls.fetch_add(1, Ordering::AcqRel);
+        // It fails only where the poll is gone, and then there is nothing left to stop.
+        let _ = self.waker.wake();
+    }
+}
+
+/// mio's poll, the listeners, and the clock.
+pub struct MioKernel {
+    poll: Poll,
+    events: Events,
+    listeners: Vec<TcpListener>,
+    handle: Handle,
+    started: Instant,
+    /// An open file to give up when there is none left, so that a newcomer can be accepted and told.
+    reserve: Option<Socket>,
+}
+
+impl MioKernel {
+    /// Watches `listeners`, which listen and do not block already.
+    ///
+    /// # Errors
+    /// The system has no poll, no waker or no file for them.
+    pub fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<MioKernel> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
+        let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            let token = Token(STOP.0 - 1 - index);
+            poll.registry().register(listener, token, Interest::READABLE)?;
+        }
+        Ok(MioKernel {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_WAIT),
+            listeners,
+            handle: Handle { calls: Arc::default(), waker },
+            started: Instant::now(),
+            reserve: reserve(),
+        })
+    }
+
+    /// The way in from outside.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+/// A descriptor that is good for nothing but being closed.
+fn reserve() -> Option<Socket> {
+    Socket::new(Domain::IPV4, Type::STREAM, None).ok()
+}
+
+/// Runs a call until no signal interrupts it.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Io<T> {
+    loop {
+        return match call() {
+            Ok(value) => Io::Done(value),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Io::WouldBlock,
+            Err(error) => Io::Failed(errno(&error)),
+        };
+    }
+}
+
+/// The raw number; an error of Rust's own making has none and becomes 0, which no table knows.
+fn errno(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(0))
+}
+
+fn interest() -> Interest {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let interest = interest | Interest::PRIORITY; // urgent data splits a read: say so
+    interest
+}
+
+impl Kernel for MioKernel {
+    type Socket = TcpStream;
+    const SYSTEM: System = System::HERE;
+    const SHORT_READ_DRAINS: bool = !cfg!(windows);
+
+    fn now(&mut self) -> Tick {
+        let elapsed = self.started.elapsed();
+        Tick::from_ms(elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis()))
+    }
+
+    fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout_ms.map(Duration::from_millis)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        for event in &self.events {
+            let Token(token) = event.token();
+            events.push(if token == STOP.0 {
+                Event::Stop(self.handle.calls.load(Ordering::Acquire))
+            } else if token >= STOP.0 - self.listeners.len() {
+                Event::Listener(STOP.0 - 1 - token)
+            } else {
+                let hints = Hints {
+                    read_closed: event.is_read_closed(),
+                    priority: event.is_priority(),
+                    error: event.is_error(),
+                };
+                Event::Socket(token as u32, hints)
+            });
+        }
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn accept(&mut self, listener: usize) -> Io<(TcpStream, SocketAddr)> {
+        uninterrupted(|| self.listeners[listener].accept())
+    }
+
+    fn shed(&mut self, listener: usize) -> Io<SocketAddr> {
+        let mut newcomer = self.accept(listener);
+        if let Io::Failed(errno) = newcomer
+            && errno.meaning(System::HERE) == Meaning::NoFiles
+            && self.reserve.take().is_some()
+        {
+            newcomer = self.accept(listener);
+        }
+        let shed = newcomer.map(|(socket, peer)| {
+            self.close(socket, Goodbye::Reset);
+            peer
+        });
+        if self.reserve.is_none() {
+            self.reserve = reserve();
+        }
+        shed
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
+    fn watch(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
+        let token = Token(key as usize);
+        self.poll.registry().register(socket, token, interest()).map_err(|error| errno(&error))
+    }
+
+    fn recv(&mut self, socket: &mut TcpStream, space: &mut [u8]) -> Io<usize> {
+        uninterrupted(|| socket.read(space))
+    }
+
+    fn send(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> Io<usize> {
+        uninterrupted(|| socket.write(bytes))
+    }
+
+    fn shutdown_write(&mut self, socket: &mut TcpStream) -> Result<(), Errno> {
+        socket.shutdown(Shutdown::Write).map_err(|error| errno(&error))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn unacked(&mut self, socket: &mut TcpStream) -> Option<u32> {
+        super::tcp_info::unacked(std::os::fd::AsFd::as_fd(socket))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn unacked(&mut self, _socket: &mut TcpStream) -> Option<u32> {
+        None
+    }
+
+    #[cfg(target_os = "linux")]
+    fn facts(&mut self, socket: &mut TcpStream) -> SocketFacts {
+        let descriptor = std::os::fd::AsFd::as_fd(socket);
+        SocketFacts {
+            local: socket.local_addr().ok(),
+            unread: super::tcp_info::unread(descriptor),
+            tcp: super::tcp_info::tcp_facts(descriptor),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn facts(&mut self, socket: &mut TcpStream) -> SocketFacts {
+        SocketFacts { local: socket.local_addr().ok(), unread: None, tcp: None }
+    }
+
+    fn take_error(&mut self, socket: &mut TcpStream) -> Option<Errno> {
+        socket.take_error().ok().flatten().map(|error| errno(&error))
+    }
+
+    fn close(&mut self, socket: TcpStream, goodbye: Goodbye) {
+        if goodbye == Goodbye::Reset {
+            // It fails only where the connection is gone already, and then nothing lingers either.
+            let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+        }
+        drop(socket);
+    }
+}

@@ -1,0 +1,122 @@
+//! Acts. Everything that a server asks of its operating system, on one page.
+//!
+//! The real one is [`mio::MioKernel`]; the second is the simulated world (feature `simulation`), with
+//! a clock of its own and faults on demand. The loop cannot tell them apart, so what is proven of it
+//! in the one holds in the other.
+//!
+//! What every kernel promises:
+//!
+//! * Nothing blocks but [`wait`](Kernel::wait).
+//! * Readiness is edge-triggered: an event says that something changed since the last one, not that
+//!   something is there. Whoever stops before [`Io::WouldBlock`] owes itself another turn.
+//! * EINTR never comes out of here. Every other error number does, as it is.
+
+pub mod mio;
+#[cfg(target_os = "linux")]
+mod tcp_info;
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::machine::close::SocketFacts;
+use crate::machine::connection::{Goodbye, Hints};
+use crate::machine::errno::{Errno, System};
+use crate::machine::tick::Tick;
+
+/// What came of a call that does not block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Io<T> {
+    /// It did this.
+    Done(T),
+    /// Not now: an event will tell when.
+    WouldBlock,
+    /// It failed.
+    Failed(Errno),
+}
+
+impl<T> Io<T> {
+    /// The same, with what was done put into other words.
+    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Io<U> {
+        match self {
+            Io::Done(value) => Io::Done(into(value)),
+            Io::WouldBlock => Io::WouldBlock,
+            Io::Failed(errno) => Io::Failed(errno),
+        }
+    }
+}
+
+/// Something to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Newcomers at the listener with this index.
+    Listener(usize),
+    /// The socket that is watched under this key.
+    Socket(u32, Hints),
+    /// Somebody asked the server to stop, this many times so far.
+    Stop(u32),
+}
+
+/// The operating system, as far as a server needs it.
+pub trait Kernel {
+    /// A connected socket.
+    type Socket;
+
+    /// Whose error numbers these are.
+    const SYSTEM: System;
+
+    /// Whether a receive that gives less than was asked for means that nothing is left. It holds for
+    /// epoll and kqueue; on Windows readiness returns only after "would block".
+    const SHORT_READ_DRAINS: bool;
+
+    /// The moment it is now, on a clock that never goes back.
+    fn now(&mut self) -> Tick;
+
+    /// Sleeps until something happens or `timeout_ms` milliseconds have passed (`None`: without end),
+    /// and adds what happened to `events`, which is empty.
+    ///
+    /// # Errors
+    /// A broken poll. Nothing that a peer does leads here.
+    fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// How many listeners there are; they are known by index.
+    fn listeners(&self) -> usize;
+
+    /// Takes the next newcomer, with the address that the peer had at that moment.
+    fn accept(&mut self, listener: usize) -> Io<(Self::Socket, SocketAddr)>;
+
+    /// Takes the next newcomer and resets it, even when no file is left for it.
+    fn shed(&mut self, listener: usize) -> Io<SocketAddr>;
+
+    /// Closes every listener.
+    fn stop_listening(&mut self);
+
+    /// From now on events of `socket` come under `key`. What is there already is an event, too.
+    ///
+    /// # Errors
+    /// The system's error number: it is out of memory or of watches.
+    fn watch(&mut self, socket: &mut Self::Socket, key: u32) -> Result<(), Errno>;
+
+    /// Receives into `space`; 0 is the peer's FIN.
+    fn recv(&mut self, socket: &mut Self::Socket, space: &mut [u8]) -> Io<usize>;
+
+    /// Sends the beginning of `bytes`, as much as fits. Never a signal.
+    fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Io<usize>;
+
+    /// Sends our FIN after everything that was sent.
+    ///
+    /// # Errors
+    /// The connection is gone already (ENOTCONN).
+    fn shutdown_write(&mut self, socket: &mut Self::Socket) -> Result<(), Errno>;
+
+    /// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ).
+    fn unacked(&mut self, socket: &mut Self::Socket) -> Option<u32>;
+
+    /// What else the system knows: TCP_INFO, SIOCINQ, our own address.
+    fn facts(&mut self, socket: &mut Self::Socket) -> SocketFacts;
+
+    /// Takes the pending error (SO_ERROR), which nobody will be told again.
+    fn take_error(&mut self, socket: &mut Self::Socket) -> Option<Errno>;
+
+    /// Closes the socket; its key gets no further events.
+    fn close(&mut self, socket: Self::Socket, goodbye: Goodbye);
+}

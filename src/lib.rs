@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # The map of the house
+//!
+//! `machine/` decides, `reactor/` serves, `kernel/` acts, `cli/` asks.
+//!
+//! | layer | what it is | what it may know |
+//! |---|---|---|
+//! | [`machine`] | pure state machines: time, bytes, one connection's life, how it ended | nothing of ours, no socket, no clock, no log |
+//! | [`kernel`] | one trait: all that is asked of the operating system; mio behind it | plain types of `machine` |
+//! | [`simulation`](crate) | the second kernel: a seeded world with a virtual clock (feature `simulation`) | `kernel`, `machine` |
+//! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
+//! | [`server`] | a configuration becomes a loop on the real kernel | everything above |
+//! | `cli` | text becomes a configuration, endings become lines | everything above |
+//!
+//! Imports point up in this table only. `tests/tidy.rs` keeps that law.
+//!
+//! Reading order: [`kernel::Kernel`] (one page), [`reactor::Reactor::turn`] (one turn),
+//! [`machine::connection`] (one life), [`machine::close`] (how it ended).
+
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
+pub mod kernel;
+pub mod machine;
+pub mod reactor;
+pub mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;

@@ -1,0 +1,141 @@
+//! What is known about a connection when it has ended, and where each fact came from.
+
+use std::net::SocketAddr;
+
+use super::super::errno::{Errno, System};
+
+/// Which call handed out the first error.
+///
+/// The kernel reports an error once, to whichever asks first, so the call is part of the evidence.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Via {
+    /// recv(2).
+    Recv,
+    /// send(2).
+    Send,
+    /// The SO_ERROR option, asked after reading had nothing more to say.
+    SoError,
+}
+
+impl Via {
+    /// The name in the close log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Via::Recv => "recv",
+            Via::Send => "send",
+            Via::SoError => "so_error",
+        }
+    }
+}
+
+/// The first error of a connection and the call that gave it. Later ones are echoes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FirstError {
+    /// The raw number.
+    pub errno: Errno,
+    /// Who got it.
+    pub via: Via,
+}
+
+/// Why we ended a connection that was alive, where it was we who did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LocalCause {
+    /// The peer was silent for the whole read deadline.
+    ReadDeadline,
+    /// Pending output made no progress for the whole write deadline.
+    WriteDeadline,
+    /// The server is shutting down.
+    Drain,
+    /// A limit of ours: too many connections, or too many from one address.
+    Policy,
+    /// The system would not let us watch the socket.
+    Resource,
+}
+
+/// What the operating system knows about a socket. `None` is "this system does not tell", never a
+/// guess.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SocketFacts {
+    /// Our end's address (getsockname).
+    pub local: Option<SocketAddr>,
+    /// Bytes in the receive queue (SIOCINQ).
+    pub unread: Option<u32>,
+    /// From TCP_INFO.
+    pub tcp: Option<TcpFacts>,
+}
+
+/// What TCP_INFO says, as far as it bears on an ending.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TcpFacts {
+    /// The state is CLOSE: this connection is over, both ways.
+    pub closed: bool,
+    /// `tcpi_bytes_received`: all bytes that ever came in order, and one more for a FIN.
+    pub bytes_received: Option<u64>,
+    /// `tcpi_retransmits`: retransmissions under way, cleared by progress.
+    pub retransmits: u8,
+    /// `tcpi_probes`: unanswered probes under way, cleared by an answer.
+    pub probes: u8,
+}
+
+/// Everything that [`classify`](super::classify) may look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Evidence {
+    /// Whose error numbers.
+    pub system: System,
+    /// Set when we moved first: who ended it is settled then, whatever came after.
+    pub cause: Option<LocalCause>,
+    /// The first error, from whichever call got it.
+    pub error: Option<FirstError>,
+    /// Whether the peer's FIN came: recv returned 0 before any error, or the byte count of TCP_INFO
+    /// is one higher than what could be read.
+    pub fin_received: Option<bool>,
+    /// Whether we sent our FIN (shutdown(2) was called and took).
+    pub fin_sent: bool,
+    /// Bytes that we went on sending after we knew of the peer's FIN, and the kernel took: a
+    /// half-closer's reply.
+    pub sent_after_fin: bool,
+    /// Bytes read, all of them.
+    pub rx: u64,
+    /// Bytes read after our FIN, and dropped.
+    pub discarded: u64,
+    /// Bytes that the kernel took from us, prefix included.
+    pub tx: u64,
+    /// What of `tx` the peer's TCP has not acknowledged (SIOCOUTQ, less our FIN).
+    pub undelivered: Option<u32>,
+    /// Whether our FIN was acknowledged too (SIOCOUTQ is 0 and our FIN was out).
+    pub fin_acknowledged: bool,
+    /// Reply bytes that the kernel never took.
+    pub unsent: u64,
+    /// Nothing at all of the last reply was taken.
+    pub reply_untouched: bool,
+    /// Bytes left in the receive queue.
+    pub unread: Option<u32>,
+    /// Retransmissions under way at the end.
+    pub retransmits: Option<u8>,
+    /// Unanswered probes at the end.
+    pub probes: Option<u8>,
+}
+
+impl Evidence {
+    /// Evidence of nothing: a connection that was accepted and about which nothing else is known.
+    pub const fn nothing(system: System) -> Evidence {
+        Evidence {
+            system,
+            cause: None,
+            error: None,
+            fin_received: None,
+            fin_sent: false,
+            sent_after_fin: false,
+            rx: 0,
+            discarded: 0,
+            tx: 0,
+            undelivered: None,
+            fin_acknowledged: false,
+            unsent: 0,
+            reply_untouched: false,
+            unread: None,
+            retransmits: None,
+            probes: None,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What can be said about an ended connection: stable names, and how sure we are.
+
+/// How a connection ended. The names are stable: they may grow, they are never renamed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[repr(u8)]
+#[allow(missing_docs)] // each is documented in the table of `NAMES` below and in `classify`
+pub enum Kind {
+    PeerFinDelivered,
+    PeerFinHalfCloseServed,
+    PeerFinProbe,
+    PeerFinReplyRefused,
+    PeerFinReplyDiscarded,
+    PeerFinUnconfirmed,
+    PeerResetProbe,
+    PeerResetReplyAcked,
+    PeerResetReplyUndelivered,
+    PeerResetBeforeReply,
+    PeerResetStale,
+    TimeoutRead,
+    TimeoutWriteStall,
+    TimeoutKeepalive,
+    TimeoutRetransmit,
+    TimeoutUnreachable,
+    LocalDrain,
+    LocalDone,
+    LocalPolicy,
+    LocalKilled,
+    LocalResource,
+    LocalNetwork,
+    LocalIo,
+}
+
+/// A row for each [`Kind`], in its order: name, the article's status, level of its log line.
+const ROWS: [(Kind, &str, u8, Level); Kind::COUNT] = [
+    (Kind::PeerFinDelivered, "peer_fin.delivered", 1, Level::Info),
+    (Kind::PeerFinHalfCloseServed, "peer_fin.half_close_served", 1, Level::Info),
+    (Kind::PeerFinProbe, "peer_fin.probe", 1, Level::Debug),
+    (Kind::PeerFinReplyRefused, "peer_fin.reply_refused", 1, Level::Info),
+    (Kind::PeerFinReplyDiscarded, "peer_fin.reply_discarded", 1, Level::Info),
+    (Kind::PeerFinUnconfirmed, "peer_fin.unconfirmed", 1, Level::Info),
+    (Kind::PeerResetProbe, "peer_reset.probe", 1, Level::Debug),
+    (Kind::PeerResetReplyAcked, "peer_reset.reply_acked", 1, Level::Info),
+    (Kind::PeerResetReplyUndelivered, "peer_reset.reply_undelivered", 1, Level::Info),
+    (Kind::PeerResetBeforeReply, "peer_reset.before_reply", 1, Level::Info),
+    (Kind::PeerResetStale, "peer_reset.stale", 1, Level::Info),
+    (Kind::TimeoutRead, "timeout.read", 2, Level::Info),
+    (Kind::TimeoutWriteStall, "timeout.write_stall", 2, Level::Info),
+    (Kind::TimeoutKeepalive, "timeout.keepalive", 2, Level::Info),
+    (Kind::TimeoutRetransmit, "timeout.retransmit", 2, Level::Warn),
+    (Kind::TimeoutUnreachable, "timeout.unreachable", 3, Level::Warn),
+    (Kind::LocalDrain, "local.drain", 0, Level::Info),
+    (Kind::LocalDone, "local.done", 0, Level::Info),
+    (Kind::LocalPolicy, "local.policy", 3, Level::Info),
+    (Kind::LocalKilled, "local.killed", 3, Level::Warn),
+    (Kind::LocalResource, "local.resource", 3, Level::Error),
+    (Kind::LocalNetwork, "local.network", 3, Level::Error),
+    (Kind::LocalIo, "local.io", 3, Level::Error),
+];
+
+impl Kind {
+    /// How many kinds there are.
+    pub const COUNT: usize = Kind::LocalIo as usize + 1;
+
+    /// Every kind, in the order of the table of verdicts.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        ROWS.iter().map(|row| row.0)
+    }
+
+    /// The stable name: "peer_fin.delivered".
+    pub const fn name(self) -> &'static str {
+        ROWS[self as usize].1
+    }
+
+    /// The article's status: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.
+    pub const fn status(self) -> u8 {
+        ROWS[self as usize].2
+    }
+
+    /// The level of its line in the log.
+    pub const fn level(self) -> Level {
+        ROWS[self as usize].3
+    }
+
+    /// Who moved first.
+    pub const fn initiator(self) -> Initiator {
+        use Kind::*;
+        match self {
+            PeerFinDelivered
+            | PeerFinHalfCloseServed
+            | PeerFinProbe
+            | PeerFinReplyRefused
+            | PeerFinReplyDiscarded
+            | PeerFinUnconfirmed
+            | PeerResetProbe
+            | PeerResetReplyAcked
+            | PeerResetReplyUndelivered
+            | PeerResetBeforeReply
+            | PeerResetStale => Initiator::Peer,
+            TimeoutKeepalive | TimeoutRetransmit | TimeoutUnreachable => Initiator::Network,
+            TimeoutRead | TimeoutWriteStall | LocalDrain | LocalDone | LocalPolicy
+            | LocalKilled | LocalResource | LocalNetwork => Initiator::Local,
+            LocalIo => Initiator::Unknown,
+        }
+    }
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Initiator {
+    /// The other side.
+    Peer,
+    /// This side: a deadline, a limit, the drain, somebody on this machine.
+    Local,
+    /// Neither: nobody answers, or a router says that nobody will.
+    Network,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Initiator {
+    /// The name in the close log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Initiator::Peer => "peer",
+            Initiator::Local => "local",
+            Initiator::Network => "network",
+            Initiator::Unknown => "unknown",
+        }
+    }
+}
+
+/// How far the evidence carries a verdict. The order is from weak to strong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Certainty {
+    /// What became of the last reply is not known.
+    Unknown,
+    /// The evidence fits, and something else would look the same.
+    Likely,
+    /// Nothing else looks like this.
+    Certain,
+}
+
+impl Certainty {
+    /// The name in the close log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Certainty::Unknown => "unknown",
+            Certainty::Likely => "likely",
+            Certainty::Certain => "certain",
+        }
+    }
+}
+
+/// How loud a verdict's line in the log is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Level {
+    /// Something is wrong on this machine.
+    Error,
+    /// Something is wrong between the machines.
+    Warn,
+    /// An ending like any other.
+    Info,
+    /// Nobody said anything: health checks and port scans.
+    Debug,
+}
+
+/// What [`classify`](super::classify) says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Verdict {
+    /// How it ended.
+    pub kind: Kind,
+    /// The article's status, 0 to 3. It is the kind's own, but for an unconfirmed reply whose wait
+    /// was ended by ETIMEDOUT: 2.
+    pub status: u8,
+    /// How sure that is.
+    pub certainty: Certainty,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_own_row_and_name() {
+        for (index, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.0 as usize, index, "{}", row.1);
+        }
+        let mut names: Vec<_> = Kind::all().map(Kind::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Kind::COUNT);
+    }
+}

@@ -1,0 +1,16 @@
+//! Decides. Pure state machines: facts in, intentions out.
+//!
+//! Nothing here knows a socket, a clock, a log or `unsafe`; everything can be called from a test, in
+//! any order, at any time of the test's own.
+//!
+//! Reading order: [`tick`] and [`wheel`] (time), [`reply`] and [`outbox`] (bytes), [`connection`]
+//! (one life), [`errno`] and [`close`] (how it ended).
+
+pub mod close;
+pub mod connection;
+pub mod errno;
+pub mod outbox;
+pub mod peer;
+pub mod reply;
+pub mod tick;
+pub mod wheel;

@@ -1,0 +1,171 @@
+//! From the bytes of a read to the bytes of its reply.
+//!
+//! One buffer serves all connections, and the prefix lies in it already:
+//!
+//! ```text
+//!   ┌─────────────────────────┬────────────────────────────────────┐
+//!   │ from server back[rust]: │ Hi,here is glp ·····················│
+//!   └─────────────────────────┴────────────────────────────────────┘
+//!   ▲                         ▲ a read fills the space from here
+//!   └ a reply is sent from here: one system call, no copy
+//! ```
+//!
+//! Only `line` copies, because a prefix goes between the lines of one read.
+
+/// What a reply is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Framing {
+    /// One reply for each read: the prefix, then what was read. Where TCP cuts the stream is where
+    /// the prefixes go.
+    #[default]
+    Chunk,
+    /// The prefix goes out with the first byte of each line, then the line as it comes. However TCP
+    /// cuts the stream, the reply is the same. A lone newline and an unterminated tail are lines.
+    Line,
+    /// The bytes and nothing else: RFC 862.
+    Raw,
+}
+
+/// The longest prefix that is accepted, in bytes.
+pub const PREFIX_BYTES_MAX: usize = 4096;
+
+/// The longest read buffer that is accepted, in bytes: 16 MiB.
+pub const READ_BUFFER_BYTES_MAX: usize = 16 << 20;
+
+/// The shared read buffer and the framing of replies.
+///
+/// Read into [`space`](Self::space), then take the [`reply`](Self::reply) to as many bytes as came.
+pub struct Replier {
+    framing: Framing,
+    prefix_bytes: usize,
+    /// The prefix, then the space.
+    buffer: Box<[u8]>,
+    /// Replies of `line`, which are built and not found. Empty in the other framings.
+    lines: Vec<u8>,
+    /// How much of the space one read may fill.
+    read_bytes: usize,
+}
+
+impl Replier {
+    /// A replier that lays `prefix` before each reply and reads at most `read_buffer_bytes` at once
+    /// (0 counts as 1).
+    ///
+    /// In `line` a read takes only as much as has a reply of at most one buffer, even if each byte
+    /// is a line of its own.
+    pub fn new(framing: Framing, prefix: &[u8], read_buffer_bytes: usize) -> Replier {
+        let space_bytes = read_buffer_bytes.max(1);
+        let mut buffer = vec![0; prefix.len() + space_bytes];
+        buffer[..prefix.len()].copy_from_slice(prefix);
+        let (read_bytes, lines_bytes) = match framing {
+            Framing::Chunk | Framing::Raw => (space_bytes, 0),
+            Framing::Line => {
+                let read_bytes = (space_bytes / (prefix.len() + 1)).max(1);
+                (read_bytes, read_bytes * (prefix.len() + 1))
+            }
+        };
+        Replier {
+            framing,
+            prefix_bytes: prefix.len(),
+            buffer: buffer.into_boxed_slice(),
+            lines: Vec::with_capacity(lines_bytes),
+            read_bytes,
+        }
+    }
+
+    /// Where the next read goes.
+    pub fn space(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.prefix_bytes..][..self.read_bytes]
+    }
+
+    /// The first `bytes` bytes of the last read.
+    pub fn request(&self, bytes: usize) -> &[u8] {
+        &self.buffer[self.prefix_bytes..][..bytes]
+    }
+
+    /// The reply to the first `bytes` bytes of the space.
+    ///
+    /// `inside_line` is the connection's place in its stream and moves along with it: whether the
+    /// last byte before these belonged to a line that goes on. Only `line` looks at it.
+    pub fn reply(&mut self, bytes: usize, inside_line: &mut bool) -> &[u8] {
+        let end = self.prefix_bytes + bytes;
+        match self.framing {
+            Framing::Chunk => &self.buffer[..end],
+            Framing::Raw => &self.buffer[self.prefix_bytes..end],
+            Framing::Line => {
+                let (prefix, request) = self.buffer[..end].split_at(self.prefix_bytes);
+                self.lines.clear();
+                for piece in request.split_inclusive(|&byte| byte == b'\n') {
+                    if !*inside_line {
+                        self.lines.extend_from_slice(prefix);
+                    }
+                    self.lines.extend_from_slice(piece);
+                    *inside_line = piece.last() != Some(&b'\n');
+                }
+                &self.lines
+            }
+        }
+    }
+
+    /// The longest reply there can be, in bytes: what one connection may own of output.
+    pub fn reply_bytes_max(&self) -> usize {
+        match self.framing {
+            Framing::Chunk => self.buffer.len(),
+            Framing::Line => self.lines.capacity(),
+            Framing::Raw => self.read_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFIX: &[u8] = b"from server back[rust]:";
+
+    /// Feeds the pieces as separate reads and gives the whole reply stream.
+    fn echo(framing: Framing, pieces: &[&str]) -> String {
+        let mut replier = Replier::new(framing, PREFIX, 65536);
+        let mut inside_line = false;
+        let mut out = Vec::new();
+        for piece in pieces {
+            replier.space()[..piece.len()].copy_from_slice(piece.as_bytes());
+            out.extend_from_slice(replier.reply(piece.len(), &mut inside_line));
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_article_s_message_has_a_reply_of_37_bytes() {
+        let reply = echo(Framing::Chunk, &["Hi,here is glp"]);
+        assert_eq!((reply.as_str(), reply.len()), ("from server back[rust]:Hi,here is glp", 37));
+    }
+
+    #[test]
+    fn chunk_answers_each_read() {
+        let reply = echo(Framing::Chunk, &["a", "b\nc"]);
+        assert_eq!(reply, "from server back[rust]:afrom server back[rust]:b\nc");
+    }
+
+    #[test]
+    fn raw_gives_back_what_came() {
+        assert_eq!(echo(Framing::Raw, &["a", "b\n", "c"]), "ab\nc");
+    }
+
+    #[test]
+    fn line_does_not_care_where_the_stream_was_cut() {
+        let whole = echo(Framing::Line, &["one\n\ntwo\ntail"]);
+        assert_eq!(whole, echo(Framing::Line, &["o", "ne\n", "\nt", "wo", "\n", "ta", "il"]));
+        let expected = ["one\n", "\n", "two\n", "tail"];
+        assert_eq!(whole, expected.map(|line| format!("from server back[rust]:{line}")).concat());
+    }
+
+    #[test]
+    fn a_reply_of_lines_fits_one_buffer() {
+        let mut replier = Replier::new(Framing::Line, PREFIX, 1000);
+        let bytes = replier.space().len();
+        replier.space().fill(b'\n');
+        let reply_bytes = replier.reply(bytes, &mut false).len();
+        assert!(reply_bytes <= 1000 && reply_bytes == replier.reply_bytes_max());
+        assert_eq!(Replier::new(Framing::Line, PREFIX, 1).space().len(), 1);
+    }
+}

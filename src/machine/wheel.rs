@@ -1,0 +1,345 @@
+//! A hashed timer wheel over dense keys.
+//!
+//! The idea is scheme 6 of Varghese and Lauck, *Hashed and Hierarchical Timing Wheels* (SOSP 1987):
+//! time is a ring of slots, a deadline hangs in the slot of its tick, and to arm, to move or to drop
+//! it is to link or unlink one entry. Three things differ from the paper:
+//!
+//! * An entry is found by its key, a small dense number (a slab's index), and lists are linked by
+//!   index through one arena. Once the arena has grown to the largest key, nothing is allocated.
+//! * The ring is as long as a two-level bitmap of one word times 64 reaches: 4,096 slots. Where the
+//!   paper steps through empty slots tick by tick, two `trailing_zeros` name the next occupied one,
+//!   so a sleep can last exactly until then.
+//! * A slot never mixes rounds. A deadline more than one round away is parked in the round's last
+//!   slot and moved on when that comes up, so whatever hangs in a slot has its time there.
+//!
+//! ```text
+//!                 cursor: the first tick that has not passed
+//!                    │
+//!   slots    ┌───┬───▼───┬───┬───┬───┬─ ─ ─┬──────┐
+//!            │ · │   2   │ · │ 0 │ · │     │ 4095 │      head of a list, by key
+//!            └───┴───┬───┴───┴─┬─┴───┴─ ─ ─┴──────┘
+//!   entries      2 ◀─┴─▶ 7     0          linked both ways, so that dropping one is O(1)
+//!   occupied   0   1       0   1   0         a bit for each slot, and a word for the words
+//! ```
+//!
+//! Never early: a deadline is rounded up to the wheel's tick, and one tick more pays for the clock's
+//! rounding down and for a `now` that is some microseconds old. Never later than two ticks.
+
+use super::tick::Tick;
+
+/// Slots on the ring: 64 words of 64 bits, so that one more word tells which words are not empty.
+const SLOTS: u64 = 64 * 64;
+
+/// No entry: the end of a list, or an empty slot.
+const NONE: u32 = u32::MAX;
+
+/// One key's place: in the list of a slot, or nowhere.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// The wheel tick at which this is due; `UNARMED` while it hangs nowhere.
+    due: u64,
+    next: u32,
+    /// The entry before this one, or `FIRST | slot` where this is the head of a slot's list.
+    previous: u32,
+}
+
+/// Marks a `previous` that names a slot instead of an entry.
+const FIRST: u32 = 1 << 31;
+const UNARMED: u64 = u64::MAX;
+const VACANT: Entry = Entry { due: UNARMED, next: NONE, previous: NONE };
+
+/// Deadlines by key: armed, moved and dropped in constant time.
+///
+/// Call [`arm`](Self::arm) with a key and a moment; the same call moves a key that is armed already.
+/// Then, as time passes, call [`pop_due`](Self::pop_due) until it gives nothing more, and sleep no
+/// longer than until [`next_due`](Self::next_due).
+///
+/// Keys are expected to be dense and small: memory is 16 bytes times the largest key, below 2^31.
+pub struct TimerWheel {
+    tick_ms: u64,
+    /// The first wheel tick that has not passed. Every armed entry hangs in
+    /// `cursor ..= cursor + SLOTS - 1`.
+    cursor: u64,
+    heads: Box<[u32]>,
+    occupied: Occupied,
+    entries: Vec<Entry>,
+    armed: usize,
+}
+
+impl TimerWheel {
+    /// An empty wheel with ticks of `tick_ms` milliseconds (0 counts as 1), whose time begins at
+    /// `now`, with room reserved for keys below `keys`.
+    pub fn new(tick_ms: u64, keys: usize, now: Tick) -> TimerWheel {
+        let tick_ms = tick_ms.max(1);
+        TimerWheel {
+            tick_ms,
+            cursor: now.as_ms() / tick_ms,
+            heads: vec![NONE; SLOTS as usize].into_boxed_slice(),
+            occupied: Occupied::default(),
+            entries: Vec::with_capacity(keys),
+            armed: 0,
+        }
+    }
+
+    /// How many keys are armed.
+    pub fn len(&self) -> usize {
+        self.armed
+    }
+
+    /// Whether no key is armed.
+    pub fn is_empty(&self) -> bool {
+        self.armed == 0
+    }
+
+    /// Whether `key` is armed.
+    pub fn is_armed(&self, key: u32) -> bool {
+        self.entries.get(key as usize).is_some_and(|entry| entry.due != UNARMED)
+    }
+
+    /// Arms `key` for `deadline`, or moves it there; [`Tick::NEVER`] disarms it. O(1).
+    ///
+    /// It is due no earlier than `deadline` and at most two ticks later.
+    pub fn arm(&mut self, key: u32, deadline: Tick) {
+        debug_assert!(key < FIRST, "keys are dense and small");
+        self.disarm(key);
+        if deadline == Tick::NEVER {
+            return;
+        }
+        if self.entries.len() <= key as usize {
+            self.entries.resize(key as usize + 1, VACANT);
+        }
+        self.entries[key as usize].due = deadline.as_ms().div_ceil(self.tick_ms) + 1;
+        self.armed += 1;
+        self.link(key);
+    }
+
+    /// Forgets `key`. O(1); nothing happens where it is not armed.
+    pub fn disarm(&mut self, key: u32) {
+        if self.is_armed(key) {
+            self.unlink(key);
+            self.entries[key as usize].due = UNARMED;
+            self.armed -= 1;
+        }
+    }
+
+    /// Takes one key that is due at `now`, disarmed; `None` when no more are due or the budget is
+    /// spent. Every entry that is looked at costs one of `budget`.
+    ///
+    /// Keys come in the order of their ticks. Arming while popping is allowed, the key in hand
+    /// included; what is armed for the past comes in this same run.
+    pub fn pop_due(&mut self, now: Tick, budget: &mut u32) -> Option<u32> {
+        let now = now.as_ms() / self.tick_ms;
+        while *budget > 0 {
+            let Some(at) = self.occupied.first_from(self.cursor).filter(|&at| at <= now) else {
+                self.cursor = self.cursor.max(now);
+                return None;
+            };
+            self.cursor = at;
+            *budget -= 1;
+            let key = self.heads[slot(at)];
+            self.unlink(key);
+            let entry = &mut self.entries[key as usize];
+            if entry.due <= at {
+                entry.due = UNARMED;
+                self.armed -= 1;
+                return Some(key);
+            }
+            self.link(key); // it was parked here, more than a round before its time
+        }
+        None
+    }
+
+    /// When to look again: the moment at which the next slot comes up, or `None` on an empty wheel.
+    ///
+    /// It is exact for deadlines within a round of 4,096 ticks. One that is farther away is looked
+    /// at, and moved on, once a round.
+    pub fn next_due(&self) -> Option<Tick> {
+        let at = self.occupied.first_from(self.cursor)?;
+        Some(Tick::from_ms(at.saturating_mul(self.tick_ms)))
+    }
+
+    /// Hangs an unlinked entry into the slot of its tick, or of the round's last tick where its own
+    /// lies beyond. What is overdue hangs at the cursor.
+    fn link(&mut self, key: u32) {
+        let due = self.entries[key as usize].due;
+        let slot = slot(due.clamp(self.cursor, self.cursor.saturating_add(SLOTS - 1)));
+        let next = std::mem::replace(&mut self.heads[slot], key);
+        if next == NONE {
+            self.occupied.insert(slot);
+        } else {
+            self.entries[next as usize].previous = key;
+        }
+        let entry = &mut self.entries[key as usize];
+        entry.next = next;
+        entry.previous = FIRST | slot as u32;
+    }
+
+    fn unlink(&mut self, key: u32) {
+        let Entry { next, previous, .. } = self.entries[key as usize];
+        if next != NONE {
+            self.entries[next as usize].previous = previous;
+        }
+        if previous & FIRST == 0 {
+            self.entries[previous as usize].next = next;
+            return;
+        }
+        let slot = (previous & !FIRST) as usize;
+        self.heads[slot] = next;
+        if next == NONE {
+            self.occupied.remove(slot);
+        }
+    }
+}
+
+/// The slot of a wheel tick.
+fn slot(at: u64) -> usize {
+    (at % SLOTS) as usize
+}
+
+/// Which slots are not empty: a bit for each, and a summary bit for each word of them.
+struct Occupied {
+    words: [u64; 64],
+    summary: u64,
+}
+
+impl Default for Occupied {
+    fn default() -> Occupied {
+        Occupied { words: [0; 64], summary: 0 }
+    }
+}
+
+impl Occupied {
+    fn insert(&mut self, slot: usize) {
+        self.words[slot / 64] |= 1 << (slot % 64);
+        self.summary |= 1 << (slot / 64);
+    }
+
+    fn remove(&mut self, slot: usize) {
+        self.words[slot / 64] &= !(1 << (slot % 64));
+        if self.words[slot / 64] == 0 {
+            self.summary &= !(1 << (slot / 64));
+        }
+    }
+
+    /// The tick of the first occupied slot, once around the ring from the tick `cursor`.
+    fn first_from(&self, cursor: u64) -> Option<u64> {
+        if self.summary == 0 {
+            return None;
+        }
+        let start = slot(cursor);
+        let (word, bit) = (start / 64, start % 64);
+        let here = self.words[word] & (u64::MAX << bit);
+        let found = if here != 0 {
+            word * 64 + here.trailing_zeros() as usize
+        } else {
+            // The words after this one first, then from the ring's beginning, this one included.
+            let after = self.summary & (u64::MAX << word << 1);
+            let summary = if after != 0 { after } else { self.summary };
+            let word = summary.trailing_zeros() as usize;
+            word * 64 + self.words[word].trailing_zeros() as usize
+        };
+        let distance = (found + SLOTS as usize - start) % SLOTS as usize;
+        Some(cursor.saturating_add(distance as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK_MS: u64 = 8;
+    const ROUND_MS: u64 = SLOTS * TICK_MS;
+
+    /// A wheel that begins at an awkward moment, and a clock to go with it.
+    fn wheel() -> (TimerWheel, Tick) {
+        let now = Tick::from_ms((1 << 32) - 3);
+        (TimerWheel::new(TICK_MS, 0, now), now)
+    }
+
+    #[track_caller]
+    fn pop_all(wheel: &mut TimerWheel, now: Tick) -> Vec<u32> {
+        let mut budget = u32::MAX;
+        std::iter::from_fn(|| wheel.pop_due(now, &mut budget)).collect()
+    }
+
+    #[test]
+    fn is_never_early_and_at_most_two_ticks_late() {
+        for ms in [0, 1, 7, 8, 9, 10_000, ROUND_MS - 1, ROUND_MS, 3 * ROUND_MS + 5] {
+            let (mut wheel, start) = wheel();
+            let deadline = start.after(ms);
+            wheel.arm(0, deadline);
+            let mut now = start;
+            while pop_all(&mut wheel, now).is_empty() {
+                now = wheel.next_due().expect("it is armed still");
+            }
+            assert!(now > deadline, "{ms} ms: early");
+            assert!(now.since(deadline) <= 2 * TICK_MS, "{ms} ms: late by {}", now.since(deadline));
+        }
+    }
+
+    #[test]
+    fn sleeps_until_the_next_deadline_and_no_shorter() {
+        let (mut wheel, now) = wheel();
+        assert_eq!(wheel.next_due(), None, "an idle wheel asks for no wake-up");
+        wheel.arm(3, now.after(10_000));
+        let wake = wheel.next_due().unwrap();
+        assert!(wake >= now.after(10_000) && wake <= now.after(10_000 + 2 * TICK_MS));
+        assert_eq!(pop_all(&mut wheel, Tick::from_ms(wake.as_ms() - 1)), []);
+        assert_eq!(pop_all(&mut wheel, wake), [3]);
+        assert_eq!(wheel.next_due(), None);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_round_costs_one_look_a_round() {
+        let (mut wheel, start) = wheel();
+        wheel.arm(0, start.after(10 * ROUND_MS));
+        let (mut now, mut looks) = (start, 0);
+        while pop_all(&mut wheel, now).is_empty() {
+            now = wheel.next_due().unwrap();
+            looks += 1;
+        }
+        assert_eq!(looks, 11);
+    }
+
+    #[test]
+    fn a_spent_budget_leaves_the_rest_due_at_once() {
+        let (mut wheel, start) = wheel();
+        for key in 0..5_000 {
+            wheel.arm(key, start.after(100));
+        }
+        let now = start.after(200);
+        let mut budget = 1_000;
+        let first = std::iter::from_fn(|| wheel.pop_due(now, &mut budget)).count();
+        assert_eq!((first, wheel.len()), (1_000, 4_000));
+        assert!(wheel.next_due().unwrap() <= now);
+        assert_eq!(pop_all(&mut wheel, now).len(), 4_000);
+    }
+
+    #[test]
+    fn rearming_the_key_in_hand_is_safe() {
+        let (mut wheel, start) = wheel();
+        (0..3).for_each(|key| wheel.arm(key, start.after(50)));
+        let now = start.after(100);
+        let mut budget = 100;
+        let mut seen = Vec::new();
+        while let Some(key) = wheel.pop_due(now, &mut budget) {
+            seen.push(key);
+            wheel.arm(key, now.after(1_000));
+        }
+        seen.sort_unstable();
+        assert_eq!((seen, wheel.len()), (vec![0, 1, 2], 3));
+    }
+
+    #[test]
+    fn never_is_the_same_as_disarmed() {
+        let (mut wheel, now) = wheel();
+        wheel.arm(1, now.after(5));
+        wheel.arm(1, Tick::NEVER);
+        assert!(wheel.is_empty() && !wheel.is_armed(1) && wheel.next_due().is_none());
+    }
+
+    #[test]
+    fn an_entry_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Entry>(), 16);
+    }
+}

@@ -1,0 +1,180 @@
+//! Newcomers: accepted within a budget, refused beyond a limit, left in the backlog when there is no
+//! room.
+
+use std::net::SocketAddr;
+
+use super::listener::{AcceptError, Pause, accept_error};
+use super::{Reactor, Stage};
+use crate::config::Overload;
+use crate::kernel::{Io, Kernel};
+use crate::machine::close::{LocalCause, SocketFacts};
+use crate::machine::connection::{Connection, Goodbye};
+use crate::machine::errno::Errno;
+
+/// Whether to go on accepting in this turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Continue,
+    Stop,
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Accepts from whichever listener is ready, in turn, until none is or the budget is spent.
+    pub(super) fn accept(&mut self) {
+        let budget = self.config.accepts_per_turn.max(1);
+        let mut failure = None;
+        let mut failures = 0;
+        for _ in 0..budget {
+            let Some(listener) = self.listeners.next_ready(self.now) else { break };
+            let then = match self.next_newcomer(listener) {
+                Io::Done(then) => then,
+                Io::WouldBlock => {
+                    self.listeners.drained(listener);
+                    Then::Continue
+                }
+                Io::Failed(errno) => {
+                    failures += 1;
+                    failure = Some(errno);
+                    self.accept_failed(errno)
+                }
+            };
+            if then == Then::Stop {
+                break;
+            }
+        }
+        // Errors are about single newcomers as a rule. If nothing else comes, something is broken:
+        // ask less often, and say so.
+        if failures == budget
+            && let Some(errno) = failure
+        {
+            self.pause(Pause::Failing(errno));
+        }
+        if matches!(self.stage, Stage::Draining) && self.backlog_is_swept(budget) {
+            self.kernel.stop_listening();
+            self.listeners.close();
+        }
+    }
+
+    /// Whether the drain has accepted all there was, or as much as there can have been.
+    fn backlog_is_swept(&mut self, budget: u32) -> bool {
+        self.sweep_left = self.sweep_left.saturating_sub(u64::from(budget));
+        self.sweep_left == 0 || !self.listeners.is_unfinished()
+    }
+
+    /// Takes one newcomer from `listener`, or refuses one.
+    fn next_newcomer(&mut self, listener: usize) -> Io<Then> {
+        if self.table.len() < self.config.max_connections {
+            return self.kernel.accept(listener).map(|(socket, peer)| self.welcome(socket, peer));
+        }
+        match self.config.overload {
+            Overload::Shed => self.shed(listener),
+            Overload::Wait => match self.table.take_oldest_waiting() {
+                None => {
+                    self.pause(Pause::Full);
+                    Io::Done(Then::Stop)
+                }
+                // The oldest that waits for its evidence makes room, once there is somebody to make
+                // room for; its slot is free when this turn ends.
+                Some(oldest) => {
+                    let newcomer = self.kernel.accept(listener);
+                    let Io::Done((socket, peer)) = newcomer else {
+                        self.table.waits_first(oldest);
+                        return newcomer.map(|_| Then::Continue);
+                    };
+                    if let Some(entry) = self.table.get_mut(oldest) {
+                        entry.connection.hurry();
+                        self.visit(oldest);
+                    }
+                    Io::Done(self.welcome(socket, peer))
+                }
+            },
+        }
+    }
+
+    /// Gives a newcomer a slot and a deadline, unless its address has too many already.
+    fn welcome(&mut self, socket: K::Socket, peer: SocketAddr) -> Then {
+        self.read_clock(); // its deadline counts from here
+        self.counters.accepted += 1;
+        self.turn.accepted += 1;
+        let id = self.counters.accepted;
+        let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
+        let limit = self.config.max_per_ip;
+        if limit.is_some_and(|limit| self.table.count_of(peer.ip()) >= limit) {
+            connection.refuse(LocalCause::Policy);
+            self.kernel.close(socket, Goodbye::Reset);
+            self.report(&connection, &SocketFacts::default(), None);
+            return Then::Continue;
+        }
+        let key = self.table.insert(socket, connection);
+        let Some(entry) = self.table.get_mut(key) else { return Then::Continue };
+        match self.kernel.watch(&mut entry.socket, key) {
+            Ok(()) => {
+                self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+                Then::Continue
+            }
+            Err(errno) => {
+                entry.connection.refuse(LocalCause::Resource);
+                self.table.end(key);
+                self.pause(Pause::Exhausted(errno));
+                Then::Stop
+            }
+        }
+    }
+
+    /// Accepts one newcomer and resets it.
+    fn shed(&mut self, listener: usize) -> Io<Then> {
+        self.kernel.shed(listener).map(|peer| {
+            self.read_clock();
+            self.counters.accepted += 1;
+            self.turn.accepted += 1;
+            let id = self.counters.accepted;
+            let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
+            connection.refuse(LocalCause::Policy);
+            self.report(&connection, &SocketFacts::default(), None);
+            Then::Continue
+        })
+    }
+
+    fn accept_failed(&mut self, errno: Errno) -> Then {
+        match accept_error(errno, K::SYSTEM) {
+            AcceptError::Next => Then::Continue,
+            AcceptError::Exhausted => {
+                self.pause(Pause::Exhausted(errno));
+                Then::Stop
+            }
+        }
+    }
+
+    /// Accepts nobody for a while, and says so once an episode.
+    fn pause(&mut self, pause: Pause) {
+        let retry_at = match pause {
+            Pause::Full => None,
+            Pause::Exhausted(_) | Pause::Failing(_) => {
+                Some(self.now.after(self.config.accept_retry_ms))
+            }
+        };
+        if !self.listeners.pause(self.now, retry_at) {
+            return;
+        }
+        let name = |errno: Errno| errno.name(K::SYSTEM).unwrap_or("an unknown error");
+        let open = self.table.len();
+        match pause {
+            Pause::Full => log::warn!(
+                "{open} connections, which is the limit: newcomers wait in the backlog until one \
+                 ends (see --max-connections and --overload)"
+            ),
+            Pause::Exhausted(errno) => log::warn!(
+                "{} with {open} connections: newcomers wait in the backlog, trying again every {} \
+                 ms (raise the open-file limit or lower --max-connections)",
+                name(errno),
+                self.config.accept_retry_ms
+            ),
+            Pause::Failing(errno) => log::error!(
+                "accept gives {} (number {}) and nothing else: trying again every {} ms",
+                name(errno),
+                errno.0,
+                self.config.accept_retry_ms
+            ),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The listeners: who may accept, what an accept error means, when to pause and when to go on.
+//!
+//! A listener is edge-triggered like everything else: once it was ready it stays ready here until
+//! accept says "would block", whatever stopped us in between.
+//!
+//! ```text
+//!             edge                         out of files, memory or slots
+//!   ┌───────┐ ─────▶ ┌───────┐ ─────────────────────────────────────────▶ ┌────────┐
+//!   │ Quiet │        │ Ready │                                            │ Paused │
+//!   └───────┘ ◀───── └───────┘ ◀───────────────────────────────────────── └────────┘
+//!          would block         a slot was freed, or it is time to try again
+//! ```
+
+use crate::machine::errno::{Errno, Meaning, System};
+use crate::machine::tick::Tick;
+
+/// What to do about an error of accept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AcceptError {
+    /// It was about one newcomer, or passed through from the network: take the next.
+    Next,
+    /// This process or system is out of something: pause.
+    Exhausted,
+}
+
+/// What an error of accept means. accept(2): errors of the network are handed out here and are to be
+/// treated like "try again".
+///
+/// An error that no table knows is taken as being about one newcomer. If it goes on, the budget of the
+/// turn ends and the listener pauses.
+pub(super) fn accept_error(errno: Errno, system: System) -> AcceptError {
+    match errno.meaning(system) {
+        Meaning::NoFiles | Meaning::NoMemory => AcceptError::Exhausted,
+        _ => AcceptError::Next,
+    }
+}
+
+/// Why nobody is accepted for the time being.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pause {
+    /// Every slot is taken.
+    Full,
+    /// The system has no file, or no memory, for another one.
+    Exhausted(Errno),
+    /// accept failed again and again for other reasons.
+    Failing(Errno),
+}
+
+/// Readiness of all listeners, and the pause that they share.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    ready: Vec<bool>,
+    /// Where the next round begins, so that a busy listener does not starve the others.
+    next: usize,
+    paused: bool,
+    retry_at: Tick,
+    /// When the present or last episode of overload was reported.
+    reported_at: Option<Tick>,
+}
+
+/// An episode of overload is reported when it begins, and no more often than this.
+const REPORT_EVERY_MS: u64 = 10_000;
+
+impl Listeners {
+    pub(super) fn new(count: usize) -> Listeners {
+        Listeners {
+            ready: vec![false; count],
+            next: 0,
+            paused: false,
+            retry_at: Tick::NEVER,
+            reported_at: None,
+        }
+    }
+
+    /// An event came.
+    pub(super) fn edge(&mut self, listener: usize) {
+        if let Some(ready) = self.ready.get_mut(listener) {
+            *ready = true;
+        }
+    }
+
+    /// All of them may have newcomers: before the last sweep of the backlog.
+    pub(super) fn edge_all(&mut self) {
+        self.ready.fill(true);
+    }
+
+    /// The next one to accept from, in turn; `None` if all are quiet or paused.
+    pub(super) fn next_ready(&mut self, now: Tick) -> Option<usize> {
+        if self.paused && now < self.retry_at {
+            return None;
+        }
+        self.resume();
+        let count = self.ready.len();
+        let found = (0..count).map(|step| (self.next + step) % count).find(|&i| self.ready[i])?;
+        self.next = found + 1;
+        Some(found)
+    }
+
+    /// Accept said "would block": quiet until the next edge.
+    pub(super) fn drained(&mut self, listener: usize) {
+        self.ready[listener] = false;
+    }
+
+    /// Accepts nobody until a slot is freed or, with `retry_at`, until then. Gives `true` if that is
+    /// to be reported: once an episode.
+    pub(super) fn pause(&mut self, now: Tick, retry_at: Option<Tick>) -> bool {
+        self.paused = true;
+        self.retry_at = retry_at.unwrap_or(Tick::NEVER);
+        let due = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY_MS);
+        if due {
+            self.reported_at = Some(now);
+        }
+        due
+    }
+
+    /// A slot was freed.
+    pub(super) fn resume(&mut self) {
+        self.paused = false;
+        self.retry_at = Tick::NEVER;
+    }
+
+    /// Whether accept is owed a call now, without an event.
+    pub(super) fn is_unfinished(&self) -> bool {
+        !self.paused && self.ready.contains(&true)
+    }
+
+    /// When to try again; [`Tick::NEVER`] while not paused by the system.
+    pub(super) fn retry_at(&self) -> Tick {
+        self.retry_at
+    }
+
+    /// Whether there are any that are not closed.
+    pub(super) fn is_open(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// They are closed: none is ever ready again.
+    pub(super) fn close(&mut self) {
+        self.ready.clear();
+        self.resume();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_stays_ready_until_accept_would_block() {
+        let mut listeners = Listeners::new(2);
+        let now = Tick::from_ms(0);
+        assert_eq!(listeners.next_ready(now), None);
+        listeners.edge(1);
+        assert_eq!([listeners.next_ready(now), listeners.next_ready(now)], [Some(1), Some(1)]);
+        listeners.drained(1);
+        assert_eq!((listeners.next_ready(now), listeners.is_unfinished()), (None, false));
+    }
+
+    #[test]
+    fn a_busy_listener_does_not_starve_the_other() {
+        let mut listeners = Listeners::new(2);
+        listeners.edge_all();
+        let turns = [0; 4].map(|_| listeners.next_ready(Tick::from_ms(0)).unwrap());
+        assert_eq!(turns, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_pause_ends_with_a_freed_slot_or_in_time_and_never_spins() {
+        let mut listeners = Listeners::new(1);
+        listeners.edge(0);
+        let now = Tick::from_ms(5_000);
+        assert!(listeners.pause(now, Some(now.after(100))), "the episode is reported");
+        assert_eq!((listeners.next_ready(now), listeners.is_unfinished()), (None, false));
+        assert_eq!(listeners.next_ready(now.after(100)), Some(0));
+        assert!(!listeners.pause(now.after(100), None), "once");
+        assert_eq!(listeners.next_ready(now.after(900)), None, "only a slot helps");
+        listeners.resume();
+        assert!(listeners.is_unfinished());
+    }
+
+    #[test]
+    fn only_exhaustion_pauses() {
+        for number in [24, 23, 105, 12] {
+            assert_eq!(accept_error(Errno(number), System::Linux), AcceptError::Exhausted);
+        }
+        for number in [103, 71, 100, 112, 64, 113, 101, 92, 1] {
+            assert_eq!(accept_error(Errno(number), System::Linux), AcceptError::Next);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The connections that are open, each in a slot of its own.
+//!
+//! A slot is freed only when the turn ends, so no event of a turn can reach a newcomer in the place
+//! of whoever the event was for.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use slab::Slab;
+
+use crate::machine::connection::Connection;
+
+/// What the loop owes a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owed {
+    /// Nothing: an event or its alarm will come.
+    Nothing,
+    /// Another visit: its budget ended the last one, and there will be no event for it.
+    Visit,
+    /// Its slot, at the end of this turn.
+    Reaping,
+}
+
+/// A connection and its socket.
+#[derive(Debug)]
+pub(super) struct Entry<S> {
+    pub(super) socket: S,
+    pub(super) connection: Connection,
+    owed: Owed,
+}
+
+/// The slab of connections, and the three lines in which one of them may stand.
+#[derive(Debug)]
+pub(super) struct Table<S> {
+    slab: Slab<Entry<S>>,
+    /// Who was stopped by its budget and is owed another visit.
+    unfinished: VecDeque<u32>,
+    /// Who waits for its evidence, oldest first, with its number. One that is decided stays until it
+    /// comes to the front or the line is tidied.
+    waiting: VecDeque<(u32, u64)>,
+    /// Who ended in this turn.
+    ended: Vec<u32>,
+    /// Connections by address, where there is a limit on them.
+    per_ip: Option<HashMap<IpAddr, u32>>,
+}
+
+impl<S> Table<S> {
+    /// An empty table. All slots it will ever need are reserved, so it never copies itself while it
+    /// serves; the memory is not touched before it is used.
+    pub(super) fn new(slots: usize, counts_per_ip: bool) -> Table<S> {
+        Table {
+            slab: Slab::with_capacity(slots),
+            unfinished: VecDeque::new(),
+            waiting: VecDeque::new(),
+            ended: Vec::new(),
+            per_ip: counts_per_ip.then(HashMap::new),
+        }
+    }
+
+    /// How many slots are taken.
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// How many connections `ip` has, as far as that is counted.
+    pub(super) fn count_of(&self, ip: IpAddr) -> u32 {
+        self.per_ip.as_ref().and_then(|counts| counts.get(&ip.to_canonical()).copied()).unwrap_or(0)
+    }
+
+    /// Gives a newcomer a slot.
+    pub(super) fn insert(&mut self, socket: S, connection: Connection) -> u32 {
+        if let Some(counts) = &mut self.per_ip {
+            *counts.entry(connection.peer().ip()).or_default() += 1;
+        }
+        self.slab.insert(Entry { socket, connection, owed: Owed::Nothing }) as u32
+    }
+
+    /// The connection with this key, unless it ended or never was: events may be stale.
+    pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut Entry<S>> {
+        self.slab.get_mut(key as usize).filter(|entry| entry.owed != Owed::Reaping)
+    }
+
+    /// The keys of all slots.
+    pub(super) fn keys(&self) -> Vec<u32> {
+        self.slab.iter().map(|(key, _)| key as u32).collect()
+    }
+
+    // ---- owed another visit ----
+
+    /// Owes `key` another visit; once, however often this is said.
+    pub(super) fn owe_visit(&mut self, key: u32) {
+        let entry = &mut self.slab[key as usize];
+        if entry.owed == Owed::Nothing {
+            entry.owed = Owed::Visit;
+            self.unfinished.push_back(key);
+        }
+    }
+
+    /// The next one that is owed a visit, which is taken as paid.
+    pub(super) fn take_unfinished(&mut self) -> Option<u32> {
+        let key = self.unfinished.pop_front()?;
+        self.slab[key as usize].owed = Owed::Nothing;
+        Some(key)
+    }
+
+    /// How many are owed a visit.
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished.len()
+    }
+
+    // ---- waiting for evidence ----
+
+    /// `key` has begun to wait for its evidence.
+    pub(super) fn waits(&mut self, key: u32) {
+        // Those that were decided meanwhile are thrown out when they may be more than half.
+        if self.waiting.len() >= 64 + 2 * self.slab.len() {
+            let slab = &self.slab;
+            self.waiting.retain(|&(key, id)| is_waiting(slab, key, id));
+        }
+        self.waiting.push_back((key, self.slab[key as usize].connection.id()));
+    }
+
+    /// The one that has waited for its evidence longest, which leaves the line.
+    pub(super) fn take_oldest_waiting(&mut self) -> Option<u32> {
+        while let Some((key, id)) = self.waiting.pop_front() {
+            if is_waiting(&self.slab, key, id) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Puts `key`, just taken as the oldest, back to the front of the line.
+    pub(super) fn waits_first(&mut self, key: u32) {
+        self.waiting.push_front((key, self.slab[key as usize].connection.id()));
+    }
+
+    // ---- reaping ----
+
+    /// `key` is over: from now on it cannot be found, and its slot is free when the turn ends.
+    pub(super) fn end(&mut self, key: u32) {
+        let entry = &mut self.slab[key as usize];
+        match std::mem::replace(&mut entry.owed, Owed::Reaping) {
+            Owed::Nothing => {}
+            Owed::Visit => self.unfinished.retain(|&other| other != key),
+            Owed::Reaping => return,
+        }
+        self.ended.push(key);
+    }
+
+    /// Takes one of those that ended out of its slot. Only at the end of a turn.
+    pub(super) fn reap(&mut self) -> Option<(u32, Entry<S>)> {
+        let key = self.ended.pop()?;
+        let entry = self.slab.remove(key as usize);
+        if let Some(counts) = &mut self.per_ip {
+            let ip = entry.connection.peer().ip();
+            if let Some(count) = counts.get_mut(&ip) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&ip);
+                }
+            }
+        }
+        Some((key, entry))
+    }
+}
+
+/// Whether connection number `id` is in the slot `key` still, and waiting.
+fn is_waiting<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
+    slab.get(key as usize).is_some_and(|entry| {
+        entry.owed != Owed::Reaping && entry.connection.id() == id && entry.connection.is_settling()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(all(unix, not(debug_assertions)))]
+    #[test]
+    fn an_idle_connection_takes_104_bytes() {
+        assert_eq!(size_of::<Entry<mio::net::TcpStream>>(), 104);
+        assert_eq!(size_of::<Option<Entry<mio::net::TcpStream>>>(), 104, "no room for a tag");
+    }
+
+    #[test]
+    fn a_connection_fits_a_line_and_a_half_of_the_cache() {
+        assert_eq!(size_of::<Connection>(), 96);
+    }
+}

@@ -1,0 +1,144 @@
+//! One visit to one connection: what it wants is done, step by step, until it wants nothing more or
+//! its budget is spent.
+
+use crate::kernel::{Io, Kernel};
+use crate::machine::close::Via;
+use crate::machine::connection::{Rules, Step};
+use crate::machine::reply::Replier;
+use crate::machine::tick::Tick;
+
+use super::table::Entry;
+
+/// How a visit ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// Nothing until an event or its alarm.
+    Waits,
+    /// Its budget stopped it: it is owed another visit, because no event will come.
+    Unfinished,
+    /// It is over.
+    Ended,
+}
+
+/// A read or write costs its visit at least this many bytes: a system call is not free.
+const CALL_COSTS_BYTES: usize = 1024;
+
+/// What a visit needs beside the connection.
+pub(super) struct Visit<'a, K: Kernel> {
+    pub(super) kernel: &'a mut K,
+    pub(super) replier: &'a mut Replier,
+    pub(super) rules: &'a Rules,
+    pub(super) now: Tick,
+    /// What is left to receive or send in this visit, in bytes.
+    pub(super) budget: usize,
+    /// Whether the kernel is asked what became of the reply.
+    pub(super) probes: bool,
+}
+
+impl<K: Kernel> Visit<'_, K> {
+    /// Serves one connection.
+    pub(super) fn run(&mut self, entry: &mut Entry<K::Socket>) -> Outcome {
+        loop {
+            match entry.connection.step() {
+                Step::Wait => return Outcome::Waits,
+                Step::End => return Outcome::Ended,
+                Step::Receive | Step::Discard | Step::Send if self.budget == 0 => {
+                    return Outcome::Unfinished;
+                }
+                Step::Receive => self.receive(entry),
+                Step::Discard => self.discard(entry),
+                Step::Send => self.send(entry),
+                Step::ShutDown => {
+                    let took = self.kernel.shutdown_write(&mut entry.socket).is_ok();
+                    entry.connection.shut_down(took, self.now, self.rules);
+                }
+                Step::TakeError => {
+                    let errno = self.kernel.take_error(&mut entry.socket);
+                    entry.connection.error_taken(errno, K::SYSTEM);
+                }
+                Step::AskUnacked => {
+                    let bytes =
+                        if self.probes { self.kernel.unacked(&mut entry.socket) } else { None };
+                    entry.connection.unacked(bytes, self.now, self.rules);
+                }
+            }
+        }
+    }
+
+    /// Receives into the shared buffer and answers from it.
+    fn receive(&mut self, entry: &mut Entry<K::Socket>) {
+        let connection = &mut entry.connection;
+        let space = self.replier.space();
+        let space_bytes = space.len();
+        let bytes = match self.kernel.recv(&mut entry.socket, space) {
+            Io::Done(0) => return connection.received_fin(),
+            Io::Done(bytes) => bytes,
+            Io::WouldBlock => return connection.blocked(Via::Recv),
+            Io::Failed(errno) => return connection.failed(errno, Via::Recv, K::SYSTEM),
+        };
+        self.charge(bytes);
+        connection.received(bytes, space_bytes, self.now, self.rules);
+        log_bytes("read", self.replier.request(bytes));
+
+        let mut inside_line = connection.inside_line();
+        let reply = self.replier.reply(bytes, &mut inside_line);
+        connection.set_inside_line(inside_line);
+        let sent = self.kernel.send(&mut entry.socket, reply);
+        let taken = if let Io::Done(taken) = sent { taken } else { 0 };
+        log_bytes("send", &reply[..taken]);
+        connection.answered(reply, taken, self.now, self.rules);
+        match sent {
+            Io::Done(_) => {}
+            Io::WouldBlock => connection.blocked(Via::Send),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+        }
+    }
+
+    /// Sends what a full socket left over.
+    fn send(&mut self, entry: &mut Entry<K::Socket>) {
+        let connection = &mut entry.connection;
+        match self.kernel.send(&mut entry.socket, connection.pending()) {
+            Io::Done(bytes) => {
+                log_bytes("send", &connection.pending()[..bytes]);
+                connection.flushed(bytes, self.now, self.rules);
+                self.charge(bytes);
+            }
+            Io::WouldBlock => connection.blocked(Via::Send),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+        }
+    }
+
+    /// Receives what came after our FIN, and drops it.
+    fn discard(&mut self, entry: &mut Entry<K::Socket>) {
+        let connection = &mut entry.connection;
+        let space = self.replier.space();
+        let space_bytes = space.len();
+        match self.kernel.recv(&mut entry.socket, space) {
+            Io::Done(0) => connection.received_fin(),
+            Io::Done(bytes) => {
+                connection.received(bytes, space_bytes, self.now, self.rules);
+                self.charge(bytes);
+            }
+            Io::WouldBlock => connection.blocked(Via::Recv),
+            Io::Failed(errno) => connection.failed(errno, Via::Recv, K::SYSTEM),
+        }
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        self.budget = self.budget.saturating_sub(bytes.max(CALL_COSTS_BYTES));
+    }
+}
+
+/// How much of a message a log line shows, in bytes.
+const LOGGED_BYTES_MAX: usize = 256;
+
+/// A line as in the article's log, escaped: what a client sends never reaches a terminal raw.
+fn log_bytes(what: &str, bytes: &[u8]) {
+    log::debug!(
+        target: "closecall::echo",
+        "{what} client [{}]=\"{}\"{}",
+        bytes.len(),
+        bytes[..bytes.len().min(LOGGED_BYTES_MAX)].escape_ascii(),
+        if bytes.len() > LOGGED_BYTES_MAX { "…" } else { "" }
+    );
+}
