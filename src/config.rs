@@ -14,15 +14,16 @@ pub enum Overload {
     Shed,
 }
 
-/// The settings of a [`Server`](crate::server::Server). [`Config::default`] is the article's server:
-/// chunks, "from server back[rust]:", ten seconds.
+/// The settings of a [`Server`](crate::server::Server). [`Config::default`] is the article's
+/// server: chunks, `from server back[rust]:`, ten seconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     // ---- where, and what is said ----
     /// Addresses to listen on; port 0 picks one. Default: `127.0.0.1:20003`.
     pub listen: Vec<SocketAddr>,
-    /// Laid before each reply, at most [`PREFIX_BYTES_MAX`](crate::machine::reply::PREFIX_BYTES_MAX)
-    /// bytes. Default: `from server back[rust]:`.
+    /// Laid before each reply, at most
+    /// [`PREFIX_BYTES_MAX`](crate::machine::reply::PREFIX_BYTES_MAX) bytes. Default: `from server
+    /// back[rust]:`.
     pub prefix: Vec<u8>,
     /// What a reply is made of. Default: [`Framing::Chunk`].
     pub framing: Framing,
@@ -30,18 +31,21 @@ pub struct Config {
     pub read_buffer_bytes: usize,
 
     // ---- durations ----
-    /// Silence longer than this ends a connection, in milliseconds; `None` is never. Default: 10,000.
+    /// Silence longer than this ends a connection, in milliseconds; `None` is never. Default:
+    /// 10,000.
     pub read_deadline_ms: Option<u64>,
     /// No progress of pending output for this long ends it. Default: 10,000 ms.
     pub write_deadline_ms: Option<u64>,
-    /// How long an ended connection may wait for its evidence; 0 decides at once. Default: 2,000 ms.
+    /// How long an ended connection may wait for its evidence; 0 decides at once. Default: 2,000
+    /// ms.
     pub verdict_wait_ms: u64,
     /// How long a drain may take. Default: 5,000 ms.
     pub drain_ms: u64,
     /// The grain of all deadlines, in milliseconds, at most 10. None is early, none later than two
     /// grains and the turn under way. Default: 8.
     pub tick_ms: u64,
-    /// When to try a send or receive again for which the system was short of memory. Default: 20 ms.
+    /// When to try a send or receive again for which the system was short of memory. Default: 20
+    /// ms.
     pub retry_ms: u64,
     /// When to try again to accept after running out of files or memory. Default: 100 ms.
     pub accept_retry_ms: u64,

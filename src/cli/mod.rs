@@ -1,5 +1,70 @@
-//! Asks.
-/// main
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! Asks: text becomes a configuration, endings become lines, outcomes become exit codes.
+//!
+//! | exit code | means |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | it ran, and something failed: the second signal ended it by force |
+//! | 2 | usage: one line names the option or the variable, the value and what is allowed |
+//! | 3 | the environment refused: one line names the remedy |
+//!
+//! Whatever is printed may meet a pipe that nobody reads, a full disk or a closed descriptor, and
+//! none of it may stop the server. So nothing here uses `println!`, which panics then: while a
+//! server runs everything goes through a `sink`; before that, one write is tried and its result
+//! ignored.
+
+mod args;
+mod close_log;
+mod limits;
+mod logging;
+mod report;
+mod serve;
+mod sink;
+mod table;
+mod usage;
+mod values;
+mod words;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command};
+
+/// It ran, and something failed.
+const EXIT_FAILED: u8 = 1;
+/// What was asked for makes no sense.
+const EXIT_USAGE: u8 = 2;
+/// The machine does not let us.
+const EXIT_REFUSED: u8 = 3;
+
+/// Why nothing was served. Each holds the one line that says so.
+#[derive(Debug)]
+enum Failure {
+    /// What was asked for makes no sense.
+    Usage(String),
+    /// The machine does not let us.
+    Refused(String),
+}
+
+/// The program `closecall`.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let outcome = match Cli::try_parse_from(&arguments) {
+        Ok(Cli { command: Command::Serve(args) }) => serve::run(&args),
+        Err(error) if !error.use_stderr() => {
+            // --help and --version. Whoever closed stdout does not want them.
+            let _ = io::stdout().write_all(error.to_string().as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => Err(Failure::Usage(usage::line(&error, &arguments))),
+    };
+    let (code, line) = match outcome {
+        Ok(code) => return code,
+        Err(Failure::Usage(line)) => (EXIT_USAGE, line),
+        Err(Failure::Refused(line)) => (EXIT_REFUSED, line),
+    };
+    let _ = io::stderr().write_all(format!("closecall: {line}\n").as_bytes());
+    ExitCode::from(code)
 }

@@ -33,8 +33,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The first call drains: what has arrived is answered, then the server ends. The second ends it
-    /// at once.
+    /// The first call drains: what has arrived is answered, then the server ends. The second ends
+    /// it at once.
     pub fn stop(&self) {
         self.calls.fetch_add(1, Ordering::AcqRel);
         // It fails only where the poll is gone, and then there is nothing left to stop.
@@ -49,7 +49,8 @@ pub struct MioKernel {
     listeners: Vec<TcpListener>,
     handle: Handle,
     started: Instant,
-    /// An open file to give up when there is none left, so that a newcomer can be accepted and told.
+    /// An open file to give up when there is none left, so that a newcomer can be accepted and
+    /// told.
     reserve: Option<Socket>,
 }
 

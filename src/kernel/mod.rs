@@ -1,8 +1,8 @@
 //! Acts. Everything that a server asks of its operating system, on one page.
 //!
-//! The real one is [`mio::MioKernel`]; the second is the simulated world (feature `simulation`), with
-//! a clock of its own and faults on demand. The loop cannot tell them apart, so what is proven of it
-//! in the one holds in the other.
+//! The real one is [`mio::MioKernel`]; the second is the simulated world (feature `simulation`),
+//! with a clock of its own and faults on demand. The loop cannot tell them apart, so what is proven
+//! of it in the one holds in the other.
 //!
 //! What every kernel promises:
 //!
@@ -64,15 +64,15 @@ pub trait Kernel {
     /// Whose error numbers these are.
     const SYSTEM: System;
 
-    /// Whether a receive that gives less than was asked for means that nothing is left. It holds for
-    /// epoll and kqueue; on Windows readiness returns only after "would block".
+    /// Whether a receive that gives less than was asked for means that nothing is left. It holds
+    /// for epoll and kqueue; on Windows readiness returns only after "would block".
     const SHORT_READ_DRAINS: bool;
 
     /// The moment it is now, on a clock that never goes back.
     fn now(&mut self) -> Tick;
 
-    /// Sleeps until something happens or `timeout_ms` milliseconds have passed (`None`: without end),
-    /// and adds what happened to `events`, which is empty.
+    /// Sleeps until something happens or `timeout_ms` milliseconds have passed (`None`: without
+    /// end), and adds what happened to `events`, which is empty.
     ///
     /// # Errors
     /// A broken poll. Nothing that a peer does leads here.

@@ -70,8 +70,8 @@ pub(super) fn unread(socket: BorrowedFd<'_>) -> Option<u32> {
 /// SIOCOUTQ and SIOCINQ are TIOCOUTQ and FIONREAD under other names, see tcp(7).
 fn queue(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Option<u32> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: both requests write one int through the pointer, which is valid for it. The descriptor
-    // is borrowed, so it is open.
+    // SAFETY: both requests write one int through the pointer, which is valid for it. The
+    // descriptor is borrowed, so it is open.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut bytes) };
     if result == 0 { u32::try_from(bytes).ok() } else { None }
 }

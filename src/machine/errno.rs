@@ -1,9 +1,9 @@
 //! What a raw error number means, by operating system.
 //!
 //! By number, not by text, which differs between systems and languages, and not by
-//! [`std::io::ErrorKind`] alone: EMFILE has no kind of its own, and `ConnectionAborted` is two things
-//! (on Linux somebody here killed the socket, on Windows the peer is gone). The tables hold literal
-//! numbers and the system is an argument, so each of them is tested everywhere.
+//! [`std::io::ErrorKind`] alone: EMFILE has no kind of its own, and `ConnectionAborted` is two
+//! things (on Linux somebody here killed the socket, on Windows the peer is gone). The tables hold
+//! literal numbers and the system is an argument, so each of them is tested everywhere.
 //!
 //! Sources: errno(3) and `asm-generic/errno.h` for Linux, `sys/errno.h` of macOS and FreeBSD,
 //! *Windows Sockets Error Codes* for Windows.

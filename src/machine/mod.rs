@@ -1,7 +1,7 @@
 //! Decides. Pure state machines: facts in, intentions out.
 //!
-//! Nothing here knows a socket, a clock, a log or `unsafe`; everything can be called from a test, in
-//! any order, at any time of the test's own.
+//! Nothing here knows a socket, a clock, a log or `unsafe`; everything can be called from a test,
+//! in any order, at any time of the test's own.
 //!
 //! Reading order: [`tick`] and [`wheel`] (time), [`reply`] and [`outbox`] (bytes), [`connection`]
 //! (one life), [`errno`] and [`close`] (how it ended).

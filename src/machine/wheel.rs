@@ -1,8 +1,8 @@
 //! A hashed timer wheel over dense keys.
 //!
 //! The idea is scheme 6 of Varghese and Lauck, *Hashed and Hierarchical Timing Wheels* (SOSP 1987):
-//! time is a ring of slots, a deadline hangs in the slot of its tick, and to arm, to move or to drop
-//! it is to link or unlink one entry. Three things differ from the paper:
+//! time is a ring of slots, a deadline hangs in the slot of its tick, and to arm, to move or to
+//! drop it is to link or unlink one entry. Three things differ from the paper:
 //!
 //! * An entry is found by its key, a small dense number (a slab's index), and lists are linked by
 //!   index through one arena. Once the arena has grown to the largest key, nothing is allocated.
@@ -22,8 +22,8 @@
 //!   occupied   0   1       0   1   0         a bit for each slot, and a word for the words
 //! ```
 //!
-//! Never early: a deadline is rounded up to the wheel's tick, and one tick more pays for the clock's
-//! rounding down and for a `now` that is some microseconds old. Never later than two ticks.
+//! Never early: a deadline is rounded up to the wheel's tick, and one tick more pays for the
+//! clock's rounding down and for a `now` that is some microseconds old. Never later than two ticks.
 
 use super::tick::Tick;
 
@@ -50,9 +50,9 @@ const VACANT: Entry = Entry { due: UNARMED, next: NONE, previous: NONE };
 
 /// Deadlines by key: armed, moved and dropped in constant time.
 ///
-/// Call [`arm`](Self::arm) with a key and a moment; the same call moves a key that is armed already.
-/// Then, as time passes, call [`pop_due`](Self::pop_due) until it gives nothing more, and sleep no
-/// longer than until [`next_due`](Self::next_due).
+/// Call [`arm`](Self::arm) with a key and a moment; the same call moves a key that is armed
+/// already. Then, as time passes, call [`pop_due`](Self::pop_due) until it gives nothing more, and
+/// sleep no longer than until [`next_due`](Self::next_due).
 ///
 /// Keys are expected to be dense and small: memory is 16 bytes times the largest key, below 2^31.
 pub struct TimerWheel {
@@ -151,8 +151,8 @@ impl TimerWheel {
 
     /// When to look again: the moment at which the next slot comes up, or `None` on an empty wheel.
     ///
-    /// It is exact for deadlines within a round of 4,096 ticks. One that is farther away is looked
-    /// at, and moved on, once a round.
+    /// It is exact, but for deadlines armed more than a round of 4,096 ticks ahead: those are
+    /// looked at, and moved on, once a round on their way.
     pub fn next_due(&self) -> Option<Tick> {
         let at = self.occupied.first_from(self.cursor)?;
         Some(Tick::from_ms(at.saturating_mul(self.tick_ms)))
@@ -284,7 +284,7 @@ mod tests {
         wheel.arm(3, now.after(10_000));
         let wake = wheel.next_due().unwrap();
         assert!(wake >= now.after(10_000) && wake <= now.after(10_000 + 2 * TICK_MS));
-        assert_eq!(pop_all(&mut wheel, Tick::from_ms(wake.as_ms() - 1)), []);
+        assert_eq!(pop_all(&mut wheel, Tick::from_ms(wake.as_ms() - 1)), [0u32; 0]);
         assert_eq!(pop_all(&mut wheel, wake), [3]);
         assert_eq!(wheel.next_due(), None);
     }

@@ -1,5 +1,5 @@
-//! Newcomers: accepted within a budget, refused beyond a limit, left in the backlog when there is no
-//! room.
+//! Newcomers: accepted within a budget, refused beyond a limit, left in the backlog when there is
+//! no room.
 
 use std::net::SocketAddr;
 
@@ -64,7 +64,10 @@ impl<K: Kernel> Reactor<K> {
     /// Takes one newcomer from `listener`, or refuses one.
     fn next_newcomer(&mut self, listener: usize) -> Io<Then> {
         if self.table.len() < self.config.max_connections {
-            return self.kernel.accept(listener).map(|(socket, peer)| self.welcome(socket, peer));
+            return match self.kernel.accept(listener) {
+                Io::Failed(errno) if self.sheds(errno) => self.shed(listener),
+                newcomer => newcomer.map(|(socket, peer)| self.welcome(socket, peer)),
+            };
         }
         match self.config.overload {
             Overload::Shed => self.shed(listener),
@@ -73,21 +76,25 @@ impl<K: Kernel> Reactor<K> {
                     self.pause(Pause::Full);
                     Io::Done(Then::Stop)
                 }
-                // The oldest that waits for its evidence makes room, once there is somebody to make
-                // room for; its slot is free when this turn ends.
+                // Once there is somebody to make room for.
                 Some(oldest) => {
                     let newcomer = self.kernel.accept(listener);
-                    let Io::Done((socket, peer)) = newcomer else {
-                        self.table.waits_first(oldest);
-                        return newcomer.map(|_| Then::Continue);
-                    };
-                    if let Some(entry) = self.table.get_mut(oldest) {
-                        entry.connection.hurry();
-                        self.visit(oldest);
+                    match newcomer {
+                        Io::Done(_) => self.decide_now(oldest),
+                        _ => self.table.waits_first(oldest),
                     }
-                    Io::Done(self.welcome(socket, peer))
+                    newcomer.map(|(socket, peer)| self.welcome(socket, peer))
                 }
             },
+        }
+    }
+
+    /// Ends a connection that only waits for its evidence, by what is known now. Its slot and its
+    /// file are free when this turn ends.
+    fn decide_now(&mut self, key: u32) {
+        if let Some(entry) = self.table.get_mut(key) {
+            entry.connection.hurry();
+            self.visit(key);
         }
     }
 
@@ -121,6 +128,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Whether newcomers are to be told that the system is out of something.
+    fn sheds(&self, errno: Errno) -> bool {
+        self.config.overload == Overload::Shed
+            && accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
+    }
+
     /// Accepts one newcomer and resets it.
     fn shed(&mut self, listener: usize) -> Io<Then> {
         self.kernel.shed(listener).map(|peer| {
@@ -140,6 +153,9 @@ impl<K: Kernel> Reactor<K> {
             AcceptError::Next => Then::Continue,
             AcceptError::Exhausted => {
                 self.pause(Pause::Exhausted(errno));
+                if let Some(oldest) = self.table.take_oldest_waiting() {
+                    self.decide_now(oldest);
+                }
                 Then::Stop
             }
         }
@@ -160,8 +176,8 @@ impl<K: Kernel> Reactor<K> {
         let open = self.table.len();
         match pause {
             Pause::Full => log::warn!(
-                "{open} connections, which is the limit: newcomers wait in the backlog until one \
-                 ends (see --max-connections and --overload)"
+                "{open} connections, which is the limit: from now on newcomers wait in the backlog \
+                 until one ends (see --max-connections and --overload)"
             ),
             Pause::Exhausted(errno) => log::warn!(
                 "{} with {open} connections: newcomers wait in the backlog, trying again every {} \

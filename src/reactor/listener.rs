@@ -23,11 +23,11 @@ pub(super) enum AcceptError {
     Exhausted,
 }
 
-/// What an error of accept means. accept(2): errors of the network are handed out here and are to be
-/// treated like "try again".
+/// What an error of accept means. accept(2): errors of the network are handed out here and are to
+/// be treated like "try again".
 ///
-/// An error that no table knows is taken as being about one newcomer. If it goes on, the budget of the
-/// turn ends and the listener pauses.
+/// An error that no table knows is taken as being about one newcomer. If it goes on, the budget of
+/// the turn ends and the listener pauses.
 pub(super) fn accept_error(errno: Errno, system: System) -> AcceptError {
     match errno.meaning(system) {
         Meaning::NoFiles | Meaning::NoMemory => AcceptError::Exhausted,
@@ -101,8 +101,8 @@ impl Listeners {
         self.ready[listener] = false;
     }
 
-    /// Accepts nobody until a slot is freed or, with `retry_at`, until then. Gives `true` if that is
-    /// to be reported: once an episode.
+    /// Accepts nobody until a slot is freed or, with `retry_at`, until then. Gives `true` if that
+    /// is to be reported: once an episode.
     pub(super) fn pause(&mut self, now: Tick, retry_at: Option<Tick>) -> bool {
         self.paused = true;
         self.retry_at = retry_at.unwrap_or(Tick::NEVER);

@@ -9,8 +9,8 @@
 //!   reap      each ending, once; only now are slots free again
 //! ```
 //!
-//! What happens to one connection is a verdict and never an `Err`, so no peer can stop the loop: the
-//! type of [`Reactor::turn`] knows of a broken poll and of nothing else.
+//! What happens to one connection is a verdict and never an `Err`, so no peer can stop the loop:
+//! the type of [`Reactor::turn`] knows of a broken poll and of nothing else.
 
 mod accept;
 mod ending;
@@ -256,7 +256,7 @@ impl<K: Kernel> Reactor<K> {
         }
         self.visits_since_clock += 1;
         self.turn.visits += 1;
-        self.rules.may_wait = self.table.len() <= self.config.waiting_max();
+        self.rules.may_wait = self.table.open() <= self.config.waiting_max();
         let Some(entry) = self.table.get_mut(key) else { return };
         let waited = entry.connection.is_settling();
         let mut visit = Visit {
@@ -273,6 +273,7 @@ impl<K: Kernel> Reactor<K> {
         }
         if !waited && entry.connection.is_settling() {
             self.table.waits(key);
+            self.listeners.resume(); // who waits can make room
         }
         match outcome {
             Outcome::Waits => {}
@@ -293,8 +294,8 @@ impl<K: Kernel> Reactor<K> {
                 false => self.kernel.unacked(&mut socket),
             };
         }
-        // SO_ERROR last, and only where there is reason: it also hands out errors of the network that
-        // ended nothing.
+        // SO_ERROR last, and only where there is reason: it also hands out errors of the network
+        // that ended nothing.
         let closed = facts.tcp.is_some_and(|tcp| tcp.closed) && !connection.is_settled();
         if (connection.is_suspect() || closed)
             && let Some(errno) = self.kernel.take_error(&mut socket)

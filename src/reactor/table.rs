@@ -35,8 +35,8 @@ pub(super) struct Table<S> {
     slab: Slab<Entry<S>>,
     /// Who was stopped by its budget and is owed another visit.
     unfinished: VecDeque<u32>,
-    /// Who waits for its evidence, oldest first, with its number. One that is decided stays until it
-    /// comes to the front or the line is tidied.
+    /// Who waits for its evidence, oldest first, with its number. One that is decided stays until
+    /// it comes to the front or the line is tidied.
     waiting: VecDeque<(u32, u64)>,
     /// Who ended in this turn.
     ended: Vec<u32>,
@@ -60,6 +60,11 @@ impl<S> Table<S> {
     /// How many slots are taken.
     pub(super) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// How many of them have not ended.
+    pub(super) fn open(&self) -> usize {
+        self.slab.len() - self.ended.len()
     }
 
     /// How many connections `ip` has, as far as that is counted.

@@ -197,72 +197,75 @@ mod tests {
     const EPIPE: i32 = 32;
     const ETIMEDOUT: i32 = 110;
 
+    type Row = (Kind, Certainty, fn(&mut Evidence));
+
+    /// The table above, row by row: what is said, and what was seen.
+    const ROWS: &[Row] = &[
+        (Kind::TimeoutRead, Certain, |e| e.cause = Some(LocalCause::ReadDeadline)),
+        (Kind::TimeoutWriteStall, Certain, |e| e.cause = Some(LocalCause::WriteDeadline)),
+        (Kind::LocalPolicy, Certain, |e| e.cause = Some(LocalCause::Policy)),
+        (Kind::LocalResource, Certain, |e| e.cause = Some(LocalCause::Resource)),
+        (Kind::LocalDrain, Certain, |e| {
+            (e.cause, e.error) = (Some(LocalCause::Drain), error(ECONNRESET));
+        }),
+        (Kind::LocalKilled, Certain, |e| e.error = error(103)),
+        (Kind::LocalNetwork, Certain, |e| e.error = error(100)),
+        (Kind::LocalResource, Certain, |e| e.error = error(12)),
+        (Kind::LocalIo, Unknown, |e| e.error = error(9)),
+        (Kind::LocalIo, Unknown, |_| ()),
+        (Kind::PeerFinReplyRefused, Certain, |e| {
+            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), Some(37));
+        }),
+        (Kind::PeerFinReplyDiscarded, Certain, |e| {
+            (e.error, e.fin_received) = (error(EPIPE), Some(true));
+        }),
+        (Kind::PeerFinDelivered, Likely, |e| {
+            (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
+        }),
+        (Kind::PeerFinProbe, Certain, |e| {
+            (e.error, e.fin_received, e.rx, e.tx) = (error(EPIPE), Some(true), 0, 0);
+        }),
+        (Kind::PeerFinUnconfirmed, Unknown, |e| {
+            (e.error, e.fin_received, e.undelivered) = (error(ETIMEDOUT), Some(true), Some(9));
+        }),
+        (Kind::PeerResetStale, Likely, |e| {
+            (e.error, e.retransmits) = (error(ECONNRESET), Some(2));
+        }),
+        (Kind::PeerResetProbe, Certain, |e| {
+            (e.error, e.rx, e.tx) = (error(ECONNRESET), 0, 0);
+        }),
+        (Kind::PeerResetReplyUndelivered, Certain, |e| {
+            (e.error, e.undelivered) = (error(ECONNRESET), Some(5));
+        }),
+        (Kind::PeerResetBeforeReply, Certain, |e| {
+            (e.error, e.tx, e.unsent, e.reply_untouched) = (error(ECONNRESET), 0, 37, true);
+        }),
+        (Kind::PeerResetReplyAcked, Certain, |e| e.error = error(ECONNRESET)),
+        (Kind::TimeoutRetransmit, Certain, |e| {
+            (e.error, e.undelivered) = (error(ETIMEDOUT), Some(37));
+        }),
+        (Kind::TimeoutKeepalive, Certain, |e| {
+            (e.error, e.probes) = (error(ETIMEDOUT), Some(3));
+        }),
+        (Kind::TimeoutUnreachable, Certain, |e| e.error = error(113)),
+        (Kind::PeerFinProbe, Certain, |e| {
+            (e.fin_received, e.rx, e.tx) = (Some(true), 0, 0);
+        }),
+        (Kind::PeerFinUnconfirmed, Unknown, |e| {
+            (e.fin_received, e.undelivered) = (Some(true), Some(37));
+        }),
+        (Kind::PeerFinHalfCloseServed, Certain, |e| {
+            (e.fin_received, e.sent_after_fin, e.fin_acknowledged) = (Some(true), true, true);
+        }),
+        (Kind::PeerFinDelivered, Certain, |e| {
+            (e.fin_received, e.fin_acknowledged) = (Some(true), true);
+        }),
+        (Kind::PeerFinDelivered, Likely, |e| e.fin_received = Some(true)),
+    ];
+
     #[test]
-    fn a_row_for_each_line_of_the_table() {
-        type Change = fn(&mut Evidence);
-        let rows: &[(Kind, Certainty, Change)] = &[
-            (Kind::TimeoutRead, Certain, |e| e.cause = Some(LocalCause::ReadDeadline)),
-            (Kind::TimeoutWriteStall, Certain, |e| e.cause = Some(LocalCause::WriteDeadline)),
-            (Kind::LocalPolicy, Certain, |e| e.cause = Some(LocalCause::Policy)),
-            (Kind::LocalResource, Certain, |e| e.cause = Some(LocalCause::Resource)),
-            (Kind::LocalDrain, Certain, |e| {
-                (e.cause, e.error) = (Some(LocalCause::Drain), error(ECONNRESET));
-            }),
-            (Kind::LocalKilled, Certain, |e| e.error = error(103)),
-            (Kind::LocalNetwork, Certain, |e| e.error = error(100)),
-            (Kind::LocalResource, Certain, |e| e.error = error(12)),
-            (Kind::LocalIo, Unknown, |e| e.error = error(9)),
-            (Kind::LocalIo, Unknown, |_| ()),
-            (Kind::PeerFinReplyRefused, Certain, |e| {
-                (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), Some(37));
-            }),
-            (Kind::PeerFinReplyDiscarded, Certain, |e| {
-                (e.error, e.fin_received) = (error(EPIPE), Some(true));
-            }),
-            (Kind::PeerFinDelivered, Likely, |e| {
-                (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
-            }),
-            (Kind::PeerFinProbe, Certain, |e| {
-                (e.error, e.fin_received, e.rx, e.tx) = (error(EPIPE), Some(true), 0, 0);
-            }),
-            (Kind::PeerFinUnconfirmed, Unknown, |e| {
-                (e.error, e.fin_received, e.undelivered) = (error(ETIMEDOUT), Some(true), Some(9));
-            }),
-            (Kind::PeerResetStale, Likely, |e| {
-                (e.error, e.retransmits) = (error(ECONNRESET), Some(2));
-            }),
-            (Kind::PeerResetProbe, Certain, |e| {
-                (e.error, e.rx, e.tx) = (error(ECONNRESET), 0, 0);
-            }),
-            (Kind::PeerResetReplyUndelivered, Certain, |e| {
-                (e.error, e.undelivered) = (error(ECONNRESET), Some(5));
-            }),
-            (Kind::PeerResetBeforeReply, Certain, |e| {
-                (e.error, e.tx, e.unsent, e.reply_untouched) = (error(ECONNRESET), 0, 37, true);
-            }),
-            (Kind::PeerResetReplyAcked, Certain, |e| e.error = error(ECONNRESET)),
-            (Kind::TimeoutRetransmit, Certain, |e| {
-                (e.error, e.undelivered) = (error(ETIMEDOUT), Some(37));
-            }),
-            (Kind::TimeoutKeepalive, Certain, |e| {
-                (e.error, e.probes) = (error(ETIMEDOUT), Some(3));
-            }),
-            (Kind::TimeoutUnreachable, Certain, |e| e.error = error(113)),
-            (Kind::PeerFinProbe, Certain, |e| {
-                (e.fin_received, e.rx, e.tx) = (Some(true), 0, 0);
-            }),
-            (Kind::PeerFinUnconfirmed, Unknown, |e| {
-                (e.fin_received, e.undelivered) = (Some(true), Some(37));
-            }),
-            (Kind::PeerFinHalfCloseServed, Certain, |e| {
-                (e.fin_received, e.sent_after_fin, e.fin_acknowledged) = (Some(true), true, true);
-            }),
-            (Kind::PeerFinDelivered, Certain, |e| {
-                (e.fin_received, e.fin_acknowledged) = (Some(true), true);
-            }),
-            (Kind::PeerFinDelivered, Likely, |e| e.fin_received = Some(true)),
-        ];
-        for (index, (kind, certainty, change)) in rows.iter().enumerate() {
+    fn each_row_of_the_table_is_what_is_said() {
+        for (index, (kind, certainty, change)) in ROWS.iter().enumerate() {
             let evidence = seen(change);
             let verdict = classify(&evidence);
             assert_eq!(

@@ -77,7 +77,7 @@ pub struct TcpFacts {
     pub probes: u8,
 }
 
-/// Everything that [`classify`](super::classify) may look at.
+/// Everything that [`classify`](fn@super::classify) may look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Evidence {
     /// Whose error numbers.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reading order: [`Evidence`] (what can be known, and from where), [`Verdict`] (what can be said),
-//! [`classify`] (the decision table between the two).
+//! [`classify`](fn@classify) (the decision table between the two).
 
 mod classify;
 mod evidence;

@@ -164,7 +164,7 @@ pub enum Level {
     Debug,
 }
 
-/// What [`classify`](super::classify) says.
+/// What [`classify`](fn@super::classify) says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Verdict {
     /// How it ended.

@@ -1,1 +1,298 @@
 //! The life of a connection, told step by step, with a clock of the test's own.
+
+use super::*;
+use crate::machine::close::{FirstError, Kind, SocketFacts, classify};
+use crate::machine::errno::System;
+
+const LINUX: System = System::Linux;
+const ECONNRESET: Errno = Errno(104);
+const ENOBUFS: Errno = Errno(105);
+
+fn rules() -> Rules {
+    Rules {
+        read_deadline_ms: Some(10_000),
+        write_deadline_ms: Some(10_000),
+        verdict_wait_ms: 2_000,
+        retry_ms: 20,
+        may_wait: true,
+        short_read_drains: true,
+        drain_ends: None,
+    }
+}
+
+/// A connection, its rules and its clock.
+struct Life {
+    connection: Connection,
+    rules: Rules,
+    now: Tick,
+}
+
+impl Life {
+    fn new() -> Life {
+        Life::with(rules())
+    }
+
+    fn with(rules: Rules) -> Life {
+        let now = Tick::from_ms((1 << 36) + 7);
+        let peer = SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
+        Life { connection: Connection::new(1, peer, now, &rules), rules, now }
+    }
+
+    fn passes(&mut self, ms: u64) -> &mut Life {
+        self.now = self.now.after(ms);
+        self
+    }
+
+    #[track_caller]
+    fn wants(&mut self, step: Step) -> &mut Life {
+        assert_eq!(self.connection.step(), step);
+        self
+    }
+
+    fn event(&mut self) -> &mut Life {
+        self.connection.ready(Hints::default());
+        self
+    }
+
+    fn fin_event(&mut self) -> &mut Life {
+        self.connection.ready(Hints { read_closed: true, ..Hints::default() });
+        self
+    }
+
+    /// Fourteen bytes are received, and of their reply of 37 the socket takes `taken`.
+    #[track_caller]
+    fn echoes(&mut self, taken: usize) -> &mut Life {
+        self.wants(Step::Receive);
+        self.connection.received(14, 65_536, self.now, &self.rules);
+        self.connection.answered(&[b'x'; 37], taken, self.now, &self.rules);
+        self
+    }
+
+    #[track_caller]
+    fn receives_fin(&mut self) -> &mut Life {
+        assert!(matches!(self.connection.step(), Step::Receive | Step::Discard));
+        self.connection.received_fin();
+        self
+    }
+
+    #[track_caller]
+    fn shuts_down(&mut self) -> &mut Life {
+        self.wants(Step::ShutDown);
+        self.connection.shut_down(true, self.now, &self.rules);
+        self
+    }
+
+    #[track_caller]
+    fn reads_blocked(&mut self) -> &mut Life {
+        assert!(matches!(self.connection.step(), Step::Receive | Step::Discard));
+        self.connection.blocked(Via::Recv);
+        self
+    }
+
+    #[track_caller]
+    fn is_told_unacked(&mut self, bytes: u32) -> &mut Life {
+        self.wants(Step::AskUnacked);
+        self.connection.unacked(Some(bytes), self.now, &self.rules);
+        self
+    }
+
+    /// The alarm rings; gives whether it was time.
+    fn rings(&mut self) -> bool {
+        self.connection.rang(self.now, &self.rules)
+    }
+
+    #[track_caller]
+    fn expires(&mut self) -> &mut Life {
+        assert!(self.connection.is_due(self.now, &self.rules), "it is not due");
+        self.connection.expire(self.now, &self.rules);
+        self
+    }
+
+    fn verdict(&self, unacked: u32) -> Kind {
+        let facts = SocketFacts { unread: Some(0), ..SocketFacts::default() };
+        classify(&self.connection.evidence(&facts, Some(unacked), LINUX)).kind
+    }
+}
+
+#[test]
+fn an_echo_and_an_orderly_end() {
+    let mut life = Life::new();
+    life.wants(Step::Wait).event().echoes(37).wants(Step::Wait);
+    life.fin_event().receives_fin().shuts_down();
+    life.is_told_unacked(1).wants(Step::Wait); // our FIN is on its way
+    life.event().is_told_unacked(0).wants(Step::End);
+    assert_eq!(life.verdict(0), Kind::PeerFinDelivered);
+    assert_eq!(life.connection.goodbye(), Goodbye::Plain);
+}
+
+#[test]
+fn a_request_that_came_with_the_fin_is_a_half_close() {
+    let mut life = Life::new();
+    life.fin_event().echoes(37).receives_fin().shuts_down().is_told_unacked(0).wants(Step::End);
+    assert_eq!(life.verdict(0), Kind::PeerFinHalfCloseServed);
+}
+
+#[test]
+fn a_short_read_is_the_last_one_unless_there_will_be_no_further_edge() {
+    let mut life = Life::new();
+    life.event().echoes(37).wants(Step::Wait);
+    life.connection.ready(Hints { priority: true, ..Hints::default() });
+    life.echoes(37).reads_blocked().wants(Step::Wait);
+
+    let mut windows = Life::with(Rules { short_read_drains: false, ..rules() });
+    windows.event().echoes(37).reads_blocked().wants(Step::Wait);
+}
+
+#[test]
+fn it_is_not_read_while_output_is_pending() {
+    let mut life = Life::new();
+    life.event().echoes(30).wants(Step::Send); // a short write says nothing: write on
+    life.connection.blocked(Via::Send);
+    life.is_told_unacked(30).wants(Step::Wait);
+    life.event().wants(Step::Send);
+    assert_eq!(life.connection.pending().len(), 7);
+    life.connection.flushed(7, life.now, &life.rules);
+    life.wants(Step::Receive);
+}
+
+#[test]
+fn silence_ends_it_with_our_fin_first() {
+    let mut life = Life::new();
+    life.passes(9_999);
+    assert!(!life.rings(), "a deadline is not a moment earlier than it says");
+    life.passes(1);
+    assert!(life.rings());
+    life.reads_blocked().expires().shuts_down().reads_blocked();
+    life.is_told_unacked(0).wants(Step::Wait); // the peer may still send, or close
+    life.event().receives_fin().is_told_unacked(0).wants(Step::End);
+    assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::TimeoutRead, Goodbye::Plain));
+}
+
+#[test]
+fn bytes_that_came_in_time_save_it() {
+    let mut life = Life::new();
+    life.passes(10_000);
+    assert!(life.rings());
+    life.echoes(37);
+    assert!(!life.connection.is_due(life.now, &life.rules));
+}
+
+#[test]
+fn after_our_fin_first_only_a_peer_without_progress_is_reset() {
+    let mut life = Life::new();
+    life.event().echoes(37).passes(10_000).rings();
+    life.reads_blocked().expires().shuts_down().reads_blocked().is_told_unacked(30);
+    for unacked in [20, 10] {
+        life.passes(2_000);
+        assert!(life.rings());
+        life.reads_blocked().is_told_unacked(unacked).wants(Step::Wait);
+        assert!(!life.connection.is_due(life.now, &life.rules), "it made progress");
+    }
+    life.passes(2_000).rings();
+    life.reads_blocked().is_told_unacked(10).expires().wants(Step::End);
+    assert_eq!(life.connection.goodbye(), Goodbye::Reset);
+}
+
+#[test]
+fn a_stalled_writer_is_reset_and_a_slow_one_lives() {
+    let mut life = Life::new();
+    life.event().echoes(30);
+    life.connection.blocked(Via::Send);
+    life.is_told_unacked(30).passes(10_000);
+    assert!(life.rings());
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(29).wants(Step::Wait);
+    assert!(!life.connection.is_due(life.now, &life.rules), "one byte acknowledged is progress");
+
+    life.passes(10_000);
+    assert!(life.rings());
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(29).expires().wants(Step::End);
+    assert_eq!(life.verdict(29), Kind::TimeoutWriteStall);
+    assert_eq!(life.connection.goodbye(), Goodbye::Reset);
+}
+
+#[test]
+fn the_first_error_counts() {
+    let mut life = Life::new();
+    life.event().echoes(37).event();
+    life.connection.failed(ECONNRESET, Via::Recv, LINUX);
+    life.connection.latch(Errno(32), Via::SoError);
+    let evidence = life.connection.evidence(&SocketFacts::default(), Some(0), LINUX);
+    assert_eq!(evidence.error, Some(FirstError { errno: ECONNRESET, via: Via::Recv }));
+    life.wants(Step::End);
+}
+
+#[test]
+fn being_short_of_memory_is_not_an_end() {
+    let mut life = Life::new();
+    life.event().connection.failed(ENOBUFS, Via::Recv, LINUX);
+    life.wants(Step::Wait);
+    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(20));
+    life.passes(20);
+    assert!(life.rings());
+    life.echoes(37);
+}
+
+#[test]
+fn a_hint_of_an_error_is_asked_about_and_not_believed() {
+    let mut life = Life::new();
+    life.event().echoes(37).fin_event().receives_fin().shuts_down().is_told_unacked(38);
+    life.connection.ready(Hints { error: true, ..Hints::default() });
+    life.wants(Step::TakeError).connection.error_taken(None, LINUX);
+    life.is_told_unacked(38).wants(Step::Wait);
+    life.connection.ready(Hints { error: true, ..Hints::default() });
+    life.wants(Step::TakeError).connection.error_taken(Some(Errno(32)), LINUX);
+    life.wants(Step::End);
+    let facts = SocketFacts { unread: Some(0), ..SocketFacts::default() };
+    let evidence = life.connection.evidence(&facts, Some(38), LINUX);
+    assert_eq!(classify(&evidence).kind, Kind::PeerFinReplyRefused);
+}
+
+#[test]
+fn a_failed_shutdown_means_that_a_reset_was_here_first() {
+    let mut life = Life::new();
+    life.fin_event().echoes(37).receives_fin().wants(Step::ShutDown);
+    life.connection.shut_down(false, life.now, &life.rules);
+    life.wants(Step::End);
+    assert!(life.connection.is_suspect());
+}
+
+#[test]
+fn where_nobody_may_wait_the_verdict_is_what_is_known_at_once() {
+    for rules in [Rules { may_wait: false, ..rules() }, Rules { verdict_wait_ms: 0, ..rules() }] {
+        let mut life = Life::with(rules);
+        life.event().echoes(37).fin_event().receives_fin().shuts_down();
+        life.is_told_unacked(38).wants(Step::End);
+        assert_eq!(life.verdict(38), Kind::PeerFinUnconfirmed);
+        assert_eq!(life.connection.goodbye(), Goodbye::Plain);
+    }
+}
+
+#[test]
+fn the_drain_lets_the_reply_go_out_and_waits_for_the_peer_s_fin() {
+    let mut life = Life::new();
+    life.event().echoes(30);
+    life.connection.blocked(Via::Send);
+    life.is_told_unacked(30);
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    assert!(life.rings(), "the drain makes everybody due");
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(30).expires().event().wants(Step::Send);
+    life.connection.flushed(7, life.now, &life.rules);
+    life.shuts_down().reads_blocked().is_told_unacked(0).wants(Step::Wait);
+    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(5_000));
+    life.event().receives_fin().is_told_unacked(0).wants(Step::End);
+    assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Plain));
+}
+
+#[test]
+fn the_end_of_the_drain_is_a_reset() {
+    let mut life = Life::new();
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.rings();
+    life.reads_blocked().expires().shuts_down().reads_blocked().is_told_unacked(0);
+    life.passes(5_000).rings();
+    life.reads_blocked().is_told_unacked(0).expires().wants(Step::End);
+    assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
+}

@@ -1,0 +1,145 @@
+//! The options, as people type them. What they mean is in [`crate::config`], what is allowed in
+//! [`super::values`].
+//!
+//! The texts are broken by hand: they are printed as they stand. A value may begin with a hyphen,
+//! so that `--drain -5s` is told what a duration is.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use super::values::{self, Addresses, OrOff};
+use crate::config::Overload;
+use crate::machine::reply::Framing;
+
+/// An echo server that knows how every connection ended.
+///
+/// Exit codes: 0 done; 1 it ran and something failed, a forced stop among that;
+/// 2 usage; 3 the environment refused (address in use, not permitted, too few files).
+#[derive(Parser, Debug)]
+#[command(name = "closecall", version, verbatim_doc_comment)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Serve: answer everybody, and say how each connection ended.
+    ///
+    /// stdout has one line for each address, `listening on 127.0.0.1:20003`. The log is on stderr,
+    /// driven by RUST_LOG (default: info), and so is the table of verdicts on exit.
+    /// SIGINT, SIGTERM or SIGHUP drain the server (see --drain); a second one ends it at once with
+    /// exit code 1.
+    ///
+    /// DUR is a duration such as 250ms, 10s, 2m or 1h; where it may be missing, `off`.
+    #[command(verbatim_doc_comment)]
+    Serve(ServeArgs),
+}
+
+/// The options of `closecall serve`.
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// Where to listen; repeatable, in the environment separated by commas.
+    /// Port 0 picks a free one. A name stands for all of its addresses.
+    #[arg(long, env = "CLOSECALL_LISTEN", value_name = "ADDR", verbatim_doc_comment)]
+    #[arg(default_value = "127.0.0.1:20003", value_parser = values::addresses)]
+    #[arg(value_delimiter = ',')]
+    pub(super) listen: Vec<Addresses>,
+
+    /// Text laid before each reply, at most 4096 bytes.
+    #[arg(long, env = "CLOSECALL_PREFIX", value_name = "TEXT")]
+    #[arg(default_value = "from server back[rust]:", value_parser = values::prefix)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) prefix: String,
+
+    /// What a reply is made of.
+    /// chunk: one reply for each read, the prefix and what was read;
+    /// line: the prefix goes out before each line, however TCP cut the stream;
+    /// raw: the bytes and nothing else (RFC 862).
+    #[arg(long, env = "CLOSECALL_FRAMING", value_name = "chunk|line|raw", verbatim_doc_comment)]
+    #[arg(default_value = "chunk", value_parser = values::framing)]
+    pub(super) framing: Framing,
+
+    /// The longest read, and so the longest chunk, in bytes: 1 to 16777216 (16 MiB).
+    #[arg(long, env = "CLOSECALL_READ_BUFFER", value_name = "BYTES")]
+    #[arg(default_value = "65536", value_parser = values::read_buffer)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) read_buffer: usize,
+
+    /// Silence longer than this ends a connection; or off.
+    /// Our FIN goes out, and what still comes is read and dropped.
+    #[arg(long, env = "CLOSECALL_READ_DEADLINE", value_name = "DUR", verbatim_doc_comment)]
+    #[arg(default_value = "10s", value_parser = values::deadline)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) read_deadline: OrOff<u64>,
+
+    /// No progress of pending output for this long ends a connection, with a reset; or off.
+    #[arg(long, env = "CLOSECALL_WRITE_DEADLINE", value_name = "DUR")]
+    #[arg(default_value = "10s", value_parser = values::deadline)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) write_deadline: OrOff<u64>,
+
+    /// How long an ended connection may wait to learn what became of its last reply.
+    /// 0s: decide at once, with less certainty.
+    #[arg(long, env = "CLOSECALL_VERDICT_WAIT", value_name = "DUR", verbatim_doc_comment)]
+    #[arg(default_value = "2s", value_parser = values::wait)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) verdict_wait: u64,
+
+    /// How long the end may take after the first signal: what has arrived is answered,
+    /// everybody is sent a FIN, and who has not closed by then is reset.
+    /// The backlog is accepted first, then the listener is closed: a handshake that
+    /// completes between the last accept and that close is reset.
+    #[arg(long, env = "CLOSECALL_DRAIN", value_name = "DUR", verbatim_doc_comment)]
+    #[arg(default_value = "5s", value_parser = values::wait)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) drain: u64,
+
+    /// Connections at a time. Without it: what the limit of open files allows, at most 1048576.
+    #[arg(long, env = "CLOSECALL_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(value_parser = values::max_connections)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) max_connections: Option<usize>,
+
+    /// What becomes of newcomers at that limit, or when the process is out of files.
+    /// wait: they stay in the backlog until a connection ends; shed: they are accepted and reset.
+    #[arg(long, env = "CLOSECALL_OVERLOAD", value_name = "wait|shed", verbatim_doc_comment)]
+    #[arg(default_value = "wait", value_parser = values::overload)]
+    pub(super) overload: Overload,
+
+    /// Connections at a time from one IP address; more are accepted and reset. Or off.
+    #[arg(long, env = "CLOSECALL_MAX_PER_IP", value_name = "N")]
+    #[arg(default_value = "off", value_parser = values::max_per_ip)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) max_per_ip: OrOff<u32>,
+
+    /// TCP_USER_TIMEOUT: a connection ends when data stays unacknowledged for this long; or off.
+    /// It also ends a live peer whose window stays zero for that long.
+    #[arg(long, env = "CLOSECALL_USER_TIMEOUT", value_name = "DUR", verbatim_doc_comment)]
+    #[arg(default_value = "off", value_parser = values::user_timeout)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) user_timeout: OrOff<u64>,
+
+    /// SO_KEEPALIVE: after this long without a byte, 3 probes a third of it apart; or off.
+    /// At least 1s, and of use only with a longer --read-deadline, or none.
+    #[arg(long, env = "CLOSECALL_KEEPALIVE", value_name = "DUR", verbatim_doc_comment)]
+    #[arg(default_value = "off", value_parser = values::keepalive)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) keepalive: OrOff<u64>,
+
+    /// Let several processes listen on one port (SO_REUSEPORT).
+    #[arg(long, env = "CLOSECALL_REUSE_PORT", action = ArgAction::SetTrue)]
+    #[arg(value_parser = values::switch)]
+    pub(super) reuse_port: bool,
+
+    /// Connections that the kernel keeps until they are accepted; it may cut this down.
+    #[arg(long, env = "CLOSECALL_BACKLOG", value_name = "N")]
+    #[arg(default_value = "4096", value_parser = values::backlog)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) backlog: i32,
+
+    /// Append one JSON object for each ended connection, a line each; - is stdout.
+    #[arg(long, env = "CLOSECALL_CLOSE_LOG", value_name = "PATH")]
+    pub(super) close_log: Option<PathBuf>,
+}

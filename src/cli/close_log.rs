@@ -1,0 +1,225 @@
+//! The close log: one JSON object for each ended connection, a line each.
+//!
+//! The fields, their order and their values are a promise, see `docs/close-log.schema.json`: fields
+//! may be added, none is renamed. What a system does not tell is null.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+use super::Failure;
+use super::sink::{Content, Sink};
+use super::words::thousands;
+use crate::machine::errno::{Errno, System};
+use crate::reactor::Ending;
+
+/// Records that wait to be written: about 17 MB at the most.
+const RECORDS_MAX: usize = 65_536;
+
+/// An ending and the time of day at which it was reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) time: SystemTime,
+    pub(super) ending: Ending,
+}
+
+/// Lines of the close log.
+pub(super) type RecordSink = Sink<Record>;
+
+/// Starts a sink of records that begins with the text `preamble`.
+///
+/// # Errors
+/// The system has no thread for it.
+pub(super) fn start_sink(
+    name: &str,
+    out: impl Write + Send + 'static,
+    preamble: String,
+) -> io::Result<RecordSink> {
+    Sink::start(name, out, Records, RECORDS_MAX, preamble.into_bytes())
+}
+
+/// Opens the file of the close log for appending.
+///
+/// # Errors
+/// It cannot be opened. The line says why.
+pub(super) fn open(path: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    // A FIFO that nobody reads is an error then, and not a start that never ends. Our own
+    // descriptor, so nobody else is concerned; on a regular file it means nothing.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path).map_err(|error| {
+        Failure::Refused(format!(
+            "--close-log {path:?} cannot be opened: {error}; name a file that can be written, or - \
+             for stdout"
+        ))
+    })
+}
+
+struct Records;
+
+impl Content for Records {
+    type Item = Record;
+
+    fn render(&mut self, record: &Record, into: &mut Vec<u8>) {
+        // Writing to memory does not fail, and every field is a number, a text or null.
+        let _ = serde_json::to_writer(&mut *into, &Line::from(record));
+        into.push(b'\n');
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        log::error!("the close log cannot be written, records are being lost: {error}");
+    }
+
+    fn lost(&mut self, lost: u64, _into: &mut Vec<u8>) {
+        log::error!("{} records of the close log were lost", thousands(lost));
+    }
+}
+
+/// A line, in the promised order.
+#[derive(Serialize)]
+struct Line {
+    #[serde(serialize_with = "rfc3339")]
+    time: SystemTime,
+    id: u64,
+    peer: std::net::SocketAddr,
+    local: Option<std::net::SocketAddr>,
+    verdict: &'static str,
+    status: u8,
+    initiator: &'static str,
+    certainty: &'static str,
+    #[serde(serialize_with = "errno")]
+    errno: Option<(Errno, System)>,
+    via: Option<&'static str>,
+    fin_received: Option<bool>,
+    fin_sent: bool,
+    rx: u64,
+    discarded: u64,
+    tx: u64,
+    undelivered: Option<u32>,
+    unsent: u64,
+    unread: Option<u32>,
+    retransmits: Option<u8>,
+    probes: Option<u8>,
+    duration_ms: u64,
+    verdict_wait_ms: u64,
+}
+
+impl From<&Record> for Line {
+    fn from(&Record { time, ending }: &Record) -> Line {
+        let Ending { verdict, evidence, .. } = ending;
+        Line {
+            time,
+            id: ending.id,
+            peer: ending.peer,
+            local: ending.local,
+            verdict: verdict.kind.name(),
+            status: verdict.status,
+            initiator: verdict.kind.initiator().name(),
+            certainty: verdict.certainty.name(),
+            errno: evidence.error.map(|error| (error.errno, evidence.system)),
+            via: evidence.error.map(|error| error.via.name()),
+            fin_received: evidence.fin_received,
+            fin_sent: evidence.fin_sent,
+            rx: evidence.rx,
+            discarded: evidence.discarded,
+            tx: evidence.tx,
+            undelivered: evidence.undelivered,
+            unsent: evidence.unsent,
+            unread: evidence.unread,
+            retransmits: evidence.retransmits,
+            probes: evidence.probes,
+            duration_ms: ending.duration_ms,
+            verdict_wait_ms: ending.verdict_wait_ms,
+        }
+    }
+}
+
+/// 2026-11-22T19:00:00.123Z
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    // Only a clock that is set to before the year -9999 or after 9999 does not convert.
+    let time = jiff::Timestamp::try_from(*time).unwrap_or_default();
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+/// "ECONNRESET", or "errno 123" where no table knows the number.
+fn errno<S: Serializer>(error: &Option<(Errno, System)>, out: S) -> Result<S::Ok, S::Error> {
+    match error {
+        Some((errno, system)) => match errno.name(*system) {
+            Some(name) => out.serialize_str(name),
+            None => out.collect_str(&format_args!("errno {}", errno.0)),
+        },
+        None => out.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::machine::close::{Certainty, Evidence, FirstError, Kind, Verdict, Via};
+
+    fn line(change: impl FnOnce(&mut Ending)) -> String {
+        let mut ending = Ending {
+            id: 1,
+            peer: "127.0.0.1:50000".parse().unwrap(),
+            local: "127.0.0.1:20003".parse().ok(),
+            verdict: Verdict {
+                kind: Kind::PeerFinDelivered,
+                status: 1,
+                certainty: Certainty::Certain,
+            },
+            evidence: Evidence {
+                fin_received: Some(true),
+                fin_sent: true,
+                rx: 14,
+                tx: 37,
+                undelivered: Some(0),
+                unread: Some(0),
+                retransmits: Some(0),
+                probes: Some(0),
+                ..Evidence::nothing(System::Linux)
+            },
+            duration_ms: 12,
+            verdict_wait_ms: 0,
+        };
+        change(&mut ending);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_374_000_123_999);
+        let mut text = Vec::new();
+        Records.render(&Record { time, ending }, &mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_as_documented() {
+        let expected = r#"{"time":"2026-11-22T19:00:00.123Z","id":1,"peer":"127.0.0.1:50000","local":"127.0.0.1:20003","verdict":"peer_fin.delivered","status":1,"initiator":"peer","certainty":"certain","errno":null,"via":null,"fin_received":true,"fin_sent":true,"rx":14,"discarded":0,"tx":37,"undelivered":0,"unsent":0,"unread":0,"retransmits":0,"probes":0,"duration_ms":12,"verdict_wait_ms":0}"#;
+        assert_eq!(line(|_| {}), format!("{expected}\n"));
+    }
+
+    #[test]
+    fn an_error_has_its_name_or_else_its_number() {
+        let with = |number| {
+            line(|e| {
+                e.evidence.error = Some(FirstError { errno: Errno(number), via: Via::SoError });
+            })
+        };
+        assert!(with(104).contains(r#""errno":"ECONNRESET","via":"so_error""#));
+        assert!(with(4711).contains(r#""errno":"errno 4711","via":"so_error""#));
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let line = line(|e| {
+            e.local = None;
+            e.evidence = Evidence::nothing(System::Windows);
+        });
+        for field in ["local", "fin_received", "undelivered", "unread", "retransmits", "probes"] {
+            assert!(line.contains(&format!("\"{field}\":null")), "{field}: {line}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How many connections the limit of open files allows.
+
+use super::Failure;
+use super::words::thousands;
+
+/// Files that the process needs for itself, beside its listeners: three standard streams and copies
+/// of two of them, the poll, its waker, the reserve descriptor, the close log. That makes nine; the
+/// rest is for what was inherited.
+const FILES_RESERVED: u64 = 16;
+
+/// Connections at a time where the limit of open files allows more, or does not exist.
+const CONNECTIONS_DEFAULT_MAX: u64 = 1 << 20;
+
+/// The limit of open files, after it was raised as far as we may. `None`: this system has none.
+pub(super) fn raise_open_files() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        // It fails where the limit cannot even be asked; accept finds out then.
+        rlimit::increase_nofile_limit(u64::MAX).ok()
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// How many connections to serve at a time: what was `asked` for, or as many as `open_files` allow.
+///
+/// # Errors
+/// That is too few: the line says for what, and what to do about it.
+pub(super) fn connections(
+    asked: Option<usize>,
+    open_files: Option<u64>,
+    listeners: usize,
+) -> Result<usize, Failure> {
+    let reserved = FILES_RESERVED + listeners as u64;
+    let room = open_files.map_or(u64::MAX, |limit| limit.saturating_sub(reserved));
+    let limit = thousands(open_files.unwrap_or(u64::MAX));
+    if room == 0 {
+        return Err(Failure::Refused(format!(
+            "the limit of {limit} open files leaves no room for connections: raise it to more than \
+             {reserved} (ulimit -n)"
+        )));
+    }
+    match asked.map(|asked| asked as u64) {
+        Some(asked) if asked > room => Err(Failure::Refused(format!(
+            "--max-connections {asked}: the limit of {limit} open files allows {room} connections: \
+             raise it (ulimit -n {}) or lower --max-connections",
+            asked + reserved
+        ))),
+        Some(asked) => Ok(asked as usize),
+        None => Ok(room.min(CONNECTIONS_DEFAULT_MAX) as usize),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_what_the_files_allow_and_at_most_a_million() {
+        assert_eq!(connections(None, Some(64), 1).unwrap(), 47);
+        assert_eq!(connections(None, Some(20_000), 2).unwrap(), 19_982);
+        assert_eq!(connections(None, Some(u64::MAX), 1).unwrap(), 1 << 20);
+        assert_eq!(connections(None, None, 1).unwrap(), 1 << 20);
+    }
+
+    #[test]
+    fn too_few_files_are_refused_with_a_remedy() {
+        assert_eq!(connections(Some(47), Some(64), 1).unwrap(), 47);
+        let Err(Failure::Refused(line)) = connections(Some(48), Some(64), 1) else { panic!() };
+        assert!(line.contains("ulimit -n 65") && line.contains("allows 47"), "{line}");
+        let Err(Failure::Refused(line)) = connections(None, Some(17), 1) else { panic!() };
+        assert!(line.contains("more than 17"), "{line}");
+    }
+}

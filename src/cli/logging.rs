@@ -1,0 +1,161 @@
+//! The log: env_logger in front, the sink of stderr behind it.
+//!
+//! One record is one line, whatever is in it: control characters are escaped once more here,
+//! although who logs a client's bytes has done so already.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+
+use log::{LevelFilter, Record};
+
+use super::sink::{Content, Sink};
+use super::words::thousands;
+
+/// Lines that wait for stderr. A line is seldom longer than a kilobyte, so this is a few megabytes.
+const LINES_MAX: usize = 4096;
+
+/// The variable that drives the log.
+const VARIABLE: &str = "RUST_LOG";
+
+/// stderr: whole lines, newline included.
+pub(super) type LineSink = Sink<Vec<u8>>;
+
+struct LogLines;
+
+impl Content for LogLines {
+    type Item = Vec<u8>;
+
+    fn render(&mut self, line: &Vec<u8>, into: &mut Vec<u8>) {
+        into.extend_from_slice(line);
+    }
+
+    fn failed(&mut self, _error: &io::Error) {} // there is nowhere to say it
+
+    fn lost(&mut self, lost: u64, into: &mut Vec<u8>) {
+        let text = format!("… {} log lines were dropped\n", thousands(lost));
+        into.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Starts the sink of stderr.
+///
+/// # Errors
+/// The system has no thread for it.
+pub(super) fn start_sink(out: impl Write + Send + 'static) -> io::Result<LineSink> {
+    Sink::start("stderr", out, LogLines, LINES_MAX, Vec::new())
+}
+
+/// Sends the log to `sink`, as much of it as RUST_LOG asks for.
+pub(super) fn start(sink: LineSink) {
+    let asked = std::env::var(VARIABLE).unwrap_or_default();
+    let (directives, ignored) = directives(&asked);
+    let mut builder = env_logger::Builder::new();
+    if directives.is_empty() {
+        builder.filter_level(LevelFilter::Info);
+    } else {
+        builder.parse_filters(&directives);
+    }
+    builder.format(line);
+    builder.target(env_logger::Target::Pipe(Box::new(Pipe(sink))));
+    // Another logger in the same process was there first: then it stays.
+    if builder.try_init().is_err() {
+        return;
+    }
+    for directive in ignored {
+        log::warn!(
+            "{VARIABLE}: \"{directive}\" is ignored: expected LEVEL, TARGET or TARGET=LEVEL"
+        );
+    }
+}
+
+/// What of RUST_LOG makes sense, and what does not. env_logger would say the latter with
+/// `eprintln!`, which panics on a full stderr and blocks on a stuck one.
+fn directives(asked: &str) -> (String, Vec<String>) {
+    let (asked, filter) = match asked.split_once('/') {
+        Some((asked, filter)) if !filter.contains('/') => (asked, Some(filter)),
+        Some(_) => return (String::new(), vec![asked.to_owned()]),
+        None => (asked, None),
+    };
+    let mut good = Vec::new();
+    let mut bad = Vec::new();
+    for directive in asked.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let is_good = match directive.split_once('=') {
+            None => true,
+            Some((_, level)) => level.is_empty() || level.trim().parse::<LevelFilter>().is_ok(),
+        };
+        if is_good { good.push(directive) } else { bad.push(directive.to_owned()) }
+    }
+    let mut good = good.join(",");
+    if let Some(filter) = filter {
+        if good.is_empty() {
+            good.push_str("info");
+        }
+        good.push('/');
+        good.push_str(filter);
+    }
+    (good, bad)
+}
+
+fn line(into: &mut env_logger::fmt::Formatter, record: &Record<'_>) -> io::Result<()> {
+    let time = into.timestamp_millis();
+    let mut message = OneLine(String::new());
+    // A value that cannot be formatted costs what follows it in this line.
+    let _ = message.write_fmt(*record.args());
+    writeln!(into, "{time} {:<5} {}: {}", record.level(), record.target(), message.0)
+}
+
+/// Text without control characters.
+struct OneLine(String);
+
+impl fmt::Write for OneLine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if character.is_control() {
+                self.0.extend(character.escape_default());
+            } else {
+                self.0.push(character);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where env_logger writes: each call is a line.
+struct Pipe(LineSink);
+
+impl Write for Pipe {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_in_rust_log_is_set_aside() {
+        let set = |asked| {
+            let (good, bad) = directives(asked);
+            (good, bad.join(" "))
+        };
+        let pair = |good: &str, bad: &str| (good.to_owned(), bad.to_owned());
+        assert_eq!(set(""), pair("", ""));
+        assert_eq!(set("debug, mio=off"), pair("debug,mio=off", ""));
+        assert_eq!(set("warn,a=loud,b=c=d"), pair("warn", "a=loud b=c=d"));
+        assert_eq!(set("a/b/c"), pair("", "a/b/c"));
+        assert_eq!(set("/Hi"), pair("info/Hi", ""));
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        let mut line = OneLine(String::new());
+        line.write_str("a\nb\x1b[31m\u{9b}\x7f é…").unwrap();
+        assert_eq!(line.0, "a\\nb\\u{1b}[31m\\u{9b}\\u{7f} é…");
+    }
+}

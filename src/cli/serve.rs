@@ -1,0 +1,230 @@
+//! `closecall serve`: from options to a running server, and to its end.
+//!
+//! What may fail comes first, while nothing is listening and nothing logged, so a refusal is one
+//! line.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::args::ServeArgs;
+use super::close_log::{self, RecordSink};
+use super::logging::{self, LineSink};
+use super::report::Report;
+use super::words::{bytes, duration, thousands};
+use super::{EXIT_FAILED, Failure, limits, sink, table};
+use crate::config::Config;
+use crate::machine::errno::{Errno, Meaning, System};
+use crate::reactor::{Stage, Turn};
+use crate::server::{BindError, Server};
+
+/// How long the exit waits for the close log and stdout, and after them for stderr: a second in
+/// all.
+const FINISH: Duration = Duration::from_millis(500);
+
+/// Serves until a signal, and gives the exit code.
+///
+/// # Errors
+/// Nothing was served: the options contradict each other, or the machine does not let us.
+pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let open_files = limits::raise_open_files();
+    let config = config(args, open_files)?;
+    let to_stdout = args.close_log.as_deref() == Some(Path::new("-"));
+    let file = match &args.close_log {
+        Some(path) if !to_stdout => Some(close_log::open(path)?),
+        _ => None,
+    };
+    let mut server = Server::bind(config.clone()).map_err(|error| refused(&error))?;
+
+    let stderr = sink::standard(&io::stderr()).and_then(logging::start_sink).map_err(no_sink)?;
+    logging::start(stderr.clone());
+    let handle = server.handle();
+    ctrlc::set_handler(move || handle.stop())
+        .map_err(|error| Failure::Refused(format!("signals cannot be handled: {error}")))?;
+    let stdout = sink::standard(&io::stdout())
+        .and_then(|out| close_log::start_sink("stdout", out, listening(server.addresses())))
+        .map_err(no_sink)?;
+    let file = file
+        .map(|file| close_log::start_sink("close log", file, String::new()))
+        .transpose()
+        .map_err(no_sink)?;
+    let close_log = if to_stdout { Some(stdout.clone()) } else { file };
+    let mut report = Report::start(close_log.clone()).map_err(no_sink)?;
+
+    say_limits(&config, open_files);
+    let last = serve(&mut server, &mut report, &config);
+    report.finish();
+    finish(&server, &stdout, close_log.as_ref(), &stderr);
+    Ok(match last {
+        Ok(turn) if turn.stage == Stage::Stopped => ExitCode::SUCCESS,
+        _ => ExitCode::from(EXIT_FAILED),
+    })
+}
+
+/// The loop.
+fn serve(server: &mut Server, report: &mut Report, config: &Config) -> io::Result<Turn> {
+    let mut stage = Stage::Serving;
+    loop {
+        let turn = server.turn().inspect_err(|error| log::error!("the poll is broken: {error}"))?;
+        if turn.ended > 0 {
+            report.take(server.endings());
+        }
+        if turn.stage != stage {
+            stage = turn.stage;
+            say_stage(stage, server.counters().open, config);
+        }
+        if stage.is_over() {
+            return Ok(turn);
+        }
+    }
+}
+
+/// The last lines: how it went, on stderr, whatever RUST_LOG says.
+fn finish(server: &Server, stdout: &RecordSink, close_log: Option<&RecordSink>, stderr: &LineSink) {
+    let counters = server.counters();
+    let end = Instant::now() + FINISH;
+    let patience = || end.saturating_duration_since(Instant::now());
+    // What the loop had no room to list never came to the close log.
+    let lost = close_log.map(|sink| sink.finish(patience()) + counters.endings_missed);
+    stdout.finish(patience());
+    stderr.push_last(table::text(counters, lost).into_bytes());
+    stderr.finish(FINISH);
+}
+
+/// From options to a configuration.
+fn config(args: &ServeArgs, open_files: Option<u64>) -> Result<Config, Failure> {
+    let listen: Vec<SocketAddr> = args.listen.iter().flat_map(|a| a.0.iter().copied()).collect();
+    for (index, address) in listen.iter().enumerate() {
+        if address.port() != 0 && listen[..index].contains(address) {
+            return Err(Failure::Usage(format!(
+                "--listen {address}: expected once, was given twice or more"
+            )));
+        }
+    }
+    available("--user-timeout", args.user_timeout.0.is_some(), HAS_USER_TIMEOUT)?;
+    available("--reuse-port", args.reuse_port, cfg!(unix))?;
+    Ok(Config {
+        max_connections: limits::connections(args.max_connections, open_files, listen.len())?,
+        listen,
+        prefix: args.prefix.clone().into_bytes(),
+        framing: args.framing,
+        read_buffer_bytes: args.read_buffer,
+        read_deadline_ms: args.read_deadline.0,
+        write_deadline_ms: args.write_deadline.0,
+        verdict_wait_ms: args.verdict_wait,
+        drain_ms: args.drain,
+        user_timeout_ms: args.user_timeout.0,
+        keepalive_ms: args.keepalive.0,
+        max_per_ip: args.max_per_ip.0,
+        overload: args.overload,
+        backlog: args.backlog,
+        reuse_port: args.reuse_port,
+        ..Config::default()
+    })
+}
+
+const HAS_USER_TIMEOUT: bool =
+    cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd"));
+
+fn available(option: &str, asked: bool, available: bool) -> Result<(), Failure> {
+    if asked && !available {
+        return Err(Failure::Refused(format!(
+            "{option}: this system has no such thing; leave it out"
+        )));
+    }
+    Ok(())
+}
+
+// ---- what is said -----------------------------------------------------------------------------
+
+/// A line for each address.
+fn listening(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(|address| format!("listening on {address}\n")).collect()
+}
+
+/// What the limits come to.
+fn say_limits(config: &Config, open_files: Option<u64>) {
+    let reply_bytes = (config.read_buffer_bytes + config.prefix.len()) as u64;
+    let connections = config.max_connections as u64;
+    let files = match open_files {
+        Some(files) => format!(" (the limit of open files is {})", thousands(files)),
+        None => String::new(),
+    };
+    log::info!(
+        "at most {} connections{files}, and at most {} of memory: a whole reply of {} bytes \
+         pending for each",
+        thousands(connections),
+        bytes(connections.saturating_mul(reply_bytes)),
+        thousands(reply_bytes),
+    );
+}
+
+fn say_stage(stage: Stage, open: u64, config: &Config) {
+    match stage {
+        Stage::Serving => {}
+        Stage::Draining => log::info!(
+            "draining: {} open, for at most {}; a second signal ends at once",
+            thousands(open),
+            duration(config.drain_ms)
+        ),
+        Stage::Stopped => log::info!("drained"),
+        Stage::Forced => log::warn!("ended by force: connections were reset"),
+    }
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+fn refused(error: &BindError) -> Failure {
+    let meaning = error.source.raw_os_error().map(|number| Errno(number).meaning(System::HERE));
+    let remedy = match error.source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop whoever listens there, or choose another port with --listen (0 picks a free one)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "listen on an address of this machine, on 127.0.0.1, or on 0.0.0.0 or [::] for all"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "choose a port above 1023, or allow it (root, or CAP_NET_BIND_SERVICE)"
+        }
+        _ if meaning == Some(Meaning::NoFiles) => "raise the limit of open files (ulimit -n)",
+        _ => "choose another address with --listen",
+    };
+    Failure::Refused(format!("{error}: {remedy}"))
+}
+
+fn no_sink(error: io::Error) -> Failure {
+    Failure::Refused(format!(
+        "no thread or file for the output: {error}; raise the limits (ulimit -u, ulimit -n)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    #[test]
+    fn without_options_it_is_the_default_configuration() {
+        let Cli { command: Command::Serve(args) } =
+            Cli::try_parse_from(["closecall", "serve"]).unwrap();
+        let config = config(&args, None).unwrap();
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn a_refused_address_has_a_remedy() {
+        for (kind, remedy) in [
+            (io::ErrorKind::AddrInUse, "another port"),
+            (io::ErrorKind::AddrNotAvailable, "an address of this machine"),
+            (io::ErrorKind::PermissionDenied, "above 1023"),
+        ] {
+            let address = "192.0.2.1:80".parse().ok();
+            let error = BindError { address, source: kind.into() };
+            let Failure::Refused(line) = refused(&error) else { panic!("{error}") };
+            assert!(line.contains("192.0.2.1:80") && line.contains(remedy), "{line}");
+        }
+    }
+}

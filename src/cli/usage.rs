@@ -1,0 +1,128 @@
+//! clap's paragraphs, cut down to one line: which option or variable, what was given, what is
+//! allowed.
+
+use std::env;
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Error};
+
+use super::args::Cli;
+
+/// The longest piece of a value that is repeated in an error, in characters.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// The one line about `error`, which parsing `arguments` gave.
+pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
+    let help = match arguments.get(1).and_then(|first| first.to_str()) {
+        Some("serve") => "see closecall serve --help",
+        _ => "see closecall --help",
+    };
+    let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
+    match (error.kind(), text(error, ContextKind::InvalidArg)) {
+        (ErrorKind::InvalidUtf8, _) => {
+            format!("{} is not valid UTF-8; {help}", not_utf8(arguments))
+        }
+        (ErrorKind::ValueValidation, Some(option)) => {
+            let expected = error.source().map_or_else(|| help.to_owned(), ToString::to_string);
+            format!("{} {}: {expected}", who(&option, arguments), shown(&value))
+        }
+        (ErrorKind::InvalidValue, Some(option)) => {
+            format!("{} needs a value: {option}; {help}", who(&option, arguments))
+        }
+        (ErrorKind::UnknownArgument, Some(argument)) if argument.starts_with('-') => {
+            let similar = text(error, ContextKind::SuggestedArg)
+                .map_or_else(String::new, |similar| format!(", did you mean {similar}"));
+            format!("unknown option {}{similar}; {help}", shown(&argument))
+        }
+        (ErrorKind::UnknownArgument, Some(argument)) => {
+            format!("unexpected argument {}; {help}", shown(&argument))
+        }
+        (ErrorKind::TooManyValues, Some(option)) => {
+            format!("{} {}: expected no value", who(&option, arguments), shown(&value))
+        }
+        (ErrorKind::ArgumentConflict, Some(option)) => {
+            format!("{}: expected once, was given twice or more", name(&option))
+        }
+        (ErrorKind::MissingSubcommand, _)
+        | (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
+            format!("a subcommand is missing: {}; {help}", subcommands())
+        }
+        (ErrorKind::InvalidSubcommand, _) => {
+            let given = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+            format!("unknown subcommand {}: expected {}; {help}", shown(&given), subcommands())
+        }
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            format!("{}; {help}", first.trim_start_matches("error: "))
+        }
+    }
+}
+
+fn text(error: &Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::Strings(all) => all.first().cloned(),
+        value => Some(value.to_string()),
+    }
+}
+
+/// `--listen` of `--listen <ADDR>`.
+fn name(option: &str) -> &str {
+    option.split([' ', '=', '[']).next().unwrap_or(option)
+}
+
+/// The option, or the variable in the environment if the value came from there: that is so when the
+/// option is not among the arguments.
+fn who(option: &str, arguments: &[OsString]) -> String {
+    let name = name(option);
+    let given = arguments.iter().filter_map(|argument| argument.to_str()).any(|argument| {
+        argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    });
+    match variables().find(|(long, _)| !given && name.strip_prefix("--") == Some(long)) {
+        Some((_, variable)) => format!("{} (for {name})", variable.to_string_lossy()),
+        None => name.to_owned(),
+    }
+}
+
+/// Each option of each subcommand with its variable.
+fn variables() -> impl Iterator<Item = (String, OsString)> {
+    let command = Cli::command();
+    let pairs: Vec<_> = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(|option| Some((option.get_long()?.to_owned(), option.get_env()?.to_owned())))
+        .collect();
+    pairs.into_iter()
+}
+
+fn subcommands() -> String {
+    let command = Cli::command();
+    command.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>().join(", ")
+}
+
+/// Which argument or variable it was that is no text.
+fn not_utf8(arguments: &[OsString]) -> String {
+    let is_text = |value: &OsStr| value.to_str().is_some();
+    if let Some(argument) = arguments.iter().find(|argument| !is_text(argument)) {
+        return format!("argument {}", shown(&argument.to_string_lossy()));
+    }
+    for (_, variable) in variables() {
+        if let Some(value) = env::var_os(&variable).filter(|value| !is_text(value)) {
+            let variable = variable.to_string_lossy();
+            return format!("{variable} {}", shown(&value.to_string_lossy()));
+        }
+    }
+    "an argument".to_owned()
+}
+
+/// A value in quotes, on one line, and not longer than a line: it may be anything.
+fn shown(value: &str) -> String {
+    let mut shown: String =
+        value.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
+    if value.chars().count() > SHOWN_CHARS_MAX {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}

@@ -1,0 +1,215 @@
+//! From the text of one option to its value. Each error says what is allowed; who said it, and
+//! what, is added by [`super::usage`].
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::config::Overload;
+use crate::machine::reply::{Framing, PREFIX_BYTES_MAX, READ_BUFFER_BYTES_MAX};
+
+/// A value, or the word `off`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct OrOff<T>(pub(super) Option<T>);
+
+/// What one `--listen` stands for: a name may have several addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Addresses(pub(super) Vec<SocketAddr>);
+
+const HOUR_MS: u64 = 3_600_000;
+/// A year: far more than anybody waits for, far less than any sum of two could overflow.
+const DURATION_MS_MAX: u64 = 8760 * HOUR_MS;
+/// Linux keeps TCP_USER_TIMEOUT in an `int` of milliseconds, which ends at 596 hours.
+const USER_TIMEOUT_MS_MAX: u64 = 576 * HOUR_MS;
+/// tcp(7): Linux takes at most 32,767 seconds.
+const KEEPALIVE_MS_MAX: u64 = 9 * HOUR_MS;
+/// Connections have keys of 31 bits, and their table is reserved in advance.
+const CONNECTIONS_MAX: usize = 1 << 24;
+
+/// A duration in milliseconds.
+fn milliseconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => HOUR_MS,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit_ms)
+}
+
+fn duration(text: &str, allowed_ms: RangeInclusive<u64>) -> Option<u64> {
+    milliseconds(text).filter(|ms| allowed_ms.contains(ms))
+}
+
+fn number<T: FromStr + PartialOrd>(text: &str, allowed: RangeInclusive<T>) -> Option<T> {
+    text.parse().ok().filter(|number| allowed.contains(number))
+}
+
+fn or_off<T>(text: &str, value: Option<T>) -> Option<OrOff<T>> {
+    if text == "off" { Some(OrOff(None)) } else { value.map(|value| OrOff(Some(value))) }
+}
+
+/// Says what was expected, if it was not that.
+fn expect<T>(value: Option<T>, what: &str) -> Result<T, String> {
+    value.ok_or_else(|| format!("expected {what}"))
+}
+
+/// `--read-deadline`, `--write-deadline`.
+pub(super) fn deadline(text: &str) -> Result<OrOff<u64>, String> {
+    let value = or_off(text, duration(text, 1..=DURATION_MS_MAX));
+    expect(value, "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h, or off for none")
+}
+
+/// `--verdict-wait`, `--drain`.
+pub(super) fn wait(text: &str) -> Result<u64, String> {
+    let value = duration(text, 0..=DURATION_MS_MAX);
+    expect(value, "a duration from 0s to 8760h, such as 250ms, 10s, 2m or 1h")
+}
+
+/// `--user-timeout`.
+pub(super) fn user_timeout(text: &str) -> Result<OrOff<u64>, String> {
+    let value = or_off(text, duration(text, 1..=USER_TIMEOUT_MS_MAX));
+    expect(value, "a duration from 1ms to 576h, such as 500ms, 30s or 2m, or off")
+}
+
+/// `--keepalive`.
+pub(super) fn keepalive(text: &str) -> Result<OrOff<u64>, String> {
+    let value = or_off(text, duration(text, 1000..=KEEPALIVE_MS_MAX));
+    expect(value, "a duration from 1s to 9h, such as 30s or 2m, or off")
+}
+
+/// `--read-buffer`.
+pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
+    let value = number(text, 1..=READ_BUFFER_BYTES_MAX);
+    expect(value, &format!("a number of bytes from 1 to {READ_BUFFER_BYTES_MAX}"))
+}
+
+/// `--max-connections`.
+pub(super) fn max_connections(text: &str) -> Result<usize, String> {
+    expect(number(text, 1..=CONNECTIONS_MAX), &format!("a number from 1 to {CONNECTIONS_MAX}"))
+}
+
+/// `--max-per-ip`.
+pub(super) fn max_per_ip(text: &str) -> Result<OrOff<u32>, String> {
+    let value = or_off(text, number(text, 1..=u32::MAX));
+    expect(value, &format!("a number from 1 to {}, or off", u32::MAX))
+}
+
+/// `--backlog`.
+pub(super) fn backlog(text: &str) -> Result<i32, String> {
+    expect(number(text, 1..=i32::MAX), &format!("a number from 1 to {}", i32::MAX))
+}
+
+/// `--prefix`.
+pub(super) fn prefix(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=PREFIX_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("expected at most {PREFIX_BYTES_MAX} bytes, these are {bytes}")),
+    }
+}
+
+/// `--framing`.
+pub(super) fn framing(text: &str) -> Result<Framing, String> {
+    let value = match text {
+        "chunk" => Some(Framing::Chunk),
+        "line" => Some(Framing::Line),
+        "raw" => Some(Framing::Raw),
+        _ => None,
+    };
+    expect(value, "chunk, line or raw")
+}
+
+/// `--overload`.
+pub(super) fn overload(text: &str) -> Result<Overload, String> {
+    let value = match text {
+        "wait" => Some(Overload::Wait),
+        "shed" => Some(Overload::Shed),
+        _ => None,
+    };
+    expect(value, "wait or shed")
+}
+
+/// A switch's variable in the environment.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    let value = match text {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" | "" => Some(false),
+        _ => None,
+    };
+    expect(value, "true or false")
+}
+
+/// `--listen`. A name is looked up, and stands for every address that it has.
+pub(super) fn addresses(text: &str) -> Result<Addresses, String> {
+    const EXPECTED: &str = "expected an address and a port, such as 127.0.0.1:20003 or [::1]:0";
+    if let Ok(address) = text.parse() {
+        return Ok(Addresses(vec![address]));
+    }
+    let name = text.rsplit_once(':').filter(|(name, port)| {
+        !name.is_empty() && !name.contains([':', '[', ']', ' ']) && port.parse::<u16>().is_ok()
+    });
+    if name.is_none() {
+        return Err(EXPECTED.to_owned());
+    }
+    let found = text.to_socket_addrs().map_err(|error| {
+        let reason = error.to_string();
+        format!("this name has no address ({}); {EXPECTED}", reason.replace('\n', " "))
+    })?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(format!("this name has no address; {EXPECTED}"));
+    }
+    Ok(Addresses(addresses))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_integers_with_a_unit() {
+        for (text, ms) in [("10s", 10_000), ("250ms", 250), ("2m", 120_000), ("1h", HOUR_MS)] {
+            assert_eq!(deadline(text), Ok(OrOff(Some(ms))), "{text}");
+        }
+        for text in ["", "10", "s", "1.5s", "-1s", "+1s", "10 s", "10S", "1d", "８s", "0s", "0ms"]
+        {
+            assert!(deadline(text).is_err(), "{text:?}");
+        }
+        for text in ["8761h", "18446744073709551615h", "99999999999999999999s"] {
+            assert!(deadline(text).is_err() && wait(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn off_is_allowed_where_it_makes_sense() {
+        assert_eq!(deadline("off"), Ok(OrOff(None)));
+        assert_eq!(user_timeout("off"), Ok(OrOff(None)));
+        assert_eq!(keepalive("off"), Ok(OrOff(None)));
+        assert_eq!(max_per_ip("off"), Ok(OrOff(None)));
+        assert!(wait("off").is_err());
+        assert_eq!(wait("0s"), Ok(0));
+    }
+
+    #[test]
+    fn addresses_have_a_port_and_names_have_addresses() {
+        for text in ["127.0.0.1:0", "[::1]:20003", "[fe80::1%1]:9"] {
+            assert_eq!(addresses(text), Ok(Addresses(vec![text.parse().unwrap()])));
+        }
+        for text in
+            ["", ":1", "20003", "127.0.0.1", "::1:20003", "[::1]", "a:b", "a:65536", "a b:1"]
+        {
+            assert!(addresses(text).is_err(), "{text:?}");
+        }
+        let Addresses(found) = addresses("localhost:20003").unwrap();
+        assert!(
+            found.iter().all(|a| a.ip().is_loopback() && a.port() == 20003) && !found.is_empty()
+        );
+    }
+}

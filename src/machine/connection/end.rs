@@ -1,0 +1,89 @@
+//! What is left to know and to do when a connection has ended.
+
+use super::bits::Bit;
+use super::{Connection, Goodbye, NOT_ASKED, Phase};
+use crate::machine::close::{Evidence, FirstError, LocalCause, SocketFacts, Via};
+use crate::machine::errno::{Errno, System};
+
+impl Connection {
+    /// Everything that we sent, our FIN too, is acknowledged: SIOCOUTQ said 0.
+    pub fn is_settled(&self) -> bool {
+        self.bits.has(Bit::Settled)
+    }
+
+    /// Our FIN is out and the verdict is not.
+    pub fn is_settling(&self) -> bool {
+        self.phase == Phase::Settling
+    }
+
+    /// Whether SO_ERROR may know more: an event or a failed shutdown spoke of an error, and no call
+    /// has handed one out.
+    pub fn is_suspect(&self) -> bool {
+        self.bits.has(Bit::Suspect) && self.error_via.is_none()
+    }
+
+    /// Keeps an error, if it is the first.
+    pub fn latch(&mut self, errno: Errno, via: Via) {
+        if self.error_via.is_none() {
+            (self.errno, self.error_via) = (errno, Some(via));
+        }
+    }
+
+    /// How its socket is to be closed.
+    ///
+    /// A reset is for those from whom nothing is to be expected: a stalled reader, one beyond a
+    /// limit, one who does not acknowledge our FIN. Everywhere else it could cut off a reply that a
+    /// slow peer is still taking.
+    pub fn goodbye(&self) -> Goodbye {
+        let fin_received = self.bits.has(Bit::FinReceived);
+        // Where the system does not tell what is acknowledged, nothing speaks for a reset.
+        let settled = self.bits.has(Bit::Settled) || self.unacked == NOT_ASKED;
+        match self.cause {
+            _ if self.error_via.is_some() => Goodbye::Plain,
+            None => Goodbye::Plain,
+            Some(LocalCause::WriteDeadline | LocalCause::Policy | LocalCause::Resource) => {
+                Goodbye::Reset
+            }
+            Some(LocalCause::Drain) if fin_received && settled => Goodbye::Plain,
+            Some(LocalCause::Drain) => Goodbye::Reset,
+            Some(LocalCause::ReadDeadline)
+                if fin_received || settled || self.bits.has(Bit::Hurries) =>
+            {
+                Goodbye::Plain
+            }
+            Some(LocalCause::ReadDeadline) => Goodbye::Reset,
+        }
+    }
+
+    /// All that is known at the end: this connection's own facts, what the system says of the
+    /// socket, and how much SIOCOUTQ says is unacknowledged.
+    pub fn evidence(&self, facts: &SocketFacts, unacked: Option<u32>, system: System) -> Evidence {
+        let fin_sent = self.bits.has(Bit::FinSent);
+        let unread = if self.bits.has(Bit::FinReceived) { Some(0) } else { facts.unread };
+        let counted = facts.tcp.and_then(|tcp| tcp.bytes_received).zip(unread);
+        let fin_received = match counted {
+            _ if self.bits.has(Bit::FinReceived) => Some(true),
+            // The FIN takes one place in the sequence, and TCP_INFO counts it as a byte.
+            Some((received, unread)) => Some(received > self.rx + u64::from(unread)),
+            None => None,
+        };
+        Evidence {
+            system,
+            cause: self.cause,
+            error: self.error_via.map(|via| FirstError { errno: self.errno, via }),
+            fin_received,
+            fin_sent,
+            sent_after_fin: self.bits.has(Bit::SentAfterFin),
+            rx: self.rx,
+            discarded: self.discarded,
+            tx: self.tx,
+            undelivered: unacked.map(|bytes| bytes.saturating_sub(u32::from(fin_sent))),
+            fin_acknowledged: fin_sent && unacked == Some(0),
+            unsent: self.outbox.len() as u64,
+            reply_untouched: self.bits.has(Bit::ReplyUntouched),
+            unread,
+            retransmits: facts.tcp.map(|tcp| tcp.retransmits),
+            probes: facts.tcp.map(|tcp| tcp.probes),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What happens to a connection: events, time, and what its steps came to.
+
+use super::bits::Bit;
+use super::{Connection, Hints, NOT_ASKED, Phase, Rules};
+use crate::machine::close::{LocalCause, Via};
+use crate::machine::errno::{Errno, Meaning, System};
+use crate::machine::tick::Tick;
+
+impl Connection {
+    // ---- events and time -----------------------------------------------------------------------
+
+    /// An event came for this connection.
+    pub fn ready(&mut self, hints: Hints) {
+        // A socket that was not readable is not harmed by one more recv. A missed edge is for ever.
+        self.bits.set(Bit::Readable);
+        self.bits.set(Bit::Writable);
+        if self.phase == Phase::Settling {
+            self.bits.set(Bit::Asks);
+        }
+        if hints.read_closed {
+            self.bits.set(Bit::FinHinted);
+        }
+        if hints.error {
+            self.bits.set(Bit::Suspect);
+        }
+        // There will be no further edge for what lies behind a FIN, an error or the urgent mark.
+        if hints.read_closed || hints.error || hints.priority {
+            self.bits.set(Bit::ReadsOn);
+        }
+    }
+
+    /// Its alarm rang. `true` if it is time indeed: then everything is tried once more before
+    /// anything is decided, because bytes that came in time save a reader, and bytes that go out,
+    /// or an acknowledgement, save a slow writer. `false` if the deadline has moved since.
+    pub fn rang(&mut self, now: Tick, rules: &Rules) -> bool {
+        let tries_again = self.bits.take(Bit::Retries) || self.is_due(now, rules);
+        if tries_again {
+            self.bits.set(Bit::Readable);
+            self.bits.set(Bit::Writable);
+            self.bits.set(Bit::Asks);
+        }
+        tries_again
+    }
+
+    /// Everything was tried and it [`is_due`](Self::is_due) still: its time is up.
+    pub fn expire(&mut self, now: Tick, rules: &Rules) {
+        let over = rules.drain_ends.is_some_and(|end| end <= now);
+        let silence =
+            if rules.drain_ends.is_some() { LocalCause::Drain } else { LocalCause::ReadDeadline };
+        match self.phase {
+            // The drain's turn: no more requests, but the reply under way goes out.
+            Phase::Open if self.outbox.is_empty() || (self.deadline > now && !over) => {
+                self.cause = Some(silence);
+                self.phase = Phase::Closing;
+            }
+            Phase::Open | Phase::Closing => {
+                let stall = if over { LocalCause::Drain } else { LocalCause::WriteDeadline };
+                self.cause = Some(self.cause.filter(|_| over).unwrap_or(stall));
+                self.phase = Phase::Ended;
+            }
+            Phase::Settling => self.phase = Phase::Ended,
+            Phase::Ended => {}
+        }
+    }
+
+    // ---- what the steps came to ----------------------------------------------------------------
+
+    /// A receive gave `bytes` of the `space` it was offered.
+    pub fn received(&mut self, bytes: usize, space: usize, now: Tick, rules: &Rules) {
+        self.rx += bytes as u64;
+        if bytes < space && rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
+            self.bits.clear(Bit::Readable);
+        }
+        match self.phase {
+            Phase::Open => self.deadline = rules.read_deadline(now),
+            _ => self.discarded += bytes as u64,
+        }
+    }
+
+    /// Of the reply to what was received, the socket took the first `taken` bytes.
+    pub fn answered(&mut self, reply: &[u8], taken: usize, now: Tick, rules: &Rules) {
+        self.tx += taken as u64;
+        if taken > 0 && self.bits.has(Bit::FinHinted) {
+            self.bits.set(Bit::SentAfterFin);
+        }
+        if taken < reply.len() {
+            self.outbox.fill(&reply[taken..]);
+            self.bits.put(Bit::ReplyUntouched, taken == 0);
+            self.bits.set(Bit::Writable); // a short write says nothing: the next one may block
+            self.unacked = NOT_ASKED;
+            self.deadline = rules.write_deadline(now);
+            self.bits.set(Bit::AlarmMoved);
+        }
+    }
+
+    /// The socket took `bytes` of the pending output.
+    pub fn flushed(&mut self, bytes: usize, now: Tick, rules: &Rules) {
+        self.tx += bytes as u64;
+        self.outbox.advance(bytes);
+        self.bits.clear(Bit::ReplyUntouched);
+        self.unacked = NOT_ASKED;
+        if self.bits.has(Bit::FinHinted) {
+            self.bits.set(Bit::SentAfterFin);
+        }
+        if self.outbox.is_empty() && self.phase == Phase::Open {
+            self.deadline = rules.read_deadline(now);
+            self.bits.set(Bit::AlarmMoved);
+        } else {
+            self.deadline = rules.write_deadline(now);
+        }
+    }
+
+    /// A send or receive would block: nothing until the next edge.
+    pub fn blocked(&mut self, via: Via) {
+        match via {
+            Via::Send => {
+                self.bits.clear(Bit::Writable);
+                // How much lies in the socket now is what progress is measured against.
+                if self.unacked == NOT_ASKED {
+                    self.bits.set(Bit::Asks);
+                }
+            }
+            Via::Recv | Via::SoError => {
+                self.bits.clear(Bit::Readable);
+                self.bits.clear(Bit::ReadsOn);
+            }
+        }
+    }
+
+    /// The peer's FIN: a receive gave 0.
+    pub fn received_fin(&mut self) {
+        self.bits.set(Bit::FinReceived);
+        self.bits.set(Bit::FinHinted);
+        match self.phase {
+            Phase::Open => self.phase = Phase::Closing,
+            _ => self.bits.set(Bit::Asks),
+        }
+    }
+
+    /// A call failed. The first failure is the one that counts; being short of memory is none, and
+    /// is tried again in a while, within the deadline.
+    pub fn failed(&mut self, errno: Errno, via: Via, system: System) {
+        if errno.meaning(system) == Meaning::NoMemory && via != Via::SoError {
+            self.bits.clear(if via == Via::Send { Bit::Writable } else { Bit::Readable });
+            self.bits.set(Bit::Retries);
+            self.bits.set(Bit::AlarmMoved);
+            return;
+        }
+        self.latch(errno, via);
+        self.phase = Phase::Ended;
+    }
+
+    /// Our FIN went out, or could not: then a reset was here first, and SO_ERROR has it.
+    pub fn shut_down(&mut self, took: bool, now: Tick, rules: &Rules) {
+        if !took {
+            self.bits.set(Bit::Suspect);
+            self.phase = Phase::Ended;
+            return;
+        }
+        self.phase = Phase::Settling;
+        self.fin_sent_after_ms = now.since(self.accepted_at).try_into().unwrap_or(u32::MAX);
+        self.unacked = NOT_ASKED;
+        self.bits.set(Bit::FinSent);
+        self.bits.set(Bit::Asks); // on a near network it is often settled by now
+        self.bits.set(Bit::Readable);
+        self.bits.set(Bit::AlarmMoved);
+        self.deadline = match rules.drain_ends {
+            Some(end) if self.cause == Some(LocalCause::Drain) => end,
+            _ if rules.may_wait && rules.verdict_wait_ms > 0 => now.after(rules.verdict_wait_ms),
+            _ => {
+                self.bits.set(Bit::Hurries);
+                now
+            }
+        };
+    }
+
+    /// What SO_ERROR said.
+    pub fn error_taken(&mut self, errno: Option<Errno>, system: System) {
+        self.bits.clear(Bit::Suspect);
+        if let Some(errno) = errno {
+            self.failed(errno, Via::SoError, system);
+        }
+    }
+
+    /// What SIOCOUTQ said: bytes unacknowledged, our FIN counting as one; `None` where the system
+    /// does not tell.
+    pub fn unacked(&mut self, bytes: Option<u32>, now: Tick, rules: &Rules) {
+        self.bits.clear(Bit::Asks);
+        let shrank = bytes.is_some_and(|bytes| bytes < self.unacked && self.unacked != NOT_ASKED);
+        self.unacked = bytes.unwrap_or(NOT_ASKED);
+        if self.phase != Phase::Settling {
+            if shrank {
+                self.deadline = rules.write_deadline(now); // slow, but it takes what we send
+            }
+            return;
+        }
+        let fin_received = self.bits.has(Bit::FinReceived);
+        let settled = bytes == Some(0);
+        self.bits.put(Bit::Settled, settled);
+        if self.bits.has(Bit::Hurries) || fin_received && (settled || bytes.is_none()) {
+            self.phase = Phase::Ended;
+        } else if shrank && !fin_received && self.cause != Some(LocalCause::Drain) {
+            self.deadline = now.after(rules.verdict_wait_ms);
+        }
+    }
+
+    // ---- our own reasons -----------------------------------------------------------------------
+
+    /// Our own reason to end it at once: a limit, or a socket that cannot be watched.
+    pub fn refuse(&mut self, cause: LocalCause) {
+        self.cause = Some(cause);
+        self.phase = Phase::Ended;
+    }
+
+    /// Decides a connection that waits for its evidence now, by what is known; `false` if it does
+    /// not wait.
+    pub fn hurry(&mut self) -> bool {
+        if self.is_settling() {
+            self.bits.set(Bit::Hurries);
+            self.bits.set(Bit::Asks);
+        }
+        self.is_settling()
+    }
+}

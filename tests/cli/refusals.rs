@@ -1,0 +1,156 @@
+//! Every usage error is exit code 2, every refusal of the machine exit code 3, and each is one
+//! line.
+
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use crate::process::{Process, closecall, closecall_after};
+
+/// Runs `command` to its end and gives the one line that it says.
+#[track_caller]
+fn refusal(command: Command, code: i32) -> String {
+    let mut process = Process::start(command);
+    let (exit_code, stderr) = (process.exit_code(), process.stderr.text());
+    assert_eq!(exit_code, code, "{stderr}");
+    assert_eq!(process.stdout.text(), "");
+    let line = stderr.strip_suffix('\n').expect("a whole line");
+    assert!(!line.contains(char::is_control), "one line: {line:?}");
+    line.strip_prefix("closecall: ").expect(line).to_owned()
+}
+
+#[track_caller]
+fn usage(args: &[&str], fragments: &[&str]) {
+    let line = refusal(closecall(args), 2);
+    for fragment in fragments {
+        assert!(line.contains(fragment), "{args:?}: {line}");
+    }
+}
+
+const DEADLINE: &str = "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h, or off";
+const WAIT: &str = "a duration from 0s to 8760h, such as 250ms, 10s, 2m or 1h";
+
+/// Option, values that are none, and what is allowed instead.
+const BAD: &[(&str, &[&str], &str)] = &[
+    ("--listen", &["", "20003", "127.0.0.1", "::1:1", ":1", "a:b"], "127.0.0.1:20003 or [::1]:0"),
+    ("--framing", &["", "Chunk", "lines"], "chunk, line or raw"),
+    ("--read-buffer", &["", "0", "-1", "16777217", "64K", "1e3"], "from 1 to 16777216"),
+    ("--read-deadline", &["", "0s", "10", "1.5s", "-1s", "1d", "8761h", "never"], DEADLINE),
+    ("--write-deadline", &["0ms", "10", "99999999999999999999s"], DEADLINE),
+    ("--verdict-wait", &["off", "2", "8761h"], WAIT),
+    ("--drain", &["off", "-5s", "8761h"], WAIT),
+    ("--max-connections", &["", "0", "-1", "off", "16777217"], "from 1 to 16777216"),
+    ("--overload", &["", "drop"], "wait or shed"),
+    ("--max-per-ip", &["0", "-1", "none", "4294967296"], "from 1 to 4294967295, or off"),
+    ("--user-timeout", &["0s", "5", "577h"], "from 1ms to 576h"),
+    ("--keepalive", &["999ms", "0s", "10h"], "from 1s to 9h"),
+    ("--backlog", &["0", "-1", "2147483648"], "from 1 to 2147483647"),
+];
+
+#[test]
+fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
+    for (option, values, allowed) in BAD {
+        for value in *values {
+            usage(&["serve", option, value], &[option, &format!("'{value}'"), allowed]);
+        }
+    }
+    let long = "x".repeat(4097);
+    usage(&["serve", "--prefix", &long], &["--prefix", "at most 4096 bytes, these are 4097"]);
+    usage(&["serve", "--framing", "a\nb\x1b[31m"], &["--framing", "a\\nb\\u{1b}[31m"]);
+}
+
+#[test]
+fn a_bad_value_in_the_environment_is_named_with_its_variable() {
+    for (option, values, allowed) in BAD {
+        let name = option.trim_start_matches('-').to_uppercase().replace('-', "_");
+        let variable = format!("CLOSECALL_{name}");
+        let mut command = closecall(&["serve"]);
+        let value = values.last().unwrap();
+        command.env(&variable, value);
+        let line = refusal(command, 2);
+        let all = [&variable, *option, &format!("'{value}'"), *allowed];
+        assert!(all.iter().all(|part| line.contains(part)), "{line}");
+    }
+    let mut command = closecall(&["serve"]);
+    command.env("CLOSECALL_REUSE_PORT", "maybe");
+    assert!(refusal(command, 2).contains("CLOSECALL_REUSE_PORT"));
+    let mut command = closecall(&["serve"]);
+    command.env("CLOSECALL_PREFIX", std::ffi::OsStr::from_bytes(b"\xff"));
+    assert!(refusal(command, 2).contains("CLOSECALL_PREFIX"));
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_a_usage_error() {
+    usage(&[], &["subcommand is missing", "serve"]);
+    usage(&["serv"], &["'serv'", "expected serve"]);
+    usage(&["--listen", "127.0.0.1:0"], &["'--listen'", "closecall --help"]);
+    usage(&["serve", "--listne", "x"], &["'--listne'", "--listen", "serve --help"]);
+    usage(&["serve", "127.0.0.1:0"], &["unexpected", "'127.0.0.1:0'"]);
+    usage(&["serve", "--drain"], &["--drain", "needs a value"]);
+    usage(&["serve", "--drain", "1s", "--drain", "2s"], &["--drain", "once"]);
+    usage(&["serve", "--reuse-port=yes"], &["--reuse-port", "'yes'"]);
+    let twice = ["serve", "--listen", "127.0.0.1:20003", "--listen", "127.0.0.1:20003"];
+    usage(&twice, &["--listen", "127.0.0.1:20003", "once"]);
+    let mut command = closecall(&["serve"]);
+    command.args(["--prefix".as_ref(), std::ffi::OsStr::from_bytes(b"\xff")]);
+    assert!(refusal(command, 2).contains("UTF-8"));
+}
+
+#[test]
+fn an_address_in_use_is_refused() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let line = refusal(closecall(&["serve", "--listen", &address]), 3);
+    assert!(line.contains(&address) && line.contains("another port"), "{line}");
+}
+
+#[test]
+fn an_address_of_somebody_else_is_refused() {
+    let line = refusal(closecall(&["serve", "--listen", "192.0.2.1:0"]), 3);
+    assert!(line.contains("192.0.2.1:0") && line.contains("of this machine"), "{line}");
+}
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn a_port_that_is_not_permitted_is_refused() {
+    // Whether it is permitted depends on who runs the test and on a setting: ask the system itself.
+    let permitted = match TcpListener::bind("127.0.0.1:1") {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
+    };
+    if permitted {
+        eprintln!("skipped: this user may listen on port 1, or somebody does");
+        return;
+    }
+    let line = refusal(closecall(&["serve", "--listen", "127.0.0.1:1"]), 3);
+    assert!(line.contains("127.0.0.1:1") && line.contains("above 1023"), "{line}");
+}
+
+#[test]
+fn too_few_files_are_refused_and_few_files_are_enough() {
+    let many = ["serve", "--listen", "127.0.0.1:0", "--max-connections", "48"];
+    let line = refusal(closecall_after("ulimit -n 64", &many), 3);
+    assert!(line.contains("--max-connections 48") && line.contains("allows 47"), "{line}");
+    assert!(line.contains("ulimit -n 65") && line.contains("limit of 64"), "{line}");
+    let line = refusal(closecall_after("ulimit -n 17", &many[..3]), 3);
+    assert!(line.contains("ulimit -n") && line.contains("17"), "{line}");
+
+    let mut server = Process::start(closecall_after("ulimit -n 64", &many[..3]));
+    let clients: Vec<_> = (0..47).map(|_| crate::connect(server.address())).collect();
+    for mut client in clients {
+        crate::echo(&mut client);
+    }
+    let stderr = crate::stop(&mut server);
+    assert!(stderr.contains("at most 47 connections"), "{stderr}");
+    assert!(!stderr.contains("EMFILE"), "{stderr}");
+    assert_eq!(crate::row(&stderr, "accepted"), Some(47));
+}
+
+#[test]
+fn a_close_log_that_cannot_be_opened_is_refused() {
+    for path in ["/", "/nowhere/close.log", "/dev/null/x"] {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--close-log", path];
+        let line = refusal(closecall(&args), 3);
+        assert!(line.contains("--close-log") && line.contains(path), "{line}");
+    }
+}

@@ -1,0 +1,159 @@
+//! A stdout or stderr that is closed, full or read by nobody stops nothing, and what clients send
+//! reaches neither of them raw.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::process::{Output, Process, closecall, closecall_after};
+use crate::{MESSAGE, REPLY, come_and_go, connect, echo, row, stop};
+
+/// A port for a server that cannot say which one it has: held by a socket that does not listen.
+fn reserved() -> (Socket, String) {
+    let holder = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    holder.set_reuse_port(true).unwrap();
+    holder.set_reuse_address(true).unwrap();
+    holder.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = holder.local_addr().unwrap().as_socket().unwrap();
+    (holder, address.to_string())
+}
+
+/// Reads the first line of a child's stdout, and leaves the rest of its pipes alone.
+fn address_of(child: &mut Child) -> SocketAddr {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening on ").unwrap().parse().unwrap()
+}
+
+/// `count` echoes, of which a log at the level `debug` has two lines each.
+fn chatter(address: SocketAddr, count: usize) {
+    let mut client = connect(address);
+    for _ in 0..count {
+        echo(&mut client);
+    }
+}
+
+#[test]
+fn a_closed_stdout_stops_nothing() {
+    let (_holder, address) = reserved();
+    let args = ["serve", "--reuse-port", "--close-log", "-", "--listen", &address];
+    let mut server = Process::start(closecall_after("exec >&-", &args));
+    server.stderr.wait_for("at most");
+    come_and_go(address.parse().unwrap(), 10);
+    assert_eq!(row(&stop(&mut server), "accepted"), Some(10));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_stops_nothing() {
+    let (_holder, address) = reserved();
+    let mut command =
+        closecall(&["serve", "--reuse-port", "--close-log", "-", "--listen", &address]);
+    command.stdout(File::options().write(true).open("/dev/full").unwrap());
+    let mut server = Process::of(command.stderr(Stdio::piped()).spawn().unwrap());
+    server.stderr.wait_for("at most");
+    come_and_go(address.parse().unwrap(), 10);
+    let stderr = stop(&mut server);
+    assert_eq!(row(&stderr, "close log: records lost"), Some(10), "{stderr}");
+}
+
+#[test]
+fn a_stdout_that_nobody_reads_stops_nothing() {
+    let args = ["serve", "--listen", "127.0.0.1:0", "--close-log", "-"];
+    let mut command = closecall(&args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let address = address_of(&mut child);
+    let unread = child.stdout.take();
+    let mut server = Process::of(child);
+    come_and_go(address, 1000); // some 350 KB of records, and a pipe has 64
+    let asked = Instant::now();
+    let stderr = stop(&mut server);
+    assert!(asked.elapsed() < Duration::from_secs(5), "the exit waits a second at most");
+    assert_eq!(row(&stderr, "accepted"), Some(1000));
+    let lost = row(&stderr, "close log: records lost").unwrap();
+    let mut written = String::new();
+    unread.unwrap().read_to_string(&mut written).unwrap();
+    let whole = written.lines().filter(|line| line.ends_with('}')).count() as u64;
+    // The batch that was being written when the patience ended counts as lost, and is 256 at most.
+    assert!((1000..=1000 + 256).contains(&(lost + whole)), "{lost} lost and {whole} written");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stderr_stops_nothing() {
+    for filter in ["trace", "loud=very"] {
+        let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("RUST_LOG", filter);
+        command.stderr(File::options().write(true).open("/dev/full").unwrap());
+        let mut server = Process::of(command.stdout(Stdio::piped()).spawn().unwrap());
+        chatter(server.address(), 100);
+        come_and_go(server.address(), 10);
+        server.signal("TERM");
+        assert_eq!(server.exit_code(), 0);
+    }
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_stops_nothing() {
+    let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let address = address_of(&mut child);
+    let unread = child.stderr.take().unwrap();
+    let mut server = Process::of(child);
+    chatter(address, 5000); // 10,000 lines: a pipe has some 500 of them, the queue 4,096
+    let stderr = Output::of(unread); // at last
+    stderr.wait_for(" log lines were dropped");
+    chatter(address, 1);
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), 0);
+    assert_eq!(row(&stderr.wait_to_end(), "accepted"), Some(2));
+}
+
+#[test]
+fn the_exit_does_not_wait_for_a_stderr_that_nobody_reads() {
+    let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let address = address_of(&mut child);
+    let _unread = child.stderr.take();
+    let mut server = Process::of(child);
+    chatter(address, 5000);
+    let asked = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), 0);
+    assert!(asked.elapsed() < Duration::from_secs(5), "it waits a second at most");
+}
+
+#[test]
+fn what_a_client_sends_reaches_no_log_raw() {
+    let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "trace");
+    let mut server = Process::start(command);
+    let evil = b"\x1b[31mred\r\n2026 INFO forged\x00\x07\x7f\x9b\xc2\x9b\xff\"";
+    let mut client = connect(server.address());
+    client.write_all(evil).unwrap();
+    let mut reply = vec![0; REPLY.len() - MESSAGE.len() + evil.len()];
+    client.read_exact(&mut reply).unwrap();
+    assert!(reply.ends_with(evil));
+    drop(client);
+    let stderr = stop(&mut server);
+    let raw = |c: char| c.is_control() && c != '\n';
+    assert!(!stderr.contains(raw) && !stderr.contains("\n2026 INFO"), "{stderr:?}");
+    assert!(stderr.contains(r#"read client [34]="\x1b[31mred\r\n2026"#), "{stderr}");
+}
+
+#[test]
+fn a_filter_that_makes_no_sense_is_named_and_ignored() {
+    let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "info,closecall::echo=loud");
+    let mut server = Process::start(command);
+    come_and_go(server.address(), 1);
+    let stderr = stop(&mut server);
+    assert!(stderr.contains("RUST_LOG: \"closecall::echo=loud\" is ignored"), "{stderr}");
+    assert!(stderr.contains("peer_fin.delivered 127.0.0.1"), "the rest holds: {stderr}");
+}

@@ -1,0 +1,172 @@
+//! Promise: silence and stalling end a connection, never early; whoever spoke or takes what we send
+//! lives on.
+
+mod common;
+
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use closecall::machine::close::Kind;
+use closecall::machine::reply::Framing;
+use common::{Bed, MESSAGE, REPLY, tops_up};
+
+/// Lets a deadline pass while the server does not look, as if it had been stopped.
+fn server_is_stopped_for(duration: Duration) {
+    std::thread::sleep(duration); // time passing is what this is about: nothing is waited for
+}
+
+#[test]
+fn a_silent_peer_gets_our_fin_after_the_deadline_and_not_before() {
+    let mut bed = Bed::with(|config| config.read_deadline_ms = Some(200));
+    let mut client = bed.client();
+    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"", "a FIN, and no reset");
+    drop(client);
+    let ending = bed.ends_as(Kind::TimeoutRead);
+    assert!(ending.duration_ms >= 200, "early: {} ms", ending.duration_ms);
+    assert_eq!((ending.verdict.status, ending.evidence.fin_received), (2, Some(true)));
+}
+
+#[test]
+fn each_read_moves_the_deadline() {
+    let mut bed = Bed::with(|config| config.read_deadline_ms = Some(300));
+    let mut client = bed.client();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(900) {
+        bed.echoes(&mut client);
+    }
+    assert!(bed.endings.is_empty(), "{:?}", bed.endings);
+    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
+    drop(client);
+    let ending = bed.ends_as(Kind::TimeoutRead);
+    assert!(ending.duration_ms >= 1_200, "early: {} ms", ending.duration_ms);
+}
+
+#[test]
+fn bytes_that_came_in_time_save_a_connection_even_if_the_server_comes_late() {
+    let mut bed = Bed::with(|config| config.read_deadline_ms = Some(100));
+    let mut client = bed.client();
+    bed.accepts(1);
+    client.write_all(MESSAGE).unwrap();
+    server_is_stopped_for(Duration::from_millis(250));
+    assert_eq!(bed.receives(&mut client, REPLY.len()), REPLY);
+}
+
+/// Regression: with more ready than one batch of events holds, a deadline could come before the
+/// event of the bytes that save the connection. The last read is for them.
+#[test]
+fn bytes_behind_a_full_batch_save_a_connection() {
+    let mut bed = Bed::with(|config| {
+        config.read_deadline_ms = Some(150);
+        config.max_connections = 3_000;
+    });
+    let mut clients: Vec<TcpStream> = (0..1_500).map(|_| bed.client()).collect();
+    bed.accepts(1_500);
+    clients.iter_mut().for_each(|client| client.write_all(MESSAGE).unwrap());
+    server_is_stopped_for(Duration::from_millis(300));
+    for client in &mut clients {
+        assert_eq!(bed.receives(client, REPLY.len()), REPLY);
+    }
+}
+
+#[test]
+fn what_comes_after_our_fin_is_dropped_and_resets_nobody() {
+    let mut bed = Bed::with(|config| config.read_deadline_ms = Some(100));
+    let mut client = bed.client();
+    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
+    client.write_all(MESSAGE).unwrap();
+    bed.turn();
+    client.write_all(MESSAGE).unwrap();
+    drop(client); // in order: a reset would show as an error in the evidence
+    let ending = bed.ends_as(Kind::TimeoutRead);
+    assert_eq!((ending.evidence.rx, ending.evidence.discarded), (28, 28));
+    assert_eq!((ending.evidence.tx, ending.evidence.error), (0, None));
+}
+
+#[test]
+fn who_never_closes_is_left_after_the_verdict_wait() {
+    let mut bed = Bed::with(|config| {
+        config.read_deadline_ms = Some(100);
+        config.verdict_wait_ms = 150;
+    });
+    let client = bed.client();
+    let ending = bed.ends_as(Kind::TimeoutRead);
+    assert!(ending.verdict_wait_ms >= 150, "{ending:?}");
+    assert_eq!(ending.evidence.fin_received, Some(false));
+    drop(client);
+}
+
+/// Sends far more than two sockets hold, from a thread of its own, until nobody takes any more;
+/// gives the error that ended it.
+fn floods(client: &TcpStream) -> std::thread::JoinHandle<ErrorKind> {
+    let mut writer = client.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let bytes = vec![b'x'; 1 << 20];
+        loop {
+            if let Err(error) = writer.write_all(&bytes) {
+                return error.kind();
+            }
+        }
+    })
+}
+
+#[test]
+fn a_peer_that_never_reads_is_reset_and_leaves_nothing_behind() {
+    let mut bed = Bed::with(|config| {
+        config.write_deadline_ms = Some(200);
+        config.framing = Framing::Raw;
+    });
+    let client = bed.narrow_client();
+    let address = client.local_addr().unwrap();
+    let flood = floods(&client);
+    let ending = bed.ends_as(Kind::TimeoutWriteStall);
+    assert!(ending.evidence.undelivered.unwrap() > 0 && ending.evidence.unsent > 0);
+    // A plain close would go on offering the rest in FIN-WAIT-1, for minutes.
+    assert_eq!(sockets_towards(address), 0);
+    assert_eq!(flood.join().unwrap(), ErrorKind::ConnectionReset);
+}
+
+/// How many sockets of this system are connected to `peer`, from /proc/net/tcp.
+fn sockets_towards(peer: std::net::SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!("0100007F:{:04X}", peer.port());
+    table.lines().filter(|line| line.split_whitespace().nth(2) == Some(&remote)).count()
+}
+
+/// The kernel calls a socket writable again only when a third of its buffer is free, so a slow
+/// reader gives no event for a long time. Its acknowledgements are progress all the same.
+#[test]
+fn a_slow_reader_lives() {
+    let mut bed = Bed::with(|config| {
+        config.write_deadline_ms = Some(250);
+        config.framing = Framing::Raw;
+    });
+    let mut client = bed.client();
+    let begin = Instant::now();
+    let mut alarms = 0;
+    while begin.elapsed() < Duration::from_secs(2) {
+        tops_up(&mut client);
+        bed.receives(&mut client, 400_000);
+        alarms += bed.turn().alarms; // sleeps until an event, or until its deadline would end it
+        assert!(bed.endings.is_empty(), "{:?}", bed.endings);
+    }
+    assert!(alarms > 0, "the deadline never came up, so nothing was shown");
+}
+
+#[test]
+fn without_a_deadline_there_is_no_end_and_no_wake_up() {
+    let mut bed = Bed::with(|config| {
+        config.read_deadline_ms = None;
+        config.write_deadline_ms = None;
+    });
+    let mut client = bed.client();
+    bed.echoes(&mut client);
+    let handle = bed.server.handle();
+    let waker = std::thread::spawn(move || {
+        server_is_stopped_for(Duration::from_millis(300));
+        handle.stop();
+    });
+    let turn = bed.turn(); // nothing but the stop wakes it
+    waker.join().unwrap();
+    assert_eq!((turn.events, turn.alarms, bed.endings.len()), (1, 1, 0));
+}

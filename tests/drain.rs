@@ -1,0 +1,92 @@
+//! Promise: asked to stop, the server answers what has arrived, parts politely, and ends in time.
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use closecall::machine::close::Kind;
+use closecall::machine::reply::Framing;
+use closecall::reactor::Stage;
+use common::{Bed, MESSAGE, REPLY};
+
+#[test]
+fn the_backlog_is_accepted_and_what_has_arrived_is_answered() {
+    let mut bed = Bed::new();
+    let mut clients: Vec<TcpStream> = (0..50).map(|_| bed.client()).collect();
+    clients.iter_mut().for_each(|client| client.write_all(MESSAGE).unwrap());
+    bed.server.handle().stop();
+    for mut client in clients {
+        assert_eq!(bed.reads_to_end(&mut client).unwrap(), REPLY);
+    }
+    bed.turns_until(|bed| bed.last.stage == Stage::Stopped);
+    assert_eq!(bed.endings.len(), 50);
+    for ending in &bed.endings {
+        assert_eq!((ending.verdict.kind, ending.verdict.status), (Kind::LocalDrain, 0));
+        assert_eq!(ending.evidence.error, None, "nobody was reset");
+    }
+}
+
+#[test]
+fn idle_connections_get_our_fin_and_newcomers_are_refused() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    bed.echoes(&mut client);
+    bed.server.handle().stop();
+    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
+    assert!(TcpStream::connect(bed.address()).is_err(), "the listener is closed");
+    drop(client);
+    bed.ends_as(Kind::LocalDrain);
+    assert_eq!(bed.last.stage, Stage::Stopped);
+}
+
+#[test]
+fn what_is_sent_after_our_fin_is_read_and_resets_nobody() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    bed.echoes(&mut client);
+    bed.server.handle().stop();
+    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
+    client.write_all(MESSAGE).unwrap();
+    drop(client);
+    let ending = bed.ends_as(Kind::LocalDrain);
+    assert_eq!((ending.evidence.discarded, ending.evidence.error), (14, None));
+}
+
+#[test]
+fn who_does_not_part_is_reset_at_the_end_of_the_drain() {
+    let mut bed = Bed::with(|config| {
+        config.drain_ms = 300;
+        config.framing = Framing::Raw;
+    });
+    let mut silent = bed.client();
+    bed.echoes_raw(&mut silent);
+    bed.server.handle().stop();
+    assert_eq!(bed.reads_to_end(&mut silent).unwrap(), b"", "our FIN first");
+    let ending = bed.ends_as(Kind::LocalDrain);
+    assert!(ending.verdict_wait_ms >= 250, "{ending:?}");
+    assert_eq!(bed.last.stage, Stage::Stopped);
+    // Its next word is answered by a reset: nothing is there any more.
+    silent.write_all(MESSAGE).ok();
+    assert!(silent.write_all(MESSAGE).is_err() || silent.take_error().unwrap().is_some());
+}
+
+#[test]
+fn the_second_stop_ends_at_once() {
+    let mut bed = Bed::with(|config| config.drain_ms = 3_600_000);
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| bed.client()).collect();
+    clients.iter_mut().for_each(|client| bed.echoes(client));
+    bed.server.handle().stop();
+    bed.turns_until(|bed| bed.last.stage == Stage::Draining);
+    bed.server.handle().stop();
+    bed.turns_until(|bed| bed.last.stage == Stage::Forced);
+    assert_eq!(bed.endings.len(), 20);
+    assert!(bed.endings.iter().all(|ending| ending.verdict.kind == Kind::LocalDrain));
+}
+
+#[test]
+fn a_server_without_connections_stops_in_one_turn() {
+    let mut bed = Bed::new();
+    bed.server.handle().stop();
+    assert_eq!(bed.turn().stage, Stage::Stopped);
+}
