@@ -90,3 +90,19 @@ fn a_server_without_connections_stops_in_one_turn() {
     bed.server.handle().stop();
     assert_eq!(bed.turn().stage, Stage::Stopped);
 }
+
+/// Whoever is in the backlog has been told by its kernel that it is connected. That the table is
+/// full when the drain begins is no reason to reset it.
+#[test]
+fn the_backlog_of_a_full_server_is_served_as_well() {
+    let mut bed = Bed::with(|config| config.max_connections = 5);
+    let mut clients: Vec<TcpStream> = (0..23).map(|_| bed.client()).collect();
+    clients.iter_mut().for_each(|client| client.write_all(MESSAGE).unwrap());
+    bed.accepts(5);
+    bed.server.handle().stop();
+    for mut client in clients {
+        assert_eq!(bed.reads_to_end(&mut client).unwrap(), REPLY);
+    }
+    bed.turns_until(|bed| bed.last.stage == Stage::Stopped);
+    assert_eq!(bed.endings.len(), 23);
+}

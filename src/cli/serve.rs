@@ -67,7 +67,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 fn serve(server: &mut Server, report: &mut Report, config: &Config) -> io::Result<Turn> {
     let mut stage = Stage::Serving;
     loop {
-        let turn = server.turn().inspect_err(|error| log::error!("the poll is broken: {error}"))?;
+        let turn = server
+            .turn()
+            .inspect_err(|error| log::error!(target: "closecall", "the poll is broken: {error}"))?;
         if turn.ended > 0 {
             report.take(server.endings());
         }
@@ -153,6 +155,7 @@ fn say_limits(config: &Config, open_files: Option<u64>) {
         None => String::new(),
     };
     log::info!(
+        target: "closecall",
         "at most {} connections{files}, and at most {} of memory: a whole reply of {} bytes \
          pending for each",
         thousands(connections),
@@ -165,12 +168,15 @@ fn say_stage(stage: Stage, open: u64, config: &Config) {
     match stage {
         Stage::Serving => {}
         Stage::Draining => log::info!(
+            target: "closecall",
             "draining: {} open, for at most {}; a second signal ends at once",
             thousands(open),
             duration(config.drain_ms)
         ),
-        Stage::Stopped => log::info!("drained"),
-        Stage::Forced => log::warn!("ended by force: connections were reset"),
+        Stage::Stopped => log::info!(target: "closecall", "drained"),
+        Stage::Forced => {
+            log::warn!(target: "closecall", "ended by force: connections were reset");
+        }
     }
 }
 

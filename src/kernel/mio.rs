@@ -47,6 +47,9 @@ pub struct MioKernel {
     poll: Poll,
     events: Events,
     listeners: Vec<TcpListener>,
+    /// The address of every connection, where there is one listener and it is not for all
+    /// addresses: a system call less for each ending.
+    only_address: Option<SocketAddr>,
     handle: Handle,
     started: Instant,
     /// An open file to give up when there is none left, so that a newcomer can be accepted and
@@ -67,10 +70,15 @@ impl MioKernel {
             let token = Token(STOP.0 - 1 - index);
             poll.registry().register(listener, token, Interest::READABLE)?;
         }
+        let only_address = match listeners.as_slice() {
+            [only] => only.local_addr().ok().filter(|address| !address.ip().is_unspecified()),
+            _ => None,
+        };
         Ok(MioKernel {
             poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),
             listeners,
+            only_address,
             handle: Handle { calls: Arc::default(), waker },
             started: Instant::now(),
             reserve: reserve(),
@@ -202,19 +210,22 @@ impl Kernel for MioKernel {
         None
     }
 
+    fn local(&mut self, socket: &mut TcpStream) -> Option<SocketAddr> {
+        self.only_address.or_else(|| socket.local_addr().ok())
+    }
+
     #[cfg(target_os = "linux")]
     fn facts(&mut self, socket: &mut TcpStream) -> SocketFacts {
         let descriptor = std::os::fd::AsFd::as_fd(socket);
         SocketFacts {
-            local: socket.local_addr().ok(),
             unread: super::tcp_info::unread(descriptor),
             tcp: super::tcp_info::tcp_facts(descriptor),
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn facts(&mut self, socket: &mut TcpStream) -> SocketFacts {
-        SocketFacts { local: socket.local_addr().ok(), unread: None, tcp: None }
+    fn facts(&mut self, _socket: &mut TcpStream) -> SocketFacts {
+        SocketFacts::default()
     }
 
     fn take_error(&mut self, socket: &mut TcpStream) -> Option<Errno> {

@@ -111,7 +111,10 @@ pub trait Kernel {
     /// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ).
     fn unacked(&mut self, socket: &mut Self::Socket) -> Option<u32>;
 
-    /// What else the system knows: TCP_INFO, SIOCINQ, our own address.
+    /// Our own end's address. Asked once, when the connection has ended, before anything else.
+    fn local(&mut self, socket: &mut Self::Socket) -> Option<SocketAddr>;
+
+    /// What else the system knows: TCP_INFO, SIOCINQ.
     fn facts(&mut self, socket: &mut Self::Socket) -> SocketFacts;
 
     /// Takes the pending error (SO_ERROR), which nobody will be told again.

@@ -26,7 +26,12 @@ impl<K: Kernel> Reactor<K> {
         let mut failures = 0;
         for _ in 0..budget {
             let Some(listener) = self.listeners.next_ready(self.now) else { break };
-            let then = match self.next_newcomer(listener) {
+            let before = self.turn.accepted;
+            let newcomer = self.next_newcomer(listener);
+            if self.turn.accepted > before {
+                self.listeners.took(listener);
+            }
+            let then = match newcomer {
                 Io::Done(then) => then,
                 Io::WouldBlock => {
                     self.listeners.drained(listener);
@@ -49,16 +54,17 @@ impl<K: Kernel> Reactor<K> {
         {
             self.pause(Pause::Failing(errno));
         }
-        if matches!(self.stage, Stage::Draining) && self.backlog_is_swept(budget) {
+        if self.stage == Stage::Draining && self.backlog_is_swept() {
             self.kernel.stop_listening();
             self.listeners.close();
         }
     }
 
-    /// Whether the drain has accepted all there was, or as much as there can have been.
-    fn backlog_is_swept(&mut self, budget: u32) -> bool {
-        self.sweep_left = self.sweep_left.saturating_sub(u64::from(budget));
-        self.sweep_left == 0 || !self.listeners.is_unfinished()
+    /// Whether the drain has accepted all there was, or as much as there can have been, or has no
+    /// time for more.
+    fn backlog_is_swept(&self) -> bool {
+        let over = self.rules.drain_ends.is_some_and(|end| end <= self.now);
+        over || !self.listeners.any_ready()
     }
 
     /// Takes one newcomer from `listener`, or refuses one.
@@ -96,6 +102,11 @@ impl<K: Kernel> Reactor<K> {
             entry.connection.hurry();
             self.visit(key);
         }
+        // Its budget stopped it: what it goes on sending is not waited for.
+        if let Some(entry) = self.table.get_mut(key) {
+            entry.connection.expire(self.now, &self.rules);
+            self.visit(key);
+        }
     }
 
     /// Gives a newcomer a slot and a deadline, unless its address has too many already.
@@ -109,7 +120,7 @@ impl<K: Kernel> Reactor<K> {
         if limit.is_some_and(|limit| self.table.count_of(peer.ip()) >= limit) {
             connection.refuse(LocalCause::Policy);
             self.kernel.close(socket, Goodbye::Reset);
-            self.report(&connection, &SocketFacts::default(), None);
+            self.report_refused(&connection);
             return Then::Continue;
         }
         let key = self.table.insert(socket, connection);
@@ -128,6 +139,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// One that never had a slot: all that is known of it is that we did not want it.
+    fn report_refused(&mut self, connection: &Connection) {
+        let evidence = connection.evidence(&SocketFacts::default(), None, K::SYSTEM);
+        self.report(connection, None, &evidence);
+    }
+
     /// Whether newcomers are to be told that the system is out of something.
     fn sheds(&self, errno: Errno) -> bool {
         self.config.overload == Overload::Shed
@@ -143,7 +160,7 @@ impl<K: Kernel> Reactor<K> {
             let id = self.counters.accepted;
             let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
             connection.refuse(LocalCause::Policy);
-            self.report(&connection, &SocketFacts::default(), None);
+            self.report_refused(&connection);
             Then::Continue
         })
     }

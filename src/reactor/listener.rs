@@ -50,10 +50,13 @@ pub(super) enum Pause {
 #[derive(Debug)]
 pub(super) struct Listeners {
     ready: Vec<bool>,
+    /// How many more each may give: without end, until the last sweep of its backlog.
+    allowance: Vec<u32>,
     /// Where the next round begins, so that a busy listener does not starve the others.
     next: usize,
     paused: bool,
-    retry_at: Tick,
+    /// When to try again, where that may help.
+    retry_at: Option<Tick>,
     /// When the present or last episode of overload was reported.
     reported_at: Option<Tick>,
 }
@@ -65,9 +68,10 @@ impl Listeners {
     pub(super) fn new(count: usize) -> Listeners {
         Listeners {
             ready: vec![false; count],
+            allowance: vec![u32::MAX; count],
             next: 0,
             paused: false,
-            retry_at: Tick::NEVER,
+            retry_at: None,
             reported_at: None,
         }
     }
@@ -75,18 +79,29 @@ impl Listeners {
     /// An event came.
     pub(super) fn edge(&mut self, listener: usize) {
         if let Some(ready) = self.ready.get_mut(listener) {
-            *ready = true;
+            *ready = self.allowance[listener] > 0;
         }
     }
 
-    /// All of them may have newcomers: before the last sweep of the backlog.
-    pub(super) fn edge_all(&mut self) {
+    /// Begins the last sweep: all of them may have newcomers, as many as a backlog holds. Who comes
+    /// while it is swept could keep it going for ever.
+    pub(super) fn sweep(&mut self, backlog: u32) {
         self.ready.fill(true);
+        self.allowance.fill(backlog.saturating_add(1)); // Linux keeps one more than it is told
+    }
+
+    /// A newcomer was taken from `listener`, or refused.
+    pub(super) fn took(&mut self, listener: usize) {
+        let left = &mut self.allowance[listener];
+        *left = left.saturating_sub(u32::from(*left != u32::MAX));
+        if *left == 0 {
+            self.drained(listener);
+        }
     }
 
     /// The next one to accept from, in turn; `None` if all are quiet or paused.
     pub(super) fn next_ready(&mut self, now: Tick) -> Option<usize> {
-        if self.paused && now < self.retry_at {
+        if self.paused && self.retry_at.is_none_or(|at| now < at) {
             return None;
         }
         self.resume();
@@ -105,7 +120,7 @@ impl Listeners {
     /// is to be reported: once an episode.
     pub(super) fn pause(&mut self, now: Tick, retry_at: Option<Tick>) -> bool {
         self.paused = true;
-        self.retry_at = retry_at.unwrap_or(Tick::NEVER);
+        self.retry_at = retry_at;
         let due = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY_MS);
         if due {
             self.reported_at = Some(now);
@@ -116,16 +131,21 @@ impl Listeners {
     /// A slot was freed.
     pub(super) fn resume(&mut self) {
         self.paused = false;
-        self.retry_at = Tick::NEVER;
+        self.retry_at = None;
     }
 
     /// Whether accept is owed a call now, without an event.
     pub(super) fn is_unfinished(&self) -> bool {
-        !self.paused && self.ready.contains(&true)
+        !self.paused && self.any_ready()
     }
 
-    /// When to try again; [`Tick::NEVER`] while not paused by the system.
-    pub(super) fn retry_at(&self) -> Tick {
+    /// Whether there may be newcomers, paused or not.
+    pub(super) fn any_ready(&self) -> bool {
+        self.ready.contains(&true)
+    }
+
+    /// When to try again; `None` while not paused by the system.
+    pub(super) fn retry_at(&self) -> Option<Tick> {
         self.retry_at
     }
 
@@ -159,7 +179,7 @@ mod tests {
     #[test]
     fn a_busy_listener_does_not_starve_the_other() {
         let mut listeners = Listeners::new(2);
-        listeners.edge_all();
+        (0..2).for_each(|listener| listeners.edge(listener));
         let turns = [0; 4].map(|_| listeners.next_ready(Tick::from_ms(0)).unwrap());
         assert_eq!(turns, [0, 1, 0, 1]);
     }
@@ -176,6 +196,18 @@ mod tests {
         assert_eq!(listeners.next_ready(now.after(900)), None, "only a slot helps");
         listeners.resume();
         assert!(listeners.is_unfinished());
+    }
+
+    #[test]
+    fn the_last_sweep_takes_a_backlog_from_each_and_no_more() {
+        let mut listeners = Listeners::new(2);
+        listeners.sweep(1);
+        for listener in [0, 1, 0, 1] {
+            assert!(listeners.any_ready());
+            listeners.took(listener);
+        }
+        listeners.edge(0);
+        assert!(!listeners.any_ready(), "a backlog of one, and the one more that Linux keeps");
     }
 
     #[test]

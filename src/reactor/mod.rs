@@ -21,6 +21,7 @@ mod visit;
 use std::collections::VecDeque;
 use std::collections::vec_deque::Drain;
 use std::io;
+use std::net::SocketAddr;
 
 pub use self::ending::{Counters, Ending};
 use self::listener::Listeners;
@@ -28,7 +29,7 @@ use self::table::{Entry, Table};
 use self::visit::{Outcome, Visit};
 use crate::config::Config;
 use crate::kernel::{Event, Kernel};
-use crate::machine::close::{LocalCause, SocketFacts, Via, classify};
+use crate::machine::close::{Evidence, LocalCause, SocketFacts, Via, classify};
 use crate::machine::connection::{Connection, Rules};
 use crate::machine::reply::Replier;
 use crate::machine::tick::Tick;
@@ -90,8 +91,6 @@ pub struct Reactor<K: Kernel> {
     replier: Replier,
     stage: Stage,
     turn: Turn,
-    /// How many newcomers the drain's last sweep of the backlog may still find.
-    sweep_left: u64,
     endings: VecDeque<Ending>,
     counters: Counters,
 }
@@ -120,7 +119,6 @@ impl<K: Kernel> Reactor<K> {
             replier: Replier::new(config.framing, &config.prefix, config.read_buffer_bytes),
             stage: Stage::Serving,
             turn: Turn::default(),
-            sweep_left: 0,
             endings: VecDeque::new(),
             counters: Counters::default(),
             kernel,
@@ -182,8 +180,10 @@ impl<K: Kernel> Reactor<K> {
         if self.table.unfinished() > 0 || self.listeners.is_unfinished() {
             return Some(0);
         }
-        let alarm = self.wheel.next_due().unwrap_or(Tick::NEVER).min(self.listeners.retry_at());
-        (alarm != Tick::NEVER).then(|| {
+        let sweep_ends = self.rules.drain_ends.filter(|_| self.listeners.is_open());
+        let alarm = [self.wheel.next_due(), self.listeners.retry_at(), sweep_ends];
+        let alarm = alarm.into_iter().flatten().min();
+        alarm.map(|alarm| {
             self.read_clock(); // the turn took its time, and the next alarm does not wait for it
             alarm.since(self.now)
         })
@@ -213,14 +213,16 @@ impl<K: Kernel> Reactor<K> {
         let mut budget = self.config.expiries_per_turn.max(1);
         while let Some(key) = self.wheel.pop_due(self.now, &mut budget) {
             self.turn.alarms += 1;
+            let past = self.past();
             let Some(entry) = self.table.get_mut(key) else { continue };
-            if entry.connection.rang(self.now, &self.rules) {
+            if entry.connection.rang(past, &self.rules) {
                 self.visit(key);
             }
+            let past = self.past();
             if let Some(entry) = self.table.get_mut(key)
-                && entry.connection.is_due(self.now, &self.rules)
+                && entry.connection.is_due(past, &self.rules)
             {
-                entry.connection.expire(self.now, &self.rules);
+                entry.connection.expire(past, &self.rules);
                 self.visit(key);
             }
             if let Some(entry) = self.table.get_mut(key) {
@@ -243,6 +245,12 @@ impl<K: Kernel> Reactor<K> {
     }
 
     // ---- leaves -------------------------------------------------------------------------------
+
+    /// The last moment that has passed for sure. The clock rounds down: a deadline of this very
+    /// millisecond may lie ahead still.
+    fn past(&self) -> Tick {
+        Tick::from_ms(self.now.as_ms().saturating_sub(1))
+    }
 
     fn read_clock(&mut self) {
         self.now = self.kernel.now();
@@ -285,31 +293,29 @@ impl<K: Kernel> Reactor<K> {
     /// Collects the evidence, parts with the socket and says how it ended.
     fn conclude(&mut self, entry: Entry<K::Socket>) {
         let Entry { mut socket, mut connection, .. } = entry;
-        let mut facts = SocketFacts::default();
-        let mut unacked = None;
-        if self.config.probes {
-            facts = self.kernel.facts(&mut socket);
-            unacked = match connection.is_settled() {
-                true => Some(0),
-                false => self.kernel.unacked(&mut socket),
-            };
-        }
+        let local = self.kernel.local(&mut socket);
+        let (facts, unacked) = match connection.is_settled() {
+            true => (SocketFacts::SETTLED, Some(0)),
+            false if self.config.probes => {
+                (self.kernel.facts(&mut socket), self.kernel.unacked(&mut socket))
+            }
+            false => (SocketFacts::default(), None),
+        };
         // SO_ERROR last, and only where there is reason: it also hands out errors of the network
         // that ended nothing.
-        let closed = facts.tcp.is_some_and(|tcp| tcp.closed) && !connection.is_settled();
+        let closed = facts.tcp.is_some_and(|tcp| tcp.closed);
         if (connection.is_suspect() || closed)
             && let Some(errno) = self.kernel.take_error(&mut socket)
         {
             connection.latch(errno, Via::SoError);
         }
         let goodbye = connection.goodbye();
-        self.report(&connection, &facts, unacked);
+        self.report(&connection, local, &connection.evidence(&facts, unacked, K::SYSTEM));
         self.kernel.close(socket, goodbye);
     }
 
-    fn report(&mut self, connection: &Connection, facts: &SocketFacts, unacked: Option<u32>) {
-        let evidence = connection.evidence(facts, unacked, K::SYSTEM);
-        let verdict = classify(&evidence);
+    fn report(&mut self, connection: &Connection, local: Option<SocketAddr>, evidence: &Evidence) {
+        let verdict = classify(evidence);
         self.turn.ended += 1;
         self.counters.verdicts[verdict.kind as usize] += 1;
         if self.endings.len() >= self.config.endings_max {
@@ -319,9 +325,9 @@ impl<K: Kernel> Reactor<K> {
         self.endings.push_back(Ending {
             id: connection.id(),
             peer: connection.peer(),
-            local: facts.local,
+            local,
             verdict,
-            evidence,
+            evidence: *evidence,
             duration_ms: connection.age_ms(self.now),
             verdict_wait_ms: connection.waited_ms(self.now),
         });
@@ -344,9 +350,7 @@ impl<K: Kernel> Reactor<K> {
             Stage::Serving => {
                 self.stage = Stage::Draining;
                 self.rules.drain_ends = Some(self.now.after(self.config.drain_ms));
-                let backlog = u64::from(self.config.backlog.max(1).unsigned_abs());
-                self.sweep_left = backlog * self.kernel.listeners() as u64;
-                self.listeners.edge_all();
+                self.listeners.sweep(self.config.backlog.max(1).unsigned_abs());
                 // Everybody is due at once: the expiry path does the rest, within its budget.
                 for key in self.table.keys() {
                     self.wheel.arm(key, Tick::from_ms(0));

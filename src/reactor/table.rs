@@ -38,8 +38,8 @@ pub(super) struct Table<S> {
     /// Who waits for its evidence, oldest first, with its number. One that is decided stays until
     /// it comes to the front or the line is tidied.
     waiting: VecDeque<(u32, u64)>,
-    /// Who ended in this turn.
-    ended: Vec<u32>,
+    /// Who ended in this turn, in that order.
+    ended: VecDeque<u32>,
     /// Connections by address, where there is a limit on them.
     per_ip: Option<HashMap<IpAddr, u32>>,
 }
@@ -52,7 +52,7 @@ impl<S> Table<S> {
             slab: Slab::with_capacity(slots),
             unfinished: VecDeque::new(),
             waiting: VecDeque::new(),
-            ended: Vec::new(),
+            ended: VecDeque::new(),
             per_ip: counts_per_ip.then(HashMap::new),
         }
     }
@@ -150,12 +150,12 @@ impl<S> Table<S> {
             Owed::Visit => self.unfinished.retain(|&other| other != key),
             Owed::Reaping => return,
         }
-        self.ended.push(key);
+        self.ended.push_back(key);
     }
 
     /// Takes one of those that ended out of its slot. Only at the end of a turn.
     pub(super) fn reap(&mut self) -> Option<(u32, Entry<S>)> {
-        let key = self.ended.pop()?;
+        let key = self.ended.pop_front()?;
         let entry = self.slab.remove(key as usize);
         if let Some(counts) = &mut self.per_ip {
             let ip = entry.connection.peer().ip();

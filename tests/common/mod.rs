@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use closecall::config::Config;
@@ -24,7 +25,17 @@ pub struct Bed {
     pub server: Server,
     pub endings: Vec<Ending>,
     pub last: Turn,
-    _watchdog: mpsc::Sender<()>,
+    watchdog: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // It holds a file, and the next test may count them.
+        if let Some((alive, thread)) = self.watchdog.take() {
+            drop(alive);
+            thread.join().ok();
+        }
+    }
 }
 
 impl Bed {
@@ -44,13 +55,13 @@ impl Bed {
         let wakes = server.handle();
         let (alive, ended) = mpsc::channel();
         // The server's own way in gets a hanging turn to end, and the test to fail.
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
                 wakes.stop();
                 wakes.stop();
             }
         });
-        Bed { server, endings: Vec::new(), last: Turn::default(), _watchdog: alive }
+        Bed { server, endings: Vec::new(), last: Turn::default(), watchdog: Some((alive, thread)) }
     }
 
     pub fn address(&self) -> SocketAddr {

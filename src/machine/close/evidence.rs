@@ -1,7 +1,5 @@
 //! What is known about a connection when it has ended, and where each fact came from.
 
-use std::net::SocketAddr;
-
 use super::super::errno::{Errno, System};
 
 /// Which call handed out the first error.
@@ -56,12 +54,19 @@ pub enum LocalCause {
 /// guess.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct SocketFacts {
-    /// Our end's address (getsockname).
-    pub local: Option<SocketAddr>,
     /// Bytes in the receive queue (SIOCINQ).
     pub unread: Option<u32>,
     /// From TCP_INFO.
     pub tcp: Option<TcpFacts>,
+}
+
+impl SocketFacts {
+    /// What is known without asking once both FINs are in order and everything is acknowledged:
+    /// nothing is left to read, to retransmit or to probe for.
+    pub const SETTLED: SocketFacts = SocketFacts {
+        unread: Some(0),
+        tcp: Some(TcpFacts { closed: false, bytes_received: None, retransmits: 0, probes: 0 }),
+    };
 }
 
 /// What TCP_INFO says, as far as it bears on an ending.

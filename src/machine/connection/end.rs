@@ -6,9 +6,10 @@ use crate::machine::close::{Evidence, FirstError, LocalCause, SocketFacts, Via};
 use crate::machine::errno::{Errno, System};
 
 impl Connection {
-    /// Everything that we sent, our FIN too, is acknowledged: SIOCOUTQ said 0.
+    /// Both FINs are in order and everything that we sent, ours too, is acknowledged: there is
+    /// nothing left to ask.
     pub fn is_settled(&self) -> bool {
-        self.bits.has(Bit::Settled)
+        self.bits.has(Bit::Settled) && self.bits.has(Bit::FinReceived) && self.error_via.is_none()
     }
 
     /// Our FIN is out and the verdict is not.
@@ -44,7 +45,9 @@ impl Connection {
             Some(LocalCause::WriteDeadline | LocalCause::Policy | LocalCause::Resource) => {
                 Goodbye::Reset
             }
-            Some(LocalCause::Drain) if fin_received && settled => Goodbye::Plain,
+            Some(LocalCause::Drain) if fin_received && settled || self.bits.has(Bit::Hurries) => {
+                Goodbye::Plain
+            }
             Some(LocalCause::Drain) => Goodbye::Reset,
             Some(LocalCause::ReadDeadline)
                 if fin_received || settled || self.bits.has(Bit::Hurries) =>

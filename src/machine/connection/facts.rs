@@ -112,6 +112,8 @@ impl Connection {
 
     /// A send or receive would block: nothing until the next edge.
     pub fn blocked(&mut self, via: Via) {
+        // A pending error would have come instead, so whatever an event said of one was wrong.
+        self.bits.clear(Bit::Suspect);
         match via {
             Via::Send => {
                 self.bits.clear(Bit::Writable);
@@ -141,7 +143,10 @@ impl Connection {
     /// is tried again in a while, within the deadline.
     pub fn failed(&mut self, errno: Errno, via: Via, system: System) {
         if errno.meaning(system) == Meaning::NoMemory && via != Via::SoError {
-            self.bits.clear(if via == Via::Send { Bit::Writable } else { Bit::Readable });
+            match via {
+                Via::Send => self.blocked(via),      // progress is measured from here
+                _ => self.bits.clear(Bit::Readable), // whether it reads on stays as it was
+            }
             self.bits.set(Bit::Retries);
             self.bits.set(Bit::AlarmMoved);
             return;

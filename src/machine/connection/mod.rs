@@ -207,7 +207,8 @@ impl Connection {
             false => Tick::NEVER,
         };
         let drain = match rules.drain_ends {
-            Some(_) if self.phase == Phase::Open => now,
+            // At once: a moment that moved on with each asking would never come.
+            Some(_) if self.phase == Phase::Open => Tick::from_ms(0),
             Some(end) => end,
             None => Tick::NEVER,
         };

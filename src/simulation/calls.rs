@@ -1,0 +1,267 @@
+//! What the system calls do, once they have taken their time: faults strike, bytes move, and what
+//! the loop does wrong is written down.
+
+use std::net::SocketAddr;
+
+use super::Rule;
+use super::agenda::{Due, Segment};
+use super::faults::Fault;
+use super::link::Hold;
+use super::model::say;
+use super::pipe::Fin;
+use super::trace::What;
+use super::world::{Key, World};
+use crate::config::Overload;
+use crate::kernel::{Io, Kernel};
+use crate::machine::close::{FirstError, LocalCause, Via};
+use crate::machine::errno::{Errno, Meaning};
+
+/// What the calls do, once they have taken their time.
+impl<const LINUX: bool> World<LINUX> {
+    pub(super) fn accept_now(&mut self, listener: usize) -> Io<u32> {
+        self.turn.accept_calls += 1;
+        self.accept_fails = false;
+        if !self.listening {
+            self.violate(Rule::Accept, None, "accepts from a listener that is closed");
+            return Io::WouldBlock;
+        }
+        if self.paused_until_ms.is_some_and(|until_ms| self.clock_us / 1_000 < until_ms) {
+            self.violate(Rule::Accept, None, "accepts again, and neither time nor a slot has come");
+        }
+        let full = self.open >= self.setting.config.max_connections;
+        if full && (self.setting.config.overload == Overload::Shed || self.settling == 0) {
+            self.violate(Rule::Memory, None, "accepts beyond max_connections");
+        }
+        if self.strike(Fault::AcceptEpisode) {
+            self.exhausted_until_us = self.now_us + 1_000 * self.choices.magnitude(1, 3_000);
+        }
+        if self.is_exhausted() || self.strike(Fault::AcceptExhausted) {
+            let files = self.open >= self.setting.files || self.choices.below(2) == 0;
+            let why = if files { Meaning::NoFiles } else { Meaning::NoMemory };
+            return Io::Failed(self.exhaust(why));
+        }
+        if !self.doors[listener].queue.is_empty() && self.strike(Fault::AcceptLoses) {
+            self.doors.iter_mut().for_each(|door| door.since_us = self.now_us);
+            if let Some(index) = self.doors[listener].queue.pop_front() {
+                self.link(index).hold = Hold::Closed;
+                self.bury(index);
+            }
+            self.accept_fails = true;
+            return Io::Failed(Self::NUMBERS.lost(&mut self.choices));
+        }
+        match self.next_in_line(listener) {
+            None => Io::WouldBlock,
+            Some(index) => {
+                self.turn.made_room |= full;
+                self.tally.made_room += u64::from(full);
+                Io::Done(index)
+            }
+        }
+    }
+
+    /// The first in the queue; none is "would block".
+    pub(super) fn next_in_line(&mut self, listener: usize) -> Option<u32> {
+        let next = self.doors[listener].queue.pop_front();
+        self.doors[listener].quiet = next.is_none();
+        next
+    }
+
+    /// Accept, or watch, is out of files or memory: the loop is to leave it alone for a while.
+    pub(super) fn exhaust(&mut self, why: Meaning) -> Errno {
+        self.tally.pauses += 1;
+        let retry_ms = self.setting.config.accept_retry_ms;
+        self.paused_until_ms = Some(self.clock_us / 1_000 + retry_ms);
+        (self.turn.exhausted, self.accept_fails) = (true, true);
+        self.doors.iter_mut().for_each(|door| door.since_us = self.now_us); // they pause together
+        self.exhaustion = match why {
+            Meaning::NoFiles => Self::NUMBERS.no_files(&mut self.choices),
+            _ => Self::NUMBERS.no_memory(&mut self.choices),
+        };
+        self.exhaustion
+    }
+
+    /// The loop has `index` now, and its address.
+    pub(super) fn welcome(&mut self, index: u32) -> SocketAddr {
+        self.accepted.push(index);
+        self.open += 1;
+        self.turn.moved = true;
+        let id = self.accepted.len() as u64;
+        let link = self.link(index);
+        (link.hold, link.id) = (Hold::Accepted, id);
+        let address = link.address();
+        self.note(index, What::Accept { id });
+        self.turn.touched.push(index);
+        address
+    }
+
+    pub(super) fn watch_now(&mut self, index: u32, key: u32) -> Result<(), Errno> {
+        if self.keys.len() <= key as usize {
+            self.keys.resize(key as usize + 1, Key::default());
+        }
+        let slot = self.keys[key as usize];
+        if slot.link.is_some() || slot.closed_turn == self.turn.number {
+            let what = format!("key {key} had another socket when this turn began");
+            self.violate(Rule::SlotReuse, Some(index), what);
+        }
+        if self.strike(Fault::WatchFails) {
+            self.link(index).duty.cause = Some(LocalCause::Resource);
+            return Err(self.exhaust(Meaning::NoMemory));
+        }
+        let clock_us = self.clock_us;
+        self.keys[key as usize].link = Some(index);
+        let link = self.link(index);
+        link.hold = Hold::Watched(key);
+        link.duty.accepted_us = clock_us;
+        (link.duty.since_us, link.duty.progress_us) = (clock_us, clock_us);
+        let machine = link.machine();
+        self.by_machine[machine] += 1;
+        if self.setting.config.max_per_ip.is_some_and(|limit| self.by_machine[machine] > limit) {
+            self.violate(Rule::Memory, Some(index), "more from one address than max_per_ip");
+        }
+        self.wake(index);
+        self.owe(index);
+        Ok(())
+    }
+
+    pub(super) fn recv_now(&mut self, index: u32, space: &mut [u8]) -> Io<usize> {
+        if !self.link(index).down.fin_sent() && !self.link(index).model.pending().is_empty() {
+            self.violate(Rule::Memory, Some(index), "reads on while a reply is pending");
+        }
+        if self.strike(Fault::RecvNoMemory) {
+            self.link(index).told.recv_retries = true;
+            return Io::Failed(Self::NUMBERS.no_memory(&mut self.choices));
+        }
+        if self.strike(Fault::RecvFails) {
+            self.struck_dead(index);
+        }
+        let link = self.link(index);
+        link.told.recv_retries = false;
+        if link.up.unread > 0 {
+            return Io::Done(self.hand_out(index, space));
+        }
+        link.armed = true;
+        if link.up.fin_arrived() {
+            link.told.fin = true;
+            return Io::Done(0);
+        }
+        match (link.errno.take(), link.dead) {
+            (Some(errno), _) => Io::Failed(errno),
+            (None, true) => Io::Done(0),
+            (None, false) => Io::WouldBlock,
+        }
+    }
+
+    /// Gives what is in the receive queue, up to the urgent mark.
+    fn hand_out(&mut self, index: u32, space: &mut [u8]) -> usize {
+        let (now_us, clock_us) = (self.now_us, self.clock_us);
+        let short = !LINUX && self.strike(Fault::ShortRecv);
+        let link = &mut self.links[index as usize];
+        let mut bytes = (link.up.unread as usize).min(space.len());
+        if short {
+            bytes = self.choices.between(1, bytes as u64) as usize;
+        }
+        let ahead = link.urgent.and_then(|mark| mark.checked_sub(link.model.rx));
+        if let Some(ahead @ 1..) = ahead
+            && ahead < bytes as u64
+        {
+            bytes = ahead as usize;
+            self.tally.urgent_splits += 1;
+        }
+        let space = &mut space[..bytes];
+        say(link.seed, link.model.rx, space);
+        if link.down.fin_sent() {
+            link.model.discard(bytes as u64);
+        } else {
+            link.model.request(self.setting.config.framing, &self.setting.config.prefix, space);
+            (link.duty.since_us, link.duty.progress_us) = (clock_us, clock_us);
+            link.duty.acks_seen = true;
+        }
+        link.up.unread -= bytes as u32;
+        link.unread_us = now_us;
+        if link.up.queued > 0 || link.up.fin == Fin::Queued {
+            self.sends_down(index, Segment::Window);
+        }
+        self.turn.moved = true;
+        bytes
+    }
+
+    pub(super) fn send_now(&mut self, index: u32, bytes: &[u8]) -> Io<usize> {
+        let link = &self.links[index as usize];
+        if bytes.is_empty() || !link.model.pending().starts_with(bytes) {
+            let what = format!(
+                "offers {} bytes which are not the next of {} pending",
+                bytes.len(),
+                link.model.pending().len()
+            );
+            self.violate(Rule::Bytes, Some(index), what);
+            return Io::Failed(Self::NUMBERS.pipe());
+        }
+        if self.strike(Fault::SendNoMemory) {
+            self.link(index).told.send_retries = true;
+            return Io::Failed(Self::NUMBERS.no_memory(&mut self.choices));
+        }
+        if self.strike(Fault::SendFails) {
+            self.struck_dead(index);
+        }
+        let link = self.link(index);
+        link.told.send_retries = false;
+        if link.dead || link.down.fin_sent() {
+            return Io::Failed(link.errno.take().unwrap_or(Self::NUMBERS.pipe()));
+        }
+        let room = link.room() as usize;
+        if room == 0 {
+            self.link(index).no_space = true;
+            return Io::WouldBlock;
+        }
+        if self.strike(Fault::SendBlocks) {
+            self.link(index).no_space = true;
+            let later_us = self.choices.magnitude(1, 50_000);
+            self.agenda.add(self.now_us + later_us, index, Due::Room);
+            return Io::WouldBlock;
+        }
+        let mut taken = bytes.len().min(room);
+        if self.strike(Fault::ShortSend) {
+            taken = self.choices.between(1, taken as u64) as usize;
+        }
+        self.takes_bytes(index, taken);
+        Io::Done(taken)
+    }
+
+    /// The socket takes the next `bytes` bytes of the reply.
+    fn takes_bytes(&mut self, index: u32, bytes: usize) {
+        let clock_us = self.clock_us;
+        let link = self.link(index);
+        link.model.took(bytes);
+        link.down.take(bytes as u32);
+        (link.duty.since_us, link.duty.progress_us) = (clock_us, clock_us);
+        link.duty.acks_seen = true;
+        let left = !link.model.pending().is_empty();
+        self.tally.leftovers += u64::from(left);
+        self.turn.moved = true;
+        self.pump_down(index);
+    }
+
+    /// The socket dies in the hands of the loop, for any reason.
+    pub(super) fn struck_dead(&mut self, index: u32) {
+        if !self.link(index).is_over() {
+            let mut errno = Self::NUMBERS.deadly(&mut self.choices);
+            let link = self.link(index);
+            if link.up.fin_arrived() && !link.down.fin_sent() && errno == Self::NUMBERS.reset() {
+                errno = Self::NUMBERS.pipe();
+            }
+            self.die(index, errno);
+            self.sends_down(index, Segment::Rst);
+        }
+    }
+
+    /// A call handed out an error, unless it was only short of memory.
+    pub(super) fn tell(&mut self, index: u32, via: Via, result: Io<()>) {
+        let Io::Failed(errno) = result else { return };
+        if via != Via::SoError && errno.meaning(Self::SYSTEM) == Meaning::NoMemory {
+            return;
+        }
+        let told = &mut self.link(index).told;
+        told.dead = true;
+        told.error.get_or_insert(FirstError { errno, via });
+    }
+}

@@ -1,0 +1,282 @@
+//! What the loop owes each connection, and by when. It is written down here as it happens, from the
+//! outside: by the bytes that calls handed over and by the clock as the loop last read it.
+//!
+//! The loop cannot know more than its clock tells: a moment begins at the last look at it. So
+//! "early" and "late" are exact here, whatever a system call or a SIGSTOP takes.
+
+use std::cmp::Reverse;
+
+use super::Rule;
+use super::link::{Hold, Link};
+use super::world::World;
+use crate::config::Overload;
+use crate::machine::close::LocalCause;
+use crate::machine::connection::Goodbye;
+
+impl<const LINUX: bool> World<LINUX> {
+    // ---- not late -----------------------------------------------------------------------------
+
+    /// By when, in milliseconds, the loop must look at a connection; it may be two ticks late.
+    ///
+    /// ```text
+    ///   nothing pending     read deadline since the last byte     drain: at once
+    ///   a reply pending     write deadline since the last progress
+    ///   our FIN out         verdict wait since then, or since the last progress before a FIN came
+    ///   short of memory     the retry
+    ///   in any case         the end of the drain
+    /// ```
+    fn limit_ms(&self, link: &Link) -> Option<u64> {
+        if !link.is_watched() {
+            return None;
+        }
+        let config = &self.setting.config;
+        let since_ms = link.duty.since_us / 1_000;
+        let after = |ms: Option<u64>| ms.map(|ms| since_ms + ms);
+        let drain_ends_ms = self.drain_ends_us().map(|us| us / 1_000);
+        let own = if link.down.fin_sent() {
+            match link.duty.cause {
+                Some(LocalCause::Drain) => drain_ends_ms,
+                _ => after(Some(config.verdict_wait_ms)),
+            }
+        } else if !link.model.pending().is_empty() {
+            after(config.write_deadline_ms)
+        } else if let Some(stopped_us) = self.stopping.since_us {
+            Some(stopped_us.max(link.duty.accepted_us) / 1_000)
+        } else {
+            after(config.read_deadline_ms)
+        };
+        let retries = link.told.recv_retries || link.told.send_retries;
+        let retry = retries.then(|| link.duty.touched_us / 1_000 + config.retry_ms);
+        [own, retry, drain_ends_ms].into_iter().flatten().min()
+    }
+
+    /// What is owed to `link` has changed.
+    pub(super) fn owe(&mut self, index: u32) {
+        let limit_ms = self.limit_ms(&self.links[index as usize]).unwrap_or(u64::MAX);
+        let queued_ms = &mut self.links[index as usize].duty.limit_ms;
+        if limit_ms < *queued_ms {
+            *queued_ms = limit_ms;
+            self.limits.push(Reverse((limit_ms, index)));
+        }
+    }
+
+    /// The drain begins, by the loop's clock: everybody is due.
+    pub(super) fn begin_drain(&mut self) {
+        self.stopping.since_us = Some(self.clock_us);
+        for index in 0..self.links.len() as u32 {
+            self.owe(index);
+        }
+    }
+
+    /// The earliest limit of all, and whose it is.
+    fn earliest_limit(&mut self) -> Option<(u64, u32)> {
+        loop {
+            let &Reverse((limit_ms, index)) = self.limits.peek()?;
+            let now_ms = self.limit_ms(&self.links[index as usize]).unwrap_or(u64::MAX);
+            if now_ms == limit_ms && self.links[index as usize].duty.limit_ms == limit_ms {
+                return Some((limit_ms, index));
+            }
+            self.limits.pop();
+            if self.links[index as usize].duty.limit_ms == limit_ms {
+                self.links[index as usize].duty.limit_ms = u64::MAX;
+                self.owe(index);
+            }
+        }
+    }
+
+    /// The loop is about to sleep until `wake_ms` of its clock: nobody may be due before.
+    pub(super) fn check_sleep(&mut self, wake_ms: u64) {
+        let Some((limit_ms, index)) = self.earliest_limit() else { return };
+        let late_ms = limit_ms + 2 * self.setting.config.tick_ms;
+        if wake_ms > late_ms {
+            let start_ms = self.setting.start_us / 1_000;
+            let what = format!(
+                "sleeps until {} ms, and {} ms is the latest moment to look at this one",
+                if wake_ms == u64::MAX { wake_ms } else { wake_ms - start_ms },
+                late_ms.saturating_sub(start_ms),
+            );
+            self.violate(Rule::Late, Some(index), what);
+        }
+    }
+
+    // ---- not early ----------------------------------------------------------------------------
+
+    /// The loop's clock when it decided what it does to `link` now.
+    fn decided_us(&self, link: &Link) -> u64 {
+        match link.duty.touched_turn == self.turn.number {
+            true => link.duty.touched_us,
+            false => self.clock_us,
+        }
+    }
+
+    fn is_over(since_us: u64, deadline_ms: Option<u64>, now_us: u64) -> bool {
+        deadline_ms.is_some_and(|ms| now_us >= since_us + 1_000 * ms)
+    }
+
+    /// The loop shuts down its side: why, and is it time?
+    pub(super) fn check_shutdown(&mut self, index: u32) {
+        let open = self.open;
+        let clock_us = self.clock_us;
+        let config = &self.setting.config;
+        let may_not_wait = config.verdict_wait_ms == 0 || open > config.waiting_max();
+        let deadline_ms = config.read_deadline_ms;
+        let draining = self.is_draining();
+        let link = &mut self.links[index as usize];
+        link.duty.may_not_wait = may_not_wait;
+        if !link.model.pending().is_empty() {
+            return self.violate(Rule::Bytes, Some(index), "our FIN before all of the reply");
+        }
+        if link.told.fin {
+            return;
+        }
+        if draining {
+            link.duty.cause = Some(LocalCause::Drain);
+            return;
+        }
+        link.duty.cause = Some(LocalCause::ReadDeadline);
+        let until_us = deadline_ms.map_or(u64::MAX, |ms| link.duty.since_us + 1_000 * ms);
+        let unread = link.up.unread > 0 && link.unread_us <= until_us;
+        let unread_fin = link.up.fin_arrived() && link.fin_us <= until_us;
+        let looked = !link.told.recv_retries;
+        if clock_us < until_us {
+            let early = until_us - clock_us;
+            let what = format!("the read deadline is {early} us early");
+            self.violate(Rule::Early, Some(index), what);
+        } else if looked && (unread || unread_fin) {
+            let what = "the read deadline ends it, and its bytes or FIN had come in time";
+            self.violate(Rule::InTime, Some(index), what);
+        }
+    }
+
+    /// The loop closes a socket: why, is it time, and in which way?
+    pub(super) fn check_close(&mut self, index: u32, goodbye: Goodbye) {
+        let link = &self.links[index as usize];
+        let verdict = match link.hold {
+            Hold::Watched(_) if self.is_forced() || link.told.dead => Ok(()),
+            Hold::Watched(_) if link.down.fin_sent() => self.check_settled(link, goodbye),
+            Hold::Watched(_) => self.check_stalled(link, goodbye),
+            _ => self.check_refusal(link, goodbye),
+        };
+        if let Err((rule, what)) = verdict {
+            self.violate(rule, Some(index), what);
+        }
+    }
+
+    /// A newcomer is turned away: a socket that could not be watched, or too many from one address.
+    fn check_refusal(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
+        let count = self.by_machine[link.machine()];
+        let too_many = self.setting.config.max_per_ip.is_some_and(|limit| count >= limit);
+        if link.duty.cause != Some(LocalCause::Resource) && !too_many && !self.is_forced() {
+            return Err((Rule::Verdict, "a newcomer is refused for no reason"));
+        }
+        match goodbye {
+            Goodbye::Reset => Ok(()),
+            Goodbye::Plain if link.dead => Ok(()),
+            Goodbye::Plain => Err((Rule::Goodbye, "a newcomer is refused without a reset")),
+        }
+    }
+
+    /// Our FIN is out.
+    fn check_settled(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
+        let now_us = self.decided_us(link);
+        let wait_ms = Some(self.setting.config.verdict_wait_ms);
+        let settled = link.told.fin && link.told.unacked_alive == Some(0);
+        let blind = link.told.fin && link.told.unacked_alive.is_none();
+        let hurried = link.duty.may_not_wait || self.turn.made_room || self.turn.exhausted;
+        let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
+        let waited = Self::is_over(link.duty.progress_us, wait_ms, now_us);
+        if !(settled || blind || hurried || drained || waited) {
+            return Err((Rule::Early, "closed, although its evidence could still come"));
+        }
+        let deaf = waited && link.told.unacked_alive.is_some_and(|bytes| bytes > 0);
+        match (goodbye, link.duty.cause) {
+            (Goodbye::Plain, _) => Ok(()),
+            (_, Some(LocalCause::Drain | LocalCause::ReadDeadline)) if drained && !settled => {
+                Ok(())
+            }
+            (_, Some(LocalCause::ReadDeadline)) if deaf && wait_ms > Some(0) && !link.told.fin => {
+                Ok(())
+            }
+            _ => Err((Rule::Goodbye, "reset, and what it was still to get is lost")),
+        }
+    }
+
+    /// Our FIN is not out.
+    fn check_stalled(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
+        let now_us = self.decided_us(link);
+        let pending = !link.model.pending().is_empty();
+        let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
+        let deadline_ms = self.setting.config.write_deadline_ms;
+        let stalled = Self::is_over(link.duty.progress_us, deadline_ms, now_us);
+        if !pending {
+            return Err((Rule::Early, "closed without a FIN, and nothing was pending"));
+        }
+        if !(drained || stalled) {
+            return Err((Rule::Early, "closed, although there was progress within the deadline"));
+        }
+        match goodbye {
+            Goodbye::Reset => Ok(()),
+            Goodbye::Plain => Err((Rule::Goodbye, "closed plainly with output pending")),
+        }
+    }
+
+    /// SO_ERROR is asked of a socket that is not over yet: not before everything was read that the
+    /// loop can know of.
+    pub(super) fn check_take_error(&mut self, index: u32) {
+        let began_us = self.turn.began_us;
+        let link = &self.links[index as usize];
+        let unread = link.up.unread > 0 && link.unread_us < began_us;
+        let unread_fin = link.up.fin_arrived() && !link.told.fin && link.fin_us < began_us;
+        // Without TCP_INFO to come first, the last look at the end is not told from others.
+        let concluding = link.duty.concluding || link.told.dead || !self.setting.config.probes;
+        if (unread || unread_fin) && !concluding && !link.told.recv_retries {
+            self.violate(Rule::Evidence, Some(index), "asks SO_ERROR before it has read");
+        }
+    }
+
+    // ---- accept -------------------------------------------------------------------------------
+
+    /// Whether a newcomer could be taken, or shed, now.
+    fn can_accept(&self) -> bool {
+        let shed = self.setting.config.overload == Overload::Shed;
+        let full = self.open >= self.setting.config.max_connections;
+        (!full || shed) && !self.is_exhausted()
+    }
+
+    /// Whether accept would say that files or memory are short.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.now_us < self.exhausted_until_us || self.open >= self.setting.files
+    }
+
+    /// The listeners are to be closed: everybody who came before the stop was accepted, unless
+    /// there was no way to.
+    pub(super) fn check_sweep(&mut self) {
+        let Some(stopped_us) = self.stopping.since_us else { return };
+        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us < self.clock_us + 1_000);
+        if self.is_forced() || over || self.accept_fails || !self.can_accept() {
+            return;
+        }
+        let came_us = |index: &u32| self.links[*index as usize].came_us;
+        let left = self.doors.iter().filter_map(|door| door.queue.front().map(came_us)).min();
+        if left.is_some_and(|came_us| came_us < stopped_us) {
+            self.violate(Rule::Stop, None, "closes a listener, and somebody is in the backlog");
+        }
+    }
+
+    /// The loop is about to sleep until `wake_ms`: nobody who could be taken waits for long.
+    pub(super) fn check_doors(&mut self, wake_ms: u64) {
+        const PATIENCE_US: u64 = 200_000;
+        if !self.listening || !self.can_accept() {
+            return;
+        }
+        let able_us = self.freed_us.max(self.exhausted_until_us);
+        let late = self.doors.iter().position(|door| {
+            let since_us = door.since_us.max(able_us);
+            !(door.queue.is_empty() || door.edge) && wake_ms > (since_us + PATIENCE_US) / 1_000 + 1
+        });
+        if let Some(door) = late {
+            let what = format!("sleeps on, and somebody waits at listener {door}");
+            self.violate(Rule::Accept, None, what);
+        }
+    }
+}

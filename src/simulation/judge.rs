@@ -1,0 +1,193 @@
+//! What must be true after every turn: counts that add up, endings that do not contradict what the
+//! world knows, and no turn without a reason.
+
+use super::Rule;
+use super::link::Hold;
+use super::truth::{contradiction, wrong_evidence};
+use super::world::{Woke, World};
+use crate::config::Config;
+use crate::reactor::{Counters, Ending, Stage, Turn};
+
+/// Turns in a row that may do nothing at all. One connection that was stopped by its budget may
+/// turn out to have nothing more to read; a second look at the same is a loop.
+const IDLE_TURNS_MAX: u32 = 3;
+
+/// The same where deadlines lie more than a round of the timer wheel away: it moves them on then.
+const IDLE_TURNS_MAX_FAR: u32 = 4_000;
+
+/// Turns in one world; more of them do not end.
+const TURNS_MAX: u64 = 200_000;
+
+/// Slots of the server's timer wheel.
+const WHEEL_SLOTS: u64 = 4_096;
+
+/// What is remembered from turn to turn.
+#[derive(Debug, Default)]
+pub(super) struct Judge {
+    accepted_before: usize,
+    missed_before: u64,
+    idle_turns: u32,
+    /// Which connections had their ending, by number.
+    reported: Vec<bool>,
+    pub(super) alarms: u64,
+    pub(super) rearms: u64,
+}
+
+type Check = Result<(), (Rule, Option<u32>, String)>;
+
+fn broken(rule: Rule, link: Option<u32>, what: impl Into<String>) -> Check {
+    Err((rule, link, what.into()))
+}
+
+impl Judge {
+    /// Judges the turn that has just ended.
+    pub(super) fn check<const LINUX: bool>(
+        &mut self,
+        world: &World<LINUX>,
+        turn: &Turn,
+        endings: &[Ending],
+        counters: &Counters,
+    ) -> Check {
+        if world.turn.number > TURNS_MAX {
+            return broken(Rule::Liveness, None, format!("more than {TURNS_MAX} turns"));
+        }
+        self.check_counts(world, turn, endings, counters)?;
+        for ending in endings {
+            self.check_ending(world, ending)?;
+        }
+        self.check_work(world, turn)?;
+        check_stage(world, turn)?;
+        self.alarms += u64::from(turn.alarms);
+        self.rearms += u64::from(turn.alarms.saturating_sub(turn.ended));
+        self.accepted_before = world.accepted.len();
+        Ok(())
+    }
+
+    fn check_counts<const LINUX: bool>(
+        &mut self,
+        world: &World<LINUX>,
+        turn: &Turn,
+        endings: &[Ending],
+        counters: &Counters,
+    ) -> Check {
+        let accepted = world.accepted.len() as u64;
+        if counters.accepted != accepted || counters.open + counters.ended() != accepted {
+            return broken(
+                Rule::Count,
+                None,
+                format!("{accepted} were accepted, and the counters say {counters:?}"),
+            );
+        }
+        if counters.open != world.open as u64 {
+            let what =
+                format!("{} sockets are open, and {} are counted", world.open, counters.open);
+            return broken(Rule::Count, None, what);
+        }
+        if world.open > world.setting.config.max_connections {
+            let what = format!("{} are open, beyond max_connections", world.open);
+            return broken(Rule::Memory, None, what);
+        }
+        let missed = counters.endings_missed - self.missed_before;
+        self.missed_before = counters.endings_missed;
+        let reported = endings.len() as u64 + missed;
+        if u64::from(world.turn.closes) != reported || turn.ended != world.turn.closes {
+            let closes = world.turn.closes;
+            let what = format!("{closes} were closed, {reported} reported, {} counted", turn.ended);
+            return broken(Rule::Count, None, what);
+        }
+        if turn.accepted as usize != world.accepted.len() - self.accepted_before {
+            return broken(Rule::Count, None, "the turn miscounts its newcomers");
+        }
+        Ok(())
+    }
+
+    /// One ending: it is about a connection that has just been closed, once, and says nothing that
+    /// is not so.
+    fn check_ending<const LINUX: bool>(&mut self, world: &World<LINUX>, ending: &Ending) -> Check {
+        let place = ending.id.wrapping_sub(1) as usize;
+        let Some(&index) = world.accepted.get(place) else {
+            return broken(Rule::Count, None, format!("an ending of nobody: number {}", ending.id));
+        };
+        self.reported.resize(world.accepted.len(), false);
+        if std::mem::replace(&mut self.reported[place], true) {
+            return broken(Rule::Count, Some(index), "reported twice");
+        }
+        let link = &world.links[index as usize];
+        if link.hold != Hold::Closed || link.duty.closed_turn != world.turn.number {
+            return broken(Rule::Count, Some(index), "reported, and not closed in this turn");
+        }
+        let verdict = ending.verdict.kind.name();
+        let wrong = wrong_evidence(link, ending)
+            .map(|what| (Rule::Evidence, what))
+            .or_else(|| contradiction(world, link, ending).map(|what| (Rule::Verdict, what)));
+        match wrong {
+            None => Ok(()),
+            Some((rule, what)) => {
+                let evidence = &ending.evidence;
+                broken(rule, Some(index), format!("{verdict}: {what}\n  {evidence:?}"))
+            }
+        }
+    }
+
+    /// No turn without work, unless a timer or the system explains it.
+    fn check_work<const LINUX: bool>(&mut self, world: &World<LINUX>, turn: &Turn) -> Check {
+        let log = &world.turn;
+        let worked = turn.events > 0 || turn.alarms > 0 || log.moved || log.accept_calls > 0;
+        if worked || log.woke == Woke::Interrupted {
+            self.idle_turns = 0;
+            return check_alarms(world, turn);
+        }
+        self.idle_turns += 1;
+        let far = is_far(&world.setting.config, world.gap_us_max + world.frozen_us);
+        let full = world.open >= world.setting.config.max_connections;
+        if log.timeout_ms != Some(0) && !far && !full {
+            return broken(Rule::BusyLoop, None, "woke in time and had nothing to do");
+        }
+        let idle_turns_max = if far { IDLE_TURNS_MAX_FAR } else { IDLE_TURNS_MAX };
+        if self.idle_turns > idle_turns_max {
+            return broken(Rule::BusyLoop, None, format!("{} turns without work", self.idle_turns));
+        }
+        Ok(())
+    }
+}
+
+/// Whether some deadline may lie beyond a round of the timer wheel, counted from the last look at
+/// it.
+fn is_far(config: &Config, behind_us: u64) -> bool {
+    let round_ms = config.tick_ms * (WHEEL_SLOTS - 2);
+    let deadlines = [config.read_deadline_ms, config.write_deadline_ms];
+    let others = [Some(config.verdict_wait_ms), Some(config.drain_ms)];
+    let longest_ms = deadlines.iter().chain(&others).flatten().max().copied().unwrap_or(0);
+    longest_ms + behind_us / 1_000 >= round_ms
+}
+
+/// A connection's alarm rings a few times in a turn at most.
+fn check_alarms<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
+    let there = world.open as u64 + u64::from(turn.ended);
+    match u64::from(turn.alarms) > 4 * there {
+        true => {
+            let what = format!("{} alarms rang for {there} connections", turn.alarms);
+            broken(Rule::BusyLoop, None, what)
+        }
+        false => Ok(()),
+    }
+}
+
+/// When the server says that it is over, it is.
+fn check_stage<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
+    let expected = match world.stopping.told {
+        0 => [Stage::Serving, Stage::Serving],
+        1 => [Stage::Draining, Stage::Stopped],
+        _ => [Stage::Forced, Stage::Stopped],
+    };
+    if !expected.contains(&turn.stage) {
+        let what = format!("asked to stop {} times, it is {:?}", world.stopping.told, turn.stage);
+        return broken(Rule::Stop, None, what);
+    }
+    if turn.stage.is_over() && (world.open > 0 || world.listening) {
+        let open = world.open;
+        let what = format!("over, with {open} connections and listening: {}", world.listening);
+        return broken(Rule::Stop, None, what);
+    }
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! The second [`Kernel`](crate::kernel::Kernel): a world with a clock of its own, in which the real
+//! loop serves peers that exist only here, while everything goes wrong that can.
+//!
+//! ```text
+//!   seed ─▶ Choices ─▶ Setting ─▶ World ◀── system calls ── Reactor, the real one
+//!                                   │
+//!            Judge ◀── every turn ──┴──▶ Summary, or Failure with its seed
+//! ```
+//!
+//! One seed decides everything: configuration, clock, peers, network, faults. So whatever fails,
+//! fails again: `run(seed)`. The world knows what really happened and does not help the loop to see
+//! it; it only compares. What it holds the loop to is listed at [`Rule`].
+//!
+//! What it models of TCP is what Linux does as far as a server can see it: windows,
+//! acknowledgements, FINs and resets in order, errors handed out once, edges, and TCP_INFO. It does
+//! not model loss, congestion or time-wait: they change when things happen, not what.
+//!
+//! Reading order: [`Setting`] (what a world is like), `peer` (who lives in it), `link`, `pipe` and
+//! `network` (TCP), `kernel`, `calls` and `wait` (the system calls), `duty`, `judge` and `truth`
+//! (what is owed).
+
+mod agenda;
+mod calls;
+mod choices;
+mod duty;
+mod faults;
+mod judge;
+mod kernel;
+mod link;
+mod model;
+mod network;
+mod peer;
+mod pipe;
+mod setting;
+mod trace;
+mod truth;
+mod wait;
+mod world;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use self::choices::Choices;
+pub use self::faults::{Fault, Faults};
+use self::judge::Judge;
+pub use self::kernel::SimSocket;
+pub use self::setting::Setting;
+pub use self::world::World;
+use crate::machine::close::Kind;
+use crate::machine::reply::Framing;
+use crate::reactor::{Reactor, Stage};
+
+/// What the loop is held to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Rule {
+    /// Every reply is what the framing says, in order, whole, and to the right peer.
+    Bytes,
+    /// No deadline is early: read, write, verdict wait, end of the drain.
+    Early,
+    /// None is more than two ticks late, the turn under way not counted.
+    Late,
+    /// No deadline ends a peer whose bytes, or whose FIN, had come in time.
+    InTime,
+    /// What an event said is not forgotten: there is another edge to come, a timer, or another
+    /// visit.
+    LostEdge,
+    /// Accepted = open + verdicts, and each connection is closed once and reported once.
+    Count,
+    /// Evidence is what the calls said.
+    Evidence,
+    /// No verdict contradicts what happened.
+    Verdict,
+    /// Nobody is reset who could still be served, and nothing lingers that is stuck.
+    Goodbye,
+    /// No more connections than allowed, and one pending reply for each.
+    Memory,
+    /// No turn without work, no work without reason.
+    BusyLoop,
+    /// A key that was in use when a turn began is nobody else's before it ends.
+    SlotReuse,
+    /// Newcomers are taken soon when they can be, and not asked for all the time when they cannot.
+    Accept,
+    /// Asked to stop, it stops.
+    Stop,
+    /// It comes to an end.
+    Liveness,
+    /// It does not panic.
+    Panic,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+struct Violation {
+    rule: Rule,
+    link: Option<u32>,
+    what: String,
+    turn: u64,
+    at_us: u64,
+}
+
+/// What happened in a world that held, or in many.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Summary {
+    /// Worlds.
+    pub worlds: u64,
+    /// Worlds by framing: chunk, line, raw.
+    pub framings: [u64; 3],
+    /// Worlds in which a short read says nothing.
+    pub without_drain: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// System calls.
+    pub calls: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Endings by [`Kind`].
+    pub verdicts: [u64; Kind::COUNT],
+    /// Faults by [`Fault`].
+    pub faults: [u64; Fault::COUNT],
+    /// Bytes of replies that sockets took.
+    pub reply_bytes: u64,
+    /// Bytes read after our FIN.
+    pub discarded: u64,
+    /// Alarms that rang.
+    pub alarms: u64,
+    /// Alarms that did not end a connection: the deadline had moved.
+    pub rearms: u64,
+    /// Sends that left something for the outbox.
+    pub leftovers: u64,
+    /// Waits with timeout zero: somebody was stopped by a budget.
+    pub unfinished: u64,
+    /// Accepts that were out of files or memory.
+    pub pauses: u64,
+    /// Newcomers for whom a waiting connection made room.
+    pub made_room: u64,
+    /// Reads that stopped at urgent data.
+    pub urgent_splits: u64,
+    /// Worlds that ended by a second stop.
+    pub forced: u64,
+    /// Virtual time, in milliseconds.
+    pub virtual_ms: u64,
+}
+
+impl Summary {
+    /// Adds another one to this.
+    pub fn add(&mut self, other: &Summary) {
+        fn sum<const N: usize>(into: &mut [u64; N], from: &[u64; N]) {
+            into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
+        }
+        sum(&mut self.framings, &other.framings);
+        sum(&mut self.verdicts, &other.verdicts);
+        sum(&mut self.faults, &other.faults);
+        self.worlds += other.worlds;
+        self.without_drain += other.without_drain;
+        self.turns += other.turns;
+        self.calls += other.calls;
+        self.accepted += other.accepted;
+        self.reply_bytes += other.reply_bytes;
+        self.discarded += other.discarded;
+        self.alarms += other.alarms;
+        self.rearms += other.rearms;
+        self.leftovers += other.leftovers;
+        self.unfinished += other.unfinished;
+        self.pauses += other.pauses;
+        self.made_room += other.made_room;
+        self.urgent_splits += other.urgent_splits;
+        self.forced += other.forced;
+        self.virtual_ms += other.virtual_ms;
+    }
+}
+
+/// The loop broke a rule.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed, where there was one.
+    pub seed: Option<u64>,
+    /// Which rule.
+    pub rule: Rule,
+    /// How.
+    pub what: String,
+    /// In which turn.
+    pub turn: u64,
+    /// When, in microseconds from the beginning.
+    pub at_us: u64,
+    /// The last things that happened to the connection concerned, or to all.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "  {line}")?;
+        }
+        let (ms, us) = (self.at_us / 1_000, self.at_us % 1_000);
+        writeln!(f, "{:?} in turn {}, at {ms}.{us:03} ms: {}", self.rule, self.turn, self.what)?;
+        match self.seed {
+            None => write!(f, "(no seed: the choices were given as bytes)"),
+            Some(seed) => write!(
+                f,
+                "seed {seed}; replay with: CLOSECALL_SEED={seed} cargo test --test simulation \
+                 replay -- --nocapture"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Things that happened, kept for a failure's report.
+const TRACE_MAX: usize = 2_000;
+
+/// Runs the world of `seed` until its server has stopped.
+///
+/// # Errors
+/// The loop broke a rule.
+pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
+    run_choices(Choices::seeded(seed), TRACE_MAX).0.map_err(|failure| with_seed(failure, seed))
+}
+
+/// Runs the world that `bytes` spell.
+///
+/// # Errors
+/// The loop broke a rule.
+pub fn run_bytes(bytes: &[u8]) -> Result<Summary, Box<Failure>> {
+    run_choices(Choices::from_bytes(bytes), TRACE_MAX).0
+}
+
+/// Runs the world of `seed` and tells everything that happened in it, a line each.
+pub fn replay(seed: u64) -> (Result<Summary, Box<Failure>>, Vec<String>) {
+    let (result, trace) = run_choices(Choices::seeded(seed), usize::MAX);
+    (result.map_err(|failure| with_seed(failure, seed)), trace)
+}
+
+fn with_seed(mut failure: Box<Failure>, seed: u64) -> Box<Failure> {
+    failure.seed = Some(seed);
+    failure
+}
+
+type Lived = (Result<Summary, Box<Failure>>, Vec<String>);
+
+fn run_choices(mut choices: Choices, trace_max: usize) -> Lived {
+    let linux = choices.below(8) < 7;
+    let live = || match linux {
+        true => live::<true>(choices, trace_max),
+        false => live::<false>(choices, trace_max),
+    };
+    catch_unwind(AssertUnwindSafe(live)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+        let what = text.unwrap_or_default();
+        let (rule, trace) = (Rule::Panic, Vec::new());
+        (Err(Box::new(Failure { seed: None, rule, what, turn: 0, at_us: 0, trace })), Vec::new())
+    })
+}
+
+/// From the first turn to the last.
+fn live<const LINUX: bool>(mut choices: Choices, trace_max: usize) -> Lived {
+    let setting = Setting::choose(&mut choices);
+    let config = setting.config.clone();
+    let world = World::<LINUX>::new(setting, choices, trace_max);
+    let mut reactor = Reactor::new(world, config);
+    let mut judge = Judge::default();
+    loop {
+        let turn = reactor.turn();
+        let endings: Vec<_> = reactor.endings().collect();
+        let world = reactor.kernel();
+        let judged = match &turn {
+            Ok(turn) => judge.check(world, turn, &endings, reactor.counters()),
+            Err(error) => Err((Rule::Liveness, None, error.to_string())),
+        };
+        let judged = judged.map_err(|(rule, link, what)| {
+            let (turn, at_us) = (world.turn.number, world.age_us());
+            Violation { rule, link, what, turn, at_us }
+        });
+        if let Some(violation) = world.violation.clone().or(judged.err()) {
+            return (Err(Box::new(failure(world, violation))), world.trace.lines());
+        }
+        if let Ok(turn) = turn
+            && turn.stage.is_over()
+        {
+            let forced = turn.stage == Stage::Forced;
+            let verdicts = reactor.counters().verdicts;
+            return (Ok(summarize(world, &judge, verdicts, forced)), world.trace.lines());
+        }
+    }
+}
+
+fn failure<const LINUX: bool>(world: &World<LINUX>, violation: Violation) -> Failure {
+    Failure {
+        seed: None,
+        rule: violation.rule,
+        what: match violation.link {
+            None => violation.what,
+            Some(link) => format!("[{link}] {}", violation.what),
+        },
+        turn: violation.turn,
+        at_us: violation.at_us,
+        trace: world.trace.lines_about(violation.link),
+    }
+}
+
+fn summarize<const LINUX: bool>(
+    world: &World<LINUX>,
+    judge: &Judge,
+    verdicts: [u64; Kind::COUNT],
+    forced: bool,
+) -> Summary {
+    let framing = world.setting.config.framing;
+    let framings =
+        [Framing::Chunk, Framing::Line, Framing::Raw].map(|one| u64::from(one == framing));
+    Summary {
+        worlds: 1,
+        framings,
+        without_drain: u64::from(!LINUX),
+        turns: world.turn.number,
+        calls: world.tally.calls,
+        accepted: world.accepted.len() as u64,
+        verdicts,
+        faults: *world.setting.faults.counts(),
+        reply_bytes: world.links.iter().map(|link| link.model.tx).sum(),
+        discarded: world.tally.discarded,
+        alarms: judge.alarms,
+        rearms: judge.rearms,
+        leftovers: world.tally.leftovers,
+        unfinished: world.tally.unfinished,
+        pauses: world.tally.pauses,
+        made_room: world.tally.made_room,
+        urgent_splits: world.tally.urgent_splits,
+        forced: u64::from(forced),
+        virtual_ms: world.age_us() / 1_000,
+    }
+}

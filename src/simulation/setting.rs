@@ -1,0 +1,159 @@
+//! What a world is like: the server's configuration, its peers, its network and its faults.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::choices::Choices;
+use super::faults::Faults;
+use crate::config::{Config, Overload};
+use crate::machine::reply::Framing;
+
+/// Everything about a world that does not change while it runs. Times are in microseconds.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The server's. Of `listen` only the number of addresses counts.
+    pub config: Config,
+    /// What the clock shows at the beginning.
+    pub start_us: u64,
+    /// What a system call takes.
+    pub call_us: u64,
+    /// How many peers there are.
+    pub peers: u32,
+    /// They connect within this time from the beginning.
+    pub arrivals_us: u64,
+    /// How many addresses they have among them.
+    pub addresses: u64,
+    /// The longest delay of a link, one way.
+    pub delay_us_max: u64,
+    /// Whether those read slowly who read at once elsewhere.
+    pub all_slow: bool,
+    /// The longest pause between two reads of a slow peer.
+    pub pace_us_max: u64,
+    /// The largest window of a peer, at least 150 bytes.
+    pub window_max: u64,
+    /// The largest send buffer of the server's sockets, at least 150 bytes.
+    pub send_space_max: u64,
+    /// What one peer may send, in bytes.
+    pub sent_bytes_max: u64,
+    /// When the server is asked to stop, from the beginning.
+    pub stop_us: u64,
+    /// When it is asked again, from the first time.
+    pub second_stop_us: Option<u64>,
+    /// Connections for which the process has files.
+    pub files: usize,
+    /// Events that one wait gives at most.
+    pub batch_max: usize,
+    /// Whether the system tells what is unacknowledged (SIOCOUTQ, TCP_INFO).
+    pub tells: bool,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+/// What one connection may make the server say, in bytes. It bounds the time that a world takes.
+const REPLY_BYTES_MAX: u64 = 24_000;
+
+impl Setting {
+    /// A setting of any kind.
+    pub fn choose(choices: &mut Choices) -> Setting {
+        let config = choose_config(choices);
+        let expansion = match config.framing {
+            Framing::Raw => 0,
+            Framing::Line => config.prefix.len() / 4,
+            Framing::Chunk => config.prefix.len() / config.read_buffer_bytes.min(32),
+        };
+        let reply_bytes_max = match choices.below(3) {
+            2 => REPLY_BYTES_MAX,
+            _ => choices.magnitude(100, REPLY_BYTES_MAX),
+        };
+        let peers = choices.magnitude(1, 200) as u32;
+        let longest_us = 1_000 * choices.magnitude(50, 30_000);
+        let fewer = |choices: &mut Choices| choices.magnitude(1, u64::from(peers)) as usize;
+        Setting {
+            start_us: choose_start(choices),
+            call_us: choices.pick(&[0, 1, 1, 3, 20]),
+            peers,
+            arrivals_us: choices.magnitude(1, longest_us),
+            addresses: choices.magnitude(1, 8),
+            delay_us_max: choices.pick(&[0, 50, 2_000, 30_000]),
+            all_slow: choices.below(6) == 5,
+            pace_us_max: choices.pick(&[20_000, 200_000, 2_000]),
+            window_max: choices.pick(&[65_536, 400]),
+            send_space_max: choices.pick(&[100_000, 6_000]),
+            sent_bytes_max: (reply_bytes_max / (1 + expansion as u64)).max(1),
+            stop_us: choices.between(longest_us / 8, 2 * longest_us),
+            second_stop_us: match choices.below(4) {
+                3 => Some(choices.magnitude(1, 1_000_000) - 1),
+                _ => None,
+            },
+            files: if choices.below(4) == 3 { fewer(choices) } else { usize::MAX },
+            batch_max: choices.pick(&[1024, 1, 3, 16]),
+            tells: choices.below(8) < 7,
+            faults: Faults::choose(choices),
+            config,
+        }
+    }
+}
+
+/// A moment at which clocks tend to go wrong.
+fn choose_start(choices: &mut Choices) -> u64 {
+    let powers = [0, 1 << 12, 1 << 15, 1 << 16, 1 << 31, 1 << 32, 1 << 36, 1 << 44];
+    let around_ms: u64 = choices.pick(&powers);
+    (around_ms * 1_000).saturating_sub(choices.magnitude(1, 20_000_000)) + choices.below(1_000)
+}
+
+fn choose_config(choices: &mut Choices) -> Config {
+    let prefix_bytes = match choices.below(8) {
+        0..=3 => 23,
+        4 => 0,
+        _ => choices.magnitude(1, 4096) as usize,
+    };
+    let read_buffer_bytes = match choices.below(4) {
+        3 => choices.magnitude(4_096, 65_536),
+        _ => choices.magnitude(1, 4_096),
+    };
+    let listen = choices.between(1, 3) as usize;
+    Config {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); listen],
+        prefix: b"from server back[rust]:".iter().copied().cycle().take(prefix_bytes).collect(),
+        framing: choices.pick(&[Framing::Chunk, Framing::Line, Framing::Raw]),
+        read_buffer_bytes: read_buffer_bytes as usize,
+        read_deadline_ms: choose_deadline(choices),
+        write_deadline_ms: choose_deadline(choices),
+        verdict_wait_ms: match choices.below(4) {
+            0 => 2_000,
+            1 => 0,
+            _ => choices.magnitude(1, 500),
+        },
+        drain_ms: choices.magnitude(1, 8_192) - 1,
+        tick_ms: choices.between(1, 10),
+        retry_ms: choices.magnitude(1, 40),
+        accept_retry_ms: choices.magnitude(1, 150),
+        max_connections: match choices.below(4) {
+            0 | 1 => 4_096,
+            2 => choices.between(1, 8) as usize,
+            _ => choices.between(1, 40) as usize,
+        },
+        max_per_ip: match choices.below(12) {
+            11 => Some(choices.between(1, 20) as u32),
+            _ => None,
+        },
+        overload: choices.pick(&[Overload::Wait, Overload::Wait, Overload::Wait, Overload::Shed]),
+        backlog: choices.pick(&[4096, 1, 5, 128]),
+        probes: choices.below(12) < 11,
+        accepts_per_turn: choices.pick(&[512, 1, 2, 7]),
+        bytes_per_visit: choices.pick(&[262_144, 1, 1_500, 5_000]),
+        expiries_per_turn: choices.pick(&[1024, 1, 2, 9]),
+        clock_interval: choices.pick(&[64, 1, 5]),
+        endings_max: if choices.below(16) == 15 { choices.below(3) as usize } else { 1 << 16 },
+        ..Config::default()
+    }
+}
+
+fn choose_deadline(choices: &mut Choices) -> Option<u64> {
+    match choices.below(8) {
+        0 => Some(10_000),
+        1 => None,
+        2 | 3 => Some(choices.magnitude(500, 60_000)),
+        4 => Some(choices.magnitude(1, 500)),
+        _ => Some(choices.between(5, 100)),
+    }
+}

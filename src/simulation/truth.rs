@@ -1,0 +1,158 @@
+//! What really happened to a connection, against what was said of it.
+//!
+//! A verdict may know less than the world does. It must not say what is not so, and where the calls
+//! have told everything it must say that.
+
+use std::net::SocketAddr;
+
+use super::link::Link;
+use super::world::World;
+use crate::kernel::Kernel;
+use crate::machine::close::{Kind, LocalCause};
+use crate::machine::errno::Meaning;
+use crate::machine::peer::Peer;
+use crate::reactor::Ending;
+
+/// Which part of the evidence is not as it was told.
+pub(super) fn wrong_evidence(link: &Link, ending: &Ending) -> Option<&'static str> {
+    let (evidence, told) = (&ending.evidence, &link.told);
+    // Who is settled is not asked about, because the answer is known. So it must be the answer.
+    let settled = told.fin && evidence.fin_acknowledged && told.facts.is_none();
+    let tcp = told.facts.and_then(|facts| facts.tcp);
+    let (retransmits, probes) = match settled {
+        true => (Some(link.retransmits), Some(link.probes)),
+        false => (tcp.map(|tcp| tcp.retransmits), tcp.map(|tcp| tcp.probes)),
+    };
+    // What we sent as a FIN on closing plainly came after the evidence.
+    let fin_sent = evidence.fin_sent;
+    let undelivered = told.unacked.map(|bytes| bytes.saturating_sub(u32::from(fin_sent)));
+    let fin_claim_fits = match evidence.fin_received {
+        Some(true) => link.up.fin_arrived(),
+        Some(false) => !told.fin,
+        None => tcp.is_none(),
+    };
+    let unread = if told.fin { Some(0) } else { told.facts.and_then(|facts| facts.unread) };
+    let checks = [
+        (evidence.rx == link.model.rx, "rx"),
+        (evidence.discarded == link.model.discarded, "discarded"),
+        (evidence.tx == link.model.tx, "tx"),
+        (evidence.unsent == link.model.pending().len() as u64, "unsent"),
+        (evidence.error == told.error, "error"),
+        (evidence.unread == unread, "unread"),
+        (evidence.undelivered == undelivered, "undelivered"),
+        (fin_claim_fits, "fin_received"),
+        (evidence.retransmits == retransmits, "retransmits"),
+        (evidence.probes == probes, "probes"),
+        (ending.peer == SocketAddr::from(Peer::from(link.address())), "peer"),
+    ];
+    checks.into_iter().find(|(right, _)| !right).map(|(_, what)| what)
+}
+
+/// What speaks against a verdict.
+pub(super) fn contradiction<const LINUX: bool>(
+    world: &World<LINUX>,
+    link: &Link,
+    ending: &Ending,
+) -> Option<&'static str> {
+    let kind = ending.verdict.kind;
+    let meaning = link.told.error.map(|error| error.errno.meaning(World::<LINUX>::SYSTEM));
+    if kind == Kind::LocalDrain {
+        return unless(world.is_draining(), "nobody asked to stop");
+    }
+    let cause = match kind {
+        Kind::TimeoutRead => Some(LocalCause::ReadDeadline),
+        Kind::LocalPolicy => Some(LocalCause::Policy),
+        Kind::LocalResource => Some(LocalCause::Resource),
+        _ => None,
+    };
+    if link.duty.cause != cause {
+        return Some("it ended for another reason of ours");
+    }
+    match kind {
+        _ if cause.is_some() => None,
+        Kind::TimeoutWriteStall => unless(!link.model.pending().is_empty(), "nothing was pending"),
+        _ => by_peer_fin(link, kind, meaning)
+            .or_else(|| by_peer_reset(link, kind, meaning))
+            .or_else(|| by_errno(link, kind, meaning)),
+    }
+}
+
+fn unless(fits: bool, what: &'static str) -> Option<&'static str> {
+    (!fits).then_some(what)
+}
+
+/// The verdicts that say that the peer's FIN came first, and the case in which one of them must be.
+fn by_peer_fin(link: &Link, kind: Kind, meaning: Option<Meaning>) -> Option<&'static str> {
+    use Kind::*;
+    let unsent = !link.model.pending().is_empty();
+    let undelivered = link.down.unacked > 0 || unsent;
+    let silent = link.model.rx == 0 && link.model.tx == 0;
+    let whole = !link.told.fin || link.model.rx == link.peer.sent;
+    let settled = link.told.fin && link.told.unacked == Some(0) && !unsent && meaning.is_none();
+    let served = [PeerFinDelivered, PeerFinHalfCloseServed, PeerFinProbe].contains(&kind);
+    let refused = [PeerFinReplyRefused, PeerFinReplyDiscarded].contains(&kind);
+    let checks = [
+        (settled && !served, "its FIN was read and everything acknowledged"),
+        (is_peer_fin(kind) && !link.up.fin_arrived(), "no FIN came"),
+        (served && undelivered, "the reply was not delivered"),
+        (served && !whole, "it was not read to its end"),
+        (kind == PeerFinProbe && !silent, "it was no probe"),
+        (refused && meaning != Some(Meaning::Reset), "no reset came"),
+        (kind == PeerFinReplyDiscarded && undelivered, "the reply was not delivered"),
+    ];
+    checks.into_iter().find(|(wrong, _)| *wrong).map(|(_, what)| what)
+}
+
+fn is_peer_fin(kind: Kind) -> bool {
+    use Kind::*;
+    matches!(
+        kind,
+        PeerFinDelivered
+            | PeerFinHalfCloseServed
+            | PeerFinProbe
+            | PeerFinReplyRefused
+            | PeerFinReplyDiscarded
+            | PeerFinUnconfirmed
+    )
+}
+
+/// The verdicts that say that the peer reset it, and when one of them must be.
+fn by_peer_reset(link: &Link, kind: Kind, meaning: Option<Meaning>) -> Option<&'static str> {
+    use Kind::*;
+    let unsent = !link.model.pending().is_empty();
+    let reset = meaning == Some(Meaning::Reset);
+    let is_peer_reset = [
+        PeerResetProbe,
+        PeerResetReplyAcked,
+        PeerResetReplyUndelivered,
+        PeerResetBeforeReply,
+        PeerResetStale,
+    ]
+    .contains(&kind);
+    let checks = [
+        (reset && !is_peer_reset && !is_peer_fin(kind), "a reset came"),
+        (is_peer_reset && !reset, "no reset came"),
+        (is_peer_reset && link.told.fin, "its FIN was read before"),
+        (kind == PeerResetProbe && link.model.rx > 0, "it was no probe"),
+        (
+            kind == PeerResetReplyAcked && (link.down.unacked > 0 || unsent),
+            "it was not acknowledged",
+        ),
+        (kind == PeerResetBeforeReply && !unsent, "nothing was owed"),
+        (kind == PeerResetStale && !link.peer.vanished, "the peer was there"),
+    ];
+    checks.into_iter().find(|(wrong, _)| *wrong).map(|(_, what)| what)
+}
+
+/// The verdicts that follow from an error number alone.
+fn by_errno(link: &Link, kind: Kind, meaning: Option<Meaning>) -> Option<&'static str> {
+    let needed = match kind {
+        Kind::TimeoutKeepalive | Kind::TimeoutRetransmit => Meaning::TimedOut,
+        Kind::TimeoutUnreachable => Meaning::Unreachable,
+        Kind::LocalKilled => Meaning::Killed,
+        Kind::LocalNetwork => Meaning::NetworkDown,
+        Kind::LocalIo => return unless(link.told.error.is_some(), "it ended for no reason"),
+        _ => return None,
+    };
+    unless(meaning == Some(needed), "no call said so")
+}

@@ -1,0 +1,202 @@
+//! The end of one turn and the beginning of the next: what must be true before the loop sleeps, and
+//! what it finds when it wakes.
+
+use super::Rule;
+use super::faults::Fault;
+use super::link::Hold;
+use super::trace::{NO_LINK, What};
+use super::world::{TurnLog, Woke, World};
+use crate::kernel::Event;
+use crate::machine::connection::Hints;
+
+impl<const LINUX: bool> World<LINUX> {
+    /// The loop waits: what is it leaving behind?
+    pub(super) fn end_turn(&mut self, timeout_ms: Option<u64>) {
+        self.note(NO_LINK, What::Wait { timeout_ms });
+        let wake_ms = timeout_ms.map_or(u64::MAX, |ms| self.clock_us / 1_000 + ms);
+        let mut touched = std::mem::take(&mut self.turn.touched);
+        let (turn, clock_us) = (self.turn.number, self.clock_us);
+        for &index in &touched {
+            let duty = &mut self.link(index).duty;
+            if duty.touched_turn == turn {
+                duty.touched_us = clock_us; // a retry counts from the end of its turn
+            }
+            self.check_left(index, timeout_ms == Some(0));
+        }
+        if timeout_ms == Some(0) {
+            self.tally.unfinished += 1;
+        } else {
+            self.check_sleep(wake_ms);
+            self.check_doors(wake_ms);
+        }
+        let quiet = self.doors.iter().all(|door| door.quiet);
+        if timeout_ms.is_some() && self.open == 0 && quiet && !self.is_draining() {
+            self.violate(Rule::BusyLoop, None, "nobody is there, and it does not sleep for good");
+        }
+        let full = self.open >= self.setting.config.max_connections;
+        let held_up = full || self.accept_fails || self.paused_until_ms.is_some();
+        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= self.clock_us);
+        if timeout_ms != Some(0) && self.is_draining() && self.listening && (over || !held_up) {
+            self.violate(Rule::Stop, None, "a drain sleeps, and its listeners are open");
+        }
+        touched.clear();
+        self.turn = TurnLog {
+            number: self.turn.number + 1,
+            began_us: self.now_us,
+            timeout_ms,
+            woke: Woke::Event,
+            moved: false,
+            accept_calls: 0,
+            closes: 0,
+            made_room: false,
+            exhausted: false,
+            touched,
+            calls: 0,
+        };
+    }
+
+    /// Nothing that was signalled may be left undone, unless an event or a timer is sure to come;
+    /// or the loop comes back at once.
+    fn check_left(&mut self, index: u32, at_once: bool) {
+        let knows = self.setting.tells && self.setting.config.probes && LINUX;
+        let link = &self.links[index as usize];
+        let pending = !link.model.pending().is_empty();
+        let settled = link.told.fin && link.down.fin_sent() && link.unacked() == 0;
+        let what = match link.hold {
+            Hold::Accepted => "accepted, and neither watched nor closed",
+            Hold::Watched(_) if link.told.dead => "an error was handed out, and it is not over",
+            Hold::Watched(_) if at_once || link.ready => return,
+            Hold::Watched(_) if pending => match (link.errno, link.no_space) {
+                (Some(_), _) if !link.told.send_retries => {
+                    "an error was signalled and nobody asked for it"
+                }
+                (_, false) if !link.told.send_retries => "there is room, and output is pending",
+                _ => return,
+            },
+            Hold::Watched(_) if settled && knows && !link.told.recv_retries => {
+                "all is acknowledged, and it is not over"
+            }
+            Hold::Watched(_) if link.told.recv_retries => return,
+            Hold::Watched(_) if link.has_input() => "there is something to read, and no edge comes",
+            Hold::Watched(_) if !link.armed && !link.told.fin => {
+                "no edge comes before a read would block"
+            }
+            _ => return,
+        };
+        self.violate(Rule::LostEdge, Some(index), what);
+    }
+
+    /// Sleeps until there is an event or `timeout_ms` have passed.
+    pub(super) fn sleep(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) {
+        let until_us = timeout_ms.map_or(u64::MAX, |ms| self.now_us.saturating_add(1_000 * ms));
+        if timeout_ms != Some(0) && self.strike(Fault::Interrupted) {
+            let nap_us = self.choices.magnitude(1, 100_000);
+            let end_us = until_us.min(self.now_us + nap_us);
+            let next_us = self.agenda.next_us().unwrap_or(end_us);
+            self.now_us = self.now_us.max(end_us.min(next_us));
+            self.turn.woke = Woke::Interrupted;
+            return;
+        }
+        loop {
+            self.run_due();
+            self.turn.began_us = self.now_us;
+            self.gather(events);
+            if !events.is_empty() {
+                break;
+            }
+            if self.now_us >= until_us {
+                self.turn.woke = Woke::Time;
+                break;
+            }
+            let next_us = self.agenda.next_us().unwrap_or(u64::MAX).min(until_us);
+            if next_us == u64::MAX {
+                self.violate(Rule::Liveness, None, "sleeps for ever");
+                break;
+            }
+            self.now_us = self.now_us.max(next_us);
+        }
+        self.now_us += self.choices.below(80);
+        self.note(NO_LINK, What::Woke { events: events.len() as u32 });
+    }
+
+    /// Collects what is ready, and some things that are not.
+    fn gather(&mut self, events: &mut Vec<Event>) {
+        for listener in 0..self.doors.len() {
+            if !self.doors[listener].edge || (!events.is_empty() && self.strike(Fault::CutBatch)) {
+                continue;
+            }
+            let door = &mut self.doors[listener];
+            door.edge = false;
+            if !door.queue.is_empty() {
+                (door.quiet, door.since_us) = (false, self.now_us);
+                events.push(Event::Listener(listener));
+                self.note(NO_LINK, What::Door { listener });
+            }
+        }
+        let mut take = self.ready.len().min(self.setting.batch_max);
+        if take > 1 && self.strike(Fault::CutBatch) {
+            take = self.choices.between(1, take as u64 - 1) as usize;
+        }
+        for index in self.ready.drain(..take).collect::<Vec<_>>() {
+            self.gather_one(index, events);
+        }
+        self.gather_spurious(events);
+        if events.len() > 1 && self.choices.below(2) == 1 {
+            for last in (1..events.len()).rev() {
+                events.swap(last, self.choices.below(last as u64 + 1) as usize);
+            }
+        }
+        if self.stopping.told < self.stopping.asked {
+            self.stopping.told = self.stopping.asked;
+            events.push(Event::Stop(self.stopping.told));
+            self.note(NO_LINK, What::Stop { calls: self.stopping.told });
+        }
+    }
+
+    fn gather_one(&mut self, index: u32, events: &mut Vec<Event>) {
+        let link = self.link(index);
+        link.ready = false;
+        let (Hold::Watched(key), Some(hints)) = (link.hold, link.poll()) else { return };
+        link.armed = LINUX;
+        events.push(Event::Socket(key, hints));
+        self.turn.touched.push(index);
+        self.note(index, What::Event(hints));
+        if self.strike(Fault::Duplicate) {
+            events.push(Event::Socket(key, hints));
+        }
+    }
+
+    /// Events that say nothing, as every system gives them now and then.
+    fn gather_spurious(&mut self, events: &mut Vec<Event>) {
+        if events.is_empty() {
+            return; // a system does not wake anybody for them
+        }
+        if self.strike(Fault::SpuriousListener) {
+            let listener = self.choices.below(self.doors.len() as u64) as usize;
+            if self.listening {
+                (self.doors[listener].quiet, self.doors[listener].since_us) = (false, self.now_us);
+            }
+            events.push(Event::Listener(listener));
+        }
+        let key = self.choices.below(self.keys.len() as u64 + 2) as u32;
+        match self.keys.get(key as usize).and_then(|key| key.link) {
+            Some(index) if self.strike(Fault::SpuriousOpen) => {
+                let hints = self.choose_hints(self.links[index as usize].soft.is_none());
+                events.push(Event::Socket(key, hints));
+                self.note(index, What::Spurious(hints));
+                self.turn.touched.push(index);
+            }
+            None if self.strike(Fault::SpuriousStale) => {
+                let hints = self.choose_hints(true);
+                events.push(Event::Socket(key, hints));
+            }
+            _ => {}
+        }
+    }
+
+    /// Any hints. An error is not hinted at where SO_ERROR holds a soft one: that does not happen.
+    fn choose_hints(&mut self, may_hint_error: bool) -> Hints {
+        let mut hint = || self.choices.below(2) == 1;
+        Hints { read_closed: hint(), priority: hint(), error: hint() && may_hint_error }
+    }
+}

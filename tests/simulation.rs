@@ -1,0 +1,129 @@
+//! Promise: whatever peers, networks and system calls do, in whatever order, the loop keeps its
+//! word.
+//!
+//! Thousands of worlds, each from one seed: the real loop on a simulated kernel, judged after every
+//! turn. See `closecall::simulation` for what it is held to.
+//!
+//! * `CLOSECALL_SEEDS=n` raises the number of worlds.
+//! * `CLOSECALL_SEED=n cargo test --test simulation replay -- --nocapture` tells one of them.
+#![allow(clippy::print_stderr)] // a replay is there to be read
+
+use std::env;
+use std::sync::OnceLock;
+use std::thread;
+
+use closecall::machine::close::Kind;
+use closecall::simulation::{Failure, Fault, Summary, replay, run, run_bytes};
+
+/// Worlds, unless CLOSECALL_SEEDS asks for more.
+const SEEDS: u64 = 12_000;
+
+/// Worlds that are run at the same time.
+const CHUNKS: u64 = 4;
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().expect("a seed is a number"))
+}
+
+/// What became of all worlds: all that happened in them, or the first failure.
+type All = Result<Summary, Box<Failure>>;
+
+/// Runs every `CHUNKS`th world from `first` on.
+fn live(first: u64) -> All {
+    let seeds = number("CLOSECALL_SEEDS").unwrap_or(SEEDS);
+    (first..seeds).step_by(CHUNKS as usize).try_fold(Summary::default(), |mut all, seed| {
+        all.add(&run(seed)?);
+        Ok(all)
+    })
+}
+
+/// All worlds, run once for all tests of this file.
+fn all() -> &'static All {
+    static ALL: OnceLock<All> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let chunks: Vec<_> = (0..CHUNKS).map(|first| thread::spawn(move || live(first))).collect();
+        chunks.into_iter().try_fold(Summary::default(), |mut all, chunk| {
+            all.add(&chunk.join().expect("a world's panic is a failure")?);
+            Ok(all)
+        })
+    })
+}
+
+#[test]
+fn the_loop_keeps_its_word_in_every_world() {
+    if let Err(failure) = all() {
+        panic!("\n{failure}\n");
+    }
+}
+
+/// Worlds in which nothing happens keep every promise, too.
+#[test]
+fn the_worlds_are_full_of_everything() {
+    let all = all().as_ref().expect("the worlds hold");
+    if all.worlds < SEEDS {
+        eprintln!("{} worlds are too few to have everything in them", all.worlds);
+        return;
+    }
+    for kind in Kind::all().filter(|&kind| kind != Kind::LocalDone) {
+        assert!(all.verdicts[kind as usize] > 0, "nobody ended as {}", kind.name());
+    }
+    for fault in Fault::ALL {
+        assert!(all.faults[fault as usize] > 0, "{fault:?} never struck");
+    }
+    assert!(all.framings.iter().all(|&worlds| worlds > 0), "{:?}", all.framings);
+    let counts = [
+        ("worlds whose short reads say nothing", all.without_drain),
+        ("alarms", all.alarms),
+        ("alarms whose deadline had moved", all.rearms),
+        ("sends that left something over", all.leftovers),
+        ("waits of no length", all.unfinished),
+        ("accepts out of files or memory", all.pauses),
+        ("connections that made room", all.made_room),
+        ("reads that stopped at urgent data", all.urgent_splits),
+        ("bytes dropped after our FIN", all.discarded),
+        ("second stops", all.forced),
+    ];
+    for (what, count) in counts {
+        assert!(count >= 10, "{what}: {count}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    for seed in [0, 1, 7, 77, 777] {
+        let (first, second) = (run(seed).unwrap(), run(seed).unwrap());
+        assert_eq!(first, second, "seed {seed}");
+        let (told, trace) = replay(seed);
+        assert_eq!(told.unwrap(), first, "seed {seed}, told");
+        assert_eq!(trace, replay(seed).1, "seed {seed}, told twice");
+    }
+}
+
+/// A fuzzer's bytes spell worlds, too; when they have run out, nothing more goes wrong.
+#[test]
+fn bytes_spell_worlds() {
+    for length in 0..600_u32 {
+        let spell = |at: u32| (at.wrapping_mul(0x9e37_79b9).rotate_left(length % 32) >> 24) as u8;
+        let bytes: Vec<u8> = (0..length).map(|at| spell(at ^ length << 16)).collect();
+        if let Err(failure) = run_bytes(&bytes) {
+            panic!("{bytes:?}\n{failure}\n");
+        }
+    }
+}
+
+/// With CLOSECALL_SEED: tells that world, and fails if it does.
+#[test]
+fn replay_one_seed() {
+    let Some(seed) = number("CLOSECALL_SEED") else {
+        eprintln!("CLOSECALL_SEED is not set: there is nothing to replay");
+        return;
+    };
+    let (result, trace) = replay(seed);
+    for line in trace {
+        eprintln!("{line}");
+    }
+    match result {
+        Ok(summary) => eprintln!("{summary:#?}"),
+        Err(failure) => panic!("\n{failure}\n"),
+    }
+}
