@@ -8,7 +8,7 @@ help: ## list these
 run: ## serve on 127.0.0.1:20003 until Ctrl-C
 	cargo run --release -- serve
 
-test: ## every test; the simulated world runs 2,000 seeds
+test: ## every test; the simulated world runs 12,000 seeds
 	cargo test
 
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples

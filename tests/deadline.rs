@@ -170,3 +170,21 @@ fn without_a_deadline_there_is_no_end_and_no_wake_up() {
     waker.join().unwrap();
     assert_eq!((turn.events, turn.alarms, bed.endings.len()), (1, 1, 0));
 }
+
+/// Regression: however many were served in a turn, only so many deadlines were looked at, and under
+/// load they came later and later.
+#[test]
+fn deadlines_keep_their_share_of_a_busy_turn() {
+    let mut bed = Bed::with(|config| {
+        config.read_deadline_ms = Some(100);
+        config.expiries_per_turn = 1;
+        config.accepts_per_turn = 200;
+    });
+    let mut busy: Vec<TcpStream> = (0..100).map(|_| bed.client()).collect();
+    let _silent: Vec<TcpStream> = (0..100).map(|_| bed.client()).collect();
+    bed.accepts(200);
+    busy.iter_mut().for_each(|client| client.write_all(MESSAGE).unwrap());
+    server_is_stopped_for(Duration::from_millis(200));
+    let turn = bed.turn();
+    assert!(turn.visits >= 100 && turn.alarms >= 50, "{turn:?}");
+}

@@ -2,13 +2,13 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
 use closecall::reactor::Stage;
-use common::{Bed, MESSAGE, REPLY};
+use common::{Bed, MESSAGE, REPLY, half_close};
 
 #[test]
 fn the_backlog_is_accepted_and_what_has_arrived_is_answered() {
@@ -105,4 +105,29 @@ fn the_backlog_of_a_full_server_is_served_as_well() {
     }
     bed.turns_until(|bed| bed.last.stage == Stage::Stopped);
     assert_eq!(bed.endings.len(), 23);
+}
+
+/// Regression: the end of the drain reset a peer that had sent its FIN and was reading. The kernel
+/// goes on delivering after a plain close, also when we are gone.
+#[test]
+fn who_has_closed_and_reads_slowly_gets_everything() {
+    let mut bed = Bed::with(|config| {
+        config.drain_ms = 200;
+        config.framing = Framing::Raw;
+    });
+    let mut client = bed.narrow_client();
+    let sent = vec![b'x'; 50_000];
+    client.write_all(&sent).unwrap();
+    bed.turns_until(|bed| bed.last.visits > 0);
+    bed.server.handle().stop();
+    bed.turns_until(|bed| bed.last.alarms > 0);
+    half_close(&client); // ours is out already, behind what it has not read yet
+    bed.turns_until(|bed| bed.last.stage == Stage::Stopped);
+    assert_eq!(bed.endings[0].verdict.kind, Kind::LocalDrain);
+    assert_eq!(bed.endings[0].evidence.fin_received, Some(true));
+    assert!(bed.endings[0].evidence.undelivered > Some(0), "{:?}", bed.endings);
+    drop(bed);
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).expect("no reset");
+    assert_eq!(received.len(), sent.len());
 }

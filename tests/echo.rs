@@ -180,6 +180,7 @@ fn an_ipv4_peer_of_an_ipv6_listener_is_an_ipv4_peer() {
     drop(client);
     let ending = bed.ends_as(Kind::PeerFinDelivered);
     assert!(ending.peer.is_ipv4(), "{}", ending.peer);
+    assert_eq!(ending.local, Some(SocketAddr::from(([127, 0, 0, 1], port))), "and so are we");
 }
 
 #[test]

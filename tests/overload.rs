@@ -102,3 +102,25 @@ fn a_crowd_is_decided_at_once() {
     bed.turns_until(|bed| bed.last.alarms == 0 && bed.server.counters().open == 7);
     drop(clients);
 }
+
+/// Regression: newcomers were counted before those were served who leave in the same turn, so one
+/// client after the other was refused now and then.
+#[test]
+fn nobody_is_refused_for_one_who_is_leaving() {
+    for overload in [Overload::Wait, Overload::Shed] {
+        let mut bed = Bed::with(|config| {
+            config.max_connections = 1;
+            config.max_per_ip = Some(1);
+            config.overload = overload;
+        });
+        for _ in 0..20 {
+            let mut client = bed.client();
+            bed.echoes(&mut client);
+            drop(client);
+        }
+        assert!(
+            bed.endings.iter().all(|e| e.verdict.kind == Kind::PeerFinDelivered),
+            "{overload:?}"
+        );
+    }
+}

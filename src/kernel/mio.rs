@@ -16,6 +16,7 @@ use super::{Event, Io, Kernel};
 use crate::machine::close::SocketFacts;
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, Meaning, System};
+use crate::machine::peer::Peer;
 use crate::machine::tick::Tick;
 
 /// The waker's token, and below it the listeners', from the top down. Keys come from the bottom up
@@ -211,7 +212,8 @@ impl Kernel for MioKernel {
     }
 
     fn local(&mut self, socket: &mut TcpStream) -> Option<SocketAddr> {
-        self.only_address.or_else(|| socket.local_addr().ok())
+        let address = self.only_address.or_else(|| socket.local_addr().ok())?;
+        Some(Peer::from(address).into()) // canonical: ::ffff: is for nobody's eyes
     }
 
     #[cfg(target_os = "linux")]

@@ -11,6 +11,10 @@ use crate::machine::close::{LocalCause, SocketFacts};
 use crate::machine::connection::{Connection, Goodbye};
 use crate::machine::errno::Errno;
 
+/// Those who are leaving still hold their slots and files when a newcomer is accepted in their
+/// place: so many at a time, which is less than the files that are held in reserve.
+const LEAVING_MAX: usize = 4;
+
 /// Whether to go on accepting in this turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
@@ -21,7 +25,7 @@ enum Then {
 impl<K: Kernel> Reactor<K> {
     /// Accepts from whichever listener is ready, in turn, until none is or the budget is spent.
     pub(super) fn accept(&mut self) {
-        let budget = self.config.accepts_per_turn.max(1);
+        let budget = self.config.accepts_per_turn.max(1).max(self.share(4));
         let mut failure = None;
         let mut failures = 0;
         for _ in 0..budget {
@@ -69,7 +73,10 @@ impl<K: Kernel> Reactor<K> {
 
     /// Takes one newcomer from `listener`, or refuses one.
     fn next_newcomer(&mut self, listener: usize) -> Io<Then> {
-        if self.table.len() < self.config.max_connections {
+        if self.table.len() >= self.config.max_connections + LEAVING_MAX {
+            return Io::Done(Then::Stop); // there is room, as soon as this turn ends
+        }
+        if self.table.open() < self.config.max_connections {
             return match self.kernel.accept(listener) {
                 Io::Failed(errno) if self.sheds(errno) => self.shed(listener),
                 newcomer => newcomer.map(|(socket, peer)| self.welcome(socket, peer)),

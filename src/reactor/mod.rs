@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!   wait      until something happens, a deadline comes, or not at all if somebody is owed a visit
-//!   accept    within a budget
 //!   serve     whoever is ready, each within a budget; who is stopped by it is owed a visit
 //!   serve     whoever was owed a visit
+//!   accept    within a budget; after those who are leaving, so that nobody is refused for them
 //!   expire    deadlines, within a budget; after I/O, so bytes that came in time save a connection
 //!   reap      each ending, once; only now are slots free again
 //! ```
+//!
+//! The budgets of accept and expire grow with the work of serving, so that however busy the peers
+//! are, newcomers and deadlines keep their share of the turn.
 //!
 //! What happens to one connection is a verdict and never an `Err`, so no peer can stop the loop:
 //! the type of [`Reactor::turn`] knows of a broken poll and of nothing else.
@@ -67,6 +70,8 @@ pub struct Turn {
     pub accepted: u32,
     /// Visits to connections.
     pub visits: u32,
+    /// What these visits were charged for, in bytes: received or sent, and something for each call.
+    pub bytes: u64,
     /// Alarms that rang.
     pub alarms: u32,
     /// Connections that ended.
@@ -133,9 +138,9 @@ impl<K: Kernel> Reactor<K> {
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.turn = Turn::default();
         self.wait()?;
-        self.accept();
         self.serve_ready();
         self.serve_unfinished();
+        self.accept();
         self.expire();
         self.reap();
         self.turn.stage = self.stage;
@@ -210,7 +215,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn expire(&mut self) {
-        let mut budget = self.config.expiries_per_turn.max(1);
+        let mut budget = self.config.expiries_per_turn.max(1).max(self.share(2));
         while let Some(key) = self.wheel.pop_due(self.now, &mut budget) {
             self.turn.alarms += 1;
             let past = self.past();
@@ -246,6 +251,14 @@ impl<K: Kernel> Reactor<K> {
 
     // ---- leaves -------------------------------------------------------------------------------
 
+    /// One part in `parts` of what serving cost in this turn, counted in visits, or in deadlines,
+    /// which cost about the same.
+    fn share(&self, parts: u32) -> u32 {
+        const BYTES_LIKE_A_VISIT: u64 = 16 << 10;
+        let visits = u64::from(self.turn.visits) + self.turn.bytes / BYTES_LIKE_A_VISIT;
+        u32::try_from(visits).unwrap_or(u32::MAX) / parts
+    }
+
     /// The last moment that has passed for sure. The clock rounds down: a deadline of this very
     /// millisecond may lie ahead still.
     fn past(&self) -> Tick {
@@ -276,6 +289,7 @@ impl<K: Kernel> Reactor<K> {
             probes: self.config.probes,
         };
         let outcome = visit.run(entry);
+        self.turn.bytes += (self.config.bytes_per_visit - visit.budget) as u64;
         if entry.connection.take_alarm_moved() && outcome != Outcome::Ended {
             self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
         }
@@ -304,7 +318,8 @@ impl<K: Kernel> Reactor<K> {
         // SO_ERROR last, and only where there is reason: it also hands out errors of the network
         // that ended nothing.
         let closed = facts.tcp.is_some_and(|tcp| tcp.closed);
-        if (connection.is_suspect() || closed)
+        if connection.has_no_error()
+            && (connection.is_suspect() || closed)
             && let Some(errno) = self.kernel.take_error(&mut socket)
         {
             connection.latch(errno, Via::SoError);

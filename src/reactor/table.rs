@@ -151,12 +151,6 @@ impl<S> Table<S> {
             Owed::Reaping => return,
         }
         self.ended.push_back(key);
-    }
-
-    /// Takes one of those that ended out of its slot. Only at the end of a turn.
-    pub(super) fn reap(&mut self) -> Option<(u32, Entry<S>)> {
-        let key = self.ended.pop_front()?;
-        let entry = self.slab.remove(key as usize);
         if let Some(counts) = &mut self.per_ip {
             let ip = entry.connection.peer().ip();
             if let Some(count) = counts.get_mut(&ip) {
@@ -166,6 +160,12 @@ impl<S> Table<S> {
                 }
             }
         }
+    }
+
+    /// Takes one of those that ended out of its slot. Only at the end of a turn.
+    pub(super) fn reap(&mut self) -> Option<(u32, Entry<S>)> {
+        let key = self.ended.pop_front()?;
+        let entry = self.slab.remove(key as usize);
         Some((key, entry))
     }
 }
@@ -181,11 +181,11 @@ fn is_waiting<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
 mod tests {
     use super::*;
 
-    #[cfg(all(unix, not(debug_assertions)))]
+    /// With a socket that is a descriptor and nothing else, as mio's is in a release build.
     #[test]
     fn an_idle_connection_takes_104_bytes() {
-        assert_eq!(size_of::<Entry<mio::net::TcpStream>>(), 104);
-        assert_eq!(size_of::<Option<Entry<mio::net::TcpStream>>>(), 104, "no room for a tag");
+        assert_eq!(size_of::<Entry<i32>>(), 104);
+        assert_eq!(size_of::<Option<Entry<i32>>>(), 104, "no room for a tag");
     }
 
     #[test]

@@ -76,7 +76,6 @@ impl<K: Kernel> Visit<'_, K> {
             Io::WouldBlock => return connection.blocked(Via::Recv),
             Io::Failed(errno) => return connection.failed(errno, Via::Recv, K::SYSTEM),
         };
-        self.charge(bytes);
         connection.received(bytes, space_bytes, self.now, self.rules);
         log_bytes("read", self.replier.request(bytes));
 
@@ -86,12 +85,14 @@ impl<K: Kernel> Visit<'_, K> {
         let sent = self.kernel.send(&mut entry.socket, reply);
         let taken = if let Io::Done(taken) = sent { taken } else { 0 };
         log_bytes("send", &reply[..taken]);
+        let reply_bytes = reply.len();
         connection.answered(reply, taken, self.now, self.rules);
         match sent {
             Io::Done(_) => {}
             Io::WouldBlock => connection.blocked(Via::Send),
             Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
         }
+        self.charge(bytes.max(reply_bytes)); // in lines, a byte may have a reply of thousands
     }
 
     /// Sends what a full socket left over.
@@ -134,6 +135,9 @@ const LOGGED_BYTES_MAX: usize = 256;
 
 /// A line as in the article's log, escaped: what a client sends never reaches a terminal raw.
 fn log_bytes(what: &str, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
     log::debug!(
         target: "closecall::echo",
         "{what} client [{}]=\"{}\"{}",

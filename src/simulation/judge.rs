@@ -83,6 +83,11 @@ impl Judge {
                 format!("{} sockets are open, and {} are counted", world.open, counters.open);
             return broken(Rule::Count, None, what);
         }
+        let limit = world.setting.config.max_per_ip.unwrap_or(u32::MAX);
+        if let Some(machine) = world.by_machine.iter().position(|&count| count > limit) {
+            let what = format!("more than max_per_ip from 192.0.2.{machine}");
+            return broken(Rule::Memory, None, what);
+        }
         if world.open > world.setting.config.max_connections {
             let what = format!("{} are open, beyond max_connections", world.open);
             return broken(Rule::Memory, None, what);
@@ -161,10 +166,11 @@ fn is_far(config: &Config, behind_us: u64) -> bool {
     longest_ms + behind_us / 1_000 >= round_ms
 }
 
-/// A connection's alarm rings a few times in a turn at most.
+/// A connection's alarm rings a few times in a turn at most, unless the turn is a long one.
 fn check_alarms<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
     let there = world.open as u64 + u64::from(turn.ended);
-    match u64::from(turn.alarms) > 4 * there {
+    let ticks = (world.now_us - world.turn.began_us) / (1_000 * world.setting.config.tick_ms);
+    match u64::from(turn.alarms) > there * (4 + ticks) {
         true => {
             let what = format!("{} alarms rang for {there} connections", turn.alarms);
             broken(Rule::BusyLoop, None, what)

@@ -37,8 +37,10 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
 
     fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
         self.end_turn(timeout_ms);
+        self.sleeping = true;
         self.spend();
         self.sleep(timeout_ms, events);
+        self.sleeping = false;
         Ok(())
     }
 
@@ -113,6 +115,9 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         let SimSocket(index) = *socket;
         self.call(index);
         let took = self.send_now(index, bytes);
+        if !matches!(took, Io::Done(_)) {
+            self.blocked(index);
+        }
         self.note(index, What::Send { offered: bytes.len(), took });
         self.tell(index, Via::Send, took.map(drop));
         self.owe(index);
@@ -133,10 +138,10 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
             self.link(index).told.dead = true;
             return Err(Self::NUMBERS.not_connected());
         }
-        self.settling += 1;
         let clock_us = self.clock_us;
         let link = self.link(index);
         link.down.fin = Fin::Queued;
+        link.duty.shut_us = clock_us;
         (link.duty.since_us, link.duty.progress_us, link.duty.acks_seen) =
             (clock_us, clock_us, true);
         self.pump_down(index);
@@ -152,19 +157,14 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
             self.call(index);
         }
         let tells = LINUX && self.setting.tells;
-        let clock_us = self.clock_us;
+        let (clock_us, turn) = (self.clock_us, self.turn.number);
         let link = self.link(index);
         let unacked = tells.then(|| link.unacked());
         link.told.unacked = unacked;
         if !link.duty.concluding {
             link.told.unacked_alive = unacked;
-            // What was acknowledged since the last look is progress, unless nobody waits for it.
-            let waits =
-                !link.model.pending().is_empty() || (link.down.fin_sent() && !link.told.fin);
-            if tells && waits && !link.duty.acks_seen {
-                link.duty.since_us = clock_us;
-                let seen_us = link.duty.acked_us.min(clock_us);
-                link.duty.progress_us = link.duty.progress_us.max(seen_us);
+            if tells && !link.duty.acks_seen {
+                link.sees_progress(turn, clock_us);
             }
             link.duty.acks_seen |= tells;
             self.owe(index);

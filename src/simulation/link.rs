@@ -59,9 +59,15 @@ pub(super) struct Duty {
     pub(super) progress_us: u64,
     /// When it was accepted, by the loop's clock.
     pub(super) accepted_us: u64,
-    /// The last acknowledgement that arrived, in true time, and whether the loop has asked since.
+    /// When our FIN went out, by the loop's clock.
+    pub(super) shut_us: u64,
+    /// The last acknowledgement that arrived: in true time if the loop slept, by its clock if it
+    /// did not; and whether the loop has asked since.
     pub(super) acked_us: u64,
     pub(super) acks_seen: bool,
+    /// The turn of the first send since then that took nothing, 0 for none: what lay in the socket
+    /// can have been asked from that moment on.
+    pub(super) blocked_turn: u64,
     /// The clock at the last call about this socket while it was alive, and the turn.
     pub(super) touched_us: u64,
     pub(super) touched_turn: u64,
@@ -79,7 +85,6 @@ pub(super) struct Duty {
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) id: u64,
     pub(super) seed: u64,
     ip: u8,
     port: u16,
@@ -127,7 +132,6 @@ impl Link {
         let send_space = choices.magnitude(150, setting.send_space_max) as u32;
         let down_window = choices.magnitude(150, setting.window_max);
         Link {
-            id: 0,
             seed: spread(u64::from(index) + 1),
             ip: choices.below(setting.addresses) as u8,
             port: index as u16,
@@ -160,8 +164,10 @@ impl Link {
                 since_us: 0,
                 progress_us: 0,
                 accepted_us: 0,
+                shut_us: 0,
                 acked_us: 0,
                 acks_seen: true,
+                blocked_turn: 0,
                 touched_us: 0,
                 touched_turn: 0,
                 concluding: false,
@@ -203,6 +209,23 @@ impl Link {
     pub(super) fn unacked(&self) -> u32 {
         let fin = self.down.fin_sent() && self.down.fin != Fin::Acked;
         self.down.unacked + u32::from(fin)
+    }
+
+    /// The loop has asked, and some was acknowledged since it asked before, or since it sent. It
+    /// may take that as progress; it must, where it has asked before.
+    pub(super) fn sees_progress(&mut self, turn: u64, clock_us: u64) {
+        let pending = !self.model.pending().is_empty();
+        let (may, must) = match self.down.fin_sent() {
+            true => (!self.told.fin, !self.told.fin),
+            false => (pending, pending && (1..turn).contains(&self.duty.blocked_turn)),
+        };
+        if may {
+            self.duty.since_us = clock_us;
+        }
+        if must {
+            let seen_us = self.duty.acked_us.min(clock_us);
+            self.duty.progress_us = self.duty.progress_us.max(seen_us);
+        }
     }
 
     /// How much a send can take now.

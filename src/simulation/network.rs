@@ -110,6 +110,7 @@ impl<const LINUX: bool> World<LINUX> {
     fn at_server(&mut self, index: u32, segment: Segment) {
         self.note(index, What::AtServer(segment));
         let now_us = self.moment_us;
+        let known_us = if self.sleeping { now_us } else { self.clock_us };
         let link = self.link(index);
         match segment {
             Segment::Rst => return self.reset_arrives(index),
@@ -130,7 +131,7 @@ impl<const LINUX: bool> World<LINUX> {
             }
             Segment::Ack(bytes) => {
                 link.down.unacked -= bytes;
-                (link.duty.acked_us, link.duty.acks_seen) = (now_us, false);
+                (link.duty.acked_us, link.duty.acks_seen) = (known_us, false);
                 if link.no_space && link.has_room() {
                     link.no_space = false;
                     self.signal(index);
@@ -138,7 +139,7 @@ impl<const LINUX: bool> World<LINUX> {
             }
             Segment::FinAck => {
                 link.down.fin = Fin::Acked;
-                (link.duty.acked_us, link.duty.acks_seen) = (now_us, false);
+                (link.duty.acked_us, link.duty.acks_seen) = (known_us, false);
                 self.wake(index);
             }
             Segment::Window => {}

@@ -78,7 +78,9 @@ impl Setting {
             pace_us_max: choices.pick(&[20_000, 200_000, 2_000]),
             window_max: choices.pick(&[65_536, 400]),
             send_space_max: choices.pick(&[100_000, 6_000]),
-            sent_bytes_max: (reply_bytes_max / (1 + expansion as u64)).max(1),
+            // Byte by byte is instructive, and slow.
+            sent_bytes_max: (reply_bytes_max / (1 + expansion as u64))
+                .clamp(1, 300 * config.read_buffer_bytes as u64),
             stop_us: choices.between(longest_us / 8, 2 * longest_us),
             second_stop_us: match choices.below(4) {
                 3 => Some(choices.magnitude(1, 1_000_000) - 1),

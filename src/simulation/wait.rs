@@ -29,16 +29,7 @@ impl<const LINUX: bool> World<LINUX> {
             self.check_sleep(wake_ms);
             self.check_doors(wake_ms);
         }
-        let quiet = self.doors.iter().all(|door| door.quiet);
-        if timeout_ms.is_some() && self.open == 0 && quiet && !self.is_draining() {
-            self.violate(Rule::BusyLoop, None, "nobody is there, and it does not sleep for good");
-        }
-        let full = self.open >= self.setting.config.max_connections;
-        let held_up = full || self.accept_fails || self.paused_until_ms.is_some();
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= self.clock_us);
-        if timeout_ms != Some(0) && self.is_draining() && self.listening && (over || !held_up) {
-            self.violate(Rule::Stop, None, "a drain sleeps, and its listeners are open");
-        }
+        self.check_listeners(timeout_ms);
         touched.clear();
         self.turn = TurnLog {
             number: self.turn.number + 1,
@@ -53,6 +44,20 @@ impl<const LINUX: bool> World<LINUX> {
             touched,
             calls: 0,
         };
+    }
+
+    /// Nobody there: no timer. Asked to stop: no listener, unless newcomers are held up.
+    fn check_listeners(&mut self, timeout_ms: Option<u64>) {
+        let quiet = self.doors.iter().all(|door| door.quiet);
+        if timeout_ms.is_some() && self.open == 0 && quiet && !self.is_draining() {
+            self.violate(Rule::BusyLoop, None, "nobody is there, and it does not sleep for good");
+        }
+        let full = self.open >= self.setting.config.max_connections;
+        let held_up = full || self.accept_fails || self.paused_until_ms.is_some();
+        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= self.clock_us);
+        if timeout_ms != Some(0) && self.is_draining() && self.listening && (over || !held_up) {
+            self.violate(Rule::Stop, None, "a drain sleeps, and its listeners are open");
+        }
     }
 
     /// Nothing that was signalled may be left undone, unless an event or a timer is sure to come;

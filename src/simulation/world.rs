@@ -10,7 +10,7 @@ use super::link::{Hold, Link};
 use super::setting::Setting;
 use super::trace::{NO_LINK, Trace, What};
 use super::{Rule, Violation};
-use crate::machine::errno::{Errno, System};
+use crate::machine::errno::System;
 
 /// A listener.
 #[derive(Debug)]
@@ -102,6 +102,8 @@ pub struct World<const LINUX: bool> {
     pub(super) moment_us: u64,
     /// The true time at which the loop last looked at the clock: all it can know.
     pub(super) clock_us: u64,
+    /// The loop waits.
+    pub(super) sleeping: bool,
     /// The longest time between two looks.
     pub(super) gap_us_max: u64,
     /// How long the process stood still, all in all.
@@ -118,14 +120,11 @@ pub struct World<const LINUX: bool> {
     /// Links in the order in which they were accepted.
     pub(super) accepted: Vec<u32>,
     pub(super) open: usize,
-    /// Open connections whose FIN from us is out.
-    pub(super) settling: usize,
     /// Until when the loop owes what, the earliest first; entries may be out of date.
     pub(super) limits: BinaryHeap<Reverse<(u64, u32)>>,
     pub(super) stopping: Stopping,
-    /// Until when accept is out of files or memory, and what it says.
+    /// Until when accept is out of files or memory.
     pub(super) exhausted_until_us: u64,
-    pub(super) exhaustion: Errno,
     /// When a slot or a file was last freed.
     pub(super) freed_us: u64,
     /// Before this moment of the loop's clock there is no point in accept, unless a slot is freed.
@@ -164,6 +163,7 @@ impl<const LINUX: bool> World<LINUX> {
             now_us: setting.start_us,
             moment_us: setting.start_us,
             clock_us: setting.start_us,
+            sleeping: false,
             gap_us_max: 0,
             frozen_us: 0,
             agenda,
@@ -175,11 +175,9 @@ impl<const LINUX: bool> World<LINUX> {
             by_machine: [0; 256],
             accepted: Vec::new(),
             open: 0,
-            settling: 0,
             limits: BinaryHeap::new(),
             stopping: Stopping::default(),
             exhausted_until_us: 0,
-            exhaustion: Errno(0),
             freed_us: 0,
             paused_until_ms: None,
             accept_fails: false,
@@ -297,7 +295,6 @@ impl<const LINUX: bool> World<LINUX> {
         if let Hold::Watched(key) = link.hold {
             self.keys[key as usize] = Key { link: None, closed_turn: turn };
             self.by_machine[link.machine()] -= 1;
-            self.settling -= usize::from(link.down.fin_sent());
         }
         link.hold = Hold::Closed;
         link.duty.closed_turn = turn;

@@ -17,10 +17,14 @@ impl Connection {
         self.phase == Phase::Settling
     }
 
-    /// Whether SO_ERROR may know more: an event or a failed shutdown spoke of an error, and no call
-    /// has handed one out.
+    /// Whether no call has handed out an error.
+    pub fn has_no_error(&self) -> bool {
+        self.error_via.is_none()
+    }
+
+    /// Whether SO_ERROR may know of one: an event or a failed shutdown spoke of it.
     pub fn is_suspect(&self) -> bool {
-        self.bits.has(Bit::Suspect) && self.error_via.is_none()
+        self.bits.has(Bit::Suspect)
     }
 
     /// Keeps an error, if it is the first.
@@ -36,26 +40,18 @@ impl Connection {
     /// limit, one who does not acknowledge our FIN. Everywhere else it could cut off a reply that a
     /// slow peer is still taking.
     pub fn goodbye(&self) -> Goodbye {
+        let Some(cause) = self.cause.filter(|_| self.has_no_error()) else {
+            return Goodbye::Plain;
+        };
         let fin_received = self.bits.has(Bit::FinReceived);
         // Where the system does not tell what is acknowledged, nothing speaks for a reset.
         let settled = self.bits.has(Bit::Settled) || self.unacked == NOT_ASKED;
-        match self.cause {
-            _ if self.error_via.is_some() => Goodbye::Plain,
-            None => Goodbye::Plain,
-            Some(LocalCause::WriteDeadline | LocalCause::Policy | LocalCause::Resource) => {
-                Goodbye::Reset
-            }
-            Some(LocalCause::Drain) if fin_received && settled || self.bits.has(Bit::Hurries) => {
-                Goodbye::Plain
-            }
-            Some(LocalCause::Drain) => Goodbye::Reset,
-            Some(LocalCause::ReadDeadline)
-                if fin_received || settled || self.bits.has(Bit::Hurries) =>
-            {
-                Goodbye::Plain
-            }
-            Some(LocalCause::ReadDeadline) => Goodbye::Reset,
-        }
+        let plain = match cause {
+            LocalCause::WriteDeadline | LocalCause::Policy | LocalCause::Resource => false,
+            LocalCause::ReadDeadline => fin_received || settled || self.bits.has(Bit::Hurries),
+            LocalCause::Drain => fin_received || self.bits.has(Bit::Hurries),
+        };
+        if plain { Goodbye::Plain } else { Goodbye::Reset }
     }
 
     /// All that is known at the end: this connection's own facts, what the system says of the

@@ -32,8 +32,12 @@ impl Connection {
     /// Its alarm rang. `true` if it is time indeed: then everything is tried once more before
     /// anything is decided, because bytes that came in time save a reader, and bytes that go out,
     /// or an acknowledgement, save a slow writer. `false` if the deadline has moved since.
+    ///
+    /// While output is pending the alarm rings four times as often as its deadline needs: progress
+    /// that was seen only at the end would count from there, and a stall could last twice as long.
     pub fn rang(&mut self, now: Tick, rules: &Rules) -> bool {
-        let tries_again = self.bits.take(Bit::Retries) || self.is_due(now, rules);
+        let retries = self.bits.take(Bit::Retries);
+        let tries_again = retries || !self.outbox.is_empty() || self.is_due(now, rules);
         if tries_again {
             self.bits.set(Bit::Readable);
             self.bits.set(Bit::Writable);
@@ -217,13 +221,11 @@ impl Connection {
         self.phase = Phase::Ended;
     }
 
-    /// Decides a connection that waits for its evidence now, by what is known; `false` if it does
-    /// not wait.
-    pub fn hurry(&mut self) -> bool {
+    /// Decides a connection that waits for its evidence now, by what is known.
+    pub fn hurry(&mut self) {
         if self.is_settling() {
             self.bits.set(Bit::Hurries);
             self.bits.set(Bit::Asks);
         }
-        self.is_settling()
     }
 }

@@ -212,7 +212,11 @@ impl Connection {
             Some(end) => end,
             None => Tick::NEVER,
         };
-        self.deadline.min(retry).min(drain)
+        let sample = match rules.write_deadline_ms {
+            Some(ms) if !self.outbox.is_empty() => now.after(ms / 4),
+            _ => Tick::NEVER,
+        };
+        self.deadline.min(retry).min(drain).min(sample)
     }
 
     /// Whether [`alarm`](Self::alarm) may have become earlier since this was last asked. Reading

@@ -212,6 +212,22 @@ fn a_stalled_writer_is_reset_and_a_slow_one_lives() {
     assert_eq!(life.connection.goodbye(), Goodbye::Reset);
 }
 
+/// Regression: progress was sampled only when the deadline came, so what the peer's kernel took in
+/// the first moment bought it a second whole deadline.
+#[test]
+fn pending_output_is_looked_at_four_times_a_deadline() {
+    let mut life = Life::new();
+    life.event().echoes(30);
+    life.connection.blocked(Via::Send);
+    life.is_told_unacked(30).wants(Step::Wait);
+    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(2_500));
+    life.passes(2_500);
+    assert!(life.rings());
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(20).passes(10_000);
+    assert!(life.connection.is_due(life.now, &life.rules), "ten seconds after the last progress");
+}
+
 #[test]
 fn the_first_error_counts() {
     let mut life = Life::new();
