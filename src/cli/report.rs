@@ -96,9 +96,9 @@ impl Report {
     /// Reports the endings of one turn.
     pub(super) fn take(&mut self, endings: impl Iterator<Item = Ending>) {
         let second = self.started.elapsed().as_secs();
-        let time = SystemTime::now();
+        let time = self.close_log.as_ref().map(|_| SystemTime::now());
         for ending in endings {
-            if let Some(close_log) = &self.close_log {
+            if let (Some(close_log), Some(time)) = (&self.close_log, time) {
                 close_log.push(Record { time, ending });
             }
             self.log(&ending, second);
