@@ -91,7 +91,10 @@ fn megabytes_pass_through_a_full_socket() {
     writes.join().unwrap();
     assert!(received == sent, "the stream was changed");
     drop(client);
-    let ending = bed.ends_as(Kind::PeerFinHalfCloseServed);
+    let ending = bed.ending();
+    // Whether the FIN came before the last reply was out is a race here, and both is well.
+    let kinds = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed];
+    assert!(kinds.contains(&ending.verdict.kind), "{ending:#?}");
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (24_000_000, 24_000_000));
 }
 

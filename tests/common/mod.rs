@@ -25,6 +25,8 @@ pub struct Bed {
     pub server: Server,
     pub endings: Vec<Ending>,
     pub last: Turn,
+    /// Alarms that rang so far.
+    pub alarms: u32,
     watchdog: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -61,7 +63,13 @@ impl Bed {
                 wakes.stop();
             }
         });
-        Bed { server, endings: Vec::new(), last: Turn::default(), watchdog: Some((alive, thread)) }
+        Bed {
+            server,
+            endings: Vec::new(),
+            last: Turn::default(),
+            alarms: 0,
+            watchdog: Some((alive, thread)),
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -91,6 +99,7 @@ impl Bed {
         let counters = self.server.counters();
         assert_eq!(counters.accepted, counters.open + counters.ended(), "counters add up");
         self.endings.extend(self.server.endings());
+        self.alarms += self.last.alarms;
         self.last
     }
 
