@@ -8,10 +8,10 @@
 //! |---|---|---|
 //! | [`machine`] | pure state machines: time, bytes, one connection's life, how it ended | nothing of ours, no socket, no clock, no log |
 //! | [`kernel`] | one trait: all that is asked of the operating system; mio behind it | plain types of `machine` |
-//! | [`simulation`](crate) | the second kernel: a seeded world with a virtual clock (feature `simulation`) | `kernel`, `machine` |
 //! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
-//! | [`server`] | a configuration becomes a loop on the real kernel | everything above |
-//! | `cli` | text becomes a configuration, endings become lines | everything above |
+//! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
+//! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
+//! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
 //!
 //! Imports point up in this table only. `tests/tidy.rs` keeps that law.
 //!

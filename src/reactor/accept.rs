@@ -13,7 +13,7 @@ use crate::machine::errno::Errno;
 
 /// Those who are leaving still hold their slots and files when a newcomer is accepted in their
 /// place: so many at a time, which is less than the files that are held in reserve.
-const LEAVING_MAX: usize = 4;
+pub(super) const LEAVING_MAX: usize = 4;
 
 /// Whether to go on accepting in this turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
