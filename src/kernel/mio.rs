@@ -114,8 +114,9 @@ fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
 }
 
-fn interest() -> Interest {
-    let interest = Interest::READABLE | Interest::WRITABLE;
+/// What every socket is watched for.
+fn input() -> Interest {
+    let interest = Interest::READABLE;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let interest = interest | Interest::PRIORITY; // urgent data splits a read: say so
     interest
@@ -186,7 +187,12 @@ impl Kernel for MioKernel {
 
     fn watch(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let token = Token(key as usize);
-        self.poll.registry().register(socket, token, interest()).map_err(|error| errno(&error))
+        self.poll.registry().register(socket, token, input()).map_err(|error| errno(&error))
+    }
+
+    fn watch_writable(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
+        let (token, interest) = (Token(key as usize), input() | Interest::WRITABLE);
+        self.poll.registry().reregister(socket, token, interest).map_err(|error| errno(&error))
     }
 
     fn recv(&mut self, socket: &mut TcpStream, space: &mut [u8]) -> Io<usize> {

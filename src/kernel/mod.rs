@@ -90,11 +90,18 @@ pub trait Kernel {
     /// Closes every listener.
     fn stop_listening(&mut self);
 
-    /// From now on events of `socket` come under `key`. What is there already is an event, too.
+    /// From now on input, a FIN and errors of `socket` are events under `key`. What is there
+    /// already is an event, too.
     ///
     /// # Errors
     /// The system's error number: it is out of memory or of watches.
     fn watch(&mut self, socket: &mut Self::Socket, key: u32) -> Result<(), Errno>;
+
+    /// From now on room to send is an event as well, and an event now if it is there.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    fn watch_writable(&mut self, socket: &mut Self::Socket, key: u32) -> Result<(), Errno>;
 
     /// Receives into `space`; 0 is the peer's FIN.
     fn recv(&mut self, socket: &mut Self::Socket, space: &mut [u8]) -> Io<usize>;

@@ -288,7 +288,7 @@ impl<K: Kernel> Reactor<K> {
             budget: self.config.bytes_per_visit,
             probes: self.config.probes,
         };
-        let outcome = visit.run(entry);
+        let outcome = visit.run(key, entry);
         self.turn.bytes += (self.config.bytes_per_visit - visit.budget) as u64;
         if entry.connection.take_alarm_moved() && outcome != Outcome::Ended {
             self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));

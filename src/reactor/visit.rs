@@ -37,7 +37,7 @@ pub(super) struct Visit<'a, K: Kernel> {
 
 impl<K: Kernel> Visit<'_, K> {
     /// Serves one connection.
-    pub(super) fn run(&mut self, entry: &mut Entry<K::Socket>) -> Outcome {
+    pub(super) fn run(&mut self, key: u32, entry: &mut Entry<K::Socket>) -> Outcome {
         loop {
             match entry.connection.step() {
                 Step::Wait => return Outcome::Waits,
@@ -51,6 +51,10 @@ impl<K: Kernel> Visit<'_, K> {
                 Step::ShutDown => {
                     let took = self.kernel.shutdown_write(&mut entry.socket).is_ok();
                     entry.connection.shut_down(took, self.now, self.rules);
+                }
+                Step::WatchWritable => {
+                    let took = self.kernel.watch_writable(&mut entry.socket, key).is_ok();
+                    entry.connection.watches_writable(took);
                 }
                 Step::TakeError => {
                     let errno = self.kernel.take_error(&mut entry.socket);

@@ -122,6 +122,20 @@ impl<const LINUX: bool> World<LINUX> {
         Ok(())
     }
 
+    pub(super) fn watch_writable_now(&mut self, index: u32) -> Result<(), Errno> {
+        if self.strike(Fault::WatchFails) {
+            self.link(index).told.send_retries = true;
+            return Err(Self::NUMBERS.no_memory(&mut self.choices));
+        }
+        let link = self.link(index);
+        link.watches_writable = true;
+        if link.has_room() || link.is_over() {
+            link.no_space = false;
+            self.signal(index);
+        }
+        Ok(())
+    }
+
     pub(super) fn recv_now(&mut self, index: u32, space: &mut [u8]) -> Io<usize> {
         if !self.link(index).down.fin_sent() && !self.link(index).model.pending().is_empty() {
             self.violate(Rule::Memory, Some(index), "reads on while a reply is pending");

@@ -101,6 +101,15 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         took
     }
 
+    fn watch_writable(&mut self, socket: &mut SimSocket, key: u32) -> Result<(), Errno> {
+        let SimSocket(index) = *socket;
+        self.call(index);
+        let took = self.watch_writable_now(index);
+        self.note(index, What::Watch { key, took: took.is_ok() });
+        self.owe(index);
+        took
+    }
+
     fn recv(&mut self, socket: &mut SimSocket, space: &mut [u8]) -> Io<usize> {
         let SimSocket(index) = *socket;
         self.call(index);

@@ -110,6 +110,8 @@ pub(super) struct Link {
     pub(super) probes: u8,
     /// A send said "would block", and the event that ends that is still to come.
     pub(super) no_space: bool,
+    /// Room to send is an event, too.
+    pub(super) watches_writable: bool,
     /// It stands in the list of those with an event.
     pub(super) ready: bool,
     /// Events come only after "would block" (Windows).
@@ -153,6 +155,7 @@ impl Link {
             retransmits: 0,
             probes: 0,
             no_space: false,
+            watches_writable: false,
             ready: false,
             armed: true,
             urgent: None,
@@ -248,7 +251,7 @@ impl Link {
     pub(super) fn poll(&self) -> Option<Hints> {
         let read_closed = self.up.fin_arrived() || self.dead;
         let readable = self.up.unread > 0 || read_closed;
-        let writable = self.down.fin_sent() || self.dead || self.has_room();
+        let writable = self.watches_writable && (self.down.fin_sent() || self.has_room());
         let arrived = self.model.rx + u64::from(self.up.unread);
         (readable || writable).then(|| Hints {
             read_closed,

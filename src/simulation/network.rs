@@ -42,7 +42,7 @@ impl<const LINUX: bool> World<LINUX> {
     }
 
     /// There will be an event for the server's socket, if it is watched.
-    fn signal(&mut self, index: u32) {
+    pub(super) fn signal(&mut self, index: u32) {
         let link = self.link(index);
         if link.is_watched() && !link.ready {
             link.ready = true;

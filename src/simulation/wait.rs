@@ -76,6 +76,9 @@ impl<const LINUX: bool> World<LINUX> {
                     "an error was signalled and nobody asked for it"
                 }
                 (_, false) if !link.told.send_retries => "there is room, and output is pending",
+                _ if !link.watches_writable && !link.told.send_retries => {
+                    "output is pending, and no event will tell of room"
+                }
                 _ => return,
             },
             Hold::Watched(_) if settled && knows && !link.told.recv_retries => {

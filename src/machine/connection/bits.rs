@@ -34,6 +34,8 @@ pub(super) enum Bit {
     Hurries,
     /// The stream is in the middle of a line.
     InsideLine,
+    /// There are events for room to send.
+    WatchesWritable,
 }
 
 /// A set of [`Bit`]s in two bytes.

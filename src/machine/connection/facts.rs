@@ -121,6 +121,7 @@ impl Connection {
         match via {
             Via::Send => {
                 self.bits.clear(Bit::Writable);
+                self.bits.clear(Bit::Retries); // a full socket, and no want of memory
                 // How much lies in the socket now is what progress is measured against.
                 if self.unacked == NOT_ASKED {
                     self.bits.set(Bit::Asks);
@@ -130,6 +131,20 @@ impl Connection {
                 self.bits.clear(Bit::Readable);
                 self.bits.clear(Bit::ReadsOn);
             }
+        }
+    }
+
+    /// There will be events for room to send from now on; or, if that could not be had, it is tried
+    /// again in a while.
+    ///
+    /// They are asked for when a socket is full, and not when it is accepted: it has room then, so
+    /// each newcomer would have an event that says nothing, and a receive in vain.
+    pub fn watches_writable(&mut self, took: bool) {
+        if took {
+            self.bits.set(Bit::WatchesWritable);
+        } else {
+            self.bits.set(Bit::Retries);
+            self.bits.set(Bit::AlarmMoved);
         }
     }
 

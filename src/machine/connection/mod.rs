@@ -49,6 +49,9 @@ pub enum Step {
     Discard,
     /// Send our FIN; report [`shut_down`](Connection::shut_down).
     ShutDown,
+    /// Ask for events when there is room to send, too; report
+    /// [`watches_writable`](Connection::watches_writable).
+    WatchWritable,
     /// Ask SO_ERROR; report [`error_taken`](Connection::error_taken).
     TakeError,
     /// Ask how much is unacknowledged; report [`unacked`](Connection::unacked).
@@ -177,10 +180,14 @@ impl Connection {
         match self.phase {
             Phase::Ended => Step::End,
             Phase::Open | Phase::Closing if !self.outbox.is_empty() => {
-                match self.bits.has(Bit::Writable) {
-                    true => Step::Send,
-                    false if asks => Step::AskUnacked,
-                    false => Step::Wait,
+                if self.bits.has(Bit::Writable) {
+                    Step::Send
+                } else if asks {
+                    Step::AskUnacked
+                } else if self.bits.has(Bit::WatchesWritable) || self.bits.has(Bit::Retries) {
+                    Step::Wait
+                } else {
+                    Step::WatchWritable
                 }
             }
             Phase::Open if readable => Step::Receive,

@@ -96,6 +96,12 @@ impl Life {
         self
     }
 
+    fn watches_writable(&mut self) -> &mut Life {
+        self.wants(Step::WatchWritable);
+        self.connection.watches_writable(true);
+        self
+    }
+
     /// The alarm rings; gives whether it was time.
     fn rings(&mut self) -> bool {
         self.connection.rang(self.now, &self.rules)
@@ -148,11 +154,25 @@ fn it_is_not_read_while_output_is_pending() {
     let mut life = Life::new();
     life.event().echoes(30).wants(Step::Send); // a short write says nothing: write on
     life.connection.blocked(Via::Send);
-    life.is_told_unacked(30).wants(Step::Wait);
+    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
     life.event().wants(Step::Send);
     assert_eq!(life.connection.pending().len(), 7);
     life.connection.flushed(7, life.now, &life.rules);
     life.wants(Step::Receive);
+}
+
+#[test]
+fn without_events_for_room_it_is_tried_again_in_a_while() {
+    let mut life = Life::new();
+    life.event().echoes(30).connection.blocked(Via::Send);
+    life.is_told_unacked(30).wants(Step::WatchWritable);
+    life.connection.watches_writable(false);
+    life.wants(Step::Wait);
+    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(life.rules.retry_ms));
+    life.passes(life.rules.retry_ms);
+    assert!(life.rings());
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
 }
 
 #[test]
@@ -198,7 +218,7 @@ fn a_stalled_writer_is_reset_and_a_slow_one_lives() {
     let mut life = Life::new();
     life.event().echoes(30);
     life.connection.blocked(Via::Send);
-    life.is_told_unacked(30).passes(10_000);
+    life.is_told_unacked(30).watches_writable().passes(10_000);
     assert!(life.rings());
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(29).wants(Step::Wait);
@@ -219,7 +239,7 @@ fn pending_output_is_looked_at_four_times_a_deadline() {
     let mut life = Life::new();
     life.event().echoes(30);
     life.connection.blocked(Via::Send);
-    life.is_told_unacked(30).wants(Step::Wait);
+    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
     assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(2_500));
     life.passes(2_500);
     assert!(life.rings());
