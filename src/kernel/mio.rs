@@ -72,7 +72,10 @@ impl MioKernel {
             poll.registry().register(listener, token, Interest::READABLE)?;
         }
         let only_address = match listeners.as_slice() {
-            [only] => only.local_addr().ok().filter(|address| !address.ip().is_unspecified()),
+            [only] => {
+                let address = only.local_addr().ok().filter(|it| !it.ip().is_unspecified());
+                address.map(canonical)
+            }
             _ => None,
         };
         Ok(MioKernel {
@@ -112,6 +115,11 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Io<T> {
 /// The raw number; an error of Rust's own making has none and becomes 0, which no table knows.
 fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
+}
+
+/// Without `::ffff:`, which is for nobody's eyes.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    Peer::from(address).into()
 }
 
 /// What every socket is watched for.
@@ -218,8 +226,7 @@ impl Kernel for MioKernel {
     }
 
     fn local(&mut self, socket: &mut TcpStream) -> Option<SocketAddr> {
-        let address = self.only_address.or_else(|| socket.local_addr().ok())?;
-        Some(Peer::from(address).into()) // canonical: ::ffff: is for nobody's eyes
+        self.only_address.or_else(|| socket.local_addr().ok().map(canonical))
     }
 
     #[cfg(target_os = "linux")]

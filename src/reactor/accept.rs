@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::listener::{AcceptError, Pause, accept_error};
-use super::{Reactor, Stage};
+use super::{Ending, Reactor, Stage};
 use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{LocalCause, SocketFacts};
@@ -149,7 +149,7 @@ impl<K: Kernel> Reactor<K> {
     /// One that never had a slot: all that is known of it is that we did not want it.
     fn report_refused(&mut self, connection: &Connection) {
         let evidence = connection.evidence(&SocketFacts::default(), None, K::SYSTEM);
-        self.report(connection, None, &evidence);
+        self.report(Ending::new(connection, None, evidence, self.now));
     }
 
     /// Whether newcomers are to be told that the system is out of something.

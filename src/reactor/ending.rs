@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::machine::close::{Evidence, Kind, Verdict};
+use crate::machine::close::{Evidence, Kind, Verdict, classify};
+use crate::machine::connection::Connection;
+use crate::machine::tick::Tick;
 
 /// How one connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +23,26 @@ pub struct Ending {
     pub duration_ms: u64,
     /// From our FIN to the verdict, in milliseconds.
     pub verdict_wait_ms: u64,
+}
+
+impl Ending {
+    /// What is said of `connection`, by this evidence.
+    pub(super) fn new(
+        connection: &Connection,
+        local: Option<SocketAddr>,
+        evidence: Evidence,
+        now: Tick,
+    ) -> Ending {
+        Ending {
+            id: connection.id(),
+            peer: connection.peer(),
+            local,
+            verdict: classify(&evidence),
+            evidence,
+            duration_ms: connection.age_ms(now),
+            verdict_wait_ms: connection.waited_ms(now),
+        }
+    }
 }
 
 /// What happened so far. At every moment `accepted` is the number of open connections and of all

@@ -24,7 +24,6 @@ mod visit;
 use std::collections::VecDeque;
 use std::collections::vec_deque::Drain;
 use std::io;
-use std::net::SocketAddr;
 
 pub use self::ending::{Counters, Ending};
 use self::listener::Listeners;
@@ -32,8 +31,8 @@ use self::table::{Entry, Table};
 use self::visit::{Outcome, Visit};
 use crate::config::Config;
 use crate::kernel::{Event, Kernel};
-use crate::machine::close::{Evidence, LocalCause, SocketFacts, Via, classify};
-use crate::machine::connection::{Connection, Rules};
+use crate::machine::close::{LocalCause, SocketFacts, Via};
+use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
 use crate::machine::tick::Tick;
 use crate::machine::wheel::TimerWheel;
@@ -170,13 +169,6 @@ impl<K: Kernel> Reactor<K> {
         self.kernel.wait(timeout_ms, &mut self.events)?;
         self.read_clock();
         self.turn.events = self.events.len() as u32;
-        for index in 0..self.events.len() {
-            match self.events[index] {
-                Event::Listener(listener) => self.listeners.edge(listener),
-                Event::Stop(calls) => self.stop(calls),
-                Event::Socket(..) => {}
-            }
-        }
         Ok(())
     }
 
@@ -195,14 +187,20 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn serve_ready(&mut self) {
-        for index in 0..self.events.len() {
-            if let Event::Socket(key, hints) = self.events[index]
-                && let Some(entry) = self.table.get_mut(key)
-            {
-                entry.connection.ready(hints);
-                self.visit(key);
+        let events = std::mem::take(&mut self.events);
+        for &event in &events {
+            match event {
+                Event::Socket(key, hints) => {
+                    if let Some(entry) = self.table.get_mut(key) {
+                        entry.connection.ready(hints);
+                        self.visit(key);
+                    }
+                }
+                Event::Listener(listener) => self.listeners.edge(listener),
+                Event::Stop(calls) => self.stop(calls),
             }
         }
+        self.events = events;
     }
 
     fn serve_unfinished(&mut self) {
@@ -237,9 +235,9 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn reap(&mut self) {
-        while let Some((key, entry)) = self.table.reap() {
+        while let Some(key) = self.table.next_ended() {
             self.wheel.disarm(key);
-            self.conclude(entry);
+            self.conclude(key);
             self.listeners.resume();
         }
         self.counters.open = self.table.len() as u64;
@@ -304,15 +302,13 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Collects the evidence, parts with the socket and says how it ended.
-    fn conclude(&mut self, entry: Entry<K::Socket>) {
-        let Entry { mut socket, mut connection, .. } = entry;
-        let local = self.kernel.local(&mut socket);
+    /// Collects the evidence, says how it ended and parts with the socket.
+    fn conclude(&mut self, key: u32) {
+        let Entry { socket, connection, .. } = self.table.ended(key);
+        let local = self.kernel.local(socket);
         let (facts, unacked) = match connection.is_settled() {
             true => (SocketFacts::SETTLED, Some(0)),
-            false if self.config.probes => {
-                (self.kernel.facts(&mut socket), self.kernel.unacked(&mut socket))
-            }
+            false if self.config.probes => (self.kernel.facts(socket), self.kernel.unacked(socket)),
             false => (SocketFacts::default(), None),
         };
         // SO_ERROR last, and only where there is reason: it also hands out errors of the network
@@ -320,32 +316,26 @@ impl<K: Kernel> Reactor<K> {
         let closed = facts.tcp.is_some_and(|tcp| tcp.closed);
         if connection.has_no_error()
             && (connection.is_suspect() || closed)
-            && let Some(errno) = self.kernel.take_error(&mut socket)
+            && let Some(errno) = self.kernel.take_error(socket)
         {
             connection.latch(errno, Via::SoError);
         }
         let goodbye = connection.goodbye();
-        self.report(&connection, local, &connection.evidence(&facts, unacked, K::SYSTEM));
+        let evidence = connection.evidence(&facts, unacked, K::SYSTEM);
+        let ending = Ending::new(connection, local, evidence, self.now);
+        self.report(ending);
+        let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);
     }
 
-    fn report(&mut self, connection: &Connection, local: Option<SocketAddr>, evidence: &Evidence) {
-        let verdict = classify(evidence);
+    fn report(&mut self, ending: Ending) {
         self.turn.ended += 1;
-        self.counters.verdicts[verdict.kind as usize] += 1;
-        if self.endings.len() >= self.config.endings_max {
+        self.counters.verdicts[ending.verdict.kind as usize] += 1;
+        if self.endings.len() < self.config.endings_max {
+            self.endings.push_back(ending);
+        } else {
             self.counters.endings_missed += 1;
-            return;
         }
-        self.endings.push_back(Ending {
-            id: connection.id(),
-            peer: connection.peer(),
-            local,
-            verdict,
-            evidence: *evidence,
-            duration_ms: connection.age_ms(self.now),
-            verdict_wait_ms: connection.waited_ms(self.now),
-        });
     }
 
     /// The first call drains, the second ends at once.

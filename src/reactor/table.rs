@@ -162,11 +162,20 @@ impl<S> Table<S> {
         }
     }
 
-    /// Takes one of those that ended out of its slot. Only at the end of a turn.
-    pub(super) fn reap(&mut self) -> Option<(u32, Entry<S>)> {
-        let key = self.ended.pop_front()?;
-        let entry = self.slab.remove(key as usize);
-        Some((key, entry))
+    /// The next of those that ended, until it is [freed](Self::free).
+    pub(super) fn next_ended(&mut self) -> Option<u32> {
+        self.ended.front().copied()
+    }
+
+    /// One that ended.
+    pub(super) fn ended(&mut self, key: u32) -> &mut Entry<S> {
+        &mut self.slab[key as usize]
+    }
+
+    /// Frees the slot of the first that ended and gives its socket. Only at the end of a turn.
+    pub(super) fn free(&mut self, key: u32) -> S {
+        self.ended.pop_front();
+        self.slab.remove(key as usize).socket
     }
 }
 
