@@ -143,13 +143,13 @@ fn a_slow_reader_lives() {
     });
     let mut client = bed.client();
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(2) {
+    // Until its deadline has come up at all: before that nothing is shown.
+    while begin.elapsed() < Duration::from_secs(2) || bed.alarms == 0 {
         tops_up(&mut client);
         bed.receives(&mut client, 400_000);
         bed.turn(); // sleeps until an event, or until its deadline would end it
         assert!(bed.endings.is_empty(), "{:?}", bed.endings);
     }
-    assert!(bed.alarms > 0, "the deadline never came up, so nothing was shown");
 }
 
 #[test]

@@ -169,6 +169,14 @@ impl<K: Kernel> Reactor<K> {
         self.kernel.wait(timeout_ms, &mut self.events)?;
         self.read_clock();
         self.turn.events = self.events.len() as u32;
+        for index in 0..self.events.len() {
+            match self.events[index] {
+                Event::Listener(listener) => self.listeners.edge(listener),
+                // Before anybody is served: the drain ends so long after this moment.
+                Event::Stop(calls) => self.stop(calls),
+                Event::Socket(..) => {}
+            }
+        }
         Ok(())
     }
 
@@ -187,20 +195,14 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn serve_ready(&mut self) {
-        let events = std::mem::take(&mut self.events);
-        for &event in &events {
-            match event {
-                Event::Socket(key, hints) => {
-                    if let Some(entry) = self.table.get_mut(key) {
-                        entry.connection.ready(hints);
-                        self.visit(key);
-                    }
-                }
-                Event::Listener(listener) => self.listeners.edge(listener),
-                Event::Stop(calls) => self.stop(calls),
+        for index in 0..self.events.len() {
+            if let Event::Socket(key, hints) = self.events[index]
+                && let Some(entry) = self.table.get_mut(key)
+            {
+                entry.connection.ready(hints);
+                self.visit(key);
             }
         }
-        self.events = events;
     }
 
     fn serve_unfinished(&mut self) {
