@@ -93,6 +93,8 @@ const LINUX: &[Row] = &[
     (112, "EHOSTDOWN", Meaning::Unreachable),
     (64, "ENONET", Meaning::Unreachable),
     (92, "ENOPROTOOPT", Meaning::Unreachable),
+    (95, "EOPNOTSUPP", Meaning::Unreachable), // ICMP: source route failed
+    (71, "EPROTO", Meaning::Unreachable),     // ICMP: parameter problem
     (100, "ENETDOWN", Meaning::NetworkDown),
     (103, "ECONNABORTED", Meaning::Killed),
     (24, "EMFILE", Meaning::NoFiles),
@@ -100,7 +102,6 @@ const LINUX: &[Row] = &[
     (105, "ENOBUFS", Meaning::NoMemory),
     (12, "ENOMEM", Meaning::NoMemory),
     (28, "ENOSPC", Meaning::NoMemory),
-    (71, "EPROTO", Meaning::Aborted),
     (107, "ENOTCONN", Meaning::NotConnected),
     (108, "ESHUTDOWN", Meaning::NotConnected),
     (1, "EPERM", Meaning::Other),
@@ -114,7 +115,6 @@ const LINUX: &[Row] = &[
     (22, "EINVAL", Meaning::Other),
     (88, "ENOTSOCK", Meaning::Other),
     (90, "EMSGSIZE", Meaning::Other),
-    (95, "EOPNOTSUPP", Meaning::Other),
     (98, "EADDRINUSE", Meaning::Other),
     (99, "EADDRNOTAVAIL", Meaning::Other),
 ];
@@ -195,24 +195,65 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_linux_table_agrees_with_libc() {
-        for (number, name) in [
+        let libc = [
             (libc::ECONNRESET, "ECONNRESET"),
             (libc::EPIPE, "EPIPE"),
             (libc::ETIMEDOUT, "ETIMEDOUT"),
             (libc::EHOSTUNREACH, "EHOSTUNREACH"),
             (libc::ENETUNREACH, "ENETUNREACH"),
             (libc::ECONNREFUSED, "ECONNREFUSED"),
+            (libc::EHOSTDOWN, "EHOSTDOWN"),
+            (libc::ENONET, "ENONET"),
+            (libc::ENOPROTOOPT, "ENOPROTOOPT"),
             (libc::ENETDOWN, "ENETDOWN"),
             (libc::ECONNABORTED, "ECONNABORTED"),
             (libc::EMFILE, "EMFILE"),
             (libc::ENFILE, "ENFILE"),
             (libc::ENOBUFS, "ENOBUFS"),
             (libc::ENOMEM, "ENOMEM"),
+            (libc::ENOSPC, "ENOSPC"),
             (libc::EPROTO, "EPROTO"),
             (libc::ENOTCONN, "ENOTCONN"),
+            (libc::ESHUTDOWN, "ESHUTDOWN"),
+            (libc::EPERM, "EPERM"),
+            (libc::EINTR, "EINTR"),
+            (libc::EIO, "EIO"),
+            (libc::EBADF, "EBADF"),
             (libc::EAGAIN, "EAGAIN"),
-        ] {
+            (libc::EACCES, "EACCES"),
+            (libc::EFAULT, "EFAULT"),
+            (libc::EEXIST, "EEXIST"),
+            (libc::EINVAL, "EINVAL"),
+            (libc::ENOTSOCK, "ENOTSOCK"),
+            (libc::EMSGSIZE, "EMSGSIZE"),
+            (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+            (libc::EADDRINUSE, "EADDRINUSE"),
+            (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL"),
+        ];
+        assert_eq!(libc.len(), LINUX.len(), "all of it");
+        for (number, name) in libc {
             assert_eq!(Errno(number).name(System::HERE), Some(name));
         }
+    }
+
+    /// Where Windows differs from what a Unix table would lead one to expect.
+    #[test]
+    fn windows_has_its_own_numbers_and_its_own_meanings() {
+        for (number, meaning) in [
+            (10053, Meaning::Reset), // after our send: the peer is gone
+            (10054, Meaning::Reset),
+            (10060, Meaning::TimedOut),
+            (10050, Meaning::NetworkDown),
+            (10051, Meaning::Unreachable),
+            (10065, Meaning::Unreachable),
+            (10057, Meaning::NotConnected),
+            (10058, Meaning::NotConnected),
+            (104, Meaning::Other), // a number of Linux
+            (54, Meaning::Other),  // and of BSD
+        ] {
+            assert_eq!(Errno(number).meaning(System::Windows), meaning, "{number}");
+        }
+        let foreign = |row: &&Row| !(10_000..11_000).contains(&row.0) && row.0 != 8;
+        assert_eq!(WINDOWS.iter().find(foreign), None, "no number of another system");
     }
 }

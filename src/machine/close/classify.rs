@@ -9,7 +9,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// evidence gives one.
 ///
 /// Rows are asked from the top; the first that fits decides. U is
-/// [`undelivered`](Evidence::undelivered).
+/// [`undelivered`](Evidence::undelivered); after an error it is 0 where nothing was ever sent.
 ///
 /// | we moved first | error | FIN | and | verdict |
 /// |---|---|---|---|---|
@@ -20,26 +20,36 @@ use Certainty::{Certain, Likely, Unknown};
 /// | watch failed | any | any | | `local.resource` |
 /// | no | killed here | any | | `local.killed` |
 /// | no | network down | any | | `local.network` |
-/// | no | no memory | any | | `local.resource` |
+/// | no | no memory, no files | any | | `local.resource` |
 /// | no | reset | yes | no byte either way | `peer_fin.probe` |
-/// | no | reset | yes | U 0, only our FIN is open | `peer_fin.delivered` |
+/// | no | reset | yes | as below, and we sent after their FIN | `peer_fin.reply_discarded` |
+/// | no | reset | yes | U 0, nothing unsent, only our FIN is open | `peer_fin.delivered` |
 /// | no | reset | yes | U 0, nothing unsent | `peer_fin.reply_discarded` |
 /// | no | reset | yes | else | `peer_fin.reply_refused` |
-/// | no | timeout, unreachable | yes | | `peer_fin.unconfirmed` |
 /// | no | reset | no | retransmitting or probing | `peer_reset.stale` |
-/// | no | reset | no | nothing read | `peer_reset.probe` |
+/// | no | reset | no | no byte either way | `peer_reset.probe` |
 /// | no | reset | no | U > 0 or unknown | `peer_reset.reply_undelivered` |
 /// | no | reset | no | nothing sent of what was owed | `peer_reset.before_reply` |
+/// | no | reset | no | not all sent of what was owed | `peer_reset.reply_undelivered` |
 /// | no | reset | no | else | `peer_reset.reply_acked` |
-/// | no | timeout | no | U > 0 or retransmitting | `timeout.retransmit` |
+/// | no | timeout | no | U > 0 or unknown, or retransmitting | `timeout.retransmit` |
 /// | no | timeout | no | else | `timeout.keepalive` |
 /// | no | unreachable | no | | `timeout.unreachable` |
 /// | no | other | any | | `local.io` |
-/// | no | none | yes | no byte either way | `peer_fin.probe` |
-/// | no | none | yes | U > 0, unknown or unsent | `peer_fin.unconfirmed` |
-/// | no | none | yes | we sent after it | `peer_fin.half_close_served` |
-/// | no | none | yes | else | `peer_fin.delivered` |
+/// | no | none, timeout, unreachable | yes | no byte either way | `peer_fin.probe` |
+/// | no | none, timeout, unreachable | yes | U > 0, unknown or unsent | `peer_fin.unconfirmed` |
+/// | no | none, timeout, unreachable | yes | we sent after it | `peer_fin.half_close_served` |
+/// | no | none, timeout, unreachable | yes | else | `peer_fin.delivered` |
 /// | no | none | no | | `local.io` |
+///
+/// A FIN of which nothing is known is "no" here. Certainty then says what that costs: taking a fact
+/// away never makes a verdict more certain, and what is certain stands whatever the facts that are
+/// missing turn out to be. So a verdict on a reply is [`Unknown`] where U is, and one that a hidden
+/// FIN would change is not [`Certain`].
+///
+/// A peer may delay its acknowledgement, and a reset takes that with it: what U counts may have
+/// arrived all the same. Where bytes never left our socket, or none was ever acknowledged, U is
+/// believed; elsewhere a loss is likely, not certain.
 ///
 /// "Delivered" means that the peer's TCP acknowledged every byte. That its program read them can be
 /// told only where a peer resets on unread data (Linux, macOS, Windows).
@@ -90,11 +100,12 @@ fn by_error(evidence: &Evidence, error: FirstError) -> Verdict {
         Meaning::NoMemory | Meaning::NoFiles => verdict(Kind::LocalResource, Certain),
         Meaning::Reset if fin => reset_after_fin(evidence),
         Meaning::Reset => reset_without_fin(evidence),
-        Meaning::TimedOut if fin => {
+        Meaning::TimedOut if fin => match after_fin(evidence) {
             // The FIN came, and then nobody acknowledged what we still had to say.
-            Verdict { status: 2, ..verdict(Kind::PeerFinUnconfirmed, Unknown) }
-        }
-        Meaning::Unreachable if fin => verdict(Kind::PeerFinUnconfirmed, Unknown),
+            late if late.kind == Kind::PeerFinUnconfirmed => Verdict { status: 2, ..late },
+            verdict => verdict,
+        },
+        Meaning::Unreachable if fin => after_fin(evidence),
         Meaning::TimedOut => timed_out(evidence),
         Meaning::Unreachable => verdict(Kind::TimeoutUnreachable, certain_if_no_fin(evidence)),
         Meaning::Aborted | Meaning::NotConnected | Meaning::Other => {
@@ -103,20 +114,45 @@ fn by_error(evidence: &Evidence, error: FirstError) -> Verdict {
     }
 }
 
-/// Whether there was a FIN is known only where the system counts bytes.
+/// No byte either way.
+fn is_silent(evidence: &Evidence) -> bool {
+    evidence.rx == 0 && evidence.tx == 0
+}
+
+/// What the peer's TCP has not acknowledged. Of nothing that is nothing, whoever does not tell.
+fn undelivered(evidence: &Evidence) -> Option<u32> {
+    evidence.undelivered.or((evidence.tx == 0).then_some(0))
+}
+
+/// Nobody answers any more. Whether there was a FIN before that is known only where the system
+/// counts bytes; if there was, the reply is delivered or else unconfirmed.
 fn certain_if_no_fin(evidence: &Evidence) -> Certainty {
-    if evidence.fin_received.is_some() { Certain } else { Likely }
+    match evidence.fin_received {
+        Some(_) => Certain,
+        None if is_silent(evidence) => Likely,
+        None if evidence.undelivered == Some(0) && evidence.unsent == 0 => Likely,
+        None => Unknown,
+    }
 }
 
 fn reset_after_fin(evidence: &Evidence) -> Verdict {
     let open_fin = evidence.fin_sent && !evidence.fin_acknowledged;
-    match evidence.undelivered {
-        _ if evidence.rx == 0 && evidence.tx == 0 => verdict(Kind::PeerFinProbe, Certain),
+    match undelivered(evidence) {
+        _ if is_silent(evidence) => verdict(Kind::PeerFinProbe, Certain),
         Some(0) if evidence.unsent > 0 => verdict(Kind::PeerFinReplyRefused, Certain),
-        // The reply was acknowledged, our FIN found nobody: the peer had gone for good by then.
+        // The reply was acknowledged, and a reset came before our FIN was. A half-closer that has
+        // read its reply is there to take that, as a rule; one that has not read it resets. Who
+        // sent its FIN after the reply can only be gone: its FIN_WAIT_2 was over.
+        Some(0) if open_fin && evidence.sent_after_fin => {
+            verdict(Kind::PeerFinReplyDiscarded, Likely)
+        }
         Some(0) if open_fin => verdict(Kind::PeerFinDelivered, Likely),
         Some(0) => verdict(Kind::PeerFinReplyDiscarded, Certain),
-        Some(_) => verdict(Kind::PeerFinReplyRefused, Certain),
+        // The first reply of a connection is acknowledged as soon as it arrives.
+        Some(bytes) if evidence.unsent > 0 || u64::from(bytes) >= evidence.tx => {
+            verdict(Kind::PeerFinReplyRefused, Certain)
+        }
+        Some(_) => verdict(Kind::PeerFinReplyRefused, Likely),
         None => verdict(Kind::PeerFinReplyRefused, Unknown),
     }
 }
@@ -126,13 +162,20 @@ fn reset_without_fin(evidence: &Evidence) -> Verdict {
         (Some(retransmits), Some(probes)) => Some(retransmits > 0 || probes > 0),
         (one, other) => (one.unwrap_or(0) > 0 || other.unwrap_or(0) > 0).then_some(true),
     };
+    let undelivered = undelivered(evidence);
     // A reset may be stale, or hide a FIN, where the system does not count: likely is all, then.
-    let certainty = stale.map_or(Likely, |_| certain_if_no_fin(evidence));
-    match evidence.undelivered {
-        _ if stale == Some(true) => verdict(Kind::PeerResetStale, Likely.min(certainty)),
-        _ if evidence.rx == 0 => verdict(Kind::PeerResetProbe, certainty),
-        None if evidence.tx > 0 => verdict(Kind::PeerResetReplyUndelivered, Unknown),
-        Some(1..) => verdict(Kind::PeerResetReplyUndelivered, certainty),
+    let certainty = match (undelivered, stale, evidence.fin_received) {
+        (None, ..) => Unknown,
+        (_, Some(false), Some(_)) => Certain,
+        _ => Likely,
+    };
+    match undelivered {
+        _ if stale == Some(true) => verdict(Kind::PeerResetStale, certainty),
+        _ if is_silent(evidence) => verdict(Kind::PeerResetProbe, certainty),
+        Some(1..) if evidence.unsent == 0 => {
+            verdict(Kind::PeerResetReplyUndelivered, Likely.min(certainty))
+        }
+        None | Some(1..) => verdict(Kind::PeerResetReplyUndelivered, certainty),
         _ if evidence.unsent > 0 && evidence.reply_untouched => {
             verdict(Kind::PeerResetBeforeReply, certainty)
         }
@@ -142,24 +185,25 @@ fn reset_without_fin(evidence: &Evidence) -> Verdict {
 }
 
 fn timed_out(evidence: &Evidence) -> Verdict {
-    let retransmitting = evidence.retransmits.unwrap_or(0) > 0;
-    match evidence.undelivered {
-        Some(1..) => verdict(Kind::TimeoutRetransmit, certain_if_no_fin(evidence)),
-        _ if retransmitting => verdict(Kind::TimeoutRetransmit, certain_if_no_fin(evidence)),
-        Some(0) if evidence.probes.unwrap_or(0) > 0 => {
-            verdict(Kind::TimeoutKeepalive, certain_if_no_fin(evidence))
+    let certainty = certain_if_no_fin(evidence);
+    match (undelivered(evidence), evidence.retransmits) {
+        (_, Some(1..)) => verdict(Kind::TimeoutRetransmit, certainty),
+        // A peer with a window of zero may be there and answer: TCP_USER_TIMEOUT ends it, too.
+        (Some(1..), _) => verdict(Kind::TimeoutRetransmit, Likely.min(certainty)),
+        (Some(0), Some(0)) if evidence.probes.unwrap_or(0) > 0 => {
+            verdict(Kind::TimeoutKeepalive, certainty)
         }
-        Some(0) => verdict(Kind::TimeoutKeepalive, Likely),
-        None => verdict(Kind::TimeoutRetransmit, Unknown),
+        (Some(0), _) => verdict(Kind::TimeoutKeepalive, Likely.min(certainty)),
+        (None, _) => verdict(Kind::TimeoutRetransmit, Unknown),
     }
 }
 
-/// The orderly end: a FIN, no error, and whatever the wait has shown.
+/// The peer's FIN, no reset, and whatever the wait has shown.
 fn after_fin(evidence: &Evidence) -> Verdict {
     // Until our FIN is acknowledged a reset may still come and say that the reply was discarded.
     let certainty = if evidence.fin_acknowledged { Certain } else { Likely };
     match evidence.undelivered {
-        _ if evidence.rx == 0 && evidence.tx == 0 => verdict(Kind::PeerFinProbe, Certain),
+        _ if is_silent(evidence) => verdict(Kind::PeerFinProbe, Certain),
         Some(0) if evidence.unsent > 0 => verdict(Kind::PeerFinUnconfirmed, Unknown),
         Some(0) if evidence.sent_after_fin => verdict(Kind::PeerFinHalfCloseServed, certainty),
         Some(0) => verdict(Kind::PeerFinDelivered, certainty),
@@ -199,60 +243,131 @@ mod tests {
 
     type Row = (Kind, Certainty, fn(&mut Evidence));
 
-    /// The table above, row by row: what is said, and what was seen.
+    /// The table above, row by row and in its order: what is said, and what was seen.
     const ROWS: &[Row] = &[
         (Kind::TimeoutRead, Certain, |e| e.cause = Some(LocalCause::ReadDeadline)),
         (Kind::TimeoutWriteStall, Certain, |e| e.cause = Some(LocalCause::WriteDeadline)),
-        (Kind::LocalPolicy, Certain, |e| e.cause = Some(LocalCause::Policy)),
-        (Kind::LocalResource, Certain, |e| e.cause = Some(LocalCause::Resource)),
         (Kind::LocalDrain, Certain, |e| {
             (e.cause, e.error) = (Some(LocalCause::Drain), error(ECONNRESET));
         }),
+        (Kind::LocalPolicy, Certain, |e| e.cause = Some(LocalCause::Policy)),
+        (Kind::LocalResource, Certain, |e| e.cause = Some(LocalCause::Resource)),
         (Kind::LocalKilled, Certain, |e| e.error = error(103)),
         (Kind::LocalNetwork, Certain, |e| e.error = error(100)),
         (Kind::LocalResource, Certain, |e| e.error = error(12)),
-        (Kind::LocalIo, Unknown, |e| e.error = error(9)),
-        (Kind::LocalIo, Unknown, |_| ()),
-        (Kind::PeerFinReplyRefused, Certain, |e| {
-            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), Some(37));
+        (Kind::LocalResource, Certain, |e| e.error = error(24)),
+        (Kind::PeerFinProbe, Certain, |e| {
+            (e.error, e.fin_received, e.rx, e.tx) = (error(EPIPE), Some(true), 0, 0);
         }),
-        (Kind::PeerFinReplyDiscarded, Certain, |e| {
-            (e.error, e.fin_received) = (error(EPIPE), Some(true));
+        (Kind::PeerFinReplyDiscarded, Likely, |e| {
+            (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
+            e.sent_after_fin = true;
         }),
         (Kind::PeerFinDelivered, Likely, |e| {
             (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
         }),
-        (Kind::PeerFinProbe, Certain, |e| {
-            (e.error, e.fin_received, e.rx, e.tx) = (error(EPIPE), Some(true), 0, 0);
+        (Kind::PeerFinReplyDiscarded, Certain, |e| {
+            (e.error, e.fin_received) = (error(EPIPE), Some(true));
         }),
-        (Kind::PeerFinUnconfirmed, Unknown, |e| {
-            (e.error, e.fin_received, e.undelivered) = (error(ETIMEDOUT), Some(true), Some(9));
+        (Kind::PeerFinReplyRefused, Certain, |e| {
+            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), Some(37));
+        }),
+        (Kind::PeerFinReplyRefused, Likely, |e| {
+            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), Some(5));
+        }),
+        (Kind::PeerFinReplyRefused, Certain, |e| {
+            (e.error, e.fin_received, e.unsent) = (error(EPIPE), Some(true), 9);
+        }),
+        (Kind::PeerFinReplyRefused, Unknown, |e| {
+            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), None);
         }),
         (Kind::PeerResetStale, Likely, |e| {
             (e.error, e.retransmits) = (error(ECONNRESET), Some(2));
+        }),
+        (Kind::PeerResetStale, Likely, |e| {
+            (e.error, e.retransmits, e.probes) = (error(ECONNRESET), None, Some(1));
+        }),
+        (Kind::PeerResetStale, Unknown, |e| {
+            (e.error, e.retransmits, e.undelivered) = (error(ECONNRESET), Some(2), None);
         }),
         (Kind::PeerResetProbe, Certain, |e| {
             (e.error, e.rx, e.tx) = (error(ECONNRESET), 0, 0);
         }),
         (Kind::PeerResetReplyUndelivered, Certain, |e| {
+            (e.error, e.undelivered, e.unsent) = (error(ECONNRESET), Some(5), 9);
+        }),
+        (Kind::PeerResetReplyUndelivered, Likely, |e| {
             (e.error, e.undelivered) = (error(ECONNRESET), Some(5));
+        }),
+        (Kind::PeerResetReplyUndelivered, Unknown, |e| {
+            (e.error, e.undelivered) = (error(ECONNRESET), None);
         }),
         (Kind::PeerResetBeforeReply, Certain, |e| {
             (e.error, e.tx, e.unsent, e.reply_untouched) = (error(ECONNRESET), 0, 37, true);
         }),
+        // As on Windows, where nothing is counted: nothing was sent, so nothing is undelivered.
+        (Kind::PeerResetBeforeReply, Likely, |e| {
+            *e = Evidence { rx: 14, unsent: 37, ..Evidence::nothing(System::Windows) };
+            (e.error, e.reply_untouched) = (error(10054), true);
+        }),
+        (Kind::PeerResetReplyUndelivered, Certain, |e| {
+            (e.error, e.unsent) = (error(ECONNRESET), 9);
+        }),
         (Kind::PeerResetReplyAcked, Certain, |e| e.error = error(ECONNRESET)),
+        (Kind::PeerResetReplyAcked, Likely, |e| {
+            (e.error, e.fin_received) = (error(ECONNRESET), None);
+        }),
+        (Kind::PeerResetReplyAcked, Likely, |e| {
+            (e.error, e.probes) = (error(ECONNRESET), None);
+        }),
         (Kind::TimeoutRetransmit, Certain, |e| {
+            (e.error, e.undelivered, e.retransmits) = (error(ETIMEDOUT), Some(37), Some(9));
+        }),
+        (Kind::TimeoutRetransmit, Likely, |e| {
             (e.error, e.undelivered) = (error(ETIMEDOUT), Some(37));
+        }),
+        (Kind::TimeoutRetransmit, Certain, |e| {
+            (e.error, e.undelivered, e.retransmits) = (error(ETIMEDOUT), None, Some(9));
+        }),
+        (Kind::TimeoutRetransmit, Unknown, |e| {
+            (e.error, e.undelivered) = (error(ETIMEDOUT), None);
+        }),
+        // There may have been a FIN, and the reply would be unconfirmed then.
+        (Kind::TimeoutRetransmit, Unknown, |e| {
+            (e.error, e.undelivered, e.fin_received) = (error(ETIMEDOUT), Some(37), None);
         }),
         (Kind::TimeoutKeepalive, Certain, |e| {
             (e.error, e.probes) = (error(ETIMEDOUT), Some(3));
         }),
+        (Kind::TimeoutKeepalive, Likely, |e| {
+            (e.error, e.probes, e.retransmits) = (error(ETIMEDOUT), Some(3), None);
+        }),
+        (Kind::TimeoutKeepalive, Likely, |e| e.error = error(ETIMEDOUT)),
         (Kind::TimeoutUnreachable, Certain, |e| e.error = error(113)),
+        (Kind::TimeoutUnreachable, Likely, |e| {
+            (e.error, e.fin_received) = (error(113), None);
+        }),
+        (Kind::LocalIo, Unknown, |e| e.error = error(9)),
         (Kind::PeerFinProbe, Certain, |e| {
             (e.fin_received, e.rx, e.tx) = (Some(true), 0, 0);
         }),
+        (Kind::PeerFinProbe, Certain, |e| {
+            (e.error, e.fin_received, e.rx, e.tx) = (error(113), Some(true), 0, 0);
+        }),
         (Kind::PeerFinUnconfirmed, Unknown, |e| {
             (e.fin_received, e.undelivered) = (Some(true), Some(37));
+        }),
+        (Kind::PeerFinUnconfirmed, Unknown, |e| {
+            (e.fin_received, e.undelivered) = (Some(true), None);
+        }),
+        (Kind::PeerFinUnconfirmed, Unknown, |e| {
+            (e.fin_received, e.unsent) = (Some(true), 9);
+        }),
+        (Kind::PeerFinUnconfirmed, Unknown, |e| {
+            (e.error, e.fin_received, e.undelivered) = (error(ETIMEDOUT), Some(true), Some(9));
+        }),
+        (Kind::PeerFinUnconfirmed, Unknown, |e| {
+            (e.error, e.fin_received, e.undelivered) = (error(113), Some(true), Some(9));
         }),
         (Kind::PeerFinHalfCloseServed, Certain, |e| {
             (e.fin_received, e.sent_after_fin, e.fin_acknowledged) = (Some(true), true, true);
@@ -261,6 +376,11 @@ mod tests {
             (e.fin_received, e.fin_acknowledged) = (Some(true), true);
         }),
         (Kind::PeerFinDelivered, Likely, |e| e.fin_received = Some(true)),
+        // The reply was acknowledged; nobody was left to acknowledge our FIN.
+        (Kind::PeerFinDelivered, Likely, |e| {
+            (e.error, e.fin_received, e.fin_sent) = (error(ETIMEDOUT), Some(true), true);
+        }),
+        (Kind::LocalIo, Unknown, |_| ()),
     ];
 
     #[test]
@@ -276,11 +396,27 @@ mod tests {
         }
     }
 
+    /// The documented table has a row for each stretch of `ROWS`, and the other way round.
+    #[test]
+    fn each_row_that_is_documented_is_walked() {
+        let documented: Vec<&str> = include_str!("classify.rs")
+            .lines()
+            .filter(|line| line.starts_with("/// | "))
+            .filter_map(|line| line.strip_suffix("` |")?.rsplit_once('`'))
+            .map(|(_, verdict)| verdict)
+            .collect();
+        let mut walked: Vec<&str> = ROWS.iter().map(|row| row.0.name()).collect();
+        walked.dedup();
+        assert_eq!(walked, documented);
+        let missing: Vec<_> = Kind::all().filter(|k| !walked.contains(&k.name())).collect();
+        assert_eq!(missing, [Kind::LocalDone], "that is what a client says");
+    }
+
     #[test]
     fn an_unconfirmed_reply_that_timed_out_has_the_status_of_a_timeout() {
-        let late = seen(|e| (e.error, e.fin_received) = (error(ETIMEDOUT), Some(true)));
-        assert_eq!(classify(&late).status, 2);
         let open = seen(|e| (e.fin_received, e.undelivered) = (Some(true), Some(1)));
         assert_eq!(classify(&open).status, 1);
+        assert_eq!(classify(&Evidence { error: error(ETIMEDOUT), ..open }).status, 2);
+        assert_eq!(classify(&Evidence { error: error(113), ..open }).status, 1);
     }
 }
