@@ -1,13 +1,57 @@
-//! Promise: each ending is told apart. The client acts before the server looks, so every order here
-//! is forced.
+//! Promise: each ending by the peer is told apart. The client acts before the server looks, so
+//! every order here is forced. (Our own endings are in close_local.rs, those with the reply still
+//! in our hands in close_full.rs, killed processes in close_killed.rs.)
 
 mod common;
 
-use std::io::Write;
-use std::net::Shutdown;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 
 use closecall::machine::close::{Certainty, Kind, Via};
-use common::{Bed, MESSAGE, REPLY, half_close, reset};
+use closecall::machine::reply::Framing;
+use closecall::reactor::Ending;
+use common::{Bed, MESSAGE, REPLY, error, half_close, reset, said};
+use socket2::SockRef;
+
+const SURE: (u8, Certainty) = (1, Certainty::Certain);
+
+/// A server that takes a request with each read, however many lie in the queue.
+fn bed_for_pipelines() -> Bed {
+    Bed::with(|config| config.read_buffer_bytes = MESSAGE.len())
+}
+
+/// A FIN came in order, and nobody has told of an error: that is evidence enough.
+#[track_caller]
+fn assert_orderly(ending: &Ending) {
+    assert_eq!((said(ending), error(ending)), (SURE, None), "{ending:#?}");
+    assert_eq!(ending.evidence.fin_received, Some(true));
+    assert!(ending.evidence.fin_sent && ending.evidence.fin_acknowledged);
+    assert_eq!((ending.evidence.undelivered, ending.evidence.unsent), (Some(0), 0));
+}
+
+/// A reset came, without a FIN, when everything we had sent was acknowledged.
+#[track_caller]
+fn assert_reset_after_the_reply(ending: &Ending) {
+    assert_eq!(said(ending), SURE);
+    assert_eq!(error(ending), Some((libc::ECONNRESET, Via::Recv)), "{ending:#?}");
+    assert_eq!((ending.evidence.fin_received, ending.evidence.fin_sent), (Some(false), false));
+    assert_eq!((ending.evidence.undelivered, ending.evidence.unsent), (Some(0), 0));
+    assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
+}
+
+/// A FIN came, and a reset in answer to our reply of `undelivered` bytes. No recv tells of it.
+#[track_caller]
+fn assert_refused(ending: &Ending, undelivered: usize) {
+    assert_eq!(said(ending), SURE);
+    // EPIPE is what the kernel calls a reset between the peer's FIN and ours.
+    let (errno, via) = error(ending).expect("a reset");
+    assert_eq!(errno, if ending.evidence.fin_sent { libc::ECONNRESET } else { libc::EPIPE });
+    assert_ne!(via, Via::Recv);
+    assert_eq!(ending.evidence.fin_received, Some(true));
+    assert_eq!(ending.evidence.undelivered, Some(undelivered as u32), "{ending:#?}");
+}
+
+// ---- a FIN, and everything in order -------------------------------------------------------------
 
 #[test]
 fn s1_reads_the_reply_and_closes() {
@@ -16,42 +60,9 @@ fn s1_reads_the_reply_and_closes() {
     bed.echoes(&mut client);
     drop(client);
     let ending = bed.ends_as(Kind::PeerFinDelivered);
-    assert_eq!((ending.verdict.status, ending.verdict.certainty), (1, Certainty::Certain));
-    assert_eq!((ending.evidence.undelivered, ending.evidence.error), (Some(0), None));
-    assert!(ending.evidence.fin_sent && ending.evidence.fin_received == Some(true));
-}
-
-#[test]
-fn s2_closes_with_the_reply_unread() {
-    let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    bed.holds(&client, REPLY.len());
-    drop(client);
-    let ending = bed.ends_as(Kind::PeerResetReplyAcked);
-    let error = ending.evidence.error.unwrap();
-    assert_eq!((error.errno.0, error.via), (libc::ECONNRESET, Via::Recv));
-    assert_eq!(ending.evidence.fin_received, Some(false));
-}
-
-#[test]
-fn s3_sends_and_closes_at_once_with_the_fin_first() {
-    let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    drop(client);
-    let ending = bed.ends_as(Kind::PeerFinReplyRefused);
-    assert_eq!(ending.evidence.undelivered, Some(REPLY.len() as u32));
-    assert_eq!(ending.verdict.certainty, Certainty::Certain);
-}
-
-#[test]
-fn s4_resets_after_reading_everything() {
-    let mut bed = Bed::new();
-    let mut client = bed.client();
-    bed.echoes(&mut client);
-    reset(client);
-    bed.ends_as(Kind::PeerResetReplyAcked);
+    assert_orderly(&ending);
+    assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
+    assert!(!ending.evidence.sent_after_fin);
 }
 
 #[test]
@@ -62,14 +73,160 @@ fn s6_half_closes_and_reads_the_rest() {
     half_close(&client);
     assert_eq!(bed.reads_to_end(&mut client).unwrap(), REPLY);
     drop(client);
-    bed.ends_as(Kind::PeerFinHalfCloseServed);
+    let ending = bed.ends_as(Kind::PeerFinHalfCloseServed);
+    assert_orderly(&ending);
+    assert!(ending.evidence.sent_after_fin);
+}
+
+/// On the wire it is a half-close like any other: whoever has both FINs sends nothing more.
+#[test]
+fn s6c_half_closes_and_discards_the_reply_after_our_fin() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    client.write_all(MESSAGE).unwrap();
+    half_close(&client);
+    let ending = bed.ends_as(Kind::PeerFinHalfCloseServed);
+    assert_orderly(&ending);
+    let mut unread = [0; REPLY.len()];
+    assert_eq!(client.peek(&mut unread).unwrap(), REPLY.len());
+    drop(client);
+    bed.client().write_all(MESSAGE).unwrap(); // another one ends, and the first not again
+    assert_ne!(bed.ending().peer, ending.peer);
 }
 
 #[test]
 fn s7_connects_and_closes() {
     let mut bed = Bed::new();
     drop(bed.client());
-    bed.ends_as(Kind::PeerFinProbe);
+    let ending = bed.ends_as(Kind::PeerFinProbe);
+    assert_orderly(&ending);
+    assert_eq!((ending.evidence.rx, ending.evidence.tx), (0, 0));
+}
+
+// ---- a FIN, and a reset behind it ---------------------------------------------------------------
+
+#[test]
+fn s3_sends_and_closes_at_once_with_the_fin_first() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    client.write_all(MESSAGE).unwrap();
+    drop(client);
+    let ending = bed.ends_as(Kind::PeerFinReplyRefused);
+    assert_refused(&ending, REPLY.len());
+    assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
+}
+
+/// The second request was there before the reset, so it is read, and its reply is the first to
+/// learn that nobody is left. That a FIN came is known by counting only.
+#[test]
+fn s3_pipelined_requests_and_closes_at_once() {
+    let mut bed = bed_for_pipelines();
+    let mut client = bed.client();
+    client.write_all(MESSAGE).unwrap();
+    client.write_all(MESSAGE).unwrap();
+    drop(client);
+    let ending = bed.ends_as(Kind::PeerFinReplyRefused);
+    assert_refused(&ending, REPLY.len());
+    assert_eq!(error(&ending), Some((libc::EPIPE, Via::Send)));
+    assert_eq!((ending.evidence.rx, ending.evidence.tx), (28, 37));
+    assert_eq!(ending.evidence.unsent, REPLY.len() as u64);
+}
+
+/// A visit is worth one request here and a turn has two visits, so that the turn is over when both
+/// replies are out and the FIN behind the requests is unread: that is when the client goes.
+#[test]
+fn s6b_half_closes_and_discards_the_reply_before_our_fin() {
+    let mut bed = Bed::with(|config| {
+        config.read_buffer_bytes = MESSAGE.len();
+        config.bytes_per_visit = 1;
+    });
+    let mut client = bed.client();
+    client.write_all(MESSAGE).unwrap();
+    client.write_all(MESSAGE).unwrap();
+    half_close(&client);
+    bed.holds(&client, 2 * REPLY.len());
+    drop(client);
+    let ending = bed.ends_as(Kind::PeerFinReplyDiscarded);
+    assert_refused(&ending, 0);
+    assert_eq!((ending.evidence.rx, ending.evidence.tx), (28, 74));
+    assert!(ending.evidence.sent_after_fin && !ending.evidence.fin_sent);
+}
+
+#[test]
+fn s16b_shuts_down_both_ways() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    client.write_all(MESSAGE).unwrap();
+    client.shutdown(Shutdown::Both).unwrap();
+    assert_refused(&bed.ends_as(Kind::PeerFinReplyRefused), REPLY.len());
+}
+
+// ---- a reset, and no FIN ------------------------------------------------------------------------
+
+#[test]
+fn s2_closes_with_the_reply_unread() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    client.write_all(MESSAGE).unwrap();
+    bed.holds(&client, REPLY.len());
+    drop(client);
+    assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
+}
+
+/// It never looked for a reply; that one was there when it closed makes all the difference.
+#[test]
+fn s3_sends_and_closes_at_once_with_the_reply_first() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    bed.accepts(1);
+    client.write_all(MESSAGE).unwrap();
+    bed.turn();
+    drop(client);
+    assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
+}
+
+#[test]
+fn s4_resets_after_reading_everything() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    bed.echoes(&mut client);
+    reset(client);
+    assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
+}
+
+/// From the second exchange on a kernel puts off acknowledging a reply: something may go back, and
+/// take it along. What goes back here is a reset, and Linux takes no acknowledgement from a reset.
+/// So the client has read every byte, and nobody here can know.
+#[test]
+fn s4_resets_after_reading_everything_and_acknowledging_less() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    for _ in 0..5 {
+        bed.echoes(&mut client);
+    }
+    reset(client);
+    let ending = bed.ending();
+    let unacknowledged = ending.evidence.undelivered.unwrap();
+    let expected = match unacknowledged {
+        0 => Kind::PeerResetReplyAcked, // it was quick this time
+        _ => Kind::PeerResetReplyUndelivered,
+    };
+    assert_eq!(ending.verdict.kind, expected, "{ending:#?}");
+    let certain = ending.verdict.certainty == Certainty::Certain;
+    assert_eq!(certain, unacknowledged == 0, "a loss is likely, and no more than that");
+    assert_eq!((ending.evidence.fin_received, ending.evidence.tx), (Some(false), 5 * 37));
+    assert!(unacknowledged <= REPLY.len() as u32);
+}
+
+#[test]
+fn s5_reads_part_of_the_reply_and_closes() {
+    let mut bed = Bed::new();
+    let mut client = bed.client();
+    client.write_all(MESSAGE).unwrap();
+    bed.holds(&client, REPLY.len());
+    client.read_exact(&mut [0; 10]).unwrap();
+    drop(client);
+    assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
 #[test]
@@ -78,7 +235,9 @@ fn s7b_connects_and_resets() {
     let client = bed.client();
     bed.accepts(1);
     reset(client);
-    bed.ends_as(Kind::PeerResetProbe);
+    let ending = bed.ends_as(Kind::PeerResetProbe);
+    assert_eq!((said(&ending), error(&ending)), (SURE, Some((libc::ECONNRESET, Via::Recv))));
+    assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (0, Some(false)));
 }
 
 #[test]
@@ -88,6 +247,8 @@ fn s8_resets_before_accept() {
     let address = client.local_addr().unwrap();
     reset(client);
     let ending = bed.ends_as(Kind::PeerResetProbe);
+    assert_eq!((said(&ending), error(&ending)), (SURE, Some((libc::ECONNRESET, Via::Recv))));
+    assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (0, Some(false)));
     assert_eq!(ending.peer, address, "the address comes from accept: getpeername would fail");
 }
 
@@ -98,15 +259,68 @@ fn s8b_sends_and_resets_before_accept() {
     client.write_all(MESSAGE).unwrap();
     reset(client);
     let ending = bed.ends_as(Kind::PeerResetBeforeReply);
+    assert_eq!((said(&ending), error(&ending)), (SURE, Some((libc::ECONNRESET, Via::Send))));
     assert_eq!((ending.evidence.unsent, ending.evidence.tx), (REPLY.len() as u64, 0));
-    assert_eq!(ending.evidence.error.unwrap().via, Via::Send);
+    assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (14, Some(false)));
 }
 
+/// Nothing goes over the wire when a client stops reading: it is S2 in the end.
 #[test]
-fn s16b_shuts_down_both_ways() {
+fn s16_shuts_down_its_reading_and_closes_with_the_reply_unread() {
     let mut bed = Bed::new();
     let mut client = bed.client();
+    client.shutdown(Shutdown::Read).unwrap();
     client.write_all(MESSAGE).unwrap();
-    client.shutdown(Shutdown::Both).unwrap();
-    bed.ends_as(Kind::PeerFinReplyRefused);
+    bed.holds(&client, REPLY.len());
+    drop(client);
+    assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
+}
+
+// ---- urgent data: bytes like others -------------------------------------------------------------
+
+/// "abc", an urgent "!" and "def", all there before the server looks.
+fn sends_urgently(client: &mut TcpStream) {
+    client.write_all(b"abc").unwrap();
+    assert_eq!(SockRef::from(&*client).send_out_of_band(b"!").unwrap(), 1);
+    client.write_all(b"def").unwrap();
+}
+
+/// A read stops at the urgent mark, and no event tells of what lies behind it.
+#[test]
+fn urgent_data_is_echoed_in_its_place_and_the_fin_is_seen() {
+    let mut bed = Bed::with(|config| {
+        config.framing = Framing::Raw;
+        config.read_deadline_ms = None; // its last read would find the rest, ten seconds late
+    });
+    let mut client = bed.client();
+    sends_urgently(&mut client);
+    assert_eq!(bed.receives(&mut client, 7), b"abc!def");
+    drop(client);
+    let ending = bed.ends_as(Kind::PeerFinDelivered);
+    assert_orderly(&ending);
+    assert_eq!((ending.evidence.rx, ending.evidence.tx), (7, 7));
+}
+
+/// TCP_INFO counts bytes and a FIN alike. An urgent byte that nobody read would look like a FIN.
+#[test]
+fn urgent_data_does_not_look_like_a_fin() {
+    let mut bed = Bed::with(|config| config.framing = Framing::Raw);
+    let mut client = bed.client();
+    sends_urgently(&mut client);
+    bed.holds(&client, 7);
+    drop(client);
+    let ending = bed.ends_as(Kind::PeerResetReplyAcked);
+    assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (7, Some(false)));
+}
+
+/// And a FIN behind urgent data is found by counting still, where no recv gave 0.
+#[test]
+fn urgent_data_does_not_hide_a_fin() {
+    let mut bed = Bed::with(|config| config.framing = Framing::Raw);
+    let mut client = bed.client();
+    sends_urgently(&mut client);
+    drop(client);
+    let ending = bed.ends_as(Kind::PeerFinReplyRefused);
+    assert_refused(&ending, 3);
+    assert_eq!(error(&ending), Some((libc::EPIPE, Via::Send)));
 }

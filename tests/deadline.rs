@@ -4,12 +4,12 @@
 mod common;
 
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
-use common::{Bed, MESSAGE, REPLY, tops_up};
+use common::{Bed, MESSAGE, REPLY, sockets_between, tops_up};
 
 /// Lets a deadline pass while the server does not look, as if it had been stopped.
 fn server_is_stopped_for(duration: Duration) {
@@ -31,10 +31,12 @@ fn a_silent_peer_gets_our_fin_after_the_deadline_and_not_before() {
 fn each_read_moves_the_deadline() {
     let mut bed = Bed::with(|config| config.read_deadline_ms = Some(300));
     let mut client = bed.client();
+    bed.accepts(1); // its life begins no later than ours here
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(900) {
         bed.echoes(&mut client);
     }
+    bed.echoes(&mut client); // and this read is no earlier than that
     assert!(bed.endings.is_empty(), "{:?}", bed.endings);
     assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
     drop(client);
@@ -111,7 +113,7 @@ fn floods(client: &TcpStream) -> std::thread::JoinHandle<ErrorKind> {
 }
 
 #[test]
-fn a_peer_that_never_reads_is_reset_and_leaves_nothing_behind() {
+fn s17_a_peer_that_never_reads_is_reset_and_leaves_nothing_behind() {
     let mut bed = Bed::with(|config| {
         config.write_deadline_ms = Some(200);
         config.framing = Framing::Raw;
@@ -124,13 +126,6 @@ fn a_peer_that_never_reads_is_reset_and_leaves_nothing_behind() {
     // A plain close would go on offering the rest in FIN-WAIT-1, for minutes.
     assert_eq!(sockets_between(bed.address(), address), Vec::<String>::new());
     assert_eq!(flood.join().unwrap(), ErrorKind::ConnectionReset);
-}
-
-/// The lines of /proc/net/tcp about sockets from `local` to `peer`.
-fn sockets_between(local: SocketAddr, peer: SocketAddr) -> Vec<String> {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let pair = format!("0100007F:{:04X} 0100007F:{:04X} ", local.port(), peer.port());
-    table.lines().filter(|line| line.contains(&pair)).map(str::to_owned).collect()
 }
 
 /// The kernel calls a socket writable again only when a third of its buffer is free, so a slow

@@ -3,13 +3,13 @@
 #![allow(dead_code, unreachable_pub)] // each test uses its own part of it
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use closecall::config::Config;
-use closecall::machine::close::Kind;
+use closecall::machine::close::{Certainty, Kind, Via};
 use closecall::reactor::{Ending, Turn};
 use closecall::server::Server;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -194,6 +194,14 @@ impl Bed {
     }
 }
 
+/// A client that comes from an address of its own: the loopback has sixteen million of them.
+pub fn connects_from(source: Ipv4Addr, server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
+}
+
 /// Reads what is there, without blocking, up to `limit` bytes in all.
 fn read_some(client: &mut TcpStream, bytes: &mut Vec<u8>, limit: usize) -> std::io::Result<usize> {
     let mut space = vec![0; (limit - bytes.len()).min(1 << 16)];
@@ -209,6 +217,23 @@ pub fn tops_up(client: &mut TcpStream) {
     client.set_nonblocking(true).unwrap();
     while client.write(&[b'x'; 1 << 16]).is_ok() {}
     client.set_nonblocking(false).unwrap();
+}
+
+/// The status of an ending, and how sure it is.
+pub fn said(ending: &Ending) -> (u8, Certainty) {
+    (ending.verdict.status, ending.verdict.certainty)
+}
+
+/// The number of an ending's first error, and the call that gave it.
+pub fn error(ending: &Ending) -> Option<(i32, Via)> {
+    ending.evidence.error.map(|error| (error.errno.0, error.via))
+}
+
+/// The lines of /proc/net/tcp about sockets from `local` to `peer`, both on 127.0.0.1.
+pub fn sockets_between(local: SocketAddr, peer: SocketAddr) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let pair = format!("0100007F:{:04X} 0100007F:{:04X} ", local.port(), peer.port());
+    table.lines().filter(|line| line.contains(&pair)).map(str::to_owned).collect()
 }
 
 /// Closes with a reset.
