@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Optional, TypeVar
@@ -41,11 +41,13 @@ LISTEN = "127.0.0.1:{port}"
 
 GOAL_ECHO = 1.03
 GOAL_CHURN = 1.05
+GOAL_VERDICT = 1.05
 GOAL_MEMORY = 128
 GOAL_DEADLINE_MS = (10_000, 10_100)
 GOAL_ACTIVE = 2.0
 
-EXPERIMENTS = ("echo", "churn", "memory", "deadline")
+EXPERIMENTS = ("echo", "churn", "verdict", "memory", "deadline")
+UNPROBED = ("--verdict-wait", "0s", "--no-probes")
 
 
 class Failure(Exception):
@@ -348,6 +350,17 @@ def run_churn(settings: Settings) -> list[Row]:
     return [cpu_row(settings, what, GOAL_CHURN, floor, server)]
 
 
+def run_verdict(settings: Settings) -> list[Row]:
+    """The same program twice, once without what the verdict asks and waits for."""
+    server = settings.server
+    blind = Program("unprobed", server.path, (*server.arguments, *UNPROBED))
+    pair = replace(settings, floor=blind)
+    what = "verdict, beside no probes"
+    arguments = (settings.seconds, CHURN_PARALLEL, churn_sources())
+    floor, server_results = side_by_side(pair, what, "churn", arguments, same_port=True)
+    return [cpu_row(pair, what, GOAL_VERDICT, floor, server_results)]
+
+
 # --- TIME_WAIT ------------------------------------------------------------------------------
 #
 # The client of the churn closes first, so it keeps each pair of addresses in TIME_WAIT for a
@@ -555,7 +568,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="LIST",
         help="sizes for echo; memory and deadline take the largest (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, default=7, help="of echo and churn (default: 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="of echo, churn and verdict (default: 7)")
     parser.add_argument("--seconds", type=float, default=3, help="length of a window (default: 3)")
     parser.add_argument(
         "--server",
@@ -681,14 +694,15 @@ def run(options: argparse.Namespace) -> int:
     experiments = {
         "echo": run_echo,
         "churn": run_churn,
+        "verdict": run_verdict,
         "memory": run_memory,
         "deadline": run_deadline,
     }
     rows: list[Row] = []
     failures: list[str] = []
     for name in options.only:
-        if name == "deadline" and options.noise:
-            say("deadline: skipped, it measures closecall alone")
+        if name in ("verdict", "deadline") and options.noise:
+            say(f"{name}: skipped, it measures closecall alone")
             continue
         try:
             rows += experiments[name](settings)

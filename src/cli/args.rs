@@ -139,6 +139,12 @@ pub(super) struct ServeArgs {
     #[arg(allow_hyphen_values = true)]
     pub(super) backlog: i32,
 
+    /// Ask the kernel nothing about an ending (SIOCOUTQ, TCP_INFO), as on a system that does not
+    /// tell: to measure what asking costs. The verdicts say less then, and are less certain.
+    #[arg(long, env = "CLOSECALL_NO_PROBES", action = ArgAction::SetTrue, verbatim_doc_comment)]
+    #[arg(value_parser = values::switch)]
+    pub(super) no_probes: bool,
+
     /// Append one JSON object for each ended connection, a line each; - is stdout.
     #[arg(long, env = "CLOSECALL_CLOSE_LOG", value_name = "PATH")]
     pub(super) close_log: Option<PathBuf>,

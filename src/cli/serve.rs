@@ -123,6 +123,7 @@ fn config(args: &ServeArgs, open_files: Option<u64>) -> Result<Config, Failure> 
         overload: args.overload,
         backlog: args.backlog,
         reuse_port: args.reuse_port,
+        probes: !args.no_probes,
         ..Config::default()
     })
 }

@@ -157,3 +157,19 @@ fn a_reader_who_leaves_costs_records_which_are_counted() {
     let stderr = stop(&mut server);
     assert_eq!(row(&stderr, "close log: records lost"), Some(50), "{stderr}");
 }
+
+/// As on a system that does not tell: what cannot be known is null, and nothing is claimed.
+#[test]
+fn without_probes_nothing_is_invented() {
+    let scratch = Scratch::new("no-probes");
+    let mut server = serve(&["--no-probes", "--verdict-wait", "0s", "--close-log", scratch.path()]);
+    come_and_go(server.addresses(1)[0], 1);
+    stop(&mut server);
+    let log = fs::read_to_string(&scratch.0).unwrap();
+    let record: Value = serde_json::from_str(log.trim_end()).unwrap();
+    assert_eq!(record["verdict"], "peer_fin.unconfirmed");
+    assert_eq!((&record["certainty"], &record["tx"]), (&"unknown".into(), &37.into()));
+    for field in ["undelivered", "retransmits", "probes"] {
+        assert_eq!(record[field], Value::Null, "{field}");
+    }
+}
