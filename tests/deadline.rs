@@ -94,6 +94,8 @@ fn who_never_closes_is_left_after_the_verdict_wait() {
     let client = bed.client();
     let ending = bed.ends_as(Kind::TimeoutRead);
     assert!(ending.verdict_wait_ms >= 150, "{ending:?}");
+    // Its kernel acknowledges our FIN a little later: no reason to wait all over again.
+    assert!(ending.verdict_wait_ms < 300, "{ending:?}");
     assert_eq!(ending.evidence.fin_received, Some(false));
     drop(client);
 }

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
 use closecall::reactor::Stage;
-use common::{Bed, MESSAGE, REPLY, half_close};
+use common::{Bed, MESSAGE, REPLY, half_close, tops_up};
 
 #[test]
 fn the_backlog_is_accepted_and_what_has_arrived_is_answered() {
@@ -130,4 +130,20 @@ fn who_has_closed_and_reads_slowly_gets_everything() {
     let mut received = Vec::new();
     client.read_to_end(&mut received).expect("no reset");
     assert_eq!(received.len(), sent.len());
+}
+
+/// Regression: a drain that had only been decided on claimed an end that was the peer's.
+#[test]
+fn a_reset_before_our_fin_is_the_peers_end() {
+    let mut bed = Bed::with(|config| config.framing = Framing::Raw);
+    let mut client = bed.narrow_client();
+    client.write_all(&[b'x'; 50_000]).unwrap();
+    bed.holds(&client, 1);
+    tops_up(&mut client);
+    bed.turns_until(|bed| bed.last.events == 0);
+    bed.server.handle().stop();
+    bed.turns_until(|bed| bed.last.stage == Stage::Draining && bed.last.alarms > 0);
+    drop(client); // with most of the reply on this side
+    let ending = bed.ends_as(Kind::PeerResetReplyUndelivered);
+    assert!(ending.evidence.error.is_some() && !ending.evidence.fin_sent, "{ending:?}");
 }

@@ -109,7 +109,7 @@ const LINUX: &[Row] = &[
     (5, "EIO", Meaning::Other),
     (9, "EBADF", Meaning::Other),
     (11, "EAGAIN", Meaning::Other),
-    (13, "EACCES", Meaning::Other),
+    (13, "EACCES", Meaning::Unreachable), // ICMPv6: administratively prohibited
     (14, "EFAULT", Meaning::Other),
     (17, "EEXIST", Meaning::Other),
     (22, "EINVAL", Meaning::Other),

@@ -186,7 +186,8 @@ impl<const LINUX: bool> World<LINUX> {
         let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
         let waited = Self::is_over(link.duty.progress_us, wait_ms, now_us);
         let no_more = link.told.unacked_alive == Some(0);
-        let waited_in_vain = no_more && Self::is_over(link.duty.shut_us, wait_ms, now_us);
+        let waited_in_vain =
+            no_more && Self::is_over(link.duty.shut_us.unwrap_or(0), wait_ms, now_us);
         if !(settled || blind || hurried || drained || waited || waited_in_vain) {
             return Err((Rule::Early, "closed, although its evidence could still come"));
         }

@@ -150,7 +150,7 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         let clock_us = self.clock_us;
         let link = self.link(index);
         link.down.fin = Fin::Queued;
-        link.duty.shut_us = clock_us;
+        link.duty.shut_us = Some(clock_us);
         (link.duty.since_us, link.duty.progress_us, link.duty.acks_seen) =
             (clock_us, clock_us, true);
         self.pump_down(index);

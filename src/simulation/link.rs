@@ -60,7 +60,7 @@ pub(super) struct Duty {
     /// When it was accepted, by the loop's clock.
     pub(super) accepted_us: u64,
     /// When our FIN went out, by the loop's clock.
-    pub(super) shut_us: u64,
+    pub(super) shut_us: Option<u64>,
     /// The last acknowledgement that arrived: in true time if the loop slept, by its clock if it
     /// did not; and whether the loop has asked since.
     pub(super) acked_us: u64,
@@ -167,7 +167,7 @@ impl Link {
                 since_us: 0,
                 progress_us: 0,
                 accepted_us: 0,
-                shut_us: 0,
+                shut_us: None,
                 acked_us: 0,
                 acks_seen: true,
                 blocked_turn: 0,

@@ -38,6 +38,7 @@ pub(super) fn wrong_evidence(link: &Link, ending: &Ending) -> Option<&'static st
         (evidence.tx == link.model.tx, "tx"),
         (evidence.unsent == link.model.pending().len() as u64, "unsent"),
         (evidence.error == told.error, "error"),
+        (fin_sent == link.duty.shut_us.is_some(), "fin_sent"),
         (evidence.unread == unread, "unread"),
         (evidence.undelivered == undelivered, "undelivered"),
         (fin_claim_fits, "fin_received"),
@@ -56,8 +57,10 @@ pub(super) fn contradiction<const LINUX: bool>(
 ) -> Option<&'static str> {
     let kind = ending.verdict.kind;
     let meaning = link.told.error.map(|error| error.errno.meaning(World::<LINUX>::SYSTEM));
+    // An error before our FIN was out: whatever we were about to do, it was first.
+    let forestalled = link.told.error.is_some() && link.duty.shut_us.is_none();
     if kind == Kind::LocalDrain {
-        return unless(world.is_draining(), "nobody asked to stop");
+        return unless(world.is_draining() && !forestalled, "nobody asked to stop, or in time");
     }
     let cause = match kind {
         Kind::TimeoutRead => Some(LocalCause::ReadDeadline),
@@ -65,7 +68,9 @@ pub(super) fn contradiction<const LINUX: bool>(
         Kind::LocalResource => Some(LocalCause::Resource),
         _ => None,
     };
-    if link.duty.cause != cause {
+    let parting = |it: &LocalCause| matches!(it, LocalCause::ReadDeadline | LocalCause::Drain);
+    let ours = link.duty.cause.filter(|it| !(forestalled && parting(it)));
+    if ours != cause {
         return Some("it ended for another reason of ours");
     }
     match kind {

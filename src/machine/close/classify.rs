@@ -26,7 +26,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | reset | yes | U 0, nothing unsent, only our FIN is open | `peer_fin.delivered` |
 /// | no | reset | yes | U 0, nothing unsent | `peer_fin.reply_discarded` |
 /// | no | reset | yes | else | `peer_fin.reply_refused` |
-/// | no | reset | no | retransmitting or probing | `peer_reset.stale` |
+/// | no | reset | no | retransmitting, or probing with U 0 | `peer_reset.stale` |
 /// | no | reset | no | no byte either way | `peer_reset.probe` |
 /// | no | reset | no | U > 0 or unknown | `peer_reset.reply_undelivered` |
 /// | no | reset | no | nothing sent of what was owed | `peer_reset.before_reply` |
@@ -147,7 +147,7 @@ fn reset_after_fin(evidence: &Evidence) -> Verdict {
             verdict(Kind::PeerFinReplyDiscarded, Likely)
         }
         Some(0) if open_fin => verdict(Kind::PeerFinDelivered, Likely),
-        Some(0) => verdict(Kind::PeerFinReplyDiscarded, Certain),
+        Some(0) => verdict(Kind::PeerFinReplyDiscarded, Likely),
         // The first reply of a connection is acknowledged as soon as it arrives.
         Some(bytes) if evidence.unsent > 0 || u64::from(bytes) >= evidence.tx => {
             verdict(Kind::PeerFinReplyRefused, Certain)
@@ -158,11 +158,15 @@ fn reset_after_fin(evidence: &Evidence) -> Verdict {
 }
 
 fn reset_without_fin(evidence: &Evidence) -> Verdict {
-    let stale = match (evidence.retransmits, evidence.probes) {
-        (Some(retransmits), Some(probes)) => Some(retransmits > 0 || probes > 0),
-        (one, other) => (one.unwrap_or(0) > 0 || other.unwrap_or(0) > 0).then_some(true),
-    };
     let undelivered = undelivered(evidence);
+    // A window of zero is probed as well, and a peer that is there does not answer every probe.
+    // Keepalive probes only where nothing is under way.
+    let probing =
+        evidence.probes.map(|probes| probes > 0 && undelivered.is_none_or(|bytes| bytes == 0));
+    let stale = match (evidence.retransmits, probing) {
+        (Some(retransmits), Some(probing)) => Some(retransmits > 0 || probing),
+        (one, other) => (one.unwrap_or(0) > 0 || other == Some(true)).then_some(true),
+    };
     // A reset may be stale, or hide a FIN, where the system does not count: likely is all, then.
     let certainty = match (undelivered, stale, evidence.fin_received) {
         (None, ..) => Unknown,
@@ -266,7 +270,7 @@ mod tests {
         (Kind::PeerFinDelivered, Likely, |e| {
             (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
         }),
-        (Kind::PeerFinReplyDiscarded, Certain, |e| {
+        (Kind::PeerFinReplyDiscarded, Likely, |e| {
             (e.error, e.fin_received) = (error(EPIPE), Some(true));
         }),
         (Kind::PeerFinReplyRefused, Certain, |e| {
@@ -295,6 +299,9 @@ mod tests {
         }),
         (Kind::PeerResetReplyUndelivered, Certain, |e| {
             (e.error, e.undelivered, e.unsent) = (error(ECONNRESET), Some(5), 9);
+        }),
+        (Kind::PeerResetReplyUndelivered, Likely, |e| {
+            (e.error, e.undelivered, e.probes) = (error(ECONNRESET), Some(5), Some(1));
         }),
         (Kind::PeerResetReplyUndelivered, Likely, |e| {
             (e.error, e.undelivered) = (error(ECONNRESET), Some(5));

@@ -66,9 +66,12 @@ impl Connection {
             Some((received, unread)) => Some(received > self.rx + u64::from(unread)),
             None => None,
         };
+        // Until our FIN is out the peer knows nothing of our intention: its reset was first.
+        let forestalled = !fin_sent && !self.has_no_error();
+        let parts = matches!(self.cause, Some(LocalCause::ReadDeadline | LocalCause::Drain));
         Evidence {
             system,
-            cause: self.cause,
+            cause: self.cause.filter(|_| !(parts && forestalled)),
             error: self.error_via.map(|via| FirstError { errno: self.errno, via }),
             fin_received,
             fin_sent,

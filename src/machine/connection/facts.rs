@@ -223,7 +223,7 @@ impl Connection {
         self.bits.put(Bit::Settled, settled);
         if self.bits.has(Bit::Hurries) || fin_received && (settled || bytes.is_none()) {
             self.phase = Phase::Ended;
-        } else if shrank && !fin_received && self.cause != Some(LocalCause::Drain) {
+        } else if shrank && !settled && !fin_received && self.cause != Some(LocalCause::Drain) {
             self.deadline = now.after(rules.verdict_wait_ms);
         }
     }
