@@ -11,6 +11,7 @@
 //! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
+//! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
 //! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
 //!
 //! Imports point up in this table only. `tests/tidy.rs` keeps that law.
@@ -20,6 +21,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod kernel;
 pub mod machine;

@@ -17,6 +17,7 @@ const SHOWN_CHARS_MAX: usize = 60;
 pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
     let help = match arguments.get(1).and_then(|first| first.to_str()) {
         Some("serve") => "see closecall serve --help",
+        Some("client") => "see closecall client --help",
         _ => "see closecall --help",
     };
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
