@@ -12,7 +12,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("simulation", &["machine", "config", "kernel", "reactor"]),
     ("server", &["machine", "config", "kernel", "reactor"]),
     ("client", &[]),
-    ("cli", &["machine", "config", "kernel", "reactor", "server", "client"]),
+    ("lab", &["machine", "config", "kernel", "reactor", "server", "client"]),
+    ("cli", &["machine", "config", "kernel", "reactor", "server", "client", "lab"]),
 ];
 
 /// What no file of a layer may say, and why.

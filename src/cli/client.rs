@@ -1,6 +1,7 @@
 //! `closecall client`: one connection, or many, ended in a way of your choice, and what happened
 //! when.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -8,13 +9,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::args::ClientArgs;
-use super::values::End;
+use super::values::{Addresses, End};
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure};
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
-
-/// Longer than any server's deadline is by default, and some more.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How much of a message a line shows, in bytes.
 const SHOWN_BYTES_MAX: usize = 64;
@@ -28,93 +26,144 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
         say(&list());
         return Ok(ExitCode::SUCCESS);
     };
-    let Some(server) = args.address.as_ref().and_then(|addresses| addresses.0.first()) else {
+    let servers = servers(args)?;
+    let mut plan = Plan {
+        source: args.source,
+        message: args.message.clone().into_bytes(),
+        wait: Duration::from_millis(args.wait),
+        kept_bytes_max: SHOWN_BYTES_MAX + 1,
+        holder: holder(),
+        ..Plan::new(servers[0])
+    };
+    let (client, moment) = connect(&mut plan, &servers)?;
+    match args.count {
+        1 => Ok(once(client, &moment, &plan, way)),
+        count => Ok(many(client, &plan, way, count)),
+    }
+}
+
+/// `closecall hold`, for nobody to type: keeps its stdout open until it is killed, or until its
+/// stdin ends, for its parent is gone then.
+pub(super) fn hold() -> ExitCode {
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    ExitCode::SUCCESS
+}
+
+pub(super) fn holder() -> Vec<OsString> {
+    std::env::current_exe().map_or_else(|_| Vec::new(), |it| vec![it.into(), "hold".into()])
+}
+
+/// Whom to connect to: all addresses that `--source` can go to.
+fn servers(args: &ClientArgs) -> Result<Vec<SocketAddr>, Failure> {
+    let Some(Addresses(all)) = &args.address else {
         return Err(Failure::Usage(
             "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
              client --help"
                 .to_owned(),
         ));
     };
-    let plan = Plan {
-        server: *server,
-        source: args.source,
-        message: args.message.clone().into_bytes(),
-        wait: Duration::from_millis(args.wait),
-        patience: PATIENCE,
-        receive_buffer: None,
-        holder: std::env::current_exe()
-            .into_iter()
-            .map(|it| it.into())
-            .chain(["hold".into()])
-            .collect(),
+    let fits = |server: &&SocketAddr| {
+        args.source.is_none_or(|source| source.is_ipv4() == server.is_ipv4())
     };
-    match args.count {
-        1 => once(&plan, way),
-        count => many(&plan, way, count),
+    let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
+    match (fitting.is_empty(), args.source) {
+        (true, Some(source)) => {
+            let version = if source.is_ipv4() { "IPv6" } else { "IPv4" };
+            let server = all[0];
+            Err(Failure::Usage(format!("--source {source}: expected {version}, as {server} is")))
+        }
+        _ => Ok(fitting),
     }
 }
 
-/// `closecall hold`, for nobody to type: keeps its stdin open until it is killed.
-pub(super) fn hold() -> ! {
-    loop {
-        std::thread::park();
+/// The first of them that is there; the plan is for that one from then on.
+fn connect(plan: &mut Plan, servers: &[SocketAddr]) -> Result<(Client, Moment), Failure> {
+    let mut refusals = Vec::new();
+    for &server in servers {
+        plan.server = server;
+        match Client::connect(plan) {
+            Ok(connected) => return Ok(connected),
+            Err(error) => refusals.push(format!("{server}: {}", refused(plan, &error))),
+        }
     }
+    Err(Failure::Refused(refusals.join("; ")))
+}
+
+/// Plays the script. Behind a failure it only closes: what else there is needs the server.
+fn play(client: &mut Client, way: Way, mut told: impl FnMut(&Moment, &Client)) -> bool {
+    let mut failed = false;
+    let (last, acts) = way.script().split_last().expect("each way ends with a close");
+    for &act in acts {
+        let moment = client.play(act);
+        told(&moment, client);
+        failed = moment.failed();
+        if failed {
+            break;
+        }
+    }
+    let moment = client.play(*last);
+    told(&moment, client);
+    failed || moment.failed()
 }
 
 /// One connection, told act by act.
-fn once(plan: &Plan, way: Way) -> Result<ExitCode, Failure> {
+fn once(mut client: Client, connected: &Moment, plan: &Plan, way: Way) -> ExitCode {
     say(&format!("{} ({}): {}\n", way.name(), way.scenario(), way.says()));
-    let (mut client, moment) = Client::connect(plan).map_err(|error| refused(plan, &error))?;
-    let mut failed = false;
-    say(&line(&moment, &client, plan));
-    for &act in way.script() {
-        let moment = client.play(act);
-        failed |= moment.failed();
-        if act != Act::Wait || !plan.wait.is_zero() {
-            say(&line(&moment, &client, plan));
+    say(&line(connected, &client, plan));
+    let failed = play(&mut client, way, |moment, client| {
+        if moment.act != Some(Act::Wait) || !plan.wait.is_zero() {
+            say(&line(moment, client, plan));
         }
-    }
-    Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+    });
+    if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
 }
 
 /// Many, one after the other, and a summary.
-fn many(plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Failure> {
+fn many(first: Client, plan: &Plan, way: Way, count: u32) -> ExitCode {
     let begin = Instant::now();
-    let (mut sent, mut received, mut failed) = (0, 0, 0);
-    let mut first_failure = None;
-    for number in 0..count {
-        let mut client = match Client::connect(plan) {
-            Ok((client, _)) => client,
-            Err(error) if number == 0 => return Err(refused(plan, &error)),
+    let mut first = Some(first);
+    let (mut played, mut sent, mut received, mut failed) = (0, 0, 0, 0);
+    let mut failure = None;
+    let mut hung = false;
+    while played < count && !hung {
+        played += 1;
+        let client = first.take().map_or_else(|| Client::connect(plan).map(|it| it.0), Ok);
+        let mut client = match client {
+            Ok(client) => client,
             Err(error) => {
                 failed += 1;
-                first_failure.get_or_insert(format!("connect: {error}"));
+                failure.get_or_insert_with(|| refused(plan, &error));
                 continue;
             }
         };
-        let failure = way.script().iter().map(|&act| client.play(act)).find(Moment::failed);
+        let ok = !play(&mut client, way, |moment, client| {
+            if moment.failed() {
+                failure.get_or_insert_with(|| told(moment, client, plan));
+            }
+            // The next one would hang as well, and nobody has that much time.
+            hung |= moment.at >= plan.patience && moment.failed();
+        });
+        failed += u32::from(!ok);
         sent += client.sent() as u64;
         received += client.received() as u64;
-        if let Some(moment) = failure {
-            failed += 1;
-            first_failure.get_or_insert_with(|| told(&moment, &client, plan));
-        }
     }
     say(&format!(
-        "{} ({}): {} connections, {} as planned, {} failed; sent {} bytes, read {}; {:.3} s\n",
+        "{} ({}): {} of {} connections, {} as planned, {} failed; sent {} bytes, read {}; \
+         {:.3} s\n",
         way.name(),
         way.scenario(),
+        thousands(played.into()),
         thousands(count.into()),
-        thousands(u64::from(count) - failed),
-        thousands(failed),
+        thousands((played - failed).into()),
+        thousands(failed.into()),
         thousands(sent),
         thousands(received),
         begin.elapsed().as_secs_f64()
     ));
-    if let Some(failure) = first_failure {
+    if let Some(failure) = failure {
         say(&format!("the first failure: {failure}\n"));
     }
-    Ok(if failed > 0 { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+    if failed > 0 { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
 }
 
 /// `--end list`.
@@ -127,7 +176,7 @@ fn list() -> String {
 }
 
 /// Whoever closed stdout does not want it.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
@@ -149,16 +198,22 @@ fn told(moment: &Moment, client: &Client, plan: &Plan) -> String {
         (None, _) => format!("connected from {}", client.local()),
         (Some(act), Did::Failed(why)) => format!("{}: {why}", doing(act)),
         (Some(act), Did::GaveUp) => {
-            format!("{}: nothing for {} s, gave up", doing(act), plan.patience.as_secs())
+            format!("{}: not within {} s, gave up", doing(act), plan.patience.as_secs())
         }
         (_, Did::Connected) => "connected".to_owned(),
         (Some(Act::Fill), Did::Sent(bytes)) => {
             format!("sent {} bytes, until nobody took more", thousands(*bytes as u64))
         }
-        (_, Did::Sent(bytes)) => format!("sent {bytes} bytes {}", shown(&plan.message)),
-        (_, Did::Holds(bytes)) => format!("the reply is here, {bytes} bytes, unread"),
+        (_, Did::Sent(bytes)) => {
+            format!("sent {} bytes {}", thousands(*bytes as u64), shown(&plan.message))
+        }
+        (_, Did::Holds(bytes)) => {
+            format!("the reply is here, {} bytes, unread", thousands(*bytes as u64))
+        }
         (_, Did::ReadPart { read, of }) => format!("read {read} of {of} bytes"),
-        (_, Did::Read(bytes, None)) => format!("read {bytes} bytes {}", shown(client.kept())),
+        (_, Did::Read(bytes, None)) => {
+            format!("read {} bytes {}", thousands(*bytes as u64), shown(client.kept()))
+        }
         (_, Did::Read(bytes, Some(end))) => {
             format!("read {} bytes, and then {}", thousands(*bytes as u64), ended(end))
         }
@@ -200,14 +255,33 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// Why there is no connection, and what to do about it.
-fn refused(plan: &Plan, error: &io::Error) -> Failure {
-    let remedy = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "nobody listens there; start `closecall serve`",
-        io::ErrorKind::AddrNotAvailable => {
-            "no such source address, or no port left; leave out --source or wait a minute"
+fn refused(plan: &Plan, error: &io::Error) -> String {
+    use io::ErrorKind::*;
+    let remedy = match (error.kind(), plan.source) {
+        (ConnectionRefused, _) => "nobody listens there; start `closecall serve`",
+        (ConnectionReset, _) => "somebody is there and wants nobody; is the server at a limit?",
+        (AddrNotAvailable, Some(_)) => {
+            "--source is no address of this machine; give one that is, or leave it out"
         }
-        io::ErrorKind::TimedOut => "nobody answers; is the address right?",
+        (AddrNotAvailable | AddrInUse, _) => {
+            "no address or port is left to connect from; wait a minute, or give a --source"
+        }
+        (TimedOut, _) => "nobody answers; is the address right, is a firewall between?",
+        (NetworkUnreachable | HostUnreachable, _) => {
+            "there is no way to it from here; is the address right?"
+        }
+        _ if is_out_of_files(error) => "raise the limit of open files, see ulimit -n",
         _ => "is the address right?",
     };
-    Failure::Refused(format!("{}: {error}: {remedy}", SocketAddr::to_string(&plan.server)))
+    format!("{error}: {remedy}")
+}
+
+#[cfg(unix)]
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(not(unix))]
+fn is_out_of_files(_error: &io::Error) -> bool {
+    false
 }

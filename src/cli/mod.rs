@@ -15,6 +15,7 @@
 mod args;
 mod client;
 mod close_log;
+mod lab;
 mod limits;
 mod logging;
 mod report;
@@ -56,7 +57,8 @@ pub fn main() -> ExitCode {
         Ok(Cli { command }) => match command {
             Command::Serve(args) => serve::run(&args),
             Command::Client(args) => client::run(&args),
-            Command::Hold => client::hold(),
+            Command::Lab(args) => lab::run(&args),
+            Command::Hold => Ok(client::hold()),
         },
         Err(error) if !error.use_stderr() => {
             // --help and --version. Whoever closed stdout does not want them.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::client::Way;
 use crate::config::Overload;
+use crate::lab;
 use crate::machine::reply::{Framing, PREFIX_BYTES_MAX, READ_BUFFER_BYTES_MAX};
 
 /// A value, or the word `off`.
@@ -26,6 +27,17 @@ pub(super) enum End {
     As(Way),
 }
 
+/// What `--format` stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// For a terminal.
+    Table,
+    /// For programs.
+    Json,
+    /// For an issue.
+    Markdown,
+}
+
 const HOUR_MS: u64 = 3_600_000;
 /// A year: far more than anybody waits for, far less than any sum of two could overflow.
 const DURATION_MS_MAX: u64 = 8760 * HOUR_MS;
@@ -35,6 +47,8 @@ const USER_TIMEOUT_MS_MAX: u64 = 576 * HOUR_MS;
 const KEEPALIVE_MS_MAX: u64 = 9 * HOUR_MS;
 /// Short enough for any socket to take at once.
 const MESSAGE_BYTES_MAX: usize = 65_536;
+/// A race takes less than a millisecond: two minutes at most.
+const REPEAT_MAX: u32 = 100_000;
 /// Connections have keys of 31 bits, and their table is reserved in advance.
 const CONNECTIONS_MAX: usize = 1 << 24;
 
@@ -90,6 +104,29 @@ pub(super) fn message(text: &str) -> Result<String, String> {
 /// `--count`.
 pub(super) fn count(text: &str) -> Result<u32, String> {
     expect(number(text, 1..=u32::MAX), &format!("a number from 1 to {}", u32::MAX))
+}
+
+/// `--only`: an id, or the number of several.
+pub(super) fn scenario(text: &str) -> Result<String, String> {
+    let value = lab::all().iter().any(|scenario| scenario.is(text)).then(|| text.to_owned());
+    let ids: Vec<_> = lab::all().iter().map(|scenario| scenario.id).collect();
+    expect(value, &format!("one or more of {}", ids.join(", ")))
+}
+
+/// `--repeat`.
+pub(super) fn repeat(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=REPEAT_MAX), &format!("a number from 1 to {REPEAT_MAX}"))
+}
+
+/// `--format`.
+pub(super) fn format(text: &str) -> Result<Format, String> {
+    let value = match text {
+        "table" => Some(Format::Table),
+        "json" => Some(Format::Json),
+        "markdown" => Some(Format::Markdown),
+        _ => None,
+    };
+    expect(value, "table, json or markdown")
 }
 
 /// `--source`.

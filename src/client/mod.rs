@@ -10,8 +10,11 @@
 //! race. Beside a server whose turns are taken only while the client waits
 //! ([`play_beside`](Client::play_beside)), every order is forced.
 
+mod die;
 mod plan;
 mod play;
+mod reply;
+mod wait;
 mod way;
 
 pub use self::plan::{Did, Moment, Plan, ServerEnd};

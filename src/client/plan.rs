@@ -17,12 +17,31 @@ pub struct Plan {
     pub message: Vec<u8>,
     /// How long [`Act::Wait`] is.
     pub wait: Duration,
-    /// How long to wait for anything before giving up.
+    /// How long an act may take before it is given up.
     pub patience: Duration,
     /// SO_RCVBUF, in bytes; `None` leaves it to the system. A small one is full soon.
     pub receive_buffer: Option<usize>,
-    /// A command that runs until it is killed: [`Act::Die`] gives it the socket as its stdin.
+    /// How much of what is received is kept, in bytes. The rest is counted.
+    pub kept_bytes_max: usize,
+    /// A command that says nothing and runs until its stdin ends, such as `cat`: [`Act::Die`] gives
+    /// it the socket as its stdout, and kills it.
     pub holder: Vec<OsString>,
+}
+
+impl Plan {
+    /// The article's client: its message, and no waiting.
+    pub fn new(server: SocketAddr) -> Plan {
+        Plan {
+            server,
+            source: None,
+            message: b"Hi,here is glp".to_vec(),
+            wait: Duration::ZERO,
+            patience: Duration::from_secs(30),
+            receive_buffer: None,
+            kept_bytes_max: 4096,
+            holder: Vec::new(),
+        }
+    }
 }
 
 /// How the server ended its side, as far as a client can see.
@@ -35,7 +54,7 @@ pub enum ServerEnd {
 }
 
 /// What came of an act.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Did {
     /// The connection is there.
     Connected,
@@ -60,7 +79,8 @@ pub enum Did {
     SentFin,
     /// Something was set or shut down that puts nothing on the wire.
     Quiet,
-    /// The socket is gone.
+    /// The socket is gone. What that does on the wire is the kernel's doing, and told as far as it
+    /// could be known just before: what arrives in the same moment can make a reset of a FIN.
     Closed {
         /// Bytes that nobody had read.
         unread: usize,
@@ -68,10 +88,12 @@ pub enum Did {
         reset: bool,
         /// Whether it puts a FIN there, because none went before.
         fin: bool,
+        /// Whether a reply is still to come: the kernel will answer it with a reset.
+        late: bool,
     },
     /// It did not happen within the patience.
     GaveUp,
-    /// The system said no.
+    /// The system said no, or the server did not play its part.
     Failed(String),
 }
 
@@ -101,7 +123,10 @@ impl Moment {
         };
         match &self.did {
             Did::Connected => "→ SYN ← SYN → ACK".to_owned(),
+            // The last of them may lie in our own buffer.
+            Did::Sent(bytes) if self.act == Some(Act::Fill) => format!("→ {bytes} bytes at most"),
             Did::Sent(bytes) => format!("→ {bytes} bytes"),
+            Did::Holds(0) | Did::Read(0, None) => String::new(),
             Did::Holds(bytes) | Did::ReadPart { of: bytes, .. } | Did::Read(bytes, None) => {
                 format!("← {bytes} bytes")
             }
@@ -109,7 +134,9 @@ impl Moment {
             Did::Read(bytes, Some(it)) => format!("← {bytes} bytes {}", end(it)),
             Did::SentFin => "→ FIN".to_owned(),
             Did::Closed { reset: true, .. } => "→ RST".to_owned(),
+            Did::Closed { fin: true, late: true, .. } => "→ FIN, → RST to the reply".to_owned(),
             Did::Closed { fin: true, .. } => "→ FIN".to_owned(),
+            Did::Closed { late: true, .. } => "→ RST to the reply".to_owned(),
             Did::Closed { .. } | Did::Waited(_) | Did::Quiet => String::new(),
             Did::GaveUp | Did::Failed(_) => String::new(),
         }

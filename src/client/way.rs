@@ -5,13 +5,15 @@
 pub enum Act {
     /// Sends the message.
     Send,
-    /// Sends until nobody takes any more, and reads nothing: all buffers are full.
+    /// Sends the message over and over until nobody takes any more, and reads nothing: all buffers
+    /// are full.
     Fill,
-    /// Waits until the whole reply lies in the receive queue, and leaves it there.
+    /// Waits until the whole reply to all that was sent and not answered yet lies in the receive
+    /// queue, and leaves it there.
     Hold,
-    /// Reads the reply.
+    /// Waits for that, and reads it.
     Read,
-    /// Waits for the whole reply, and reads half of it.
+    /// Waits for that, and reads half of it.
     ReadHalf,
     /// Reads until the server's FIN or reset.
     ReadToEnd,
@@ -23,7 +25,7 @@ pub enum Act {
     ShutDownWrite,
     /// shutdown(SHUT_RD): puts nothing on the wire.
     ShutDownRead,
-    /// shutdown(SHUT_RDWR).
+    /// shutdown(SHUT_RDWR): its FIN goes out, and the kernel answers what comes with a reset.
     ShutDownBoth,
     /// Sets SO_LINGER to 0: the close will be a reset.
     Linger0,
@@ -31,6 +33,18 @@ pub enum Act {
     Close,
     /// The process that holds the socket is killed (SIGKILL): the kernel closes it.
     Die,
+}
+
+impl Act {
+    /// Whether it waits for something that the server does.
+    pub fn waits_for_server(self) -> bool {
+        use Act::*;
+        match self {
+            Fill | Hold | Read | ReadHalf | ReadToEnd | AwaitEnd => true,
+            Send | Wait | ShutDownWrite | ShutDownRead | ShutDownBoth => false,
+            Linger0 | Close | Die => false,
+        }
+    }
 }
 
 /// A way to end a connection.
@@ -107,14 +121,14 @@ const WAYS: &[Row] = {
             Way::HalfCloseDiscard,
             "half-close-discard",
             "S6b",
-            "shuts down its side, closes with the reply unread",
+            "shuts down its side, closes at once with the reply here and unread",
             &[Send, Send, ShutDownWrite, Hold, Close],
         ),
         (
             Way::HalfCloseDiscardLate,
             "half-close-discard-late",
             "S6c",
-            "the same, when the server's FIN is here",
+            "shuts down its side, closes with the reply unread when the server's FIN is here",
             &[Send, ShutDownWrite, Hold, AwaitEnd, Wait, Close],
         ),
         (Way::Probe, "probe", "S7", "connects and closes", &[Wait, Close]),
@@ -159,7 +173,7 @@ const WAYS: &[Row] = {
             Way::HalfCloseFull,
             "half-close-full",
             "S15b",
-            "the same, but shuts down its side and reads everything",
+            "fills all buffers, shuts down its side, reads everything, closes",
             &[Fill, ShutDownWrite, ReadToEnd, Wait, Close],
         ),
         (
@@ -173,7 +187,7 @@ const WAYS: &[Row] = {
             Way::ShutDownBoth,
             "shutdown-both",
             "S16b",
-            "sends and shuts down both sides at once, closes",
+            "sends and shuts down both sides, closes",
             &[Send, ShutDownBoth, Wait, Close],
         ),
         (
@@ -233,6 +247,8 @@ mod tests {
             assert_eq!(Way::named(row.1), Some(row.0));
             let ends = row.4.iter().filter(|act| matches!(act, Act::Close | Act::Die)).count();
             assert!(ends == 1 && matches!(row.4.last(), Some(Act::Close | Act::Die)), "{}", row.1);
+            // So says --help.
+            assert_eq!(row.4.contains(&Act::Wait), !row.3.contains("at once"), "{}", row.1);
         }
     }
 }
