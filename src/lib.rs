@@ -11,6 +11,8 @@
 //! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
+//! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
+//! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
 //! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
 //!
 //! Imports point up in this table only. `tests/tidy.rs` keeps that law.
@@ -20,8 +22,11 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod kernel;
+#[cfg(feature = "cli")]
+pub mod lab;
 pub mod machine;
 pub mod reactor;
 pub mod server;

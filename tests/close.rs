@@ -1,16 +1,18 @@
-//! Promise: each ending by the peer is told apart. The client acts before the server looks, so
-//! every order here is forced. (Our own endings are in close_local.rs, those with the reply still
-//! in our hands in close_full.rs, killed processes in close_killed.rs.)
+//! Promise: each ending by the peer is told apart. The clients play the library's own ways of
+//! ending, and the server looks only while they wait for it, so every order here is forced. (Our
+//! own endings are in close_local.rs, those with the reply still in our hands in close_full.rs,
+//! killed processes in close_killed.rs.)
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 
+use closecall::client::{Act, Did, Way};
 use closecall::machine::close::{Certainty, Kind, Via};
 use closecall::machine::reply::Framing;
 use closecall::reactor::Ending;
-use common::{Bed, MESSAGE, REPLY, error, half_close, reset, said};
+use common::{Bed, MESSAGE, REPLY, error, said};
 use socket2::SockRef;
 
 const SURE: (u8, Certainty) = (1, Certainty::Certain);
@@ -58,9 +60,8 @@ fn assert_refused(ending: &Ending, undelivered: usize) {
 #[test]
 fn s1_reads_the_reply_and_closes() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    bed.echoes(&mut client);
-    drop(client);
+    let client = bed.plays(Way::Close);
+    assert_eq!(client.kept(), REPLY);
     let ending = bed.ends_as(Kind::PeerFinDelivered);
     assert_orderly(&ending);
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
@@ -70,11 +71,8 @@ fn s1_reads_the_reply_and_closes() {
 #[test]
 fn s6_half_closes_and_reads_the_rest() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    half_close(&client);
-    assert_eq!(bed.reads_to_end(&mut client).unwrap(), REPLY);
-    drop(client);
+    let client = bed.plays(Way::HalfClose);
+    assert_eq!(client.kept(), REPLY);
     let ending = bed.ends_as(Kind::PeerFinHalfCloseServed);
     assert_orderly(&ending);
     assert!(ending.evidence.sent_after_fin);
@@ -84,22 +82,22 @@ fn s6_half_closes_and_reads_the_rest() {
 #[test]
 fn s6c_half_closes_and_discards_the_reply_after_our_fin() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    half_close(&client);
+    let mut client = bed.player();
+    let (close, acts) = Way::HalfCloseDiscardLate.script().split_last().unwrap();
+    bed.acts(&mut client, acts);
     let ending = bed.ends_as(Kind::PeerFinHalfCloseServed);
     assert_orderly(&ending);
-    let mut unread = [0; REPLY.len()];
-    assert_eq!(client.peek(&mut unread).unwrap(), REPLY.len());
-    drop(client);
-    bed.client().write_all(MESSAGE).unwrap(); // another one ends, and the first not again
+    let closed = bed.acts(&mut client, &[*close]);
+    let nothing = Did::Closed { unread: REPLY.len(), reset: false, fin: false, late: false };
+    assert_eq!(closed, nothing, "it puts nothing on the wire");
+    bed.plays(Way::CloseAtOnce); // another one ends, and the first not again
     assert_ne!(bed.ending().peer, ending.peer);
 }
 
 #[test]
 fn s7_connects_and_closes() {
     let mut bed = Bed::new();
-    drop(bed.client());
+    bed.plays(Way::Probe);
     let ending = bed.ends_as(Kind::PeerFinProbe);
     assert_orderly(&ending);
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (0, 0));
@@ -110,9 +108,7 @@ fn s7_connects_and_closes() {
 #[test]
 fn s3_sends_and_closes_at_once_with_the_fin_first() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    drop(client);
+    bed.plays(Way::CloseAtOnce);
     let ending = bed.ends_as(Kind::PeerFinReplyRefused);
     assert_refused(&ending, REPLY.len());
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
@@ -123,10 +119,7 @@ fn s3_sends_and_closes_at_once_with_the_fin_first() {
 #[test]
 fn s3_pipelined_requests_and_closes_at_once() {
     let mut bed = bed_for_pipelines();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    client.write_all(MESSAGE).unwrap();
-    drop(client);
+    bed.plays(Way::CloseAtOnceTwo);
     let ending = bed.ends_as(Kind::PeerFinReplyRefused);
     assert_refused(&ending, REPLY.len());
     assert_eq!(error(&ending), Some((libc::EPIPE, Via::Send)));
@@ -142,12 +135,7 @@ fn s6b_half_closes_and_discards_the_reply_before_our_fin() {
         config.read_buffer_bytes = MESSAGE.len();
         config.bytes_per_visit = 1;
     });
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    client.write_all(MESSAGE).unwrap();
-    half_close(&client);
-    bed.holds(&client, 2 * REPLY.len());
-    drop(client);
+    bed.plays(Way::HalfCloseDiscard);
     let ending = bed.ends_as(Kind::PeerFinReplyDiscarded);
     assert_refused(&ending, 0);
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (28, 74));
@@ -157,10 +145,11 @@ fn s6b_half_closes_and_discards_the_reply_before_our_fin() {
 #[test]
 fn s16b_shuts_down_both_ways() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    client.shutdown(Shutdown::Both).unwrap();
+    let mut client = bed.player();
+    let (close, acts) = Way::ShutDownBoth.script().split_last().unwrap();
+    bed.acts(&mut client, acts);
     assert_refused(&bed.ends_as(Kind::PeerFinReplyRefused), REPLY.len());
+    bed.acts(&mut client, &[*close]);
 }
 
 // ---- a reset, and no FIN ------------------------------------------------------------------------
@@ -168,10 +157,7 @@ fn s16b_shuts_down_both_ways() {
 #[test]
 fn s2_closes_with_the_reply_unread() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    bed.holds(&client, REPLY.len());
-    drop(client);
+    bed.plays(Way::CloseUnread);
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
@@ -179,20 +165,20 @@ fn s2_closes_with_the_reply_unread() {
 #[test]
 fn s3_sends_and_closes_at_once_with_the_reply_first() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
+    let mut client = bed.player();
     bed.accepts(1);
-    client.write_all(MESSAGE).unwrap();
-    bed.turn();
-    drop(client);
+    for &act in Way::CloseAtOnce.script() {
+        bed.acts(&mut client, &[act]);
+        bed.turn();
+    }
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
 #[test]
 fn s4_resets_after_reading_everything() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    bed.echoes(&mut client);
-    reset(client);
+    let client = bed.plays(Way::Reset);
+    assert_eq!(client.kept(), REPLY);
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
@@ -202,11 +188,12 @@ fn s4_resets_after_reading_everything() {
 #[test]
 fn s4_resets_after_reading_everything_and_acknowledging_less() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    for _ in 0..5 {
-        bed.echoes(&mut client);
+    let mut client = bed.player();
+    for _ in 0..4 {
+        bed.acts(&mut client, &[Act::Send, Act::Read]);
     }
-    reset(client);
+    bed.acts(&mut client, Way::Reset.script());
+    assert_eq!(client.kept(), REPLY.repeat(5));
     let ending = bed.ending();
     let unacknowledged = ending.evidence.undelivered.unwrap();
     let expected = match unacknowledged {
@@ -223,43 +210,39 @@ fn s4_resets_after_reading_everything_and_acknowledging_less() {
 #[test]
 fn s5_reads_part_of_the_reply_and_closes() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    bed.holds(&client, REPLY.len());
-    client.read_exact(&mut [0; 10]).unwrap();
-    drop(client);
+    let client = bed.plays(Way::CloseHalfRead);
+    assert!((1..REPLY.len()).contains(&client.received()));
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
 #[test]
 fn s7b_connects_and_resets() {
     let mut bed = Bed::new();
-    let client = bed.client();
+    let mut client = bed.player();
     bed.accepts(1);
-    reset(client);
-    let ending = bed.ends_as(Kind::PeerResetProbe);
-    assert_eq!((said(&ending), error(&ending)), (SURE, Some((libc::ECONNRESET, Via::Recv))));
-    assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (0, Some(false)));
+    bed.acts(&mut client, Way::ProbeReset.script());
+    assert_reset_probe(&bed.ends_as(Kind::PeerResetProbe));
 }
 
 #[test]
 fn s8_resets_before_accept() {
     let mut bed = Bed::new();
-    let client = bed.client();
-    let address = client.local_addr().unwrap();
-    reset(client);
+    let client = bed.plays(Way::ProbeReset);
     let ending = bed.ends_as(Kind::PeerResetProbe);
-    assert_eq!((said(&ending), error(&ending)), (SURE, Some((libc::ECONNRESET, Via::Recv))));
-    assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (0, Some(false)));
+    assert_reset_probe(&ending);
+    let address = client.local();
     assert_eq!(ending.peer, address, "the address comes from accept: getpeername would fail");
+}
+
+fn assert_reset_probe(ending: &Ending) {
+    assert_eq!((said(ending), error(ending)), (SURE, Some((libc::ECONNRESET, Via::Recv))));
+    assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (0, Some(false)));
 }
 
 #[test]
 fn s8b_sends_and_resets_before_accept() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    reset(client);
+    bed.plays(Way::ResetAtOnce);
     let ending = bed.ends_as(Kind::PeerResetBeforeReply);
     assert_eq!((said(&ending), error(&ending)), (SURE, Some((libc::ECONNRESET, Via::Send))));
     assert_eq!((ending.evidence.unsent, ending.evidence.tx), (REPLY.len() as u64, 0));
@@ -270,11 +253,7 @@ fn s8b_sends_and_resets_before_accept() {
 #[test]
 fn s16_shuts_down_its_reading_and_closes_with_the_reply_unread() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.shutdown(Shutdown::Read).unwrap();
-    client.write_all(MESSAGE).unwrap();
-    bed.holds(&client, REPLY.len());
-    drop(client);
+    bed.plays(Way::ShutDownRead);
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 

@@ -6,33 +6,14 @@
 
 mod common;
 
-use std::io::Write;
-use std::net::TcpStream;
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
-
+use closecall::client::Way;
 use closecall::machine::close::{Certainty, Kind, Via};
-use common::{Bed, MESSAGE, REPLY, error, said};
-
-/// A process that does nothing but hold this connection, as the only one.
-fn holder(client: TcpStream) -> Child {
-    let mut command = Command::new("sleep");
-    command.arg("1000").stdin(Stdio::from(OwnedFd::from(client)));
-    command.spawn().expect("the sleep command") // our own copy goes with the command
-}
-
-/// Kills it, and returns when there is nothing of it left.
-fn killed(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
+use common::{Bed, REPLY, error, said};
 
 #[test]
 fn s13a_is_killed_with_nothing_unread() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    bed.echoes(&mut client);
-    killed(holder(client));
+    assert_eq!(bed.plays(Way::Killed).kept(), REPLY);
     let ending = bed.ends_as(Kind::PeerFinDelivered);
     assert_eq!((said(&ending), error(&ending)), ((1, Certainty::Certain), None));
     assert_eq!(ending.evidence.fin_received, Some(true));
@@ -43,10 +24,7 @@ fn s13a_is_killed_with_nothing_unread() {
 #[test]
 fn s13b_is_killed_with_the_reply_unread() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    bed.holds(&client, REPLY.len());
-    killed(holder(client));
+    bed.plays(Way::KilledUnread);
     let ending = bed.ends_as(Kind::PeerResetReplyAcked);
     assert_eq!(said(&ending), (1, Certainty::Certain));
     assert_eq!(error(&ending), Some((libc::ECONNRESET, Via::Recv)));

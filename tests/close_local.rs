@@ -3,37 +3,40 @@
 
 mod common;
 
-use std::io::Write;
-use std::net::TcpStream;
-
+use closecall::client::{Act, Client, Did, ServerEnd, Way};
 use closecall::machine::close::{Certainty, Kind, Via};
-use common::{Bed, MESSAGE, REPLY, error, reset, said};
+use common::{Bed, REPLY, error, said};
 
-/// A server whose patience with silence is short, and a client that has our FIN for it, and the
-/// reply to its only request unread.
-fn timed_out() -> (Bed, TcpStream) {
-    let mut bed = Bed::with(|config| config.read_deadline_ms = Some(100));
-    let mut client = bed.client();
-    client.write_all(MESSAGE).unwrap();
-    bed.holds(&client, REPLY.len());
-    bed.turns_until(|bed| bed.server.counters().ended() > 0 || has_our_fin(bed, &client));
-    (bed, client)
+/// A close that puts its FIN on the wire, so that there was a connection up to then.
+const FIN: Did = Did::Closed { unread: 0, reset: false, fin: true, late: false };
+
+/// Plays all of `way` but the close; gives the client and that.
+#[track_caller]
+fn plays_up_to_the_close(bed: &mut Bed, way: Way) -> (Client, Act) {
+    let (close, acts) = way.script().split_last().unwrap();
+    let mut client = bed.player();
+    bed.acts(&mut client, acts);
+    (client, *close)
 }
 
-/// Whether our FIN has reached the client: its socket is in CLOSE_WAIT.
-fn has_our_fin(bed: &Bed, client: &TcpStream) -> bool {
-    let lines = common::sockets_between(client.local_addr().unwrap(), bed.address());
-    lines.iter().any(|line| line.split_whitespace().nth(3) == Some("08"))
+/// Says something, reads the reply, and reads to our FIN when the server was told to stop.
+#[track_caller]
+fn drained(bed: &mut Bed) -> Client {
+    let mut client = bed.player();
+    bed.acts(&mut client, &[Act::Send, Act::Read]);
+    assert_eq!(client.kept(), REPLY);
+    bed.server.handle().stop();
+    assert_eq!(bed.acts(&mut client, &[Act::ReadToEnd]), Did::Read(0, Some(ServerEnd::Fin)));
+    client
 }
 
 #[test]
 fn s9_is_silent_and_closes_after_our_fin() {
     let mut bed = Bed::with(|config| config.read_deadline_ms = Some(100));
-    let mut client = bed.client();
-    bed.echoes(&mut client);
-    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"", "a FIN, and no reset");
+    let (mut client, close) = plays_up_to_the_close(&mut bed, Way::Silent);
     assert!(bed.endings.is_empty(), "the peer may still say something: {:?}", bed.endings);
-    drop(client);
+    let closed = bed.acts(&mut client, &[close]);
+    assert_eq!(closed, FIN, "it has a FIN of ours, and no reset");
     let ending = bed.ends_as(Kind::TimeoutRead);
     assert_eq!((said(&ending), error(&ending)), ((2, Certainty::Certain), None));
     assert_eq!((ending.evidence.fin_received, ending.evidence.fin_sent), (Some(true), true));
@@ -47,25 +50,23 @@ fn s9_is_silent_and_never_closes() {
         config.read_deadline_ms = Some(100);
         config.verdict_wait_ms = 100;
     });
-    let mut client = bed.client();
-    bed.echoes(&mut client);
+    let (mut client, close) = plays_up_to_the_close(&mut bed, Way::Silent);
     let ending = bed.ends_as(Kind::TimeoutRead);
     assert_eq!((said(&ending), error(&ending)), ((2, Certainty::Certain), None));
     assert_eq!((ending.evidence.fin_received, ending.evidence.fin_sent), (Some(false), true));
     assert_eq!(ending.evidence.undelivered, Some(0));
     assert!(ending.evidence.fin_acknowledged, "its kernel is there");
-    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"", "it has our FIN");
-    assert!(client.take_error().unwrap().is_none(), "and no reset behind it, which no recv tells");
+    let read = bed.acts(&mut client, &[Act::ReadToEnd]);
+    assert_eq!(read, Did::Read(0, Some(ServerEnd::Fin)), "it has our FIN");
+    let closed = bed.acts(&mut client, &[close]);
+    assert_eq!(closed, FIN, "and no reset behind it, which no recv tells");
 }
 
 #[test]
 fn s20_we_close_first_and_the_peer_follows() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    bed.echoes(&mut client);
-    bed.server.handle().stop();
-    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
-    drop(client);
+    let mut client = drained(&mut bed);
+    bed.acts(&mut client, &[Act::Close]);
     let ending = bed.ends_as(Kind::LocalDrain);
     assert_eq!((said(&ending), error(&ending)), ((0, Certainty::Certain), None));
     assert_eq!((ending.evidence.fin_received, ending.evidence.fin_sent), (Some(true), true));
@@ -74,8 +75,8 @@ fn s20_we_close_first_and_the_peer_follows() {
 
 #[test]
 fn s20b_we_close_first_and_the_peer_closes_with_our_reply_unread() {
-    let (mut bed, client) = timed_out();
-    drop(client);
+    let mut bed = Bed::with(|config| config.read_deadline_ms = Some(100));
+    bed.plays(Way::SilentReset);
     let ending = bed.ends_as(Kind::TimeoutRead);
     assert_eq!(said(&ending), (2, Certainty::Certain));
     assert_eq!(error(&ending), Some((libc::ECONNRESET, Via::Recv)), "it is kept");
@@ -86,11 +87,8 @@ fn s20b_we_close_first_and_the_peer_closes_with_our_reply_unread() {
 #[test]
 fn s20b_we_close_first_and_the_peer_resets() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    bed.echoes(&mut client);
-    bed.server.handle().stop();
-    assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
-    reset(client);
+    let mut client = drained(&mut bed);
+    bed.acts(&mut client, &[Act::Linger0, Act::Close]);
     let ending = bed.ends_as(Kind::LocalDrain);
     assert_eq!(said(&ending), (0, Certainty::Certain));
     assert_eq!(error(&ending), Some((libc::ECONNRESET, Via::Recv)), "it is kept");
@@ -102,10 +100,10 @@ fn s20b_we_close_first_and_the_peer_resets() {
 #[test]
 fn s20_both_close_at_once() {
     let mut bed = Bed::new();
-    let mut client = bed.client();
-    bed.echoes(&mut client);
+    let mut client = bed.player();
+    bed.acts(&mut client, &[Act::Send, Act::Read]);
     bed.server.handle().stop();
-    drop(client);
+    bed.acts(&mut client, &[Act::Close]);
     let ending = bed.ends_as(Kind::PeerFinDelivered);
     assert_eq!((said(&ending), error(&ending)), ((1, Certainty::Certain), None));
     assert_eq!((ending.evidence.fin_received, ending.evidence.fin_sent), (Some(true), true));

@@ -7,6 +7,8 @@
 #![allow(unreachable_pub)] // nothing of a test can be reached from outside
 
 mod common;
+#[path = "common/truth.rs"]
+mod truth;
 
 #[path = "namespace/last_ack.rs"]
 mod last_ack;

@@ -11,7 +11,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reactor", &["machine", "config", "kernel"]),
     ("simulation", &["machine", "config", "kernel", "reactor"]),
     ("server", &["machine", "config", "kernel", "reactor"]),
-    ("cli", &["machine", "config", "kernel", "reactor", "server"]),
+    ("client", &[]),
+    ("lab", &["machine", "config", "kernel", "reactor", "server", "client"]),
+    ("cli", &["machine", "config", "kernel", "reactor", "server", "client", "lab"]),
 ];
 
 /// What no file of a layer may say, and why.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use super::values::{self, Addresses, OrOff};
+use super::values::{self, Addresses, End, Format, OrOff};
 use crate::config::Overload;
 use crate::machine::reply::Framing;
 
@@ -35,6 +35,80 @@ pub(super) enum Command {
     /// DUR is a duration such as 250ms, 10s, 2m or 1h; where it may be missing, `off`.
     #[command(verbatim_doc_comment)]
     Serve(ServeArgs),
+
+    /// Be a client: connect, say something, end the connection in one of the ways there are,
+    /// and tell what happened when and what goes over the wire.
+    ///
+    /// Exit codes: 0 it went as planned; 1 something failed (no reply, a reset too early);
+    /// 2 usage; 3 there is no connection.
+    #[command(verbatim_doc_comment)]
+    Client(ClientArgs),
+
+    /// The lab: play every way in which a connection can end against a server of its own, and
+    /// show each in a row: what the client does, what goes over the wire, what a bare recv loop
+    /// is told, what closecall says and why. The article's five experiments stand first.
+    ///
+    /// Exit codes: 0 all is as expected; 1 something is not, or it was interrupted;
+    /// 2 usage; 3 the servers cannot be started.
+    #[command(verbatim_doc_comment)]
+    Lab(LabArgs),
+
+    /// Holds its stdout until it is killed: what `client --end killed` starts and kills.
+    #[command(hide = true)]
+    Hold,
+}
+
+/// The options of `closecall client`.
+#[derive(Args, Debug)]
+pub(super) struct ClientArgs {
+    /// Whom to connect to. A name stands for the first of its addresses that answers.
+    #[arg(value_name = "ADDR", value_parser = values::addresses)]
+    pub(super) address: Option<Addresses>,
+
+    /// What to send.
+    #[arg(long, value_name = "TEXT", default_value = "Hi,here is glp")]
+    #[arg(value_parser = values::message, allow_hyphen_values = true)]
+    pub(super) message: String,
+
+    /// How to end the connection; list shows all ways there are.
+    #[arg(long, value_name = "MODE", default_value = "close", value_parser = values::end)]
+    pub(super) end: End,
+
+    /// How long to wait before the last step; ways that end at once do not wait.
+    #[arg(long, value_name = "DUR", default_value = "0s", value_parser = values::wait)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) wait: u64,
+
+    /// So many connections, one after the other, and a summary of them.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) count: u32,
+
+    /// The address to connect from: one of this machine.
+    #[arg(long, value_name = "IP", value_parser = values::source)]
+    pub(super) source: Option<std::net::IpAddr>,
+}
+
+/// The options of `closecall lab`.
+#[derive(Args, Debug)]
+pub(super) struct LabArgs {
+    /// Only these: a scenario by its name, such as S4 or "S3 FIN first", or all with its number.
+    #[arg(long, value_name = "ID[,ID]", value_parser = values::scenario, value_delimiter = ',')]
+    pub(super) only: Vec<String>,
+
+    /// Show what there is to play, and play nothing.
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(super) list: bool,
+
+    /// How often the race of the fifth experiment is run, to count its odds.
+    #[arg(long, value_name = "N", default_value = "200", value_parser = values::repeat)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) repeat: u32,
+
+    /// As a table for a terminal, as JSON (docs/lab.schema.json), or to paste into an issue.
+    #[arg(long, value_name = "table|json|markdown", default_value = "table")]
+    #[arg(value_parser = values::format)]
+    pub(super) format: Format,
 }
 
 /// The options of `closecall serve`.

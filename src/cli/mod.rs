@@ -13,7 +13,9 @@
 //! ignored.
 
 mod args;
+mod client;
 mod close_log;
+mod lab;
 mod limits;
 mod logging;
 mod report;
@@ -52,7 +54,12 @@ enum Failure {
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let outcome = match Cli::try_parse_from(&arguments) {
-        Ok(Cli { command: Command::Serve(args) }) => serve::run(&args),
+        Ok(Cli { command }) => match command {
+            Command::Serve(args) => serve::run(&args),
+            Command::Client(args) => client::run(&args),
+            Command::Lab(args) => lab::run(&args),
+            Command::Hold => Ok(client::hold()),
+        },
         Err(error) if !error.use_stderr() => {
             // --help and --version. Whoever closed stdout does not want them.
             let _ = io::stdout().write_all(error.to_string().as_bytes());

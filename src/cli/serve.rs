@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn without_options_it_is_the_default_configuration() {
-        let Cli { command: Command::Serve(args) } =
-            Cli::try_parse_from(["closecall", "serve"]).unwrap();
+        let cli = Cli::try_parse_from(["closecall", "serve"]).unwrap();
+        let Command::Serve(args) = cli.command else { panic!("{cli:?}") };
         let config = config(&args, None).unwrap();
         assert_eq!(config, Config::default());
     }

@@ -17,6 +17,8 @@ const SHOWN_CHARS_MAX: usize = 60;
 pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
     let help = match arguments.get(1).and_then(|first| first.to_str()) {
         Some("serve") => "see closecall serve --help",
+        Some("client") => "see closecall client --help",
+        Some("lab") => "see closecall lab --help",
         _ => "see closecall --help",
     };
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
@@ -68,9 +70,9 @@ fn text(error: &Error, kind: ContextKind) -> Option<String> {
     }
 }
 
-/// `--listen` of `--listen <ADDR>`.
+/// `--listen` of `--listen <ADDR>`, `ADDR` of `[ADDR]`.
 fn name(option: &str) -> &str {
-    option.split([' ', '=', '[']).next().unwrap_or(option)
+    option.trim_start_matches('[').split([' ', '=', '[', ']']).next().unwrap_or(option)
 }
 
 /// The option, or the variable in the environment if the value came from there: that is so when the

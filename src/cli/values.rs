@@ -1,11 +1,13 @@
 //! From the text of one option to its value. Each error says what is allowed; who said it, and
 //! what, is added by [`super::usage`].
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::client::Way;
 use crate::config::Overload;
+use crate::lab;
 use crate::machine::reply::{Framing, PREFIX_BYTES_MAX, READ_BUFFER_BYTES_MAX};
 
 /// A value, or the word `off`.
@@ -16,6 +18,26 @@ pub(super) struct OrOff<T>(pub(super) Option<T>);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Addresses(pub(super) Vec<SocketAddr>);
 
+/// What `--end` stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// Show all ways.
+    List,
+    /// End as this one does.
+    As(Way),
+}
+
+/// What `--format` stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// For a terminal.
+    Table,
+    /// For programs.
+    Json,
+    /// For an issue.
+    Markdown,
+}
+
 const HOUR_MS: u64 = 3_600_000;
 /// A year: far more than anybody waits for, far less than any sum of two could overflow.
 const DURATION_MS_MAX: u64 = 8760 * HOUR_MS;
@@ -23,6 +45,10 @@ const DURATION_MS_MAX: u64 = 8760 * HOUR_MS;
 const USER_TIMEOUT_MS_MAX: u64 = 576 * HOUR_MS;
 /// tcp(7): Linux takes at most 32,767 seconds.
 const KEEPALIVE_MS_MAX: u64 = 9 * HOUR_MS;
+/// Short enough for any socket to take at once.
+const MESSAGE_BYTES_MAX: usize = 65_536;
+/// A race takes less than a millisecond: two minutes at most.
+const REPEAT_MAX: u32 = 100_000;
 /// Connections have keys of 31 bits, and their table is reserved in advance.
 const CONNECTIONS_MAX: usize = 1 << 24;
 
@@ -60,6 +86,52 @@ fn expect<T>(value: Option<T>, what: &str) -> Result<T, String> {
 pub(super) fn deadline(text: &str) -> Result<OrOff<u64>, String> {
     let value = or_off(text, duration(text, 1..=DURATION_MS_MAX));
     expect(value, "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h, or off for none")
+}
+
+/// `--end`.
+pub(super) fn end(text: &str) -> Result<End, String> {
+    let value = if text == "list" { Some(End::List) } else { Way::named(text).map(End::As) };
+    let names: Vec<_> = Way::all().map(Way::name).collect();
+    expect(value, &format!("list, or one of {}", names.join(", ")))
+}
+
+/// `--message`.
+pub(super) fn message(text: &str) -> Result<String, String> {
+    let value = (1..=MESSAGE_BYTES_MAX).contains(&text.len()).then(|| text.to_owned());
+    expect(value, &format!("1 to {MESSAGE_BYTES_MAX} bytes"))
+}
+
+/// `--count`.
+pub(super) fn count(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=u32::MAX), &format!("a number from 1 to {}", u32::MAX))
+}
+
+/// `--only`: an id, or the number of several.
+pub(super) fn scenario(text: &str) -> Result<String, String> {
+    let value = lab::all().iter().any(|scenario| scenario.is(text)).then(|| text.to_owned());
+    let ids: Vec<_> = lab::all().iter().map(|scenario| scenario.id).collect();
+    expect(value, &format!("one or more of {}", ids.join(", ")))
+}
+
+/// `--repeat`.
+pub(super) fn repeat(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=REPEAT_MAX), &format!("a number from 1 to {REPEAT_MAX}"))
+}
+
+/// `--format`.
+pub(super) fn format(text: &str) -> Result<Format, String> {
+    let value = match text {
+        "table" => Some(Format::Table),
+        "json" => Some(Format::Json),
+        "markdown" => Some(Format::Markdown),
+        _ => None,
+    };
+    expect(value, "table, json or markdown")
+}
+
+/// `--source`.
+pub(super) fn source(text: &str) -> Result<IpAddr, String> {
+    expect(text.parse().ok(), "an IP address of this machine, such as 127.0.0.2")
 }
 
 /// `--verdict-wait`, `--drain`.

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use closecall::client::{Act, Client, Did, Moment, Plan, Way};
 use closecall::config::Config;
 use closecall::machine::close::{Certainty, Kind, Via};
 use closecall::reactor::{Ending, Turn};
@@ -89,6 +90,40 @@ impl Bed {
         socket.set_recv_buffer_size(1).unwrap();
         socket.connect(&self.address().into()).unwrap();
         socket.into()
+    }
+
+    /// What a client of this server has to know.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            kept_bytes_max: usize::MAX,
+            holder: vec!["cat".into()],
+            ..Plan::new(self.address()) // its message is MESSAGE
+        }
+    }
+
+    /// A client that is connected and plays scripts.
+    #[track_caller]
+    pub fn player(&self) -> Client {
+        Client::connect(&self.plan()).expect("the backlog has room").0
+    }
+
+    /// Plays `acts`. The server takes a turn whenever the client has to wait, and at no other time.
+    /// Gives what came of the last of them.
+    #[track_caller]
+    pub fn acts(&mut self, client: &mut Client, acts: &[Act]) -> Did {
+        let mut last = Did::Quiet;
+        for &act in acts {
+            last = succeeded(client.play_beside(act, Some(&mut || _ = self.turn())));
+        }
+        last
+    }
+
+    /// The same from connect to close, in one of the ways there are.
+    #[track_caller]
+    pub fn plays(&mut self, way: Way) -> Client {
+        let mut client = self.player();
+        self.acts(&mut client, way.script());
+        client
     }
 
     /// One turn of the server's loop.
@@ -192,6 +227,13 @@ impl Bed {
         assert_eq!(ending.verdict.kind.name(), kind.name(), "{ending:#?}");
         ending
     }
+}
+
+/// What came of an act that has to succeed.
+#[track_caller]
+pub fn succeeded(moment: Moment) -> Did {
+    assert!(!moment.failed(), "{moment:?}");
+    moment.did
 }
 
 /// A client that comes from an address of its own: the loopback has sixteen million of them.

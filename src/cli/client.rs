@@ -1,0 +1,287 @@
+//! `closecall client`: one connection, or many, ended in a way of your choice, and what happened
+//! when.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::args::ClientArgs;
+use super::values::{Addresses, End};
+use super::words::thousands;
+use super::{EXIT_FAILED, Failure};
+use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
+
+/// How much of a message a line shows, in bytes.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// Plays the script and tells it.
+///
+/// # Errors
+/// Nothing was played: no address was given, or nobody is there.
+pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
+    let End::As(way) = args.end else {
+        say(&list());
+        return Ok(ExitCode::SUCCESS);
+    };
+    let servers = servers(args)?;
+    let mut plan = Plan {
+        source: args.source,
+        message: args.message.clone().into_bytes(),
+        wait: Duration::from_millis(args.wait),
+        kept_bytes_max: SHOWN_BYTES_MAX + 1,
+        holder: holder(),
+        ..Plan::new(servers[0])
+    };
+    let (client, moment) = connect(&mut plan, &servers)?;
+    match args.count {
+        1 => Ok(once(client, &moment, &plan, way)),
+        count => Ok(many(client, &plan, way, count)),
+    }
+}
+
+/// `closecall hold`, for nobody to type: keeps its stdout open until it is killed, or until its
+/// stdin ends, for its parent is gone then.
+pub(super) fn hold() -> ExitCode {
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    ExitCode::SUCCESS
+}
+
+pub(super) fn holder() -> Vec<OsString> {
+    std::env::current_exe().map_or_else(|_| Vec::new(), |it| vec![it.into(), "hold".into()])
+}
+
+/// Whom to connect to: all addresses that `--source` can go to.
+fn servers(args: &ClientArgs) -> Result<Vec<SocketAddr>, Failure> {
+    let Some(Addresses(all)) = &args.address else {
+        return Err(Failure::Usage(
+            "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
+             client --help"
+                .to_owned(),
+        ));
+    };
+    let fits = |server: &&SocketAddr| {
+        args.source.is_none_or(|source| source.is_ipv4() == server.is_ipv4())
+    };
+    let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
+    match (fitting.is_empty(), args.source) {
+        (true, Some(source)) => {
+            let version = if source.is_ipv4() { "IPv6" } else { "IPv4" };
+            let server = all[0];
+            Err(Failure::Usage(format!("--source {source}: expected {version}, as {server} is")))
+        }
+        _ => Ok(fitting),
+    }
+}
+
+/// The first of them that is there; the plan is for that one from then on.
+fn connect(plan: &mut Plan, servers: &[SocketAddr]) -> Result<(Client, Moment), Failure> {
+    let mut refusals = Vec::new();
+    for &server in servers {
+        plan.server = server;
+        match Client::connect(plan) {
+            Ok(connected) => return Ok(connected),
+            Err(error) => refusals.push(format!("{server}: {}", refused(plan, &error))),
+        }
+    }
+    Err(Failure::Refused(refusals.join("; ")))
+}
+
+/// Plays the script. Behind a failure it only closes: what else there is needs the server.
+fn play(client: &mut Client, way: Way, mut told: impl FnMut(&Moment, &Client)) -> bool {
+    let mut failed = false;
+    let (last, acts) = way.script().split_last().expect("each way ends with a close");
+    for &act in acts {
+        let moment = client.play(act);
+        told(&moment, client);
+        failed = moment.failed();
+        if failed {
+            break;
+        }
+    }
+    let moment = client.play(*last);
+    told(&moment, client);
+    failed || moment.failed()
+}
+
+/// One connection, told act by act.
+fn once(mut client: Client, connected: &Moment, plan: &Plan, way: Way) -> ExitCode {
+    say(&format!("{} ({}): {}\n", way.name(), way.scenario(), way.says()));
+    say(&line(connected, &client, plan));
+    let failed = play(&mut client, way, |moment, client| {
+        if moment.act != Some(Act::Wait) || !plan.wait.is_zero() {
+            say(&line(moment, client, plan));
+        }
+    });
+    if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
+}
+
+/// Many, one after the other, and a summary.
+fn many(first: Client, plan: &Plan, way: Way, count: u32) -> ExitCode {
+    let begin = Instant::now();
+    let mut first = Some(first);
+    let (mut played, mut sent, mut received, mut failed) = (0, 0, 0, 0);
+    let mut failure = None;
+    let mut hung = false;
+    while played < count && !hung {
+        played += 1;
+        let client = first.take().map_or_else(|| Client::connect(plan).map(|it| it.0), Ok);
+        let mut client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                failed += 1;
+                failure.get_or_insert_with(|| refused(plan, &error));
+                continue;
+            }
+        };
+        let ok = !play(&mut client, way, |moment, client| {
+            if moment.failed() {
+                failure.get_or_insert_with(|| told(moment, client, plan));
+            }
+            // The next one would hang as well, and nobody has that much time.
+            hung |= moment.at >= plan.patience && moment.failed();
+        });
+        failed += u32::from(!ok);
+        sent += client.sent() as u64;
+        received += client.received() as u64;
+    }
+    say(&format!(
+        "{} ({}): {} of {} connections, {} as planned, {} failed; sent {} bytes, read {}; \
+         {:.3} s\n",
+        way.name(),
+        way.scenario(),
+        thousands(played.into()),
+        thousands(count.into()),
+        thousands((played - failed).into()),
+        thousands(failed.into()),
+        thousands(sent),
+        thousands(received),
+        begin.elapsed().as_secs_f64()
+    ));
+    if let Some(failure) = failure {
+        say(&format!("the first failure: {failure}\n"));
+    }
+    if failed > 0 { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
+}
+
+/// `--end list`.
+fn list() -> String {
+    let names = Way::all().map(|way| way.name().len()).max().unwrap_or(0);
+    Way::all().fold(String::new(), |mut text, way| {
+        let _ = writeln!(text, "{:names$}  {:4}  {}", way.name(), way.scenario(), way.says());
+        text
+    })
+}
+
+/// Whoever closed stdout does not want it.
+pub(super) fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Time, what was done, what goes over the wire.
+fn line(moment: &Moment, client: &Client, plan: &Plan) -> String {
+    let ms = moment.at.as_secs_f64() * 1000.0;
+    let line = format!("{ms:10.3} ms  {:60}  {}", told(moment, client, plan), moment.wire());
+    format!("{}\n", line.trim_end())
+}
+
+/// An act and what came of it, in words.
+fn told(moment: &Moment, client: &Client, plan: &Plan) -> String {
+    let ended = |end: &ServerEnd| match end {
+        ServerEnd::Fin => "its FIN",
+        ServerEnd::Reset => "its reset",
+    };
+    let did = &moment.did;
+    match (moment.act, did) {
+        (None, _) => format!("connected from {}", client.local()),
+        (Some(act), Did::Failed(why)) => format!("{}: {why}", doing(act)),
+        (Some(act), Did::GaveUp) => {
+            format!("{}: not within {} s, gave up", doing(act), plan.patience.as_secs())
+        }
+        (_, Did::Connected) => "connected".to_owned(),
+        (Some(Act::Fill), Did::Sent(bytes)) => {
+            format!("sent {} bytes, until nobody took more", thousands(*bytes as u64))
+        }
+        (_, Did::Sent(bytes)) => {
+            format!("sent {} bytes {}", thousands(*bytes as u64), shown(&plan.message))
+        }
+        (_, Did::Holds(bytes)) => {
+            format!("the reply is here, {} bytes, unread", thousands(*bytes as u64))
+        }
+        (_, Did::ReadPart { read, of }) => format!("read {read} of {of} bytes"),
+        (_, Did::Read(bytes, None)) => {
+            format!("read {} bytes {}", thousands(*bytes as u64), shown(client.kept()))
+        }
+        (_, Did::Read(bytes, Some(end))) => {
+            format!("read {} bytes, and then {}", thousands(*bytes as u64), ended(end))
+        }
+        (_, Did::Saw(end)) => format!("the server ended it: {}", ended(end)),
+        (_, Did::Waited(time)) => format!("waited {} ms", time.as_millis()),
+        (Some(Act::ShutDownRead), _) => "shut down its reading side".to_owned(),
+        (Some(Act::ShutDownBoth), _) => "shut down both sides".to_owned(),
+        (_, Did::SentFin) => "shut down its writing side".to_owned(),
+        (_, Did::Quiet) => "set SO_LINGER to 0".to_owned(),
+        (act, Did::Closed { unread, .. }) => {
+            let how = if act == Some(Act::Die) { "was killed" } else { "closed" };
+            match unread {
+                0 => how.to_owned(),
+                bytes => format!("{how}, {} bytes unread", thousands(*bytes as u64)),
+            }
+        }
+    }
+}
+
+/// What was tried, for acts that failed.
+fn doing(act: Act) -> &'static str {
+    match act {
+        Act::Send | Act::Fill => "send",
+        Act::Hold | Act::Read | Act::ReadHalf => "wait for the reply",
+        Act::ReadToEnd => "read to the end",
+        Act::AwaitEnd => "wait for the server's end",
+        Act::Wait => "wait",
+        Act::ShutDownWrite | Act::ShutDownRead | Act::ShutDownBoth => "shutdown",
+        Act::Linger0 => "SO_LINGER",
+        Act::Close => "close",
+        Act::Die => "be killed",
+    }
+}
+
+/// The beginning of a message, escaped: what a server sends never reaches a terminal raw.
+fn shown(bytes: &[u8]) -> String {
+    let more = if bytes.len() > SHOWN_BYTES_MAX { "…" } else { "" };
+    format!("\"{}\"{more}", bytes[..bytes.len().min(SHOWN_BYTES_MAX)].escape_ascii())
+}
+
+/// Why there is no connection, and what to do about it.
+fn refused(plan: &Plan, error: &io::Error) -> String {
+    use io::ErrorKind::*;
+    let remedy = match (error.kind(), plan.source) {
+        (ConnectionRefused, _) => "nobody listens there; start `closecall serve`",
+        (ConnectionReset, _) => "somebody is there and wants nobody; is the server at a limit?",
+        (AddrNotAvailable, Some(_)) => {
+            "--source is no address of this machine; give one that is, or leave it out"
+        }
+        (AddrNotAvailable | AddrInUse, _) => {
+            "no address or port is left to connect from; wait a minute, or give a --source"
+        }
+        (TimedOut, _) => "nobody answers; is the address right, is a firewall between?",
+        (NetworkUnreachable | HostUnreachable, _) => {
+            "there is no way to it from here; is the address right?"
+        }
+        _ if is_out_of_files(error) => "raise the limit of open files, see ulimit -n",
+        _ => "is the address right?",
+    };
+    format!("{error}: {remedy}")
+}
+
+#[cfg(unix)]
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(not(unix))]
+fn is_out_of_files(_error: &io::Error) -> bool {
+    false
+}

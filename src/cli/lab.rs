@@ -1,0 +1,128 @@
+//! `closecall lab`: every way in which a connection can end, played and shown.
+
+mod grid;
+mod text;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::LabArgs;
+use super::client::{holder, say};
+use super::values::Format;
+use super::{EXIT_FAILED, Failure};
+use crate::lab::{self, Options, Outcome, Report, Scenario};
+
+/// Ctrl-C came: what has been played is shown.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Plays, shows, and gives the exit code.
+///
+/// # Errors
+/// Nothing was played: the servers cannot be started.
+pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
+    let scenarios = chosen(&args.only);
+    if args.list {
+        say(&list(&scenarios, args.format));
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let bar = bar(scenarios.len());
+    let wanted = scenarios.len();
+    let options = Options { scenarios, repeat: args.repeat, holder: holder(), stop: &INTERRUPTED };
+    let report = lab::run(&options, &mut |progress| {
+        bar.set_position(progress.done as u64);
+        bar.set_message(format!("{} {}", progress.scenario.id, progress.scenario.client()));
+    });
+    bar.finish_and_clear();
+    let report = report.map_err(|error| refused(&error))?;
+    say(&shown(&report, args.format));
+    let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+    if interrupted {
+        let line = format!("closecall: interrupted after {} of {wanted} rows\n", report.rows.len());
+        let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+    }
+    let failed = report.rows.iter().any(|row| row.outcome == Outcome::Failed);
+    let bad = failed || interrupted || !report.server.alive;
+    Ok(if bad { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// What `--only` means, in the order of the table.
+fn chosen(only: &[String]) -> Vec<&'static Scenario> {
+    let is_chosen = |scenario: &&Scenario| {
+        // A name that is there means itself, and not the others of that number.
+        let by_name = |word: &String| lab::all().iter().any(|it| it.id.eq_ignore_ascii_case(word));
+        only.is_empty()
+            || only.iter().any(|word| match by_name(word) && word.contains(' ') {
+                true => scenario.id.eq_ignore_ascii_case(word),
+                false => scenario.is(word),
+            })
+    };
+    lab::all().iter().filter(is_chosen).collect()
+}
+
+/// On stderr, if that is a terminal.
+fn bar(length: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn shown(report: &Report, format: Format) -> String {
+    match format {
+        Format::Table => {
+            let rows: Vec<_> = report.rows.iter().map(text::cells).collect();
+            let outcomes: Vec<_> = report.rows.iter().map(|row| Some(row.outcome)).collect();
+            let table = grid::table(&text::HEAD, &rows, &outcomes);
+            let sections = [table, text::legend(report), text::experiments(report)];
+            let sections = sections.into_iter().filter(|section| !section.is_empty());
+            sections.chain([text::summary(report)]).collect::<Vec<_>>().join("\n")
+        }
+        Format::Json => json(report),
+        Format::Markdown => {
+            let rows: Vec<_> = report.rows.iter().map(text::cells).collect();
+            let table = grid::markdown(&text::HEAD, &rows);
+            let experiments: Vec<_> =
+                report.rows.iter().filter_map(text::experiment_cells).collect();
+            let experiments = match experiments.is_empty() {
+                true => String::new(),
+                false => grid::markdown(&text::EXPERIMENTS_HEAD, &experiments) + "\n",
+            };
+            format!("{table}\n{}\n{experiments}{}", text::legend(report), text::summary(report))
+        }
+    }
+}
+
+fn list(scenarios: &[&Scenario], format: Format) -> String {
+    let rows: Vec<_> = scenarios.iter().map(|scenario| text::listed(scenario)).collect();
+    match format {
+        Format::Table => grid::table(&text::LIST_HEAD, &rows, &[]),
+        Format::Markdown => grid::markdown(&text::LIST_HEAD, &rows),
+        Format::Json => {
+            let rows: Vec<_> = scenarios.iter().map(|it| text::ListRow::of(it)).collect();
+            json(&rows)
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // Names, numbers and null: nothing of it can fail.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// Whether stdout takes colours, and wants them.
+fn has_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !unwanted
+}
+
+fn refused(error: &io::Error) -> Failure {
+    Failure::Refused(format!(
+        "the lab's servers cannot be started: {error}; raise the limits (ulimit -n, ulimit -u)"
+    ))
+}

@@ -1,0 +1,176 @@
+//! What stands in the cells, and below the table.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::cli::words::duration;
+use crate::lab::{Evidence, Outcome, Play, RecvSays, Report, Row, Scenario};
+
+/// The columns of the table.
+pub(super) const HEAD: [&str; 8] = [
+    "id",
+    "exp.",
+    "the client",
+    "expected on the wire",
+    "bare recv loop, status",
+    "closecall, status",
+    "evidence",
+    "outcome",
+];
+
+/// A row of the table.
+pub(super) fn cells(row: &Row) -> [String; 8] {
+    let evidence = row.evidence.as_ref();
+    let verdict = match (&row.verdict, evidence) {
+        (Some(verdict), Some(Evidence { status, certainty, .. })) => {
+            format!("{verdict}, {status}, {certainty}")
+        }
+        _ => String::new(),
+    };
+    [
+        row.id.clone(),
+        row.experiment.map(|number| number.to_string()).unwrap_or_default(),
+        row.client.clone(),
+        row.wire.clone(),
+        row.recv_loop.as_ref().map(recv).unwrap_or_default(),
+        verdict,
+        evidence.map(short).unwrap_or_default(),
+        outcome(row),
+    ]
+}
+
+fn recv(says: &RecvSays) -> String {
+    match says.status {
+        Some(status) => format!("{}, {status}", says.recv),
+        None => says.recv.clone(),
+    }
+}
+
+/// Who sent what, the error, the bytes.
+fn short(evidence: &Evidence) -> String {
+    let mut text = match evidence.fin_received {
+        Some(true) => "FIN".to_owned(),
+        Some(false) => "no FIN".to_owned(),
+        None => "FIN unknown".to_owned(),
+    };
+    // Writing to memory does not fail.
+    if let (Some(errno), Some(via)) = (&evidence.errno, &evidence.via) {
+        let _ = write!(text, ", {errno} by {via}");
+    }
+    let _ = write!(text, "; rx {} tx {}", evidence.rx, evidence.tx);
+    if let Some(undelivered) = evidence.undelivered {
+        let _ = write!(text, " undelivered {undelivered}");
+    }
+    if evidence.unsent > 0 {
+        let _ = write!(text, " unsent {}", evidence.unsent);
+    }
+    text
+}
+
+fn outcome(row: &Row) -> String {
+    match row.outcome {
+        Outcome::Ok => "ok".to_owned(),
+        Outcome::Failed => format!("FAILED: {}", row.note),
+        Outcome::Skipped => format!("skipped: {}", row.note),
+        Outcome::Same => format!("same as {}", row.same_as.as_deref().unwrap_or("another")),
+    }
+}
+
+/// How to read the table.
+pub(super) fn legend(report: &Report) -> String {
+    let deadlines = match report.server.deadline_ms {
+        Some(ms) => format!(" No deadline is longer than {} here.", duration(ms)),
+        None => String::new(),
+    };
+    format!(
+        "→ goes to the server, ← comes from it; the handshake and acknowledgements are left out.\n\
+         Statuses are the article's: 0 normal, 1 closed by the peer, 2 timeout, 3 any \
+         other.{deadlines}\n"
+    )
+}
+
+/// The columns of the experiments.
+pub(super) const EXPERIMENTS_HEAD: [&str; 3] = ["experiment", "the article", "here"];
+
+/// A row of the experiments, if it is one.
+pub(super) fn experiment_cells(row: &Row) -> Option<[String; 3]> {
+    let article = row.article.as_ref()?;
+    Some([row.experiment?.to_string(), article.found.clone(), article.here.clone()])
+}
+
+/// The article's five, and what was found here.
+pub(super) fn experiments(report: &Report) -> String {
+    let mut text = String::new();
+    for [number, found, here] in report.rows.iter().filter_map(experiment_cells) {
+        if text.is_empty() {
+            text += "The article's experiments\n";
+        }
+        let _ = write!(text, "  {number}  there: {found}\n     here:  {here}\n");
+    }
+    text
+}
+
+/// How many of each, and whether the server is alive.
+pub(super) fn summary(report: &Report) -> String {
+    let count = |outcome| report.rows.iter().filter(|row| row.outcome == outcome).count();
+    let alive = if report.server.alive { "still answers" } else { "does not answer any more" };
+    format!(
+        "{} rows: {} ok, {} same, {} skipped, {} failed. The server at {} {alive}.\n",
+        report.rows.len(),
+        count(Outcome::Ok),
+        count(Outcome::Same),
+        count(Outcome::Skipped),
+        count(Outcome::Failed),
+        report.server.address,
+    )
+}
+
+/// The columns of `--list`.
+pub(super) const LIST_HEAD: [&str; 6] =
+    ["id", "exp.", "the client", "order", "expected verdict", "why"];
+
+/// A row of `--list`.
+pub(super) fn listed(scenario: &Scenario) -> [String; 6] {
+    let row = ListRow::of(scenario);
+    let order = row.needs.map_or(row.order.to_owned(), |needs| format!("not here: needs {needs}"));
+    [
+        row.id.to_owned(),
+        row.experiment.map(|number| number.to_string()).unwrap_or_default(),
+        row.client,
+        order,
+        row.verdicts.join(" or "),
+        row.why.to_owned(),
+    ]
+}
+
+/// The same as JSON.
+#[derive(Serialize)]
+pub(super) struct ListRow {
+    id: &'static str,
+    experiment: Option<u8>,
+    client: String,
+    order: &'static str,
+    verdicts: Vec<&'static str>,
+    why: &'static str,
+    same_as: Option<&'static str>,
+    needs: Option<&'static str>,
+}
+
+impl ListRow {
+    pub(super) fn of(scenario: &Scenario) -> ListRow {
+        ListRow {
+            id: scenario.id,
+            experiment: scenario.experiment.map(|it| it.number),
+            client: scenario.client(),
+            order: scenario.order.how(),
+            verdicts: scenario.verdicts.iter().map(|kind| kind.name()).collect(),
+            why: scenario.why,
+            same_as: scenario.same_as,
+            needs: match scenario.play {
+                Play::Skip { needs, .. } => Some(needs),
+                Play::Way(_) => None,
+            },
+        }
+    }
+}

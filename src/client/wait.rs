@@ -1,0 +1,96 @@
+//! How a client waits, and what it learns meanwhile of the server's end.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::ServerEnd;
+
+/// For whom an act waits, and until when.
+pub(super) struct Pause<'a> {
+    pub(super) meanwhile: Option<&'a mut dyn FnMut()>,
+    pub(super) deadline: Instant,
+}
+
+impl Pause<'_> {
+    /// Whoever never has to wait needs an end as well.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(ErrorKind::TimedOut.into()) }
+    }
+}
+
+/// The events of one socket.
+pub(super) struct Watch {
+    poll: Poll,
+    events: Events,
+    /// The server's end, the first that there was.
+    pub(super) end: Option<ServerEnd>,
+    /// Its FIN is here.
+    pub(super) fin: bool,
+    /// There is no connection any more, whoever ended it.
+    pub(super) gone: bool,
+}
+
+impl Watch {
+    pub(super) fn new() -> io::Result<Watch> {
+        let (poll, events) = (Poll::new()?, Events::with_capacity(8));
+        Ok(Watch { poll, events, end: None, fin: false, gone: false })
+    }
+
+    pub(super) fn add(&self, stream: &mut TcpStream) -> io::Result<()> {
+        self.poll.registry().register(stream, Token(0), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Waits until something may have happened. What was shut down by ourselves is `shut`.
+    pub(super) fn pause(&mut self, pause: &mut Pause<'_>, shut: Shut) -> io::Result<()> {
+        pause.check()?;
+        self.pause_until(pause, pause.deadline, shut)
+    }
+
+    /// The same, but not longer than to this moment.
+    pub(super) fn pause_until(
+        &mut self,
+        pause: &mut Pause<'_>,
+        moment: Instant,
+        shut: Shut,
+    ) -> io::Result<()> {
+        match &mut pause.meanwhile {
+            None => self.look(moment.saturating_duration_since(Instant::now()), shut),
+            Some(meanwhile) => {
+                meanwhile();
+                self.look(Duration::ZERO, shut)
+            }
+        }
+    }
+
+    /// Takes the events that come within `timeout`, and keeps what they say of the server's end.
+    pub(super) fn look(&mut self, timeout: Duration, shut: Shut) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        for event in &self.events {
+            if event.is_error() {
+                self.gone = true;
+                // With both sides shut, our own kernel resets the connection when a reply comes.
+                if !(shut.read && shut.write) {
+                    self.end.get_or_insert(ServerEnd::Reset);
+                }
+            } else if event.is_read_closed() && !shut.read {
+                self.fin = true;
+                self.end.get_or_insert(ServerEnd::Fin);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the client has shut down itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Shut {
+    /// This looks like the server's FIN, and hides it.
+    pub(super) read: bool,
+    pub(super) write: bool,
+}

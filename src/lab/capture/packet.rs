@@ -1,0 +1,147 @@
+//! The packets of one connection, in numbers that a reader can add up.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::segment::Segment;
+
+/// TCP shifts a window by so many bits at most (RFC 7323).
+const SCALE_MAX: u8 = 14;
+
+/// The flags of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)] // their names are those of RFC 9293
+pub struct Flags {
+    pub syn: bool,
+    pub ack: bool,
+    pub fin: bool,
+    pub rst: bool,
+    pub psh: bool,
+    pub urg: bool,
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Flags { syn, ack, fin, rst, psh, urg } = *self;
+        let all =
+            [(syn, "SYN"), (fin, "FIN"), (rst, "RST"), (psh, "PSH"), (urg, "URG"), (ack, "ACK")];
+        let set: Vec<&str> = all.iter().filter(|flag| flag.0).map(|flag| flag.1).collect();
+        f.pad(&if set.is_empty() { "-".to_owned() } else { set.join(" ") })
+    }
+}
+
+/// A segment as it was seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// When, from the connection's first SYN.
+    pub at: Duration,
+    /// From the client to the server, or back.
+    pub to_server: bool,
+    /// Its flags.
+    pub flags: Flags,
+    /// Where it begins in its sender's stream: its SYN is 0, its first byte is 1.
+    pub seq: u32,
+    /// What its sender wants next of the other's stream, if it says that.
+    pub ack: Option<u32>,
+    /// Bytes of the stream in it.
+    pub payload_bytes: u32,
+    /// How many bytes its sender takes, from `ack` on.
+    pub window: u32,
+}
+
+impl Packet {
+    /// An acknowledgement and nothing else.
+    pub(super) fn is_plain(&self) -> bool {
+        self.flags == Flags { ack: true, ..Flags::default() } && self.payload_bytes == 0
+    }
+}
+
+/// One line: when, where, the flags, the numbers.
+impl fmt::Display for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.at.as_secs_f64() * 1000.0;
+        let arrow = if self.to_server { '→' } else { '←' };
+        write!(f, "{ms:10.3} ms  {arrow} {:11}  seq {}", self.flags, self.seq)?;
+        if let Some(ack) = self.ack {
+            write!(f, ", ack {ack}")?;
+        }
+        if self.payload_bytes > 0 {
+            write!(f, ", {} bytes", self.payload_bytes)?;
+        }
+        write!(f, ", window {}", self.window)
+    }
+}
+
+/// The last connection between these two: from the client's last SYN on, or from the first of them
+/// if it was repeated.
+pub(super) fn connection<'a>(
+    seen: impl Iterator<Item = (Duration, &'a Segment)>,
+    client: SocketAddr,
+    server: SocketAddr,
+) -> Vec<Packet> {
+    let theirs: Vec<(Duration, bool, &Segment)> = seen
+        .filter_map(|(at, segment)| {
+            let to_server = segment.goes(client, server);
+            (to_server || segment.goes(server, client)).then_some((at, to_server, segment))
+        })
+        .collect();
+    let opens =
+        |to_server: bool, segment: &Segment| to_server && segment.flags.syn && !segment.flags.ack;
+    let Some(&(.., last)) = theirs.iter().rfind(|(_, to_server, it)| opens(*to_server, it)) else {
+        return Vec::new();
+    };
+    let first =
+        theirs.iter().position(|(_, to_server, it)| opens(*to_server, it) && it.seq == last.seq);
+    let theirs = &theirs[first.unwrap_or(0)..];
+    let mut numbers = Numbers::new(last.seq);
+    let begin = theirs[0].0;
+    theirs
+        .iter()
+        .map(|&(at, to_server, segment)| {
+            let (seq, ack, window) = numbers.relative(to_server, segment);
+            let payload_bytes = segment.payload_bytes;
+            let at = at.saturating_sub(begin);
+            Packet { at, to_server, flags: segment.flags, seq, ack, payload_bytes, window }
+        })
+        .collect()
+}
+
+/// What the numbers of a connection are relative to.
+struct Numbers {
+    client_isn: u32,
+    server_isn: Option<u32>,
+    /// What each SYN said, the client's first; `None` while it has not been seen.
+    scales: [Option<Option<u8>>; 2],
+}
+
+impl Numbers {
+    fn new(client_isn: u32) -> Numbers {
+        Numbers { client_isn, server_isn: None, scales: [None; 2] }
+    }
+
+    /// Sequence number, acknowledgement and window, for a reader.
+    fn relative(&mut self, to_server: bool, segment: &Segment) -> (u32, Option<u32>, u32) {
+        // Without the server's SYN, what the client says of it has to do.
+        let implied = if to_server { segment.ack.wrapping_sub(1) } else { segment.seq };
+        if (!to_server || segment.flags.ack) && self.server_isn.is_none() {
+            self.server_isn = Some(implied);
+        }
+        let server_isn = self.server_isn.unwrap_or_default();
+        let (own, other) =
+            if to_server { (self.client_isn, server_isn) } else { (server_isn, self.client_isn) };
+        let side = usize::from(!to_server);
+        if segment.flags.syn {
+            self.scales[side] = Some(segment.scale);
+        }
+        // Scaling is agreed upon by both SYNs, and a SYN itself is not scaled.
+        let scale = match self.scales {
+            [Some(Some(client)), Some(Some(server))] if !segment.flags.syn => {
+                [client, server][side].min(SCALE_MAX)
+            }
+            _ => 0,
+        };
+        let ack = segment.flags.ack.then(|| segment.ack.wrapping_sub(other));
+        (segment.seq.wrapping_sub(own), ack, u32::from(segment.window) << scale)
+    }
+}

@@ -1,0 +1,40 @@
+//! A file for Wireshark.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+use pcap_file::{DataLink, PcapError, TsResolution};
+
+use super::Seen;
+
+/// Readers refuse a packet that was longer than this on the wire. None is.
+const LENGTH_MAX: u32 = 1 << 18;
+
+pub(super) fn write(path: &Path, seen: &[Seen]) -> io::Result<()> {
+    let header = PcapHeader {
+        datalink: DataLink::ETHERNET, // so the loopback device has it, with addresses of zero
+        snaplen: LENGTH_MAX,
+        ts_resolution: TsResolution::NanoSecond,
+        ..PcapHeader::default()
+    };
+    let file = BufWriter::new(File::create(path)?);
+    let mut writer = PcapWriter::with_header(file, header).map_err(plain)?;
+    for seen in seen {
+        let length = seen.segment.frame_bytes;
+        let kept = &seen.bytes[..seen.bytes.len().min(length as usize)];
+        let packet = PcapPacket::new(seen.at, length, kept);
+        writer.write_packet(&packet).map_err(plain)?;
+    }
+    // Its buffer is written here, where a full disk can be told of.
+    writer.into_writer().into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(())
+}
+
+fn plain(error: PcapError) -> io::Error {
+    match error {
+        PcapError::IoError(error) => error,
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,87 @@
+//! A TCP segment, taken out of a frame.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{
+    LaxNetSlice, LaxSlicedPacket, TcpOptionElement, TcpSlice, TransportSlice, ip_number,
+};
+
+use super::packet::Flags;
+
+const ETHERNET_BYTES: u32 = 14;
+const IPV6_BYTES: u32 = 40;
+
+/// What a TCP segment says, numbers as they are on the wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Segment {
+    pub(super) source: (IpAddr, u16),
+    pub(super) target: (IpAddr, u16),
+    pub(super) flags: Flags,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) window: u16,
+    /// By how many bits its sender wants its windows to be shifted.
+    pub(super) scale: Option<u8>,
+    pub(super) payload_bytes: u32,
+    /// How long the frame was on the wire.
+    pub(super) frame_bytes: u32,
+}
+
+impl Segment {
+    /// `frame` is the beginning of an Ethernet frame; `None` if there is no whole TCP header in it.
+    pub(super) fn parse(frame: &[u8]) -> Option<Segment> {
+        let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
+        let Some(TransportSlice::Tcp(tcp)) = packet.transport else { return None };
+        if !packet.link_exts.is_empty() {
+            return None;
+        }
+        // The lengths are those of the IP header: the frame is cut off.
+        let (source, target, ip_bytes, ip_header_bytes) = match packet.net? {
+            LaxNetSlice::Ipv4(ip) if ip.header().protocol() == ip_number::TCP => {
+                let header = ip.header();
+                let addresses: (IpAddr, IpAddr) =
+                    (header.source_addr().into(), header.destination_addr().into());
+                let length = u32::from(header.total_len());
+                (addresses.0, addresses.1, length, header.slice().len() as u32)
+            }
+            LaxNetSlice::Ipv6(ip) if ip.header().next_header() == ip_number::TCP => {
+                let header = ip.header();
+                let length = IPV6_BYTES + u32::from(header.payload_length());
+                (header.source_addr().into(), header.destination_addr().into(), length, IPV6_BYTES)
+            }
+            _ => return None,
+        };
+        let tcp_header_bytes = tcp.header_slice().len() as u32;
+        Some(Segment {
+            source: (source, tcp.source_port()),
+            target: (target, tcp.destination_port()),
+            flags: flags(&tcp),
+            seq: tcp.sequence_number(),
+            ack: tcp.acknowledgment_number(),
+            window: tcp.window_size(),
+            scale: tcp.options_iterator().flatten().find_map(|option| match option {
+                TcpOptionElement::WindowScale(bits) => Some(bits),
+                _ => None,
+            }),
+            payload_bytes: ip_bytes.checked_sub(ip_header_bytes + tcp_header_bytes)?,
+            frame_bytes: ETHERNET_BYTES + ip_bytes,
+        })
+    }
+
+    /// Whether it goes from `source` to `target`. An IPv4 address in the clothes of IPv6 is itself.
+    pub(super) fn goes(&self, source: SocketAddr, target: SocketAddr) -> bool {
+        let plain = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        self.source == plain(source) && self.target == plain(target)
+    }
+}
+
+fn flags(tcp: &TcpSlice<'_>) -> Flags {
+    Flags {
+        syn: tcp.syn(),
+        ack: tcp.ack(),
+        fin: tcp.fin(),
+        rst: tcp.rst(),
+        psh: tcp.psh(),
+        urg: tcp.urg(),
+    }
+}

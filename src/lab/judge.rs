@@ -1,0 +1,225 @@
+//! What came of a scenario, held against what has to.
+
+use super::report::{Article, Race, RecvSays, Row};
+use super::scenario::{Experiment, Scenario};
+use crate::client::{Act, Did, Moment};
+use crate::machine::close::{Certainty, Kind};
+use crate::reactor::Ending;
+
+/// What of `scenario` did not come as it has to; `None` if everything did.
+pub(super) fn complaint(
+    scenario: &Scenario,
+    moments: &[Moment],
+    ending: Option<&Ending>,
+) -> Option<String> {
+    if let Some(moment) = moments.iter().find(|moment| moment.failed()) {
+        return Some(of_client(moment));
+    }
+    let Some(ending) = ending else {
+        return Some(format!("no verdict came; expected {}", names(scenario.verdicts)));
+    };
+    of_ending(scenario, ending).or_else(|| {
+        // A forced order leaves no room for doubt.
+        let (certainty, forced) = (ending.verdict.certainty, scenario.verdicts.len() == 1);
+        // But a reset never tells whether what it acknowledged was read.
+        let can_be = ending.verdict.kind != Kind::PeerFinReplyDiscarded;
+        (forced && can_be && certainty != Certainty::Certain)
+            .then(|| format!("{} only, expected certain", certainty.name()))
+    })
+}
+
+/// The same for one run of a race, where a verdict may be less than certain.
+pub(super) fn of_ending(scenario: &Scenario, ending: &Ending) -> Option<String> {
+    let kind = ending.verdict.kind;
+    if !scenario.verdicts.contains(&kind) {
+        return Some(format!("{}, expected {}", kind.name(), names(scenario.verdicts)));
+    }
+    // What the system does not tell cannot be wrong.
+    let fin = ending.evidence.fin_received.zip(scenario.fin);
+    if let Some((true, false) | (false, true)) = fin {
+        let whether = if scenario.fin == Some(true) { "no FIN, expected one" } else { "a FIN" };
+        return Some(format!("{}: {whether}", kind.name()));
+    }
+    let undelivered = ending.evidence.undelivered?;
+    match scenario.lost {
+        Some(lost) if lost != (undelivered > 0) => {
+            let expected = if lost { "some" } else { "none" };
+            Some(format!("{}: {undelivered} bytes undelivered, expected {expected}", kind.name()))
+        }
+        _ => None,
+    }
+}
+
+/// What of `row` is not the same as in `first`, though it should be.
+pub(super) fn difference(row: &Row, first: &Row) -> Option<String> {
+    let facts = |row: &Row| row.evidence.as_ref().map(|it| (it.fin_received, it.undelivered));
+    if row.verdict != first.verdict || facts(row) != facts(first) {
+        return Some(format!("not the same verdict and evidence as {}", first.id));
+    }
+    (row.wire != first.wire)
+        .then(|| format!("not the same on the wire as {}: {}", first.id, first.wire))
+}
+
+/// What was found here of an experiment of the article.
+pub(super) fn article(
+    experiment: &Experiment,
+    recv: Option<&RecvSays>,
+    verdict: Option<&str>,
+    race: Option<&Race>,
+) -> Article {
+    let ours = verdict.unwrap_or("no verdict");
+    let (agrees, here) = match (race, recv) {
+        (Some(race), _) => {
+            let others = race.recv_loop.iter().filter(|(recv, _)| **recv != experiment.recv);
+            let differs = others.map(|(_, count)| count).sum::<u32>();
+            (Some(differs == 0), raced(race, differs))
+        }
+        (None, Some(says)) => {
+            let status = says.status.map_or("none".to_owned(), |status| status.to_string());
+            let same = says.recv == experiment.recv;
+            let word = if same { "the same" } else { "differs" };
+            let said = format!("recv gives {} (status {status} in its final code)", says.recv);
+            (Some(same), format!("{word}: {said}; closecall: {ours}"))
+        }
+        (None, None) => (None, format!("the recv loop said nothing; closecall: {ours}")),
+    };
+    Article { found: experiment.found.to_owned(), agrees, here }
+}
+
+fn raced(race: &Race, differs: u32) -> String {
+    let odds = |counts: &std::collections::BTreeMap<String, u32>| {
+        let mut counts: Vec<_> = counts.iter().collect();
+        counts.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+        let texts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        texts.join(", ")
+    };
+    let word = match differs {
+        0 => "no reset showed this time".to_owned(),
+        count => format!("differs, {count} of {}: it is a race", race.runs),
+    };
+    format!("{word}; recv: {}; closecall: {}", odds(&race.recv_loop), odds(&race.verdicts))
+}
+
+fn of_client(moment: &Moment) -> String {
+    let act = moment.act.map_or("connect".to_owned(), |act: Act| format!("{act:?}"));
+    match &moment.did {
+        Did::Failed(why) => format!("the client could not go on: {act}: {why}"),
+        _ => format!("the client waited in vain: {act}"),
+    }
+}
+
+fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::report::{Evidence, Outcome};
+    use super::super::scenario::all;
+    use super::*;
+    use crate::machine::close::{Evidence as Facts, Verdict};
+    use crate::machine::errno::System;
+
+    fn scenario(id: &str) -> &'static Scenario {
+        all().iter().find(|scenario| scenario.id == id).unwrap()
+    }
+
+    /// The ending of S3 with the FIN first, and what is changed in it.
+    fn ending(change: impl FnOnce(&mut Ending)) -> Ending {
+        let mut ending = Ending {
+            id: 1,
+            peer: "127.0.0.1:50000".parse().unwrap(),
+            local: None,
+            verdict: Verdict {
+                kind: Kind::PeerFinReplyRefused,
+                status: 1,
+                certainty: Certainty::Certain,
+            },
+            evidence: Facts {
+                fin_received: Some(true),
+                undelivered: Some(37),
+                ..Facts::nothing(System::Linux)
+            },
+            duration_ms: 1,
+            verdict_wait_ms: 0,
+        };
+        change(&mut ending);
+        ending
+    }
+
+    fn said(change: impl FnOnce(&mut Ending)) -> Option<String> {
+        complaint(scenario("S3 FIN first"), &[], Some(&ending(change)))
+    }
+
+    #[test]
+    fn what_has_to_come_is_no_complaint() {
+        assert_eq!(said(|_| ()), None);
+        // What a system does not tell is not held against it.
+        assert_eq!(said(|it| it.evidence.fin_received = None), None);
+        assert_eq!(said(|it| it.evidence.undelivered = None), None);
+    }
+
+    #[test]
+    fn a_wrong_verdict_fails_and_so_does_wrong_evidence() {
+        let wrong = said(|it| it.verdict.kind = Kind::PeerFinDelivered).unwrap();
+        assert_eq!(wrong, "peer_fin.delivered, expected peer_fin.reply_refused");
+        let wrong = said(|it| it.evidence.fin_received = Some(false)).unwrap();
+        assert!(wrong.ends_with("no FIN, expected one"), "{wrong}");
+        let wrong = said(|it| it.evidence.undelivered = Some(0)).unwrap();
+        assert!(wrong.ends_with("0 bytes undelivered, expected some"), "{wrong}");
+        let wrong = said(|it| it.verdict.certainty = Certainty::Likely).unwrap();
+        assert_eq!(wrong, "likely only, expected certain");
+    }
+
+    #[test]
+    fn no_verdict_at_all_fails_and_so_does_a_client_that_waits_in_vain() {
+        let nothing = complaint(scenario("S9"), &[], None).unwrap();
+        assert_eq!(nothing, "no verdict came; expected timeout.read");
+        let at = Duration::ZERO;
+        let moment = Moment { at, act: Some(Act::AwaitEnd), did: Did::GaveUp };
+        let in_vain = complaint(scenario("S3 FIN first"), &[moment], Some(&ending(|_| ())));
+        assert_eq!(in_vain.unwrap(), "the client waited in vain: AwaitEnd");
+    }
+
+    fn row(id: &str, wire: &str, change: impl FnOnce(&mut Ending)) -> Row {
+        Row {
+            id: id.to_owned(),
+            experiment: None,
+            client: String::new(),
+            order: String::new(),
+            wire: wire.to_owned(),
+            recv_loop: None,
+            verdict: Some("peer_fin.reply_refused".to_owned()),
+            evidence: Some(Evidence::from(&ending(change))),
+            outcome: Outcome::Same,
+            same_as: Some("S1".to_owned()),
+            article: None,
+            race: None,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_called_the_same_is_compared() {
+        let first = row("S1", "→ FIN", |_| ());
+        assert_eq!(difference(&row("S2", "→ FIN", |_| ()), &first), None);
+        let wire = difference(&row("S2", "→ RST", |_| ()), &first).unwrap();
+        assert_eq!(wire, "not the same on the wire as S1: → FIN");
+        let other = row("S2", "→ FIN", |it| it.evidence.undelivered = Some(1));
+        assert!(difference(&other, &first).unwrap().starts_with("not the same verdict"));
+    }
+
+    #[test]
+    fn the_articles_race_differs_as_soon_as_one_recv_does() {
+        let five = scenario("S3 race").experiment.unwrap();
+        let mut race = Race { runs: 3, ..Race::default() };
+        race.recv_loop.insert("0".to_owned(), 3);
+        assert_eq!(article(&five, None, None, Some(&race)).agrees, Some(true));
+        race.recv_loop.insert("-1 ECONNRESET".to_owned(), 1);
+        let differs = article(&five, None, None, Some(&race));
+        assert_eq!(differs.agrees, Some(false));
+        assert!(differs.here.starts_with("differs, 1 of 3"), "{}", differs.here);
+    }
+}

@@ -1,0 +1,23 @@
+//! The lab: every way in which a connection can end, played, seen and told.
+//!
+//! A [`Scenario`] says what the client does, in which order, and what has to come of it. [`run()`]
+//! plays each of them twice: beside our own server, whose turns are taken on the same thread, so
+//! that every order is forced; and beside a [`recv_loop`], the blocking server of the article, to
+//! hear what that would have said. Each gives a [`Row`].
+//!
+//! The article's five experiments stand first. The fifth is a race, so it is run freely and often,
+//! and its odds are told.
+
+pub mod capture;
+mod judge;
+pub mod recv_loop;
+mod report;
+mod run;
+mod scenario;
+mod stage;
+
+pub use self::report::{
+    Article, Evidence, Outcome, Race, RecvSays, Report, Row, ServerRow, WireSource,
+};
+pub use self::run::{Options, Progress, run};
+pub use self::scenario::{Experiment, Order, Play, Scenario, Setting, all};

@@ -1,0 +1,203 @@
+//! What the lab gives: plain rows, as they stand in its JSON.
+//!
+//! The fields and their names are a promise, see `docs/lab.schema.json`: fields may be added, none
+//! is renamed. What is not known, or was not looked at, is null.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::errno::{Errno, System};
+use crate::reactor::Ending;
+
+/// Every way in which a connection can end, played against one server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Report {
+    /// Against whom.
+    pub server: ServerRow,
+    /// Where the column `wire` is from.
+    pub wire: WireSource,
+    /// One row a scenario; the article's five experiments stand first.
+    pub rows: Vec<Row>,
+}
+
+/// The server that was played against.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ServerRow {
+    /// Its address.
+    pub address: String,
+    /// Whether it still answered after everything.
+    pub alive: bool,
+    /// Its deadlines, in milliseconds, if they are known.
+    pub deadline_ms: Option<u64>,
+}
+
+/// Where a description of the wire is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum WireSource {
+    /// From what both sides did: it is expected, and nobody looked.
+    Expected,
+}
+
+/// One scenario, and what came of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Row {
+    /// The scenario: its number in docs/CLOSING.md, and a word where there are several of it.
+    pub id: String,
+    /// Which of the article's five experiments it is; null beyond them.
+    pub experiment: Option<u8>,
+    /// What the client does.
+    pub client: String,
+    /// How the order of events was forced.
+    pub order: String,
+    /// What goes over the wire: to the server (→) and from it (←), without acknowledgements and
+    /// without the handshake. Empty for a row that was skipped.
+    pub wire: String,
+    /// What a bare recv loop beside it was told.
+    pub recv_loop: Option<RecvSays>,
+    /// Our verdict, one of those of the close log. Of a race the most frequent one.
+    pub verdict: Option<String>,
+    /// What it rests on, in the fields of the close log.
+    pub evidence: Option<Evidence>,
+    /// What is to be thought of it.
+    pub outcome: Outcome,
+    /// The scenario that looks the same on the wire.
+    pub same_as: Option<String>,
+    /// What the article found, for its own experiments.
+    pub article: Option<Article>,
+    /// The odds, for a race.
+    pub race: Option<Race>,
+    /// Why it is this verdict, or what is wrong, or what is missing.
+    pub note: String,
+}
+
+/// What is to be thought of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It is as expected.
+    Ok,
+    /// It is not.
+    Failed,
+    /// It was not played: something is missing here.
+    Skipped,
+    /// It is as expected, and another scenario looks the same on the wire.
+    Same,
+}
+
+/// What a recv loop was told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RecvSays {
+    /// What its last recv returned: "0", "-1 ECONNRESET", "-1 EAGAIN" for the deadline. Or
+    /// "blocked in send": it was not called again.
+    pub recv: String,
+    /// The article's status for that: 0 normal, 1 closed by the peer, 2 timeout, 3 any other. Null
+    /// if it never says.
+    pub status: Option<u8>,
+}
+
+/// What the article found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Article {
+    /// In its words, about.
+    pub found: String,
+    /// Whether the recv loop here was told the same.
+    pub agrees: Option<bool>,
+    /// What was found here.
+    pub here: String,
+}
+
+/// How often a race ended how.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Race {
+    /// How often it was run against each server.
+    pub runs: u32,
+    /// How often each verdict came.
+    pub verdicts: BTreeMap<String, u32>,
+    /// How often each last recv came.
+    pub recv_loop: BTreeMap<String, u32>,
+}
+
+/// What a verdict rests on: the fields of the close log, under their names there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
+pub struct Evidence {
+    pub status: u8,
+    pub initiator: String,
+    pub certainty: String,
+    pub errno: Option<String>,
+    pub via: Option<String>,
+    pub fin_received: Option<bool>,
+    pub fin_sent: bool,
+    pub rx: u64,
+    pub discarded: u64,
+    pub tx: u64,
+    pub undelivered: Option<u32>,
+    pub unsent: u64,
+    pub unread: Option<u32>,
+    pub retransmits: Option<u8>,
+    pub probes: Option<u8>,
+    pub duration_ms: u64,
+    pub verdict_wait_ms: u64,
+}
+
+impl From<&Ending> for Evidence {
+    fn from(ending: &Ending) -> Evidence {
+        let Ending { verdict, evidence, .. } = ending;
+        Evidence {
+            status: verdict.status,
+            initiator: verdict.kind.initiator().name().to_owned(),
+            certainty: verdict.certainty.name().to_owned(),
+            errno: evidence.error.map(|error| errno(error.errno, evidence.system)),
+            via: evidence.error.map(|error| error.via.name().to_owned()),
+            fin_received: evidence.fin_received,
+            fin_sent: evidence.fin_sent,
+            rx: evidence.rx,
+            discarded: evidence.discarded,
+            tx: evidence.tx,
+            undelivered: evidence.undelivered,
+            unsent: evidence.unsent,
+            unread: evidence.unread,
+            retransmits: evidence.retransmits,
+            probes: evidence.probes,
+            duration_ms: ending.duration_ms,
+            verdict_wait_ms: ending.verdict_wait_ms,
+        }
+    }
+}
+
+/// "ECONNRESET", or "errno 123" where no table knows the number.
+fn errno(errno: Errno, system: System) -> String {
+    match errno.name(system) {
+        Some(name) => name.to_owned(),
+        None => format!("errno {}", errno.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::generate::SchemaSettings;
+    use snapbox::{assert_data_eq, file};
+
+    use super::*;
+
+    /// SNAPSHOTS=overwrite writes it anew.
+    #[test]
+    fn the_schema_in_docs_is_that_of_the_types() {
+        let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+        let mut schema = generator.into_root_schema_for::<Report>();
+        schema.insert("title".to_owned(), "closecall lab --format json".into());
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        assert_data_eq!(text, file!["../../docs/lab.schema.json"].raw());
+    }
+}

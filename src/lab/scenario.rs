@@ -1,0 +1,185 @@
+//! The table of scenarios: what the client does, in which order, and what has to come of it.
+
+mod all;
+
+use crate::client::{Act, Way};
+use crate::machine::close::Kind;
+
+/// One of the article's five experiments.
+#[derive(Clone, Copy, Debug)]
+pub struct Experiment {
+    /// 1 to 5, in its order.
+    pub number: u8,
+    /// What the article saw.
+    pub found: &'static str,
+    /// What its server's last recv said, as Linux writes it.
+    pub recv: &'static str,
+}
+
+/// What is played.
+#[derive(Clone, Copy, Debug)]
+pub enum Play {
+    /// This way of ending a connection.
+    Way(Way),
+    /// Nothing, for a reason; and what the client would do.
+    Skip {
+        /// What the client would do.
+        client: &'static str,
+        /// What it needs that is not here.
+        needs: &'static str,
+    },
+}
+
+/// Which order of events is forced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// The script's own: the server acts when the client waits for it, or is done.
+    AsPlayed,
+    /// The client is accepted before it does anything.
+    AcceptedFirst,
+    /// The client is done before it is accepted.
+    ClientFirst,
+    /// The reply is in the client's receive queue before it closes.
+    ReplyFirst,
+    /// The server is told to stop, and sends its FIN before the client ends.
+    ServerFirst,
+    /// None: both sides run freely.
+    Race,
+}
+
+impl Order {
+    /// In words, for the table; empty where the script says it all.
+    pub fn says(self) -> &'static str {
+        match self {
+            Order::AsPlayed => "",
+            Order::AcceptedFirst => "after accept",
+            Order::ClientFirst => "before accept",
+            Order::ReplyFirst => "when the reply is there",
+            Order::ServerFirst => "the server is drained first",
+            Order::Race => "a race",
+        }
+    }
+
+    /// How it is forced.
+    pub fn how(self) -> &'static str {
+        match self {
+            Order::AsPlayed => "the server's turns are taken only while the client waits",
+            Order::AcceptedFirst => "the server takes turns until it has accepted",
+            Order::ClientFirst => "the server takes no turn before the client is done",
+            Order::ReplyFirst => "the server takes turns until its reply is there",
+            Order::ServerFirst => "the server is told to stop when the client waits for its end",
+            Order::Race => "it is not: both run freely, --repeat N times",
+        }
+    }
+}
+
+/// Which server it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setting {
+    /// The one that all share.
+    Shared,
+    /// One of its own: it is drained.
+    Own,
+    /// One of its own that reads a request at a time, and one in a visit.
+    Sips,
+    /// One of its own that looks often at output that nobody takes.
+    Full,
+}
+
+/// A way to end a connection, and what has to come of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its number in docs/CLOSING.md, and a word where there are several of it.
+    pub id: &'static str,
+    /// The article's experiment, if it is one.
+    pub experiment: Option<Experiment>,
+    /// What is played.
+    pub play: Play,
+    /// In which order.
+    pub order: Order,
+    /// Beside which server.
+    pub setting: Setting,
+    /// The verdicts that are right. Where there is one, it has to be certain, if it can be.
+    pub verdicts: &'static [Kind],
+    /// Whether the server gets the client's FIN, where that is settled.
+    pub fin: Option<bool>,
+    /// Whether bytes of the reply are left without acknowledgement, where that is settled.
+    pub lost: Option<bool>,
+    /// What goes over the wire after the client's last act.
+    pub then: &'static str,
+    /// Why it is that verdict.
+    pub why: &'static str,
+    /// Which scenario looks the same on the wire.
+    pub same_as: Option<&'static str>,
+}
+
+impl Scenario {
+    /// "S3" of "S3 FIN first".
+    pub fn number(&self) -> &'static str {
+        self.id.split(' ').next().unwrap_or(self.id)
+    }
+
+    /// Whether `--only` with this word means it: by its name, or by its number.
+    pub fn is(&self, word: &str) -> bool {
+        self.id.eq_ignore_ascii_case(word) || self.number().eq_ignore_ascii_case(word)
+    }
+
+    /// What the client does, in a sentence.
+    pub fn client(&self) -> String {
+        let says = match self.play {
+            Play::Way(way) => way.says(),
+            Play::Skip { client, .. } => client,
+        };
+        match self.order.says() {
+            "" => says.to_owned(),
+            order => format!("{says} ({order})"),
+        }
+    }
+
+    /// The script, with what its order puts in.
+    pub fn script(&self) -> Vec<Act> {
+        let Play::Way(way) = self.play else { return Vec::new() };
+        let mut script = way.script().to_vec();
+        if self.order == Order::ReplyFirst {
+            script.insert(script.len() - 1, Act::Hold);
+        }
+        script
+    }
+}
+
+/// All of them, the article's five experiments first.
+pub fn all() -> &'static [Scenario] {
+    all::ALL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_five_experiments_stand_first_in_their_order() {
+        let numbers: Vec<_> = all().iter().map(|row| row.experiment.map(|e| e.number)).collect();
+        assert_eq!(numbers[..5], [Some(1), Some(2), Some(3), Some(4), Some(5)]);
+        assert!(numbers[5..].iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn ids_are_unique_and_no_comma_is_in_them_and_same_ones_came_before() {
+        for (index, row) in all().iter().enumerate() {
+            let earlier = &all()[..index];
+            assert!(earlier.iter().all(|other| other.id != row.id), "{}", row.id);
+            assert!(!row.id.contains(','), "{}", row.id);
+            let Some(same) = row.same_as else { continue };
+            let first = earlier.iter().find(|other| other.id == same).expect(row.id);
+            assert_eq!((first.verdicts, first.same_as), (row.verdicts, None), "{}", row.id);
+        }
+    }
+
+    #[test]
+    fn each_way_has_its_row() {
+        for way in Way::all() {
+            let played = |row: &Scenario| matches!(row.play, Play::Way(it) if it == way);
+            assert!(all().iter().any(played), "{}", way.name());
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Every scenario, in the order in which they are played.
+
+use super::{Experiment, Order, Play, Scenario, Setting};
+use crate::client::Way;
+use crate::machine::close::Kind;
+
+const fn row(id: &'static str, way: Way, verdicts: &'static [Kind], why: &'static str) -> Scenario {
+    Scenario {
+        id,
+        experiment: None,
+        play: Play::Way(way),
+        order: Order::AsPlayed,
+        setting: Setting::Shared,
+        verdicts,
+        fin: None,
+        lost: Some(false),
+        then: "",
+        why,
+        same_as: None,
+    }
+}
+
+const fn skip(
+    id: &'static str,
+    client: &'static str,
+    needs: &'static str,
+    verdicts: &'static [Kind],
+    why: &'static str,
+) -> Scenario {
+    let play = Play::Skip { client, needs };
+    Scenario { play, ..row(id, Way::Close, verdicts, why) }
+}
+
+const fn experiment(number: u8, found: &'static str, recv: &'static str) -> Option<Experiment> {
+    Some(Experiment { number, found, recv })
+}
+
+const DELIVERED: &[Kind] = &[Kind::PeerFinDelivered];
+const SERVED: &[Kind] = &[Kind::PeerFinHalfCloseServed];
+const REFUSED: &[Kind] = &[Kind::PeerFinReplyRefused];
+const ACKED: &[Kind] = &[Kind::PeerResetReplyAcked];
+const REPLY_REFUSED: &str = "← 37 bytes → RST";
+const RESET: &str = "-1 ECONNRESET";
+const NAMESPACE: &str = "a network namespace (root)";
+
+const UNREAD: &str = "a close with unread bytes is a reset; the reply had been acknowledged";
+const CLOSE_UNREAD: Scenario =
+    Scenario { fin: Some(false), ..row("S2", Way::CloseUnread, ACKED, UNREAD) };
+const AT_ONCE: Scenario = Scenario {
+    order: Order::ClientFirst,
+    fin: Some(true),
+    lost: Some(true),
+    then: REPLY_REFUSED,
+    ..row(
+        "S3 FIN first",
+        Way::CloseAtOnce,
+        REFUSED,
+        "its FIN came first, and our reply was answered with a reset",
+    )
+};
+
+pub(super) const ALL: &[Scenario] = &[
+    // ---- the article's ----
+    Scenario {
+        experiment: experiment(
+            1,
+            "Go on Windows: 'forcibly closed by the remote host', status 3",
+            RESET,
+        ),
+        ..CLOSE_UNREAD
+    },
+    Scenario {
+        id: "S2 recv loop",
+        experiment: experiment(2, "C++ on Windows: recv = -1, 10054 (WSAECONNRESET)", RESET),
+        same_as: Some("S2"),
+        ..CLOSE_UNREAD
+    },
+    Scenario {
+        id: "S2 Linux",
+        experiment: experiment(3, "Go on Linux: 'connection reset by peer', status 3", RESET),
+        same_as: Some("S2"),
+        ..CLOSE_UNREAD
+    },
+    Scenario {
+        experiment: experiment(4, "Go and C++, Linux and Windows: EOF, status 1", "0"),
+        fin: Some(true),
+        then: "← FIN",
+        ..row("S1", Way::Close, DELIVERED, "a FIN, and everything was acknowledged")
+    },
+    Scenario {
+        id: "S3 race",
+        experiment: experiment(5, "Go on Linux: always EOF, status 1; on Windows 10053", "0"),
+        order: Order::Race,
+        setting: Setting::Own,
+        verdicts: &[
+            Kind::PeerFinReplyRefused,
+            Kind::PeerResetReplyAcked,
+            Kind::PeerResetReplyUndelivered,
+        ],
+        fin: None,
+        lost: None,
+        why: "refused if its FIN came first, a reset if our reply did; never delivered",
+        ..AT_ONCE
+    },
+    // ---- sends and closes at once, each order ----
+    AT_ONCE,
+    Scenario {
+        order: Order::ReplyFirst,
+        same_as: Some("S2"),
+        fin: Some(false),
+        ..row("S3 reply first", Way::CloseAtOnce, ACKED, "the reply lay unread: as S2")
+    },
+    Scenario {
+        setting: Setting::Sips,
+        order: Order::ClientFirst,
+        fin: Some(true),
+        lost: Some(true),
+        then: REPLY_REFUSED,
+        ..row(
+            "S3 pipelined",
+            Way::CloseAtOnceTwo,
+            REFUSED,
+            "the second reply meets the reset that answered the first",
+        )
+    },
+    // ---- resets, half-closes ----
+    Scenario {
+        same_as: Some("S2"),
+        fin: Some(false),
+        ..row("S4", Way::Reset, ACKED, "a reset; nobody can see what was read before it")
+    },
+    Scenario { fin: Some(false), ..row("S5", Way::CloseHalfRead, ACKED, UNREAD) },
+    Scenario {
+        fin: Some(true),
+        ..row("S6", Way::HalfClose, SERVED, "its FIN came with the request, our reply was taken")
+    },
+    Scenario {
+        setting: Setting::Sips,
+        fin: Some(true),
+        ..row(
+            "S6b",
+            Way::HalfCloseDiscard,
+            &[Kind::PeerFinReplyDiscarded],
+            "a reset behind its FIN, when the reply had been acknowledged",
+        )
+    },
+    Scenario {
+        same_as: Some("S6"),
+        fin: Some(true),
+        ..row("S6c", Way::HalfCloseDiscardLate, SERVED, "behind both FINs nothing is sent")
+    },
+    // ---- nothing is said ----
+    Scenario {
+        order: Order::AcceptedFirst,
+        fin: Some(true),
+        then: "← FIN",
+        ..row("S7", Way::Probe, &[Kind::PeerFinProbe], "a FIN, and not a byte before it")
+    },
+    Scenario {
+        order: Order::AcceptedFirst,
+        fin: Some(false),
+        ..row("S7b", Way::ProbeReset, &[Kind::PeerResetProbe], "a reset, and not a byte before it")
+    },
+    Scenario {
+        order: Order::ClientFirst,
+        same_as: Some("S7b"),
+        fin: Some(false),
+        ..row("S8", Way::ProbeReset, &[Kind::PeerResetProbe], "accept gives it, reset as it is")
+    },
+    Scenario {
+        order: Order::ClientFirst,
+        fin: Some(false),
+        ..row(
+            "S8b",
+            Way::ResetAtOnce,
+            &[Kind::PeerResetBeforeReply],
+            "the request is read, and its reply cannot be sent",
+        )
+    },
+    Scenario {
+        fin: Some(true),
+        ..row("S9", Way::Silent, &[Kind::TimeoutRead], "the read deadline; our FIN was first")
+    },
+    // ---- killed ----
+    Scenario {
+        same_as: Some("S1"),
+        fin: Some(true),
+        then: "← FIN",
+        ..row("S13a", Way::Killed, DELIVERED, "its kernel closes for it")
+    },
+    Scenario {
+        same_as: Some("S2"),
+        fin: Some(false),
+        ..row("S13b", Way::KilledUnread, ACKED, "its kernel closes for it")
+    },
+    // ---- buffers are full ----
+    Scenario {
+        setting: Setting::Full,
+        fin: Some(false),
+        lost: Some(true),
+        ..row(
+            "S15",
+            Way::CloseFull,
+            &[Kind::PeerResetReplyUndelivered],
+            "a reset, with bytes of the reply on the way",
+        )
+    },
+    Scenario {
+        setting: Setting::Full,
+        fin: Some(true),
+        ..row("S15b", Way::HalfCloseFull, SERVED, "its FIN waits behind its requests")
+    },
+    Scenario {
+        same_as: Some("S2"),
+        fin: Some(false),
+        ..row("S16", Way::ShutDownRead, ACKED, "shutdown(SHUT_RD) puts nothing on the wire")
+    },
+    Scenario {
+        order: Order::ClientFirst,
+        same_as: Some("S3 FIN first"),
+        fin: Some(true),
+        lost: Some(true),
+        then: REPLY_REFUSED,
+        ..row("S16b", Way::ShutDownBoth, REFUSED, "who reads no more answers with a reset")
+    },
+    Scenario {
+        lost: Some(true),
+        ..row(
+            "S17",
+            Way::Stall,
+            &[Kind::TimeoutWriteStall],
+            "the write deadline; its window stayed at zero",
+        )
+    },
+    // ---- we close first ----
+    Scenario {
+        order: Order::ServerFirst,
+        setting: Setting::Own,
+        fin: Some(true),
+        ..row("S20", Way::Silent, &[Kind::LocalDrain], "our FIN was first, its own came after")
+    },
+    Scenario {
+        order: Order::ServerFirst,
+        setting: Setting::Own,
+        fin: Some(false),
+        ..row("S20b", Way::SilentReset, &[Kind::LocalDrain], "our FIN was first, its reset is kept")
+    },
+    // ---- not here ----
+    skip(
+        "S1c",
+        "reads the reply, closes; its FIN_WAIT2 is over before our FIN comes",
+        "a minute of FIN_WAIT2",
+        DELIVERED,
+        "a reset for our FIN, when all else was acknowledged",
+    ),
+    skip(
+        "S10a",
+        "vanishes with our reply in flight",
+        NAMESPACE,
+        &[Kind::TimeoutRetransmit],
+        "nobody acknowledges, until the retransmissions end",
+    ),
+    skip(
+        "S10b",
+        "vanishes while idle",
+        NAMESPACE,
+        &[Kind::TimeoutKeepalive],
+        "nobody answers the keepalive probes",
+    ),
+    skip(
+        "S10c",
+        "restarts, and resets what it does not know",
+        NAMESPACE,
+        &[Kind::PeerResetStale],
+        "a reset while retransmissions or probes were under way",
+    ),
+    skip(
+        "S10h",
+        "vanishes after its FIN",
+        NAMESPACE,
+        &[Kind::PeerFinUnconfirmed],
+        "a FIN, and nobody acknowledges the reply",
+    ),
+    skip(
+        "S11",
+        "is unreachable, as a router says",
+        NAMESPACE,
+        &[Kind::TimeoutUnreachable],
+        "ICMP, until the retransmissions end",
+    ),
+    Scenario {
+        same_as: Some("S2"),
+        ..skip("S12", "is reset by a middlebox", NAMESPACE, ACKED, "as a reset of its own")
+    },
+    skip(
+        "S21",
+        "is open when somebody on this machine runs ss -K",
+        "root and iproute2",
+        &[Kind::LocalKilled],
+        "ECONNABORTED, and no FIN",
+    ),
+];

@@ -1,0 +1,194 @@
+//! The servers that the lab embeds: one whose turns are taken on the lab's own thread, so that it
+//! acts when the client waits and never else, and one that runs freely.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::scenario::Setting;
+use crate::config::Config;
+use crate::kernel::mio::Handle;
+use crate::reactor::Ending;
+use crate::server::Server;
+
+/// The message of every client, as in the article.
+pub(super) const MESSAGE: &[u8] = b"Hi,here is glp";
+
+/// Every deadline of the server, and the recv loop's, in milliseconds.
+pub(super) const DEADLINE_MS: u64 = 1_000;
+
+/// The write deadline where a client goes while all buffers are full. The server looks at pending
+/// output every quarter of it, and the client takes two looks. A window probe comes after 200 ms,
+/// and one more after 600 that Linux does not answer: the client should be gone by then.
+const FULL_MS: u64 = 900;
+
+/// No scenario takes this long. One that does is ended, and has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The configuration for a setting.
+fn config(setting: Setting) -> Config {
+    let mut config = Config {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        max_connections: 1_000,
+        read_deadline_ms: Some(DEADLINE_MS),
+        write_deadline_ms: Some(DEADLINE_MS),
+        verdict_wait_ms: DEADLINE_MS,
+        drain_ms: DEADLINE_MS,
+        ..Config::default()
+    };
+    match setting {
+        Setting::Shared | Setting::Own => {}
+        Setting::Sips => {
+            config.read_buffer_bytes = MESSAGE.len();
+            config.bytes_per_visit = 1;
+        }
+        Setting::Full => config.write_deadline_ms = Some(FULL_MS),
+    }
+    config
+}
+
+fn bind(setting: Setting) -> io::Result<(Server, SocketAddr)> {
+    let server = Server::bind(config(setting)).map_err(|error| error.source)?;
+    let address = server.addresses().first().copied().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((server, address))
+}
+
+/// Stops a server, by force, that is not let go of in time.
+struct Watchdog {
+    alive: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    fn start(handle: Handle) -> Watchdog {
+        let (alive, ended) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                handle.stop();
+                handle.stop();
+            }
+        });
+        Watchdog { alive: Some(alive), thread: Some(thread) }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A server that does nothing but in [`turn`](Stage::turn).
+pub(super) struct Stage {
+    server: Server,
+    address: SocketAddr,
+    endings: Vec<Ending>,
+    over: bool,
+}
+
+impl Stage {
+    /// # Errors
+    /// The system has no port, no file or no memory for it.
+    pub(super) fn new(setting: Setting) -> io::Result<Stage> {
+        let (server, address) = bind(setting)?;
+        Ok(Stage { server, address, endings: Vec::new(), over: false })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it serves no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Calls `play`; however long that waits, it comes back.
+    pub(super) fn guarded<T>(&mut self, play: impl FnOnce(&mut Stage) -> T) -> T {
+        let _watchdog = Watchdog::start(self.server.handle());
+        play(self)
+    }
+
+    /// One turn of its loop. It sleeps until there is something to do.
+    pub(super) fn turn(&mut self) {
+        if self.over {
+            return thread::yield_now();
+        }
+        self.over = !self.server.turn().is_ok_and(|turn| !turn.stage.is_over());
+        self.endings.extend(self.server.endings());
+    }
+
+    /// Turns until it has accepted one more.
+    pub(super) fn accepts(&mut self) {
+        let before = self.server.counters().accepted;
+        while !self.over && self.server.counters().accepted == before {
+            self.turn();
+        }
+    }
+
+    /// Tells it to stop.
+    pub(super) fn drain(&self) {
+        self.server.handle().stop();
+    }
+
+    /// Turns until the connection from `peer` has ended.
+    pub(super) fn ending_of(&mut self, peer: SocketAddr) -> Option<Ending> {
+        loop {
+            if let Some(index) = self.endings.iter().position(|ending| ending.peer == peer) {
+                return Some(self.endings.swap_remove(index));
+            }
+            if self.over {
+                return None;
+            }
+            self.turn();
+        }
+    }
+}
+
+/// A server that runs freely, on a thread of its own, until it is dropped.
+pub(super) struct FreeServer {
+    address: SocketAddr,
+    handle: Handle,
+    endings: Receiver<Ending>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FreeServer {
+    /// # Errors
+    /// The system has no port, no file or no thread for it.
+    pub(super) fn start() -> io::Result<FreeServer> {
+        let (mut server, address) = bind(Setting::Own)?;
+        let handle = server.handle();
+        let (tell, endings) = mpsc::channel();
+        let thread = thread::Builder::new().spawn(move || {
+            // A broken poll ends it, and whoever waits for an ending is told by the channel.
+            let _ = server.run(|ending| {
+                let _ = tell.send(*ending);
+            });
+        })?;
+        Ok(FreeServer { address, handle, endings, thread: Some(thread) })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the connection from `peer` has ended.
+    pub(super) fn ending_of(&self, peer: SocketAddr) -> Option<Ending> {
+        std::iter::from_fn(|| self.endings.recv_timeout(PATIENCE).ok()).find(|it| it.peer == peer)
+    }
+}
+
+impl Drop for FreeServer {
+    fn drop(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
