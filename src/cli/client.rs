@@ -285,3 +285,23 @@ fn is_out_of_files(error: &io::Error) -> bool {
 fn is_out_of_files(_error: &io::Error) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn of_several_addresses_the_first_that_answers_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1)); // nobody has listened there for decades
+        let mut plan = Plan::new(nobody);
+        assert!(connect(&mut plan, &[nobody, there]).is_ok());
+        assert_eq!(plan.server, there, "and is asked first from then on");
+        let refused = connect(&mut plan, &[nobody, nobody]);
+        let Err(Failure::Refused(line)) = refused else { panic!("somebody is there") };
+        assert_eq!(line.matches("127.0.0.1:1: ").count(), 2, "{line}");
+    }
+}

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // each test uses its own part of it
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -234,14 +234,6 @@ impl Bed {
 pub fn succeeded(moment: Moment) -> Did {
     assert!(!moment.failed(), "{moment:?}");
     moment.did
-}
-
-/// A client that comes from an address of its own: the loopback has sixteen million of them.
-pub fn connects_from(source: Ipv4Addr, server: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
-    socket.connect(&server.into())?;
-    Ok(socket.into())
 }
 
 /// Reads what is there, without blocking, up to `limit` bytes in all.

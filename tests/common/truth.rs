@@ -121,14 +121,11 @@ impl Row {
             if races && number > 0 && !hurries {
                 spins(step);
             }
-            let moment = match act {
-                Act::ReadToEnd if self.long => {
-                    client.play_beside(act, Some(&mut || spins(step))) // slowly
-                }
-                _ => client.play(act),
-            };
+            if self.long && act == Act::ReadToEnd {
+                spins(4 * pause); // it looks away, and the rest of the reply stands in line
+            }
             // Nobody who reads is reset by this server, and who only writes does not hear of it.
-            match succeeded(moment) {
+            match succeeded(client.play(act)) {
                 Did::Read(_, end) => saw_fin = end == Some(ServerEnd::Fin),
                 Did::Closed { reset, .. } if self.sent_fin == Some(false) => assert!(reset),
                 _ => {}
