@@ -1,5 +1,8 @@
 //! The decision table between evidence and verdict.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::errno::Meaning;
 use super::evidence::{Evidence, FirstError, LocalCause};
 use super::verdict::{Certainty, Kind, Verdict};
@@ -22,8 +25,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | network down | any | | `local.network` |
 /// | no | no memory, no files | any | | `local.resource` |
 /// | no | reset | yes | no byte either way | `peer_fin.probe` |
-/// | no | reset | yes | as below, and we sent after their FIN | `peer_fin.reply_discarded` |
-/// | no | reset | yes | U 0, nothing unsent, only our FIN is open | `peer_fin.delivered` |
+/// | no | reset | yes | U 0, unsent 0, our FIN open, sent before theirs | `peer_fin.delivered` |
 /// | no | reset | yes | U 0, nothing unsent | `peer_fin.reply_discarded` |
 /// | no | reset | yes | else | `peer_fin.reply_refused` |
 /// | no | reset | no | retransmitting, or probing with U 0 | `peer_reset.stale` |
@@ -140,13 +142,10 @@ fn reset_after_fin(evidence: &Evidence) -> Verdict {
     match undelivered(evidence) {
         _ if is_silent(evidence) => verdict(Kind::PeerFinProbe, Certain),
         Some(0) if evidence.unsent > 0 => verdict(Kind::PeerFinReplyRefused, Certain),
-        // The reply was acknowledged, and a reset came before our FIN was. A half-closer that has
-        // read its reply is there to take that, as a rule; one that has not read it resets. Who
-        // sent its FIN after the reply can only be gone: its FIN_WAIT_2 was over.
-        Some(0) if open_fin && evidence.sent_after_fin => {
-            verdict(Kind::PeerFinReplyDiscarded, Likely)
-        }
-        Some(0) if open_fin => verdict(Kind::PeerFinDelivered, Likely),
+        // The reply was acknowledged, and only our FIN met a reset. Who sent its FIN after the
+        // reply is gone for good: its FIN_WAIT_2 was over. A half-closer that has read its reply is
+        // there to take our FIN, as a rule.
+        Some(0) if open_fin && !evidence.sent_after_fin => verdict(Kind::PeerFinDelivered, Likely),
         Some(0) => verdict(Kind::PeerFinReplyDiscarded, Likely),
         // The first reply of a connection is acknowledged as soon as it arrives.
         Some(bytes) if evidence.unsent > 0 || u64::from(bytes) >= evidence.tx => {
@@ -212,218 +211,5 @@ fn after_fin(evidence: &Evidence) -> Verdict {
         Some(0) if evidence.sent_after_fin => verdict(Kind::PeerFinHalfCloseServed, certainty),
         Some(0) => verdict(Kind::PeerFinDelivered, certainty),
         Some(_) | None => verdict(Kind::PeerFinUnconfirmed, Unknown),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::errno::{Errno, System};
-    use super::super::evidence::Via;
-    use super::*;
-
-    /// What was seen at the end of a connection, on Linux, where everything can be seen.
-    fn seen(change: impl Fn(&mut Evidence)) -> Evidence {
-        let mut evidence = Evidence {
-            fin_received: Some(false),
-            rx: 14,
-            tx: 37,
-            undelivered: Some(0),
-            unread: Some(0),
-            retransmits: Some(0),
-            probes: Some(0),
-            ..Evidence::nothing(System::Linux)
-        };
-        change(&mut evidence);
-        evidence
-    }
-
-    fn error(number: i32) -> Option<FirstError> {
-        Some(FirstError { errno: Errno(number), via: Via::Recv })
-    }
-
-    const ECONNRESET: i32 = 104;
-    const EPIPE: i32 = 32;
-    const ETIMEDOUT: i32 = 110;
-
-    type Row = (Kind, Certainty, fn(&mut Evidence));
-
-    /// The table above, row by row and in its order: what is said, and what was seen.
-    const ROWS: &[Row] = &[
-        (Kind::TimeoutRead, Certain, |e| e.cause = Some(LocalCause::ReadDeadline)),
-        (Kind::TimeoutWriteStall, Certain, |e| e.cause = Some(LocalCause::WriteDeadline)),
-        (Kind::LocalDrain, Certain, |e| {
-            (e.cause, e.error) = (Some(LocalCause::Drain), error(ECONNRESET));
-        }),
-        (Kind::LocalPolicy, Certain, |e| e.cause = Some(LocalCause::Policy)),
-        (Kind::LocalResource, Certain, |e| e.cause = Some(LocalCause::Resource)),
-        (Kind::LocalKilled, Certain, |e| e.error = error(103)),
-        (Kind::LocalNetwork, Certain, |e| e.error = error(100)),
-        (Kind::LocalResource, Certain, |e| e.error = error(12)),
-        (Kind::LocalResource, Certain, |e| e.error = error(24)),
-        (Kind::PeerFinProbe, Certain, |e| {
-            (e.error, e.fin_received, e.rx, e.tx) = (error(EPIPE), Some(true), 0, 0);
-        }),
-        (Kind::PeerFinReplyDiscarded, Likely, |e| {
-            (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
-            e.sent_after_fin = true;
-        }),
-        (Kind::PeerFinDelivered, Likely, |e| {
-            (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
-        }),
-        (Kind::PeerFinReplyDiscarded, Likely, |e| {
-            (e.error, e.fin_received) = (error(EPIPE), Some(true));
-        }),
-        (Kind::PeerFinReplyRefused, Certain, |e| {
-            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), Some(37));
-        }),
-        (Kind::PeerFinReplyRefused, Likely, |e| {
-            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), Some(5));
-        }),
-        (Kind::PeerFinReplyRefused, Certain, |e| {
-            (e.error, e.fin_received, e.unsent) = (error(EPIPE), Some(true), 9);
-        }),
-        (Kind::PeerFinReplyRefused, Unknown, |e| {
-            (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), None);
-        }),
-        (Kind::PeerResetStale, Likely, |e| {
-            (e.error, e.retransmits) = (error(ECONNRESET), Some(2));
-        }),
-        (Kind::PeerResetStale, Likely, |e| {
-            (e.error, e.retransmits, e.probes) = (error(ECONNRESET), None, Some(1));
-        }),
-        (Kind::PeerResetStale, Unknown, |e| {
-            (e.error, e.retransmits, e.undelivered) = (error(ECONNRESET), Some(2), None);
-        }),
-        (Kind::PeerResetProbe, Certain, |e| {
-            (e.error, e.rx, e.tx) = (error(ECONNRESET), 0, 0);
-        }),
-        (Kind::PeerResetReplyUndelivered, Certain, |e| {
-            (e.error, e.undelivered, e.unsent) = (error(ECONNRESET), Some(5), 9);
-        }),
-        (Kind::PeerResetReplyUndelivered, Likely, |e| {
-            (e.error, e.undelivered, e.probes) = (error(ECONNRESET), Some(5), Some(1));
-        }),
-        (Kind::PeerResetReplyUndelivered, Likely, |e| {
-            (e.error, e.undelivered) = (error(ECONNRESET), Some(5));
-        }),
-        (Kind::PeerResetReplyUndelivered, Unknown, |e| {
-            (e.error, e.undelivered) = (error(ECONNRESET), None);
-        }),
-        (Kind::PeerResetBeforeReply, Certain, |e| {
-            (e.error, e.tx, e.unsent, e.reply_untouched) = (error(ECONNRESET), 0, 37, true);
-        }),
-        // As on Windows, where nothing is counted: nothing was sent, so nothing is undelivered.
-        (Kind::PeerResetBeforeReply, Likely, |e| {
-            *e = Evidence { rx: 14, unsent: 37, ..Evidence::nothing(System::Windows) };
-            (e.error, e.reply_untouched) = (error(10054), true);
-        }),
-        (Kind::PeerResetReplyUndelivered, Certain, |e| {
-            (e.error, e.unsent) = (error(ECONNRESET), 9);
-        }),
-        (Kind::PeerResetReplyAcked, Certain, |e| e.error = error(ECONNRESET)),
-        (Kind::PeerResetReplyAcked, Likely, |e| {
-            (e.error, e.fin_received) = (error(ECONNRESET), None);
-        }),
-        (Kind::PeerResetReplyAcked, Likely, |e| {
-            (e.error, e.probes) = (error(ECONNRESET), None);
-        }),
-        (Kind::TimeoutRetransmit, Certain, |e| {
-            (e.error, e.undelivered, e.retransmits) = (error(ETIMEDOUT), Some(37), Some(9));
-        }),
-        (Kind::TimeoutRetransmit, Likely, |e| {
-            (e.error, e.undelivered) = (error(ETIMEDOUT), Some(37));
-        }),
-        (Kind::TimeoutRetransmit, Certain, |e| {
-            (e.error, e.undelivered, e.retransmits) = (error(ETIMEDOUT), None, Some(9));
-        }),
-        (Kind::TimeoutRetransmit, Unknown, |e| {
-            (e.error, e.undelivered) = (error(ETIMEDOUT), None);
-        }),
-        // There may have been a FIN, and the reply would be unconfirmed then.
-        (Kind::TimeoutRetransmit, Unknown, |e| {
-            (e.error, e.undelivered, e.fin_received) = (error(ETIMEDOUT), Some(37), None);
-        }),
-        (Kind::TimeoutKeepalive, Certain, |e| {
-            (e.error, e.probes) = (error(ETIMEDOUT), Some(3));
-        }),
-        (Kind::TimeoutKeepalive, Likely, |e| {
-            (e.error, e.probes, e.retransmits) = (error(ETIMEDOUT), Some(3), None);
-        }),
-        (Kind::TimeoutKeepalive, Likely, |e| e.error = error(ETIMEDOUT)),
-        (Kind::TimeoutUnreachable, Certain, |e| e.error = error(113)),
-        (Kind::TimeoutUnreachable, Likely, |e| {
-            (e.error, e.fin_received) = (error(113), None);
-        }),
-        (Kind::LocalIo, Unknown, |e| e.error = error(9)),
-        (Kind::PeerFinProbe, Certain, |e| {
-            (e.fin_received, e.rx, e.tx) = (Some(true), 0, 0);
-        }),
-        (Kind::PeerFinProbe, Certain, |e| {
-            (e.error, e.fin_received, e.rx, e.tx) = (error(113), Some(true), 0, 0);
-        }),
-        (Kind::PeerFinUnconfirmed, Unknown, |e| {
-            (e.fin_received, e.undelivered) = (Some(true), Some(37));
-        }),
-        (Kind::PeerFinUnconfirmed, Unknown, |e| {
-            (e.fin_received, e.undelivered) = (Some(true), None);
-        }),
-        (Kind::PeerFinUnconfirmed, Unknown, |e| {
-            (e.fin_received, e.unsent) = (Some(true), 9);
-        }),
-        (Kind::PeerFinUnconfirmed, Unknown, |e| {
-            (e.error, e.fin_received, e.undelivered) = (error(ETIMEDOUT), Some(true), Some(9));
-        }),
-        (Kind::PeerFinUnconfirmed, Unknown, |e| {
-            (e.error, e.fin_received, e.undelivered) = (error(113), Some(true), Some(9));
-        }),
-        (Kind::PeerFinHalfCloseServed, Certain, |e| {
-            (e.fin_received, e.sent_after_fin, e.fin_acknowledged) = (Some(true), true, true);
-        }),
-        (Kind::PeerFinDelivered, Certain, |e| {
-            (e.fin_received, e.fin_acknowledged) = (Some(true), true);
-        }),
-        (Kind::PeerFinDelivered, Likely, |e| e.fin_received = Some(true)),
-        // The reply was acknowledged; nobody was left to acknowledge our FIN.
-        (Kind::PeerFinDelivered, Likely, |e| {
-            (e.error, e.fin_received, e.fin_sent) = (error(ETIMEDOUT), Some(true), true);
-        }),
-        (Kind::LocalIo, Unknown, |_| ()),
-    ];
-
-    #[test]
-    fn each_row_of_the_table_is_what_is_said() {
-        for (index, (kind, certainty, change)) in ROWS.iter().enumerate() {
-            let evidence = seen(change);
-            let verdict = classify(&evidence);
-            assert_eq!(
-                (verdict.kind, verdict.certainty),
-                (*kind, *certainty),
-                "row {index}: {evidence:#?}"
-            );
-        }
-    }
-
-    /// The documented table has a row for each stretch of `ROWS`, and the other way round.
-    #[test]
-    fn each_row_that_is_documented_is_walked() {
-        let documented: Vec<&str> = include_str!("classify.rs")
-            .lines()
-            .filter(|line| line.starts_with("/// | "))
-            .filter_map(|line| line.strip_suffix("` |")?.rsplit_once('`'))
-            .map(|(_, verdict)| verdict)
-            .collect();
-        let mut walked: Vec<&str> = ROWS.iter().map(|row| row.0.name()).collect();
-        walked.dedup();
-        assert_eq!(walked, documented);
-        let missing: Vec<_> = Kind::all().filter(|k| !walked.contains(&k.name())).collect();
-        assert_eq!(missing, [Kind::LocalDone], "that is what a client says");
-    }
-
-    #[test]
-    fn an_unconfirmed_reply_that_timed_out_has_the_status_of_a_timeout() {
-        let open = seen(|e| (e.fin_received, e.undelivered) = (Some(true), Some(1)));
-        assert_eq!(classify(&open).status, 1);
-        assert_eq!(classify(&Evidence { error: error(ETIMEDOUT), ..open }).status, 2);
-        assert_eq!(classify(&Evidence { error: error(113), ..open }).status, 1);
     }
 }
