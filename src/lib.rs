@@ -11,6 +11,7 @@
 //! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
+//! | `record` | an ending in the words of the close log (feature `cli`) | `machine`, `reactor` |
 //! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
 //! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
 //! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
@@ -29,6 +30,8 @@ pub mod kernel;
 pub mod lab;
 pub mod machine;
 pub mod reactor;
+#[cfg(feature = "cli")]
+pub mod record;
 pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;

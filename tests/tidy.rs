@@ -11,9 +11,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reactor", &["machine", "config", "kernel"]),
     ("simulation", &["machine", "config", "kernel", "reactor"]),
     ("server", &["machine", "config", "kernel", "reactor"]),
+    ("record", &["machine", "reactor"]),
     ("client", &[]),
-    ("lab", &["machine", "config", "kernel", "reactor", "server", "client"]),
-    ("cli", &["machine", "config", "kernel", "reactor", "server", "client", "lab"]),
+    ("lab", &["machine", "config", "kernel", "reactor", "server", "record", "client"]),
+    ("cli", &["machine", "config", "kernel", "reactor", "server", "record", "client", "lab"]),
 ];
 
 /// What no file of a layer may say, and why.

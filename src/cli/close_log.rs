@@ -13,8 +13,8 @@ use serde::{Serialize, Serializer};
 use super::Failure;
 use super::sink::{Content, Sink};
 use super::words::thousands;
-use crate::machine::errno::{Errno, System};
 use crate::reactor::Ending;
+use crate::record::Evidence;
 
 /// Records that wait to be written: about 17 MB at the most.
 const RECORDS_MAX: usize = 65_536;
@@ -89,52 +89,19 @@ struct Line {
     peer: std::net::SocketAddr,
     local: Option<std::net::SocketAddr>,
     verdict: &'static str,
-    status: u8,
-    initiator: &'static str,
-    certainty: &'static str,
-    #[serde(serialize_with = "errno")]
-    errno: Option<(Errno, System)>,
-    via: Option<&'static str>,
-    fin_received: Option<bool>,
-    fin_sent: bool,
-    rx: u64,
-    discarded: u64,
-    tx: u64,
-    undelivered: Option<u32>,
-    unsent: u64,
-    unread: Option<u32>,
-    retransmits: Option<u8>,
-    probes: Option<u8>,
-    duration_ms: u64,
-    verdict_wait_ms: u64,
+    #[serde(flatten)]
+    evidence: Evidence,
 }
 
 impl From<&Record> for Line {
     fn from(&Record { time, ending }: &Record) -> Line {
-        let Ending { verdict, evidence, .. } = ending;
         Line {
             time,
             id: ending.id,
             peer: ending.peer,
             local: ending.local,
-            verdict: verdict.kind.name(),
-            status: verdict.status,
-            initiator: verdict.kind.initiator().name(),
-            certainty: verdict.certainty.name(),
-            errno: evidence.error.map(|error| (error.errno, evidence.system)),
-            via: evidence.error.map(|error| error.via.name()),
-            fin_received: evidence.fin_received,
-            fin_sent: evidence.fin_sent,
-            rx: evidence.rx,
-            discarded: evidence.discarded,
-            tx: evidence.tx,
-            undelivered: evidence.undelivered,
-            unsent: evidence.unsent,
-            unread: evidence.unread,
-            retransmits: evidence.retransmits,
-            probes: evidence.probes,
-            duration_ms: ending.duration_ms,
-            verdict_wait_ms: ending.verdict_wait_ms,
+            verdict: ending.verdict.kind.name(),
+            evidence: Evidence::from(&ending),
         }
     }
 }
@@ -146,23 +113,13 @@ fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(&format_args!("{time:.3}"))
 }
 
-/// "ECONNRESET", or "errno 123" where no table knows the number.
-fn errno<S: Serializer>(error: &Option<(Errno, System)>, out: S) -> Result<S::Ok, S::Error> {
-    match error {
-        Some((errno, system)) => match errno.name(*system) {
-            Some(name) => out.serialize_str(name),
-            None => out.collect_str(&format_args!("errno {}", errno.0)),
-        },
-        None => out.serialize_none(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::machine::close::{Certainty, Evidence, FirstError, Kind, Verdict, Via};
+    use crate::machine::close::{Certainty, Evidence as Facts, FirstError, Kind, Verdict, Via};
+    use crate::machine::errno::{Errno, System};
 
     fn line(change: impl FnOnce(&mut Ending)) -> String {
         let mut ending = Ending {
@@ -174,7 +131,7 @@ mod tests {
                 status: 1,
                 certainty: Certainty::Certain,
             },
-            evidence: Evidence {
+            evidence: Facts {
                 fin_received: Some(true),
                 fin_sent: true,
                 rx: 14,
@@ -183,7 +140,7 @@ mod tests {
                 unread: Some(0),
                 retransmits: Some(0),
                 probes: Some(0),
-                ..Evidence::nothing(System::Linux)
+                ..Facts::nothing(System::Linux)
             },
             duration_ms: 12,
             verdict_wait_ms: 0,
@@ -216,7 +173,7 @@ mod tests {
     fn what_is_not_known_is_null() {
         let line = line(|e| {
             e.local = None;
-            e.evidence = Evidence::nothing(System::Windows);
+            e.evidence = Facts::nothing(System::Windows);
         });
         for field in ["local", "fin_received", "undelivered", "unread", "retransmits", "probes"] {
             assert!(line.contains(&format!("\"{field}\":null")), "{field}: {line}");

@@ -13,7 +13,7 @@ use super::args::LabArgs;
 use super::client::{holder, say};
 use super::values::Format;
 use super::{EXIT_FAILED, Failure};
-use crate::lab::{self, Options, Outcome, Report, Scenario};
+use crate::lab::{self, Options, Outcome, Report, Row, Scenario};
 
 /// Ctrl-C came: what has been played is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -74,28 +74,26 @@ fn bar(length: usize) -> ProgressBar {
 }
 
 fn shown(report: &Report, format: Format) -> String {
-    match format {
+    let columns = text::columns(report);
+    let head: Vec<_> = columns.iter().map(|column| column.head).collect();
+    let cells = |row: &Row| columns.iter().map(|column| (column.cell)(row)).collect();
+    let rows: Vec<Vec<String>> = report.rows.iter().map(cells).collect();
+    let experiments: Vec<_> = report.rows.iter().filter_map(text::experiment_cells).collect();
+    let (table, experiments) = match format {
+        Format::Json => return json(report),
         Format::Table => {
-            let rows: Vec<_> = report.rows.iter().map(text::cells).collect();
             let outcomes: Vec<_> = report.rows.iter().map(|row| Some(row.outcome)).collect();
-            let table = grid::table(&text::HEAD, &rows, &outcomes);
-            let sections = [table, text::legend(report), text::experiments(report)];
-            let sections = sections.into_iter().filter(|section| !section.is_empty());
-            sections.chain([text::summary(report)]).collect::<Vec<_>>().join("\n")
+            (grid::table(&head, &rows, &outcomes), text::experiments(&experiments))
         }
-        Format::Json => json(report),
+        Format::Markdown if experiments.is_empty() => (grid::markdown(&head, &rows), String::new()),
         Format::Markdown => {
-            let rows: Vec<_> = report.rows.iter().map(text::cells).collect();
-            let table = grid::markdown(&text::HEAD, &rows);
-            let experiments: Vec<_> =
-                report.rows.iter().filter_map(text::experiment_cells).collect();
-            let experiments = match experiments.is_empty() {
-                true => String::new(),
-                false => grid::markdown(&text::EXPERIMENTS_HEAD, &experiments) + "\n",
-            };
-            format!("{table}\n{}\n{experiments}{}", text::legend(report), text::summary(report))
+            let experiments = grid::markdown(&text::EXPERIMENTS_HEAD, &experiments);
+            (grid::markdown(&head, &rows), experiments)
         }
-    }
+    };
+    let sections = [table, text::legend(report), experiments, text::summary(report)];
+    let sections = sections.into_iter().filter(|section| !section.is_empty());
+    sections.collect::<Vec<_>>().join("\n")
 }
 
 fn list(scenarios: &[&Scenario], format: Format) -> String {

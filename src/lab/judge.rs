@@ -5,46 +5,60 @@ use super::scenario::{Experiment, Scenario};
 use crate::client::{Act, Did, Moment};
 use crate::machine::close::{Certainty, Kind};
 use crate::reactor::Ending;
+use crate::record::Evidence;
+
+/// What a server of ours says of an ended connection, told by itself or by its close log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Told {
+    pub(super) kind: Kind,
+    pub(super) evidence: Evidence,
+}
+
+impl From<&Ending> for Told {
+    fn from(ending: &Ending) -> Told {
+        Told { kind: ending.verdict.kind, evidence: Evidence::from(ending) }
+    }
+}
 
 /// What of `scenario` did not come as it has to; `None` if everything did.
 pub(super) fn complaint(
     scenario: &Scenario,
     moments: &[Moment],
-    ending: Option<&Ending>,
+    told: Option<&Told>,
 ) -> Option<String> {
     if let Some(moment) = moments.iter().find(|moment| moment.failed()) {
         return Some(of_client(moment));
     }
-    let Some(ending) = ending else {
+    let Some(told) = told else {
         return Some(format!("no verdict came; expected {}", names(scenario.verdicts)));
     };
-    of_ending(scenario, ending).or_else(|| {
+    of_verdict(scenario, told).or_else(|| {
         // A forced order leaves no room for doubt.
-        let (certainty, forced) = (ending.verdict.certainty, scenario.verdicts.len() == 1);
+        let (certainty, forced) = (&*told.evidence.certainty, scenario.verdicts.len() == 1);
         // But a reset never tells whether what it acknowledged was read.
-        let can_be = ending.verdict.kind != Kind::PeerFinReplyDiscarded;
-        (forced && can_be && certainty != Certainty::Certain)
-            .then(|| format!("{} only, expected certain", certainty.name()))
+        let can_be = told.kind != Kind::PeerFinReplyDiscarded;
+        (forced && can_be && certainty != Certainty::Certain.name())
+            .then(|| format!("{certainty} only, expected certain"))
     })
 }
 
 /// The same for one run of a race, where a verdict may be less than certain.
-pub(super) fn of_ending(scenario: &Scenario, ending: &Ending) -> Option<String> {
-    let kind = ending.verdict.kind;
-    if !scenario.verdicts.contains(&kind) {
-        return Some(format!("{}, expected {}", kind.name(), names(scenario.verdicts)));
+pub(super) fn of_verdict(scenario: &Scenario, told: &Told) -> Option<String> {
+    let name = told.kind.name();
+    if !scenario.verdicts.contains(&told.kind) {
+        return Some(format!("{name}, expected {}", names(scenario.verdicts)));
     }
     // What the system does not tell cannot be wrong.
-    let fin = ending.evidence.fin_received.zip(scenario.fin);
+    let fin = told.evidence.fin_received.zip(scenario.fin);
     if let Some((true, false) | (false, true)) = fin {
         let whether = if scenario.fin == Some(true) { "no FIN, expected one" } else { "a FIN" };
-        return Some(format!("{}: {whether}", kind.name()));
+        return Some(format!("{name}: {whether}"));
     }
-    let undelivered = ending.evidence.undelivered?;
+    let undelivered = told.evidence.undelivered?;
     match scenario.lost {
         Some(lost) if lost != (undelivered > 0) => {
             let expected = if lost { "some" } else { "none" };
-            Some(format!("{}: {undelivered} bytes undelivered, expected {expected}", kind.name()))
+            Some(format!("{name}: {undelivered} bytes undelivered, expected {expected}"))
         }
         _ => None,
     }
@@ -100,7 +114,7 @@ fn raced(race: &Race, differs: u32) -> String {
     format!("{word}; recv: {}; closecall: {}", odds(&race.recv_loop), odds(&race.verdicts))
 }
 
-fn of_client(moment: &Moment) -> String {
+pub(super) fn of_client(moment: &Moment) -> String {
     let act = moment.act.map_or("connect".to_owned(), |act: Act| format!("{act:?}"));
     match &moment.did {
         Did::Failed(why) => format!("the client could not go on: {act}: {why}"),
@@ -108,7 +122,7 @@ fn of_client(moment: &Moment) -> String {
     }
 }
 
-fn names(kinds: &[Kind]) -> String {
+pub(super) fn names(kinds: &[Kind]) -> String {
     kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
 }
 
@@ -116,7 +130,7 @@ fn names(kinds: &[Kind]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::report::{Evidence, Outcome};
+    use super::super::report::Outcome;
     use super::super::scenario::all;
     use super::*;
     use crate::machine::close::{Evidence as Facts, Verdict};
@@ -150,7 +164,7 @@ mod tests {
     }
 
     fn said(change: impl FnOnce(&mut Ending)) -> Option<String> {
-        complaint(scenario("S3 FIN first"), &[], Some(&ending(change)))
+        complaint(scenario("S3 FIN first"), &[], Some(&Told::from(&ending(change))))
     }
 
     #[test]
@@ -179,7 +193,8 @@ mod tests {
         assert_eq!(nothing, "no verdict came; expected timeout.read");
         let at = Duration::ZERO;
         let moment = Moment { at, act: Some(Act::AwaitEnd), did: Did::GaveUp };
-        let in_vain = complaint(scenario("S3 FIN first"), &[moment], Some(&ending(|_| ())));
+        let in_vain =
+            complaint(scenario("S3 FIN first"), &[moment], Some(&Told::from(&ending(|_| ()))));
         assert_eq!(in_vain.unwrap(), "the client waited in vain: AwaitEnd");
     }
 

@@ -9,15 +9,15 @@
 //! and its odds are told.
 
 pub mod capture;
+mod embedded;
 mod judge;
+mod race;
 pub mod recv_loop;
 mod report;
 mod run;
 mod scenario;
 mod stage;
 
-pub use self::report::{
-    Article, Evidence, Outcome, Race, RecvSays, Report, Row, ServerRow, WireSource,
-};
+pub use self::report::{Article, Outcome, Race, RecvSays, Report, Row, ServerRow, WireSource};
 pub use self::run::{Options, Progress, run};
 pub use self::scenario::{Experiment, Order, Play, Scenario, Setting, all};

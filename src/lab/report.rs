@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::machine::errno::{Errno, System};
-use crate::reactor::Ending;
+use crate::record::Evidence;
 
 /// Every way in which a connection can end, played against one server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -125,63 +124,6 @@ pub struct Race {
     pub verdicts: BTreeMap<String, u32>,
     /// How often each last recv came.
     pub recv_loop: BTreeMap<String, u32>,
-}
-
-/// What a verdict rests on: the fields of the close log, under their names there.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
-pub struct Evidence {
-    pub status: u8,
-    pub initiator: String,
-    pub certainty: String,
-    pub errno: Option<String>,
-    pub via: Option<String>,
-    pub fin_received: Option<bool>,
-    pub fin_sent: bool,
-    pub rx: u64,
-    pub discarded: u64,
-    pub tx: u64,
-    pub undelivered: Option<u32>,
-    pub unsent: u64,
-    pub unread: Option<u32>,
-    pub retransmits: Option<u8>,
-    pub probes: Option<u8>,
-    pub duration_ms: u64,
-    pub verdict_wait_ms: u64,
-}
-
-impl From<&Ending> for Evidence {
-    fn from(ending: &Ending) -> Evidence {
-        let Ending { verdict, evidence, .. } = ending;
-        Evidence {
-            status: verdict.status,
-            initiator: verdict.kind.initiator().name().to_owned(),
-            certainty: verdict.certainty.name().to_owned(),
-            errno: evidence.error.map(|error| errno(error.errno, evidence.system)),
-            via: evidence.error.map(|error| error.via.name().to_owned()),
-            fin_received: evidence.fin_received,
-            fin_sent: evidence.fin_sent,
-            rx: evidence.rx,
-            discarded: evidence.discarded,
-            tx: evidence.tx,
-            undelivered: evidence.undelivered,
-            unsent: evidence.unsent,
-            unread: evidence.unread,
-            retransmits: evidence.retransmits,
-            probes: evidence.probes,
-            duration_ms: ending.duration_ms,
-            verdict_wait_ms: ending.verdict_wait_ms,
-        }
-    }
-}
-
-/// "ECONNRESET", or "errno 123" where no table knows the number.
-fn errno(errno: Errno, system: System) -> String {
-    match errno.name(system) {
-        Some(name) => name.to_owned(),
-        None => format!("errno {}", errno.0),
-    }
 }
 
 #[cfg(test)]

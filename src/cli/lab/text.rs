@@ -5,39 +5,48 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::cli::words::duration;
-use crate::lab::{Evidence, Outcome, Play, RecvSays, Report, Row, Scenario};
+use crate::lab::{Outcome, Play, RecvSays, Report, Row, Scenario};
+use crate::record::Evidence;
 
-/// The columns of the table.
-pub(super) const HEAD: [&str; 8] = [
-    "id",
-    "exp.",
-    "the client",
-    "expected on the wire",
-    "bare recv loop, status",
-    "closecall, status",
-    "evidence",
-    "outcome",
-];
+/// A column of the table.
+pub(super) struct Column {
+    pub(super) head: &'static str,
+    pub(super) cell: fn(&Row) -> String,
+}
 
-/// A row of the table.
-pub(super) fn cells(row: &Row) -> [String; 8] {
-    let evidence = row.evidence.as_ref();
-    let verdict = match (&row.verdict, evidence) {
+const ID: Column = Column { head: "id", cell: |row| row.id.clone() };
+const EXPERIMENT: Column = Column {
+    head: "exp.",
+    cell: |row| row.experiment.map(|number| number.to_string()).unwrap_or_default(),
+};
+const CLIENT: Column = Column { head: "the client", cell: |row| row.client.clone() };
+const EXPECTED: Column = Column { head: "expected on the wire", cell: |row| row.wire.clone() };
+const RECV_LOOP: Column = Column {
+    head: "bare recv loop, status",
+    cell: |row| row.recv_loop.as_ref().map(recv).unwrap_or_default(),
+};
+const VERDICT: Column = Column {
+    head: "closecall, status",
+    cell: |row| verdict(row.verdict.as_deref(), row.evidence.as_ref()),
+};
+const EVIDENCE: Column = Column {
+    head: "evidence",
+    cell: |row| row.evidence.as_ref().map(evidence).unwrap_or_default(),
+};
+const OUTCOME: Column = Column { head: "outcome", cell: outcome };
+
+/// The columns that `report` has something for.
+pub(super) fn columns(_report: &Report) -> Vec<Column> {
+    vec![ID, EXPERIMENT, CLIENT, EXPECTED, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME]
+}
+
+fn verdict(verdict: Option<&str>, evidence: Option<&Evidence>) -> String {
+    match (verdict, evidence) {
         (Some(verdict), Some(Evidence { status, certainty, .. })) => {
             format!("{verdict}, {status}, {certainty}")
         }
         _ => String::new(),
-    };
-    [
-        row.id.clone(),
-        row.experiment.map(|number| number.to_string()).unwrap_or_default(),
-        row.client.clone(),
-        row.wire.clone(),
-        row.recv_loop.as_ref().map(recv).unwrap_or_default(),
-        verdict,
-        evidence.map(short).unwrap_or_default(),
-        outcome(row),
-    ]
+    }
 }
 
 fn recv(says: &RecvSays) -> String {
@@ -48,7 +57,7 @@ fn recv(says: &RecvSays) -> String {
 }
 
 /// Who sent what, the error, the bytes.
-fn short(evidence: &Evidence) -> String {
+fn evidence(evidence: &Evidence) -> String {
     let mut text = match evidence.fin_received {
         Some(true) => "FIN".to_owned(),
         Some(false) => "no FIN".to_owned(),
@@ -94,21 +103,20 @@ pub(super) fn legend(report: &Report) -> String {
 pub(super) const EXPERIMENTS_HEAD: [&str; 3] = ["experiment", "the article", "here"];
 
 /// A row of the experiments, if it is one.
-pub(super) fn experiment_cells(row: &Row) -> Option<[String; 3]> {
+pub(super) fn experiment_cells(row: &Row) -> Option<Vec<String>> {
     let article = row.article.as_ref()?;
-    Some([row.experiment?.to_string(), article.found.clone(), article.here.clone()])
+    Some(vec![row.experiment?.to_string(), article.found.clone(), article.here.clone()])
 }
 
-/// The article's five, and what was found here.
-pub(super) fn experiments(report: &Report) -> String {
-    let mut text = String::new();
-    for [number, found, here] in report.rows.iter().filter_map(experiment_cells) {
-        if text.is_empty() {
-            text += "The article's experiments\n";
-        }
-        let _ = write!(text, "  {number}  there: {found}\n     here:  {here}\n");
-    }
-    text
+/// The article's five, and what was found here; empty if none of them was played.
+pub(super) fn experiments(rows: &[Vec<String>]) -> String {
+    let told: String = rows.iter().map(|row| told(row)).collect();
+    if told.is_empty() { told } else { format!("The article's experiments\n{told}") }
+}
+
+fn told(row: &[String]) -> String {
+    let [number, found, here] = [0, 1, 2].map(|column| row[column].as_str());
+    format!("  {number}  there: {found}\n     here:  {here}\n")
 }
 
 /// How many of each, and whether the server is alive.
@@ -131,10 +139,10 @@ pub(super) const LIST_HEAD: [&str; 6] =
     ["id", "exp.", "the client", "order", "expected verdict", "why"];
 
 /// A row of `--list`.
-pub(super) fn listed(scenario: &Scenario) -> [String; 6] {
+pub(super) fn listed(scenario: &Scenario) -> Vec<String> {
     let row = ListRow::of(scenario);
     let order = row.needs.map_or(row.order.to_owned(), |needs| format!("not here: needs {needs}"));
-    [
+    vec![
         row.id.to_owned(),
         row.experiment.map(|number| number.to_string()).unwrap_or_default(),
         row.client,

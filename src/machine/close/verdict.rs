@@ -71,6 +71,11 @@ impl Kind {
         ROWS[self as usize].1
     }
 
+    /// The kind with this stable name.
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::all().find(|kind| kind.name() == name)
+    }
+
     /// The article's status: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.
     pub const fn status(self) -> u8 {
         ROWS[self as usize].2
@@ -184,6 +189,7 @@ mod tests {
     fn each_kind_has_its_own_row_and_name() {
         for (index, row) in ROWS.iter().enumerate() {
             assert_eq!(row.0 as usize, index, "{}", row.1);
+            assert_eq!(Kind::named(row.1), Some(row.0));
         }
         let mut names: Vec<_> = Kind::all().map(Kind::name).collect();
         names.sort_unstable();

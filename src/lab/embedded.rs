@@ -1,0 +1,233 @@
+//! The lab's own servers: every order of events is forced, and both sides are seen.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::judge::{self, Told};
+use super::race::Tally;
+use super::recv_loop::{LastRecv, RecvLoop};
+use super::report::{Outcome, Row, ServerRow};
+use super::run::{Options, blank};
+use super::scenario::{Order, Play, Scenario, Setting};
+use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage};
+use crate::client::{Act, Client, Did, Moment, Plan, Way};
+use crate::machine::close::Kind;
+
+const DEADLINE: Duration = Duration::from_millis(DEADLINE_MS);
+
+/// How long a client waits for anything.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a recv loop may keep a client waiting that is to find it hanging.
+const HANGS: Duration = Duration::from_millis(DEADLINE_MS + DEADLINE_MS / 4);
+
+/// The recv loop's buffer, as in the article.
+const BUFFER_BYTES: usize = 65_535;
+
+/// Our own server and the bare recv loop.
+pub(super) struct Embedded<'a> {
+    options: &'a Options<'a>,
+    /// The server that most scenarios share.
+    stage: Stage,
+    recv_loop: RecvLoop,
+}
+
+/// What came of a scenario beside our server.
+#[derive(Default)]
+struct Played {
+    moments: Vec<Moment>,
+    told: Option<Told>,
+}
+
+impl<'a> Embedded<'a> {
+    /// # Errors
+    /// The system has no port, no file or no thread for the servers.
+    pub(super) fn start(options: &'a Options<'a>) -> io::Result<Embedded<'a>> {
+        let stage = Stage::new(Setting::Shared)?;
+        Ok(Embedded { options, stage, recv_loop: RecvLoop::start(DEADLINE, BUFFER_BYTES)? })
+    }
+
+    /// The shared server, and whether it still answers.
+    pub(super) fn server(&mut self) -> ServerRow {
+        let address = self.stage.address();
+        let plan = self.plan(address, Way::Close);
+        let played = played(&mut self.stage, &plan, Order::AsPlayed, Way::Close.script());
+        let delivered = |it: Told| it.kind == Kind::PeerFinDelivered;
+        let alive = played.is_ok_and(|played| played.told.is_some_and(delivered));
+        ServerRow { address: address.to_string(), alive, deadline_ms: Some(DEADLINE_MS) }
+    }
+
+    fn plan(&self, server: SocketAddr, way: Way) -> Plan {
+        // A small window is full soon, and stays so.
+        let narrow = matches!(way, Way::CloseFull | Way::Stall);
+        Plan {
+            message: MESSAGE.to_vec(),
+            patience: PATIENCE,
+            receive_buffer: narrow.then_some(1),
+            holder: self.options.holder.clone(),
+            ..Plan::new(server)
+        }
+    }
+
+    /// Plays `scenario` beside both servers.
+    pub(super) fn row(&mut self, scenario: &'static Scenario) -> Row {
+        let row = blank(scenario);
+        let result = match scenario.play {
+            Play::Skip { needs, .. } => {
+                let note = format!("needs {needs}");
+                return Row { outcome: Outcome::Skipped, note, ..row };
+            }
+            Play::Way(_) if self.stage.is_over() => Err(io::Error::other("the server is over")),
+            Play::Way(way) if scenario.order == Order::Race => self.raced(scenario, way, &row),
+            Play::Way(way) => self.once(scenario, way, &row),
+        };
+        // What the system refuses in one scenario need not concern the next.
+        result.unwrap_or_else(|error| Row {
+            outcome: Outcome::Failed,
+            note: format!("could not be played: {error}"),
+            ..row
+        })
+    }
+
+    fn once(&mut self, scenario: &'static Scenario, way: Way, row: &Row) -> io::Result<Row> {
+        let script = scenario.script();
+        let mut own = match scenario.setting {
+            Setting::Shared => None,
+            setting => Some(Stage::new(setting)?),
+        };
+        let address = own.as_ref().unwrap_or(&self.stage).address();
+        let plan = self.plan(address, way);
+        let stage = own.as_mut().unwrap_or(&mut self.stage);
+        let played = played(stage, &plan, scenario.order, &script)?;
+        let recv = self.beside_recv_loop(scenario, way, &script)?.map(LastRecv::says);
+
+        let complaint = judge::complaint(scenario, &played.moments, played.told.as_ref());
+        let (outcome, note) = match (complaint, scenario.same_as) {
+            (Some(complaint), _) => (Outcome::Failed, complaint),
+            (None, Some(_)) => (Outcome::Same, scenario.why.to_owned()),
+            (None, None) => (Outcome::Ok, scenario.why.to_owned()),
+        };
+        let verdict = played.told.as_ref().map(|told| told.kind.name());
+        let article =
+            scenario.experiment.map(|it| judge::article(&it, recv.as_ref(), verdict, None));
+        Ok(Row {
+            wire: wire(&played.moments, scenario.then),
+            recv_loop: recv,
+            verdict: verdict.map(str::to_owned),
+            evidence: played.told.map(|told| told.evidence),
+            outcome,
+            article,
+            note,
+            ..row.clone()
+        })
+    }
+
+    /// Plays the same beside the recv loop, and gives what its last recv returned.
+    fn beside_recv_loop(
+        &self,
+        scenario: &Scenario,
+        way: Way,
+        script: &[Act],
+    ) -> io::Result<Option<LastRecv>> {
+        let own = match scenario.setting {
+            Setting::Sips => Some(RecvLoop::start(DEADLINE, MESSAGE.len())?),
+            _ => None,
+        };
+        let recv_loop = own.as_ref().unwrap_or(&self.recv_loop);
+        let mut plan = self.plan(recv_loop.address(), way);
+        if way == Way::Stall {
+            plan.patience = HANGS;
+        }
+        let accepted = recv_loop.accepted();
+        let (mut client, _) = Client::connect(&plan)?;
+        let peer = client.local();
+        let mut is_in = scenario.order == Order::AcceptedFirst;
+        if is_in {
+            recv_loop.let_in();
+            recv_loop.wait_accepted(accepted + 1, PATIENCE);
+        }
+        for &act in script {
+            if act.waits_for_server() && !is_in {
+                recv_loop.let_in();
+                is_in = true;
+            }
+            let moment = client.play(act);
+            if matches!((act, moment.did), (Act::AwaitEnd, Did::GaveUp)) {
+                return Ok(recv_loop.last_recv(peer, Duration::ZERO));
+            }
+        }
+        if !is_in {
+            recv_loop.let_in();
+        }
+        Ok(recv_loop.last_recv(peer, PATIENCE))
+    }
+
+    /// Runs a race, against both servers, over and over.
+    fn raced(&mut self, scenario: &'static Scenario, way: Way, row: &Row) -> io::Result<Row> {
+        let server = FreeServer::start()?;
+        let ours = self.plan(server.address(), way);
+        let theirs = self.plan(self.recv_loop.address(), way);
+        let mut tally = Tally::default();
+        while tally.race.runs < self.options.repeat && !self.options.is_stopped() {
+            let peer = runs(&ours, way)?;
+            tally.takes(scenario, server.ending_of(peer).as_ref().map(Told::from));
+            self.recv_loop.let_in();
+            let peer = runs(&theirs, way)?;
+            tally.hears(self.recv_loop.last_recv(peer, PATIENCE));
+            if tally.lost {
+                break;
+            }
+        }
+        if tally.race.runs < self.options.repeat && tally.complaint.is_none() {
+            tally.complaint = Some(format!("interrupted after {} runs", tally.race.runs));
+        }
+        Ok(tally.row(scenario, row))
+    }
+}
+
+/// Plays `way` alone, and gives the client's address.
+fn runs(plan: &Plan, way: Way) -> io::Result<SocketAddr> {
+    let (mut client, _) = Client::connect(plan)?;
+    for &act in way.script() {
+        client.play(act);
+    }
+    Ok(client.local())
+}
+
+/// Plays a script beside a server that acts only while the client waits, and when it is done.
+fn played(stage: &mut Stage, plan: &Plan, order: Order, script: &[Act]) -> io::Result<Played> {
+    stage.guarded(|stage| {
+        let (mut client, _) = Client::connect(plan)?;
+        if order == Order::AcceptedFirst {
+            stage.accepts();
+        }
+        let mut moments = Vec::new();
+        for &act in script {
+            if order == Order::ServerFirst && act == Act::AwaitEnd {
+                stage.drain();
+            }
+            moments.push(client.play_beside(act, Some(&mut || stage.turn())));
+            // What comes after it would be another scenario.
+            if moments.last().is_some_and(Moment::failed) {
+                break;
+            }
+        }
+        let peer = client.local();
+        drop(client);
+        Ok(Played { moments, told: stage.ending_of(peer).as_ref().map(Told::from) })
+    })
+}
+
+/// What goes over the wire, the handshake left out.
+fn wire(moments: &[Moment], then: &str) -> String {
+    let text = |moment: &Moment| match moment.did {
+        // What a late reply meets is in `then`, which knows the reply.
+        Did::Closed { reset: false, fin: true, .. } => "→ FIN".to_owned(),
+        Did::Closed { reset: false, .. } => String::new(),
+        _ => moment.wire(),
+    };
+    let mut texts: Vec<_> = moments.iter().map(text).chain([then.to_owned()]).collect();
+    texts.retain(|text| !text.is_empty());
+    texts.join(" ")
+}

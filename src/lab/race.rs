@@ -1,0 +1,73 @@
+//! The odds of a race.
+
+use std::collections::BTreeMap;
+
+use super::judge::{self, Told};
+use super::recv_loop::LastRecv;
+use super::report::{Outcome, Race, Row};
+use super::scenario::Scenario;
+
+/// The odds of a race so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) race: Race,
+    /// One of each kind that came.
+    told: Vec<Told>,
+    recvs: Vec<LastRecv>,
+    pub(super) complaint: Option<String>,
+    /// No verdict came: none will.
+    pub(super) lost: bool,
+}
+
+impl Tally {
+    pub(super) fn takes(&mut self, scenario: &Scenario, told: Option<Told>) {
+        self.race.runs += 1;
+        let Some(told) = told else {
+            self.lost = true;
+            self.complaint = judge::complaint(scenario, &[], None);
+            return;
+        };
+        *self.race.verdicts.entry(told.kind.name().to_owned()).or_default() += 1;
+        if self.complaint.is_none() {
+            self.complaint = judge::of_verdict(scenario, &told);
+        }
+        if self.told.iter().all(|known| known.kind != told.kind) {
+            self.told.push(told);
+        }
+    }
+
+    pub(super) fn hears(&mut self, last: Option<LastRecv>) {
+        let name = last.map_or("nothing".to_owned(), LastRecv::name);
+        *self.race.recv_loop.entry(name).or_default() += 1;
+        if let Some(last) = last.filter(|last| !self.recvs.contains(last)) {
+            self.recvs.push(last);
+        }
+    }
+
+    /// The row: what came most often stands for all.
+    pub(super) fn row(self, scenario: &Scenario, row: &Row) -> Row {
+        let verdict = most(&self.race.verdicts);
+        let told = self.told.into_iter().find(|it| Some(it.kind.name()) == verdict.as_deref());
+        let recv = most(&self.race.recv_loop);
+        let recv = self.recvs.iter().find(|it| Some(it.name()) == recv).map(|it| it.says());
+        let article = scenario
+            .experiment
+            .map(|it| judge::article(&it, recv.as_ref(), verdict.as_deref(), Some(&self.race)));
+        Row {
+            wire: format!("→ 14 bytes → FIN {}; or → 14 bytes ← 37 bytes → RST", scenario.then),
+            recv_loop: recv,
+            evidence: told.map(|told| told.evidence),
+            verdict,
+            outcome: if self.complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
+            article,
+            race: Some(self.race),
+            note: self.complaint.unwrap_or_else(|| scenario.why.to_owned()),
+            ..row.clone()
+        }
+    }
+}
+
+/// The name that was counted most often.
+fn most(counts: &BTreeMap<String, u32>) -> Option<String> {
+    counts.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.clone())
+}

@@ -1,0 +1,68 @@
+//! An ending in the words of the close log: what programs are told of it.
+//!
+//! The names of the fields are a promise, see `docs/close-log.schema.json`: fields may be added,
+//! none is renamed. What a system does not tell is null.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::errno::{Errno, System};
+use crate::reactor::Ending;
+
+/// What a verdict rests on, in the order of the close log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
+pub struct Evidence {
+    pub status: u8,
+    pub initiator: Cow<'static, str>,
+    pub certainty: Cow<'static, str>,
+    pub errno: Option<Cow<'static, str>>,
+    pub via: Option<Cow<'static, str>>,
+    pub fin_received: Option<bool>,
+    pub fin_sent: bool,
+    pub rx: u64,
+    pub discarded: u64,
+    pub tx: u64,
+    pub undelivered: Option<u32>,
+    pub unsent: u64,
+    pub unread: Option<u32>,
+    pub retransmits: Option<u8>,
+    pub probes: Option<u8>,
+    pub duration_ms: u64,
+    pub verdict_wait_ms: u64,
+}
+
+impl From<&Ending> for Evidence {
+    fn from(ending: &Ending) -> Evidence {
+        let Ending { verdict, evidence, .. } = ending;
+        Evidence {
+            status: verdict.status,
+            initiator: verdict.kind.initiator().name().into(),
+            certainty: verdict.certainty.name().into(),
+            errno: evidence.error.map(|error| errno(error.errno, evidence.system)),
+            via: evidence.error.map(|error| error.via.name().into()),
+            fin_received: evidence.fin_received,
+            fin_sent: evidence.fin_sent,
+            rx: evidence.rx,
+            discarded: evidence.discarded,
+            tx: evidence.tx,
+            undelivered: evidence.undelivered,
+            unsent: evidence.unsent,
+            unread: evidence.unread,
+            retransmits: evidence.retransmits,
+            probes: evidence.probes,
+            duration_ms: ending.duration_ms,
+            verdict_wait_ms: ending.verdict_wait_ms,
+        }
+    }
+}
+
+/// "ECONNRESET", or "errno 123" where no table knows the number.
+fn errno(errno: Errno, system: System) -> Cow<'static, str> {
+    match errno.name(system) {
+        Some(name) => name.into(),
+        None => format!("errno {}", errno.0).into(),
+    }
+}
