@@ -48,8 +48,12 @@ pub(super) enum Command {
     /// show each in a row: what the client does, what goes over the wire, what a bare recv loop
     /// is told, what closecall says and why. The article's five experiments stand first.
     ///
+    /// With ADDR it plays against that server, whoever wrote it, and shows what a client can see:
+    /// what comes back, how the server ends its side and when, and whether it survives. Orders that
+    /// the client alone cannot force are races then, or are skipped.
+    ///
     /// Exit codes: 0 all is as expected; 1 something is not, or it was interrupted;
-    /// 2 usage; 3 the servers cannot be started.
+    /// 2 usage; 3 nothing was played: no servers can be started, or there is none at ADDR.
     #[command(verbatim_doc_comment)]
     Lab(LabArgs),
 
@@ -92,6 +96,26 @@ pub(super) struct ClientArgs {
 /// The options of `closecall lab`.
 #[derive(Args, Debug)]
 pub(super) struct LabArgs {
+    /// Play against this server, and not against one of the lab's own.
+    #[arg(value_name = "ADDR", value_parser = values::addresses)]
+    pub(super) address: Option<Addresses>,
+
+    /// The close log of the closecall at ADDR, a file on this machine that grows meanwhile: its
+    /// lines are joined by the client's port. For a server elsewhere copy it here as it grows:
+    /// ssh HOST tail -F close.log > FILE
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub(super) observe: Option<PathBuf>,
+
+    /// A proxy or balancer in front of ADDR: play each scenario twice, directly and through it,
+    /// and show where the two differ.
+    #[arg(long, value_name = "ADDR", value_parser = values::addresses)]
+    pub(super) via: Option<Addresses>,
+
+    /// How long the client waits for the end that a server elsewhere makes.
+    #[arg(long, value_name = "DUR", default_value = "12s", value_parser = values::patience)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) patience: u64,
+
     /// Only these: a scenario by its name, such as S4 or "S3 FIN first", or all with its number.
     #[arg(long, value_name = "ID[,ID]", value_parser = values::scenario, value_delimiter = ',')]
     pub(super) only: Vec<String>,

@@ -89,33 +89,16 @@ fn connect(plan: &mut Plan, servers: &[SocketAddr]) -> Result<(Client, Moment), 
     Err(Failure::Refused(refusals.join("; ")))
 }
 
-/// Plays the script. Behind a failure it only closes: what else there is needs the server.
-fn play(client: &mut Client, way: Way, mut told: impl FnMut(&Moment, &Client)) -> bool {
-    let mut failed = false;
-    let (last, acts) = way.script().split_last().expect("each way ends with a close");
-    for &act in acts {
-        let moment = client.play(act);
-        told(&moment, client);
-        failed = moment.failed();
-        if failed {
-            break;
-        }
-    }
-    let moment = client.play(*last);
-    told(&moment, client);
-    failed || moment.failed()
-}
-
 /// One connection, told act by act.
 fn once(mut client: Client, connected: &Moment, plan: &Plan, way: Way) -> ExitCode {
     say(&format!("{} ({}): {}\n", way.name(), way.scenario(), way.says()));
     say(&line(connected, &client, plan));
-    let failed = play(&mut client, way, |moment, client| {
+    let went_well = client.play_all(way.script(), |moment, client| {
         if moment.act != Some(Act::Wait) || !plan.wait.is_zero() {
             say(&line(moment, client, plan));
         }
     });
-    if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
+    if went_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
 }
 
 /// Many, one after the other, and a summary.
@@ -136,7 +119,7 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> ExitCode {
                 continue;
             }
         };
-        let ok = !play(&mut client, way, |moment, client| {
+        let ok = client.play_all(way.script(), |moment, client| {
             if moment.failed() {
                 failure.get_or_insert_with(|| told(moment, client, plan));
             }

@@ -6,14 +6,15 @@ mod text;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::LabArgs;
 use super::client::{holder, say};
-use super::values::Format;
+use super::values::{Addresses, Format};
 use super::{EXIT_FAILED, Failure};
-use crate::lab::{self, Options, Outcome, Report, Row, Scenario};
+use crate::lab::{self, Options, Report, Row, Scenario, Target};
 
 /// Ctrl-C came: what has been played is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -28,26 +29,46 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
         say(&list(&scenarios, args.format));
         return Ok(ExitCode::SUCCESS);
     }
+    let against = against(args)?;
     // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let bar = bar(scenarios.len());
     let wanted = scenarios.len();
-    let options = Options { scenarios, repeat: args.repeat, holder: holder(), stop: &INTERRUPTED };
+    let repeat = args.repeat;
+    let options = Options { scenarios, repeat, holder: holder(), against, stop: &INTERRUPTED };
     let report = lab::run(&options, &mut |progress| {
         bar.set_position(progress.done as u64);
         bar.set_message(format!("{} {}", progress.scenario.id, progress.scenario.client()));
     });
     bar.finish_and_clear();
-    let report = report.map_err(|error| refused(&error))?;
+    let report = report.map_err(refused)?;
     say(&shown(&report, args.format));
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     if interrupted {
         let line = format!("closecall: interrupted after {} of {wanted} rows\n", report.rows.len());
         let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
     }
-    let failed = report.rows.iter().any(|row| row.outcome == Outcome::Failed);
-    let bad = failed || interrupted || !report.server.alive;
-    Ok(if bad { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+    let is_well = report.is_well() && !interrupted;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+}
+
+/// The server elsewhere, if one is named.
+fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
+    let Some(Addresses(server)) = &args.address else {
+        let given = [("--observe", args.observe.is_some()), ("--via", args.via.is_some())];
+        return match given.iter().find(|(_, given)| *given) {
+            None => Ok(None),
+            Some((option, _)) => Err(Failure::Usage(format!(
+                "{option} needs ADDR, the server to play against; see closecall lab --help"
+            ))),
+        };
+    };
+    Ok(Some(Target {
+        server: server.clone(),
+        via: args.via.as_ref().map(|Addresses(all)| all.clone()),
+        observe: args.observe.clone(),
+        patience: Duration::from_millis(args.patience),
+    }))
 }
 
 /// What `--only` means, in the order of the table.
@@ -119,8 +140,20 @@ fn has_colours() -> bool {
     io::stdout().is_terminal() && !unwanted
 }
 
-fn refused(error: &io::Error) -> Failure {
-    Failure::Refused(format!(
-        "the lab's servers cannot be started: {error}; raise the limits (ulimit -n, ulimit -u)"
-    ))
+/// One line that names the remedy.
+fn refused(error: lab::Error) -> Failure {
+    Failure::Refused(match error {
+        lab::Error::Servers(error) => format!(
+            "the lab's servers cannot be started: {error}; raise the limits (ulimit -n, ulimit -u)"
+        ),
+        lab::Error::NoServer(refusals) => {
+            let each: Vec<_> =
+                refusals.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+            format!("no server to play against at {}; start one", each.join("; "))
+        }
+        lab::Error::CloseLog(path, error) => format!(
+            "--observe {path:?}: {error}; name the file that the server at ADDR writes with \
+             --close-log"
+        ),
+    })
 }

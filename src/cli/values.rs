@@ -118,6 +118,12 @@ pub(super) fn repeat(text: &str) -> Result<u32, String> {
     expect(number(text, 1..=REPEAT_MAX), &format!("a number from 1 to {REPEAT_MAX}"))
 }
 
+/// `--patience`.
+pub(super) fn patience(text: &str) -> Result<u64, String> {
+    let value = duration(text, 100..=HOUR_MS);
+    expect(value, "a duration from 100ms to 1h, such as 500ms or 12s")
+}
+
 /// `--format`.
 pub(super) fn format(text: &str) -> Result<Format, String> {
     let value = match text {

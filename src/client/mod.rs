@@ -10,6 +10,7 @@
 //! race. Beside a server whose turns are taken only while the client waits
 //! ([`play_beside`](Client::play_beside)), every order is forced.
 
+mod acts;
 mod die;
 mod plan;
 mod play;

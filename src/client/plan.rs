@@ -19,6 +19,8 @@ pub struct Plan {
     pub wait: Duration,
     /// How long an act may take before it is given up.
     pub patience: Duration,
+    /// The same for acts that wait for the server's end.
+    pub end_patience: Duration,
     /// SO_RCVBUF, in bytes; `None` leaves it to the system. A small one is full soon.
     pub receive_buffer: Option<usize>,
     /// How much of what is received is kept, in bytes. The rest is counted.
@@ -37,6 +39,7 @@ impl Plan {
             message: b"Hi,here is glp".to_vec(),
             wait: Duration::ZERO,
             patience: Duration::from_secs(30),
+            end_patience: Duration::from_secs(30),
             receive_buffer: None,
             kept_bytes_max: 4096,
             holder: Vec::new(),

@@ -25,8 +25,8 @@ impl Pause<'_> {
 pub(super) struct Watch {
     poll: Poll,
     events: Events,
-    /// The server's end, the first that there was.
-    pub(super) end: Option<ServerEnd>,
+    /// The server's end, the first that there was, and when it was seen.
+    pub(super) end: Option<(ServerEnd, Instant)>,
     /// Its FIN is here.
     pub(super) fin: bool,
     /// There is no connection any more, whoever ended it.
@@ -37,6 +37,11 @@ impl Watch {
     pub(super) fn new() -> io::Result<Watch> {
         let (poll, events) = (Poll::new()?, Events::with_capacity(8));
         Ok(Watch { poll, events, end: None, fin: false, gone: false })
+    }
+
+    /// The server has ended its side.
+    pub(super) fn sees(&mut self, end: ServerEnd) {
+        self.end.get_or_insert_with(|| (end, Instant::now()));
     }
 
     pub(super) fn add(&self, stream: &mut TcpStream) -> io::Result<()> {
@@ -71,17 +76,19 @@ impl Watch {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
+        let (mut fin, mut reset) = (false, false);
         for event in &self.events {
-            if event.is_error() {
-                self.gone = true;
-                // With both sides shut, our own kernel resets the connection when a reply comes.
-                if !(shut.read && shut.write) {
-                    self.end.get_or_insert(ServerEnd::Reset);
-                }
-            } else if event.is_read_closed() && !shut.read {
-                self.fin = true;
-                self.end.get_or_insert(ServerEnd::Fin);
-            }
+            reset |= event.is_error();
+            fin |= !event.is_error() && event.is_read_closed() && !shut.read;
+        }
+        self.fin |= fin;
+        self.gone |= reset;
+        if fin {
+            self.sees(ServerEnd::Fin);
+        }
+        // With both sides shut, our own kernel resets the connection when a reply comes.
+        if reset && !(shut.read && shut.write) {
+            self.sees(ServerEnd::Reset);
         }
         Ok(())
     }

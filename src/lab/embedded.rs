@@ -55,7 +55,12 @@ impl<'a> Embedded<'a> {
         let played = played(&mut self.stage, &plan, Order::AsPlayed, Way::Close.script());
         let delivered = |it: Told| it.kind == Kind::PeerFinDelivered;
         let alive = played.is_ok_and(|played| played.told.is_some_and(delivered));
-        ServerRow { address: address.to_string(), alive, deadline_ms: Some(DEADLINE_MS) }
+        ServerRow {
+            address: address.to_string(),
+            alive,
+            died_of: Vec::new(),
+            deadline_ms: Some(DEADLINE_MS),
+        }
     }
 
     fn plan(&self, server: SocketAddr, way: Way) -> Plan {
@@ -64,6 +69,7 @@ impl<'a> Embedded<'a> {
         Plan {
             message: MESSAGE.to_vec(),
             patience: PATIENCE,
+            end_patience: PATIENCE,
             receive_buffer: narrow.then_some(1),
             holder: self.options.holder.clone(),
             ..Plan::new(server)
@@ -137,7 +143,7 @@ impl<'a> Embedded<'a> {
         let recv_loop = own.as_ref().unwrap_or(&self.recv_loop);
         let mut plan = self.plan(recv_loop.address(), way);
         if way == Way::Stall {
-            plan.patience = HANGS;
+            plan.end_patience = HANGS;
         }
         let accepted = recv_loop.accepted();
         let (mut client, _) = Client::connect(&plan)?;
@@ -169,20 +175,19 @@ impl<'a> Embedded<'a> {
         let ours = self.plan(server.address(), way);
         let theirs = self.plan(self.recv_loop.address(), way);
         let mut tally = Tally::default();
-        while tally.race.runs < self.options.repeat && !self.options.is_stopped() {
+        while tally.runs() < self.options.repeat && !self.options.is_stopped() && !tally.is_over() {
             let peer = runs(&ours, way)?;
-            tally.takes(scenario, server.ending_of(peer).as_ref().map(Told::from));
+            let told = server.ending_of(peer).as_ref().map(Told::from);
+            let complaint = match &told {
+                Some(told) => judge::of_verdict(scenario, told),
+                None => judge::complaint(scenario, &[], None),
+            };
+            tally.counts(told, complaint);
             self.recv_loop.let_in();
             let peer = runs(&theirs, way)?;
             tally.hears(self.recv_loop.last_recv(peer, PATIENCE));
-            if tally.lost {
-                break;
-            }
         }
-        if tally.race.runs < self.options.repeat && tally.complaint.is_none() {
-            tally.complaint = Some(format!("interrupted after {} runs", tally.race.runs));
-        }
-        Ok(tally.row(scenario, row))
+        Ok(tally.row(scenario, self.options.repeat, row))
     }
 }
 

@@ -44,10 +44,10 @@ pub(super) fn complaint(
 
 /// The same for one run of a race, where a verdict may be less than certain.
 pub(super) fn of_verdict(scenario: &Scenario, told: &Told) -> Option<String> {
-    let name = told.kind.name();
-    if !scenario.verdicts.contains(&told.kind) {
-        return Some(format!("{name}, expected {}", names(scenario.verdicts)));
+    if let Some(complaint) = of_kind(scenario.verdicts, told) {
+        return Some(complaint);
     }
+    let name = told.kind.name();
     // What the system does not tell cannot be wrong.
     let fin = told.evidence.fin_received.zip(scenario.fin);
     if let Some((true, false) | (false, true)) = fin {
@@ -62,6 +62,12 @@ pub(super) fn of_verdict(scenario: &Scenario, told: &Told) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The same where nothing but the verdict is settled.
+pub(super) fn of_kind(kinds: &[Kind], told: &Told) -> Option<String> {
+    let name = told.kind.name();
+    (!kinds.contains(&told.kind)).then(|| format!("{name}, expected {}", names(kinds)))
 }
 
 /// What of `row` is not the same as in `first`, though it should be.
@@ -114,15 +120,25 @@ fn raced(race: &Race, differs: u32) -> String {
     format!("{word}; recv: {}; closecall: {}", odds(&race.recv_loop), odds(&race.verdicts))
 }
 
+/// What a client failed in.
 pub(super) fn of_client(moment: &Moment) -> String {
-    let act = moment.act.map_or("connect".to_owned(), |act: Act| format!("{act:?}"));
-    match &moment.did {
-        Did::Failed(why) => format!("the client could not go on: {act}: {why}"),
-        _ => format!("the client waited in vain: {act}"),
+    let waits_for = match moment.act {
+        Some(Act::Hold | Act::Read | Act::ReadHalf) => "the whole reply",
+        Some(Act::ReadToEnd | Act::AwaitEnd) => "the server's end",
+        Some(Act::Fill) => "the buffers to be full",
+        _ => "room to send",
+    };
+    match (&moment.did, moment.act) {
+        (Did::Failed(why), Some(Act::Hold | Act::Read | Act::ReadHalf)) => {
+            format!("the whole reply did not come: {why}")
+        }
+        (Did::Failed(why), Some(act)) => format!("the client could not go on: {act:?}: {why}"),
+        (Did::Failed(why), None) => format!("the client could not connect: {why}"),
+        _ => format!("the client waited in vain for {waits_for}"),
     }
 }
 
-pub(super) fn names(kinds: &[Kind]) -> String {
+fn names(kinds: &[Kind]) -> String {
     kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
 }
 
@@ -195,7 +211,7 @@ mod tests {
         let moment = Moment { at, act: Some(Act::AwaitEnd), did: Did::GaveUp };
         let in_vain =
             complaint(scenario("S3 FIN first"), &[moment], Some(&Told::from(&ending(|_| ()))));
-        assert_eq!(in_vain.unwrap(), "the client waited in vain: AwaitEnd");
+        assert_eq!(in_vain.unwrap(), "the client waited in vain for the server's end");
     }
 
     fn row(id: &str, wire: &str, change: impl FnOnce(&mut Ending)) -> Row {
@@ -208,6 +224,8 @@ mod tests {
             recv_loop: None,
             verdict: Some("peer_fin.reply_refused".to_owned()),
             evidence: Some(Evidence::from(&ending(change))),
+            seen: None,
+            via: None,
             outcome: Outcome::Same,
             same_as: Some("S1".to_owned()),
             article: None,

@@ -8,9 +8,12 @@
 //! The article's five experiments stand first. The fifth is a race, so it is run freely and often,
 //! and its odds are told.
 
+mod against;
 pub mod capture;
+mod differ;
 mod embedded;
 mod judge;
+mod observe;
 mod race;
 pub mod recv_loop;
 mod report;
@@ -18,6 +21,9 @@ mod run;
 mod scenario;
 mod stage;
 
-pub use self::report::{Article, Outcome, Race, RecvSays, Report, Row, ServerRow, WireSource};
-pub use self::run::{Options, Progress, run};
-pub use self::scenario::{Experiment, Order, Play, Scenario, Setting, all};
+pub use self::against::Target;
+pub use self::report::{
+    Article, Outcome, Race, RecvSays, Report, Row, Seen, SeenEnd, ServerRow, Via, WireSource,
+};
+pub use self::run::{Error, Options, Progress, run};
+pub use self::scenario::{Elsewhere, Experiment, Order, Play, Scenario, Setting, all};

@@ -10,27 +10,35 @@ use super::scenario::Scenario;
 /// The odds of a race so far.
 #[derive(Default)]
 pub(super) struct Tally {
-    pub(super) race: Race,
+    race: Race,
     /// One of each kind that came.
     told: Vec<Told>,
     recvs: Vec<LastRecv>,
-    pub(super) complaint: Option<String>,
+    complaint: Option<String>,
     /// No verdict came: none will.
-    pub(super) lost: bool,
+    lost: bool,
 }
 
 impl Tally {
-    pub(super) fn takes(&mut self, scenario: &Scenario, told: Option<Told>) {
+    /// How often it was run.
+    pub(super) fn runs(&self) -> u32 {
+        self.race.runs
+    }
+
+    /// Whether to run it again is of no use.
+    pub(super) fn is_over(&self) -> bool {
+        self.lost
+    }
+
+    /// One more run: what the server said, and what is wrong with that.
+    pub(super) fn counts(&mut self, told: Option<Told>, complaint: Option<String>) {
         self.race.runs += 1;
+        self.complaint = self.complaint.take().or(complaint);
         let Some(told) = told else {
             self.lost = true;
-            self.complaint = judge::complaint(scenario, &[], None);
             return;
         };
         *self.race.verdicts.entry(told.kind.name().to_owned()).or_default() += 1;
-        if self.complaint.is_none() {
-            self.complaint = judge::of_verdict(scenario, &told);
-        }
         if self.told.iter().all(|known| known.kind != told.kind) {
             self.told.push(told);
         }
@@ -44,24 +52,29 @@ impl Tally {
         }
     }
 
-    /// The row: what came most often stands for all.
-    pub(super) fn row(self, scenario: &Scenario, row: &Row) -> Row {
+    /// The row: what came most often stands for all of the `repeat` runs.
+    pub(super) fn row(self, scenario: &Scenario, repeat: u32, row: &Row) -> Row {
+        let runs = self.race.runs;
+        let interrupted = (runs < repeat).then(|| format!("interrupted after {runs} runs"));
+        let complaint = self.complaint.or(interrupted);
         let verdict = most(&self.race.verdicts);
         let told = self.told.into_iter().find(|it| Some(it.kind.name()) == verdict.as_deref());
         let recv = most(&self.race.recv_loop);
         let recv = self.recvs.iter().find(|it| Some(it.name()) == recv).map(|it| it.says());
+        // The article is about recv loops.
         let article = scenario
             .experiment
+            .filter(|_| !self.race.recv_loop.is_empty())
             .map(|it| judge::article(&it, recv.as_ref(), verdict.as_deref(), Some(&self.race)));
         Row {
             wire: format!("→ 14 bytes → FIN {}; or → 14 bytes ← 37 bytes → RST", scenario.then),
             recv_loop: recv,
             evidence: told.map(|told| told.evidence),
             verdict,
-            outcome: if self.complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
+            outcome: if complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
             article,
             race: Some(self.race),
-            note: self.complaint.unwrap_or_else(|| scenario.why.to_owned()),
+            note: complaint.unwrap_or_else(|| scenario.why.to_owned()),
             ..row.clone()
         }
     }

@@ -15,10 +15,22 @@ use crate::record::Evidence;
 pub struct Report {
     /// Against whom.
     pub server: ServerRow,
+    /// The proxy or balancer before it, if each scenario was played through one as well.
+    pub via: Option<ServerRow>,
     /// Where the column `wire` is from.
     pub wire: WireSource,
     /// One row a scenario; the article's five experiments stand first.
     pub rows: Vec<Row>,
+}
+
+impl Report {
+    /// Whether every row is as it has to be, and the server is still there.
+    pub fn is_well(&self) -> bool {
+        let servers = [Some(&self.server), self.via.as_ref()];
+        let alive = |server: &&ServerRow| server.alive && server.died_of.is_empty();
+        self.rows.iter().all(|row| row.outcome != Outcome::Failed)
+            && servers.iter().flatten().all(alive)
+    }
 }
 
 /// The server that was played against.
@@ -29,6 +41,8 @@ pub struct ServerRow {
     pub address: String,
     /// Whether it still answered after everything.
     pub alive: bool,
+    /// The scenarios after which it did not answer any more.
+    pub died_of: Vec<String>,
     /// Its deadlines, in milliseconds, if they are known.
     pub deadline_ms: Option<u64>,
 }
@@ -63,6 +77,10 @@ pub struct Row {
     pub verdict: Option<String>,
     /// What it rests on, in the fields of the close log.
     pub evidence: Option<Evidence>,
+    /// What the client saw of a server elsewhere.
+    pub seen: Option<Seen>,
+    /// The same through a proxy or balancer.
+    pub via: Option<Via>,
     /// What is to be thought of it.
     pub outcome: Outcome,
     /// The scenario that looks the same on the wire.
@@ -100,6 +118,49 @@ pub struct RecvSays {
     /// The article's status for that: 0 normal, 1 closed by the peer, 2 timeout, 3 any other. Null
     /// if it never says.
     pub status: Option<u8>,
+}
+
+/// What a client saw of a server that is not ours.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Seen {
+    /// Bytes that came back, read or not.
+    pub bytes: u64,
+    /// How it ended its side, if the client was still there to see it.
+    pub end: Option<SeenEnd>,
+    /// When that was seen, in microseconds from the beginning of connect.
+    pub end_us: Option<u64>,
+    /// What the client waited for in vain, or what failed.
+    pub in_vain: Option<String>,
+    /// Whether the server serves the next one as it did the first.
+    pub serves: bool,
+}
+
+/// How a server ended its side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum SeenEnd {
+    /// Its FIN.
+    Fin,
+    /// Its reset.
+    Reset,
+}
+
+/// A scenario once more, through a proxy or balancer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Via {
+    /// What the client saw.
+    pub seen: Seen,
+    /// What the server behind it said, if its close log tells.
+    pub verdict: Option<String>,
+    /// What that rests on.
+    pub evidence: Option<Evidence>,
+    /// Each difference to the direct way, in words.
+    pub differs: Vec<String>,
+    /// Why there is no verdict, where one was to be had.
+    pub note: Option<String>,
 }
 
 /// What the article found.

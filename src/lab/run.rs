@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::against::{Against, Target};
 use super::embedded::Embedded;
 use super::judge;
 use super::report::{Outcome, Report, Row, WireSource};
@@ -18,6 +21,8 @@ pub struct Options<'a> {
     pub repeat: u32,
     /// A command that runs until it is killed, see [`Plan::holder`](crate::client::Plan::holder).
     pub holder: Vec<OsString>,
+    /// A server elsewhere; without one the lab embeds its own.
+    pub against: Option<Target>,
     /// Set from elsewhere: play no more, and give what there is.
     pub stop: &'a AtomicBool,
 }
@@ -37,21 +42,40 @@ pub struct Progress {
     pub done: usize,
 }
 
-/// Plays everything against servers of its own, and tells `progress` before each scenario.
-///
-/// # Errors
-/// The system has no port, no file or no thread for the servers.
-pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> io::Result<Report> {
-    let mut embedded = Embedded::start(options)?;
-    let rows = rows(options, progress, |scenario| embedded.row(scenario));
-    Ok(Report { server: embedded.server(), wire: WireSource::Expected, rows })
+/// Why nothing was played.
+#[derive(Debug)]
+pub enum Error {
+    /// The system has no port, no file or no thread for the lab's own servers.
+    Servers(io::Error),
+    /// Nobody can be connected to at any of these addresses.
+    NoServer(Vec<(SocketAddr, io::Error)>),
+    /// The close log to observe cannot be read, or is not that of the server.
+    CloseLog(PathBuf, io::Error),
 }
 
-/// Plays one after the other. Which are called the same have to be.
+/// Plays everything, against the server that is named or against the lab's own, and tells
+/// `progress` before each scenario.
+///
+/// # Errors
+/// Nothing was played.
+pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
+    let wire = WireSource::Expected;
+    if let Some(target) = &options.against {
+        let mut against = Against::start(options, target)?;
+        let rows = rows(options, progress, |scenario, _| against.row(scenario));
+        let (server, via) = against.servers();
+        return Ok(Report { server, via, wire, rows });
+    }
+    let mut embedded = Embedded::start(options).map_err(Error::Servers)?;
+    let rows = rows(options, progress, |scenario, rows| compared(embedded.row(scenario), rows));
+    Ok(Report { server: embedded.server(), via: None, wire, rows })
+}
+
+/// Plays one after the other, and gives each those before it.
 fn rows(
     options: &Options<'_>,
     progress: &mut dyn FnMut(Progress),
-    mut play: impl FnMut(&'static Scenario) -> Row,
+    mut play: impl FnMut(&'static Scenario, &[Row]) -> Row,
 ) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (done, &scenario) in options.scenarios.iter().enumerate() {
@@ -59,16 +83,19 @@ fn rows(
             break;
         }
         progress(Progress { scenario, done });
-        let mut row = play(scenario);
-        let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id));
-        if let (Outcome::Same, Some(first)) = (row.outcome, first)
-            && let Some(difference) = judge::difference(&row, first)
-        {
-            (row.outcome, row.note) = (Outcome::Failed, difference);
-        }
+        let row = play(scenario, &rows);
         rows.push(row);
     }
     rows
+}
+
+/// A row that is called the same as another has to be.
+fn compared(row: Row, rows: &[Row]) -> Row {
+    let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id));
+    match first.and_then(|first| judge::difference(&row, first)) {
+        Some(note) if row.outcome == Outcome::Same => Row { outcome: Outcome::Failed, note, ..row },
+        _ => row,
+    }
 }
 
 /// A row of `scenario` before it is played.
@@ -82,6 +109,8 @@ pub(super) fn blank(scenario: &Scenario) -> Row {
         recv_loop: None,
         verdict: None,
         evidence: None,
+        seen: None,
+        via: None,
         outcome: Outcome::Ok,
         same_as: scenario.same_as.map(str::to_owned),
         article: None,

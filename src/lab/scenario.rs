@@ -1,9 +1,12 @@
 //! The table of scenarios: what the client does, in which order, and what has to come of it.
 
 mod all;
+mod elsewhere;
 
 use crate::client::{Act, Way};
 use crate::machine::close::Kind;
+
+pub use self::elsewhere::Elsewhere;
 
 /// One of the article's five experiments.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::cli::words::duration;
-use crate::lab::{Outcome, Play, RecvSays, Report, Row, Scenario};
+use crate::lab::{Outcome, Play, RecvSays, Report, Row, Scenario, Seen, SeenEnd, ServerRow};
 use crate::record::Evidence;
 
 /// A column of the table.
@@ -35,9 +35,68 @@ const EVIDENCE: Column = Column {
 };
 const OUTCOME: Column = Column { head: "outcome", cell: outcome };
 
+/// What a client sees of a server elsewhere.
+const BACK: Column = Column {
+    head: "back to the client",
+    cell: |row| row.seen.as_ref().map(back).unwrap_or_default(),
+};
+const VIA: Column = Column {
+    head: "through the proxy",
+    cell: |row| row.via.as_ref().map(|via| back(&via.seen)).unwrap_or_default(),
+};
+const VIA_VERDICT: Column = Column {
+    head: "closecall behind it",
+    cell: |row| {
+        let Some(via) = &row.via else { return String::new() };
+        match &via.note {
+            Some(why) => why.clone(),
+            None => verdict(via.verdict.as_deref(), via.evidence.as_ref()),
+        }
+    },
+};
+const DIFFERS: Column = Column {
+    head: "differs: direct → through",
+    cell: |row| match &row.via {
+        Some(via) if via.differs.is_empty() => "no".to_owned(),
+        Some(via) => via.differs.join("; "),
+        None => String::new(),
+    },
+};
+
 /// The columns that `report` has something for.
-pub(super) fn columns(_report: &Report) -> Vec<Column> {
-    vec![ID, EXPERIMENT, CLIENT, EXPECTED, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME]
+pub(super) fn columns(report: &Report) -> Vec<Column> {
+    if report.rows.iter().all(|row| row.seen.is_none()) {
+        return vec![ID, EXPERIMENT, CLIENT, EXPECTED, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME];
+    }
+    let observed = report.rows.iter().any(|row| row.verdict.is_some());
+    let mut columns = vec![ID, CLIENT, EXPECTED, BACK];
+    columns.extend(observed.then_some([VERDICT, EVIDENCE]).into_iter().flatten());
+    if report.via.is_some() {
+        columns.push(VIA);
+        columns.extend(observed.then_some(VIA_VERDICT));
+        columns.push(DIFFERS);
+    }
+    columns.push(OUTCOME);
+    columns
+}
+
+/// What came back, how it ended, and when.
+fn back(seen: &Seen) -> String {
+    let end = match seen.end {
+        Some(SeenEnd::Fin) => ", FIN",
+        Some(SeenEnd::Reset) => ", RST",
+        None => "",
+    };
+    let after = match seen.end_us {
+        Some(us @ ..1_000) => format!(" after 0.{} ms", us / 100),
+        Some(us) => format!(" after {} ms", us / 1000),
+        None => String::new(),
+    };
+    let in_vain = match &seen.in_vain {
+        Some(why) => format!("; {why}"),
+        None => String::new(),
+    };
+    format!("{} bytes{end}{after}{in_vain}", seen.bytes)
 }
 
 fn verdict(verdict: Option<&str>, evidence: Option<&Evidence>) -> String {
@@ -88,15 +147,18 @@ fn outcome(row: &Row) -> String {
 
 /// How to read the table.
 pub(super) fn legend(report: &Report) -> String {
-    let deadlines = match report.server.deadline_ms {
-        Some(ms) => format!(" No deadline is longer than {} here.", duration(ms)),
-        None => String::new(),
-    };
-    format!(
-        "→ goes to the server, ← comes from it; the handshake and acknowledgements are left out.\n\
-         Statuses are the article's: 0 normal, 1 closed by the peer, 2 timeout, 3 any \
-         other.{deadlines}\n"
-    )
+    let mut text = "→ goes to the server, ← comes from it; the handshake and acknowledgements are \
+                    left out.\n"
+        .to_owned();
+    if report.rows.iter().any(|row| row.verdict.is_some()) {
+        text +=
+            "Statuses are the article's: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.";
+        text += &match report.server.deadline_ms {
+            Some(ms) => format!(" No deadline is longer than {} here.\n", duration(ms)),
+            None => "\n".to_owned(),
+        };
+    }
+    text
 }
 
 /// The columns of the experiments.
@@ -119,19 +181,41 @@ fn told(row: &[String]) -> String {
     format!("  {number}  there: {found}\n     here:  {here}\n")
 }
 
-/// How many of each, and whether the server is alive.
+/// How many of each, and how the servers are.
 pub(super) fn summary(report: &Report) -> String {
     let count = |outcome| report.rows.iter().filter(|row| row.outcome == outcome).count();
-    let alive = if report.server.alive { "still answers" } else { "does not answer any more" };
-    format!(
-        "{} rows: {} ok, {} same, {} skipped, {} failed. The server at {} {alive}.\n",
+    let differ = match &report.via {
+        None => String::new(),
+        Some(_) => {
+            let differs = |row: &&Row| row.via.as_ref().is_some_and(|it| !it.differs.is_empty());
+            format!(", {} differ through the proxy", report.rows.iter().filter(differs).count())
+        }
+    };
+    let mut text = format!(
+        "{} rows: {} ok, {} same, {} skipped, {} failed{differ}. {}\n",
         report.rows.len(),
         count(Outcome::Ok),
         count(Outcome::Same),
         count(Outcome::Skipped),
         count(Outcome::Failed),
-        report.server.address,
-    )
+        health("server", &report.server),
+    );
+    if let Some(via) = &report.via {
+        text += &(health("proxy", via) + "\n");
+    }
+    text
+}
+
+fn health(what: &str, server: &ServerRow) -> String {
+    let ServerRow { address, alive, died_of, .. } = server;
+    let dead = died_of.join(", ");
+    let how = match (alive, died_of.is_empty()) {
+        (true, true) => "still answers".to_owned(),
+        (true, false) => format!("did not survive {dead}, and is back"),
+        (false, true) => "does not answer any more".to_owned(),
+        (false, false) => format!("did not survive {dead}"),
+    };
+    format!("The {what} at {address} {how}.")
 }
 
 /// The columns of `--list`.

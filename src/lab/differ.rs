@@ -1,0 +1,100 @@
+//! What a proxy or balancer hides: the same scenario, directly and through it.
+
+use super::report::{Row, Seen, SeenEnd, Via};
+use crate::record::Evidence;
+
+/// Ends that are so near to each other are at the same time, in microseconds.
+const NEAR_US: u64 = 250_000;
+
+/// Each difference in words, the direct way first. How many bytes go into full buffers, and so how
+/// many come back, is chance.
+pub(super) fn differences(row: &Row, via: &Via, fills: bool) -> Vec<String> {
+    let Some(direct) = &row.seen else { return Vec::new() };
+    let (facts, others) = (row.evidence.as_ref(), via.evidence.as_ref());
+    let both = facts.zip(others);
+    let mut all: Vec<Option<String>> = vec![
+        changed("the client gets", &bytes(direct), &bytes(&via.seen)).filter(|_| !fills),
+        changed("the client sees", end(direct), end(&via.seen)),
+        when(direct, &via.seen),
+        changed("the client:", in_vain(direct), in_vain(&via.seen)),
+    ];
+    if let (Some(verdict), Some(other)) = (&row.verdict, &via.verdict) {
+        all.push(changed("the server says", verdict, other));
+    }
+    all.extend(both.map(|(a, b)| {
+        let got = |it: &Evidence| format!("{} bytes", it.rx);
+        changed("the server gets", &got(a), &got(b)).filter(|_| !fills)
+    }));
+    all.into_iter().flatten().collect()
+}
+
+fn changed(what: &str, direct: &str, via: &str) -> Option<String> {
+    (direct != via).then(|| format!("{what} {direct} → {via}"))
+}
+
+fn bytes(seen: &Seen) -> String {
+    format!("{} bytes", seen.bytes)
+}
+
+fn end(seen: &Seen) -> &'static str {
+    match seen.end {
+        None => "no end",
+        Some(SeenEnd::Fin) => "FIN",
+        Some(SeenEnd::Reset) => "RST",
+    }
+}
+
+/// The same end, and clearly sooner or later.
+fn when(direct: &Seen, via: &Seen) -> Option<String> {
+    let (a, b) = direct.end_us.zip(via.end_us).filter(|_| direct.end == via.end)?;
+    let far = a.abs_diff(b) > NEAR_US.max(a / 4);
+    far.then(|| format!("its end comes after {} ms → {} ms", a / 1000, b / 1000))
+}
+
+fn in_vain(seen: &Seen) -> &str {
+    seen.in_vain.as_deref().unwrap_or("all is as it should be")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::run::blank;
+    use super::super::scenario::all;
+    use super::*;
+
+    fn seen(bytes: u64, end_us: u64) -> Seen {
+        let (end, end_us) = (Some(SeenEnd::Fin), Some(end_us));
+        Seen { bytes, end, end_us, in_vain: None, serves: true }
+    }
+
+    fn differ(direct: Seen, through: Seen, fills: bool) -> Vec<String> {
+        let row = Row { seen: Some(direct), ..blank(&all()[0]) };
+        let via =
+            Via { seen: through, verdict: None, evidence: None, differs: Vec::new(), note: None };
+        differences(&row, &via, fills)
+    }
+
+    #[test]
+    fn what_is_the_same_does_not_differ() {
+        assert_eq!(differ(seen(37, 400), seen(37, 900), false), Vec::<String>::new());
+        // A tenth of a second is a network, a second of ten is noise.
+        assert_eq!(differ(seen(37, 400), seen(37, 200_000), false), Vec::<String>::new());
+        assert_eq!(differ(seen(0, 10_000_000), seen(0, 11_000_000), false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_difference_is_said_in_words() {
+        let reset = Seen { end: Some(SeenEnd::Reset), ..seen(0, 900) };
+        let all = differ(seen(37, 400), reset, false);
+        assert_eq!(all, ["the client gets 37 bytes → 0 bytes", "the client sees FIN → RST"]);
+        let sooner = differ(seen(37, 10_000_000), seen(37, 5_000_000), false);
+        assert_eq!(sooner, ["its end comes after 10000 ms → 5000 ms"]);
+        let in_vain = Seen { in_vain: Some("waits in vain".to_owned()), ..seen(37, 400) };
+        let all = differ(seen(37, 400), in_vain, false);
+        assert_eq!(all, ["the client: all is as it should be → waits in vain"]);
+    }
+
+    #[test]
+    fn how_many_bytes_fill_the_buffers_is_chance() {
+        assert_eq!(differ(seen(9_000_000, 400), seen(8_000_000, 400), true), Vec::<String>::new());
+    }
+}
