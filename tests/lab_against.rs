@@ -136,10 +136,13 @@ fn a_server_that_never_answers_keeps_nobody_waiting_for_long() {
             // Nothing is waited for.
             "S3 race" | "S3 pipelined" | "S7" | "S7b" | "S8b" | "S16b" => assert_eq!(outcome, "ok"),
             "S8" => assert_eq!(outcome, "same"),
-            // It reads and reads, and says nothing.
             "S6" => assert_eq!(note, "0 bytes came back for 14"),
             "S6b" | "S6c" => assert!(note.ends_with("the server closed early"), "{note}"),
-            "S15" | "S15b" | "S17" => assert!(note.contains("64 MiB and takes more"), "{note}"),
+            // It reads and reads: whichever bound is first.
+            "S15" | "S15b" | "S17" => {
+                let time = note == "the client waited in vain for the buffers to be full";
+                assert!(time || note.contains("64 MiB and takes more"), "{note}");
+            }
             _ if outcome == "skipped" => assert!(note.starts_with("needs "), "{note}"),
             _ => assert_eq!(note, "the client waited in vain for the whole reply", "{id}"),
         }

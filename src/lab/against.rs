@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::side::{Side, health, plan, side};
-use super::differ::differences;
+use super::differ::{Chance, differences};
 use super::judge::{self, Told};
 use super::observe::CloseLog;
 use super::race::Tally;
@@ -202,7 +202,10 @@ impl<'a> Against<'a> {
         let note = told.and_then(Result::err);
         let survives = seen.serves;
         let mut via = Via { seen, verdict, evidence, differs: Vec::new(), note };
-        via.differs = differences(&row, &via, scenario.script().contains(&Act::Fill));
+        via.differs = differences(&row, &via, chance(scenario));
+        if let (Some(verdict), Some(why), None) = (&row.verdict, &via.note, &self.unjoined) {
+            via.differs.push(format!("the server says {verdict} → nothing: {why}"));
+        }
         let row = Row { via: Some(via), ..row };
         match survives || row.outcome == Outcome::Failed {
             true => row,
@@ -284,6 +287,14 @@ fn split(told: &Option<Result<Told, String>>) -> (Option<String>, Option<Evidenc
     match told {
         Some(Ok(told)) => (Some(told.kind.name().to_owned()), Some(told.evidence.clone())),
         _ => (None, None),
+    }
+}
+
+fn chance(scenario: &Scenario) -> Chance {
+    match scenario.elsewhere() {
+        Elsewhere::Race(kinds) => Chance::Race(kinds),
+        _ if scenario.script().contains(&Act::Fill) => Chance::Bytes,
+        _ => Chance::Nothing,
     }
 }
 

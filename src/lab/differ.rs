@@ -1,31 +1,47 @@
 //! What a proxy or balancer hides: the same scenario, directly and through it.
 
 use super::report::{Row, Seen, SeenEnd, Via};
+use crate::machine::close::Kind;
 use crate::record::Evidence;
 
 /// Ends that are so near to each other are at the same time, in microseconds.
 const NEAR_US: u64 = 250_000;
 
-/// Each difference in words, the direct way first. How many bytes go into full buffers, and so how
-/// many come back, is chance.
-pub(super) fn differences(row: &Row, via: &Via, fills: bool) -> Vec<String> {
+/// What of a scenario is chance, and says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Chance {
+    /// Nothing.
+    Nothing,
+    /// How many bytes go into full buffers, and so how many come back.
+    Bytes,
+    /// What the client sees, and which of these verdicts it is.
+    Race(&'static [Kind]),
+}
+
+/// Each difference in words, the direct way first.
+pub(super) fn differences(row: &Row, via: &Via, chance: Chance) -> Vec<String> {
     let Some(direct) = &row.seen else { return Vec::new() };
-    let (facts, others) = (row.evidence.as_ref(), via.evidence.as_ref());
-    let both = facts.zip(others);
-    let mut all: Vec<Option<String>> = vec![
-        changed("the client gets", &bytes(direct), &bytes(&via.seen)).filter(|_| !fills),
-        changed("the client sees", end(direct), end(&via.seen)),
-        when(direct, &via.seen),
-        changed("the client:", in_vain(direct), in_vain(&via.seen)),
-    ];
-    if let (Some(verdict), Some(other)) = (&row.verdict, &via.verdict) {
-        all.push(changed("the server says", verdict, other));
+    let mut all = vec![of_verdicts(row, via, chance)];
+    if chance == Chance::Nothing {
+        all.push(changed("the client gets", &bytes(direct), &bytes(&via.seen)));
+        let both = row.evidence.as_ref().zip(via.evidence.as_ref());
+        all.push(both.and_then(|(a, b)| changed("the server gets", &got(a), &got(b))));
     }
-    all.extend(both.map(|(a, b)| {
-        let got = |it: &Evidence| format!("{} bytes", it.rx);
-        changed("the server gets", &got(a), &got(b)).filter(|_| !fills)
-    }));
+    if !matches!(chance, Chance::Race(_)) {
+        all.push(changed("the client sees", end(direct), end(&via.seen)));
+        all.push(when(direct, &via.seen));
+        all.push(changed("the client:", in_vain(direct), in_vain(&via.seen)));
+    }
     all.into_iter().flatten().collect()
+}
+
+fn of_verdicts(row: &Row, via: &Via, chance: Chance) -> Option<String> {
+    let (verdict, other) = (row.verdict.as_deref()?, via.verdict.as_deref()?);
+    let may_be = |kinds: &[Kind]| kinds.iter().any(|kind| kind.name() == other);
+    match chance {
+        Chance::Race(kinds) if may_be(kinds) => None,
+        _ => changed("the server says", verdict, other),
+    }
 }
 
 fn changed(what: &str, direct: &str, via: &str) -> Option<String> {
@@ -34,6 +50,10 @@ fn changed(what: &str, direct: &str, via: &str) -> Option<String> {
 
 fn bytes(seen: &Seen) -> String {
     format!("{} bytes", seen.bytes)
+}
+
+fn got(evidence: &Evidence) -> String {
+    format!("{} bytes", evidence.rx)
 }
 
 fn end(seen: &Seen) -> &'static str {
@@ -66,35 +86,59 @@ mod tests {
         Seen { bytes, end, end_us, in_vain: None, serves: true }
     }
 
-    fn differ(direct: Seen, through: Seen, fills: bool) -> Vec<String> {
+    fn differ(direct: Seen, through: Seen, chance: Chance) -> Vec<String> {
         let row = Row { seen: Some(direct), ..blank(&all()[0]) };
         let via =
             Via { seen: through, verdict: None, evidence: None, differs: Vec::new(), note: None };
-        differences(&row, &via, fills)
+        differences(&row, &via, chance)
     }
 
     #[test]
     fn what_is_the_same_does_not_differ() {
-        assert_eq!(differ(seen(37, 400), seen(37, 900), false), Vec::<String>::new());
+        assert_eq!(differ(seen(37, 400), seen(37, 900), Chance::Nothing), Vec::<String>::new());
         // A tenth of a second is a network, a second of ten is noise.
-        assert_eq!(differ(seen(37, 400), seen(37, 200_000), false), Vec::<String>::new());
-        assert_eq!(differ(seen(0, 10_000_000), seen(0, 11_000_000), false), Vec::<String>::new());
+        assert_eq!(differ(seen(37, 400), seen(37, 200_000), Chance::Nothing), Vec::<String>::new());
+        assert_eq!(
+            differ(seen(0, 10_000_000), seen(0, 11_000_000), Chance::Nothing),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn each_difference_is_said_in_words() {
         let reset = Seen { end: Some(SeenEnd::Reset), ..seen(0, 900) };
-        let all = differ(seen(37, 400), reset, false);
+        let all = differ(seen(37, 400), reset, Chance::Nothing);
         assert_eq!(all, ["the client gets 37 bytes → 0 bytes", "the client sees FIN → RST"]);
-        let sooner = differ(seen(37, 10_000_000), seen(37, 5_000_000), false);
+        let sooner = differ(seen(37, 10_000_000), seen(37, 5_000_000), Chance::Nothing);
         assert_eq!(sooner, ["its end comes after 10000 ms → 5000 ms"]);
         let in_vain = Seen { in_vain: Some("waits in vain".to_owned()), ..seen(37, 400) };
-        let all = differ(seen(37, 400), in_vain, false);
+        let all = differ(seen(37, 400), in_vain, Chance::Nothing);
         assert_eq!(all, ["the client: all is as it should be → waits in vain"]);
     }
 
     #[test]
+    fn a_verdict_that_no_race_has_is_a_difference_and_another_that_it_has_is_not() {
+        let race = Chance::Race(&[Kind::PeerFinReplyRefused, Kind::PeerResetReplyAcked]);
+        let said = |kind: Kind| Some(kind.name().to_owned());
+        let row = Row {
+            seen: Some(seen(37, 400)),
+            verdict: said(Kind::PeerFinReplyRefused),
+            ..blank(&all()[0])
+        };
+        let (seen, differs) = (seen(0, 400), Vec::new());
+        let mut via = Via { seen, verdict: None, evidence: None, differs, note: None };
+        via.verdict = said(Kind::PeerResetReplyAcked);
+        assert_eq!(differences(&row, &via, race), Vec::<String>::new());
+        via.verdict = said(Kind::PeerFinDelivered);
+        let differs = ["the server says peer_fin.reply_refused → peer_fin.delivered"];
+        assert_eq!(differences(&row, &via, race), differs);
+    }
+
+    #[test]
     fn how_many_bytes_fill_the_buffers_is_chance() {
-        assert_eq!(differ(seen(9_000_000, 400), seen(8_000_000, 400), true), Vec::<String>::new());
+        assert_eq!(
+            differ(seen(9_000_000, 400), seen(8_000_000, 400), Chance::Bytes),
+            Vec::<String>::new()
+        );
     }
 }
