@@ -5,7 +5,6 @@
 #[path = "common/process.rs"]
 mod process;
 
-use std::process::Stdio;
 use std::sync::OnceLock;
 
 use process::{Process, closecall, closecall_after};
@@ -199,23 +198,12 @@ fn servers_that_cannot_be_started_are_refused() {
     assert!(stderr.contains("ulimit -n") && stderr.lines().count() == 1, "{stderr}");
 }
 
-/// Whether the process handles SIGINT by now.
-fn handles_sigint(id: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (libc::SIGINT - 1) != 0
-}
-
 #[test]
 fn an_interrupt_leaves_what_was_played() {
-    let mut command =
+    let command =
         closecall(&["lab", "--only", "S3 race,S9", "--repeat", "100000", "--format", "json"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let id = child.id();
-    let mut process = Process::of(child);
-    while !handles_sigint(id) {
-        std::thread::yield_now();
-    }
+    let mut process = Process::start(command);
+    process.wait_for_sigint_handler();
     process.signal("INT");
     assert_eq!(process.exit_code(), 1);
     let report: Value = serde_json::from_str(&process.stdout.text()).unwrap();

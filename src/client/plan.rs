@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::Act;
@@ -21,6 +22,8 @@ pub struct Plan {
     pub patience: Duration,
     /// The same for acts that wait for the server's end.
     pub end_patience: Duration,
+    /// Set from elsewhere: nothing more is waited for, whatever the patience.
+    pub stop: Option<&'static AtomicBool>,
     /// SO_RCVBUF, in bytes; `None` leaves it to the system. A small one is full soon.
     pub receive_buffer: Option<usize>,
     /// How much of what is received is kept, in bytes. The rest is counted.
@@ -40,6 +43,7 @@ impl Plan {
             wait: Duration::ZERO,
             patience: Duration::from_secs(30),
             end_patience: Duration::from_secs(30),
+            stop: None,
             receive_buffer: None,
             kept_bytes_max: 4096,
             holder: Vec::new(),

@@ -136,7 +136,7 @@ impl Client {
             _ => self.plan.patience,
         };
         let deadline = Instant::now() + patience;
-        let mut pause = Pause { meanwhile, deadline };
+        let mut pause = Pause { meanwhile, deadline, stop: self.plan.stop };
         let did = self.does(act, &mut pause).unwrap_or_else(|error| {
             // Whoever is told first is the only one who is told.
             if is_reset(&error) && !self.shut.write {

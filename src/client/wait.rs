@@ -1,6 +1,7 @@
 //! How a client waits, and what it learns meanwhile of the server's end.
 
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -8,16 +9,25 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::ServerEnd;
 
+/// How often whoever waits looks whether to stop. Nothing wakes it for that.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
 /// For whom an act waits, and until when.
 pub(super) struct Pause<'a> {
     pub(super) meanwhile: Option<&'a mut dyn FnMut()>,
     pub(super) deadline: Instant,
+    /// Ends it early.
+    pub(super) stop: Option<&'static AtomicBool>,
 }
 
 impl Pause<'_> {
     /// Whoever never has to wait needs an end as well.
     pub(super) fn check(&self) -> io::Result<()> {
-        if Instant::now() < self.deadline { Ok(()) } else { Err(ErrorKind::TimedOut.into()) }
+        let stopped = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+        match !stopped && Instant::now() < self.deadline {
+            true => Ok(()),
+            false => Err(ErrorKind::TimedOut.into()),
+        }
     }
 }
 
@@ -51,7 +61,11 @@ impl Watch {
     /// Waits until something may have happened. What was shut down by ourselves is `shut`.
     pub(super) fn pause(&mut self, pause: &mut Pause<'_>, shut: Shut) -> io::Result<()> {
         pause.check()?;
-        self.pause_until(pause, pause.deadline, shut)
+        let moment = match pause.stop {
+            Some(_) => pause.deadline.min(Instant::now() + STOP_LOOK),
+            None => pause.deadline,
+        };
+        self.pause_until(pause, moment, shut)
     }
 
     /// The same, but not longer than to this moment.

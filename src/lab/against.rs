@@ -38,7 +38,7 @@ pub struct Target {
 
 /// A server elsewhere, and how to get there.
 pub(super) struct Against<'a> {
-    options: &'a Options<'a>,
+    options: &'a Options,
     patience: Duration,
     log: Option<CloseLog>,
     direct: Side,
@@ -60,19 +60,18 @@ impl<'a> Against<'a> {
     ///
     /// # Errors
     /// It is not, or it is not.
-    pub(super) fn start(options: &'a Options<'a>, target: &Target) -> Result<Against<'a>, Error> {
+    pub(super) fn start(options: &'a Options, target: &Target) -> Result<Against<'a>, Error> {
         let Target { server, via, observe, patience } = target.clone();
         let not_read = |error| Error::CloseLog(observe.clone().unwrap_or_default(), error);
         let mut log = observe.as_deref().map(CloseLog::open).transpose().map_err(not_read)?;
-        let holder = &options.holder;
-        let (direct, peer) = side(&server, patience, holder)?;
+        let (direct, peer) = side(&server, patience, options)?;
         if let Some(log) = &mut log {
             log.of(peer).map_err(|why| not_read(io::Error::other(why)))?;
         }
         let (via, unjoined) = match via {
             None => (None, None),
             Some(via) => {
-                let (side, _) = side(&via, patience, holder)?;
+                let (side, _) = side(&via, patience, options)?;
                 let joined = log.as_mut().and_then(|log| log.only().err());
                 (Some(side), joined.map(|why| format!("through the proxy: {why}")))
             }
@@ -100,7 +99,7 @@ impl<'a> Against<'a> {
     fn plan(&self, server: SocketAddr, way: Way) -> Plan {
         let narrow = matches!(way, Way::CloseFull | Way::Stall);
         let receive_buffer = narrow.then_some(1);
-        Plan { receive_buffer, ..plan(server, self.patience, &self.options.holder) }
+        Plan { receive_buffer, ..plan(server, self.patience, self.options) }
     }
 
     fn side(&mut self, through: bool) -> &mut Side {
@@ -124,6 +123,10 @@ impl<'a> Against<'a> {
     fn checks(&mut self, through: bool) {
         let (address, healthy) = (self.side(through).address, self.side(through).healthy);
         let (health, peer) = health(&self.plan(address, Way::Close), healthy);
+        // Who was told to stop did not wait for the answer.
+        if self.options.is_stopped() {
+            return;
+        }
         self.side(through).health = health;
         // Its line shall not be taken for somebody else's.
         if let Some(peer) = peer {

@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 65_535;
 
 /// Our own server and the bare recv loop.
 pub(super) struct Embedded<'a> {
-    options: &'a Options<'a>,
+    options: &'a Options,
     /// The server that most scenarios share.
     stage: Stage,
     recv_loop: RecvLoop,
@@ -43,7 +43,7 @@ struct Played {
 impl<'a> Embedded<'a> {
     /// # Errors
     /// The system has no port, no file or no thread for the servers.
-    pub(super) fn start(options: &'a Options<'a>) -> io::Result<Embedded<'a>> {
+    pub(super) fn start(options: &'a Options) -> io::Result<Embedded<'a>> {
         let stage = Stage::new(Setting::Shared)?;
         Ok(Embedded { options, stage, recv_loop: RecvLoop::start(DEADLINE, BUFFER_BYTES)? })
     }

@@ -141,6 +141,19 @@ impl Process {
         self.addresses(1)[0]
     }
 
+    /// Waits until the program handles SIGINT: before that it would just be killed.
+    pub(crate) fn wait_for_sigint_handler(&self) {
+        const SIGINT_BIT: u64 = 1 << 1;
+        let handled = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(caught.trim(), 16).unwrap() & SIGINT_BIT != 0
+        };
+        while !handled() {
+            thread::yield_now();
+        }
+    }
+
     /// Sends a signal: `TERM`, `INT`, `HUP`.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {

@@ -1,12 +1,11 @@
 //! A way to the server, direct or through a proxy, and how the server is at its end.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::client::{Client, Plan, Way};
 use crate::lab::report::ServerRow;
-use crate::lab::run::Error;
+use crate::lab::run::{Error, Options};
 use crate::lab::stage::MESSAGE;
 
 /// How long a reply may take, or a connect.
@@ -52,11 +51,11 @@ impl Side {
 pub(super) fn side(
     addresses: &[SocketAddr],
     patience: Duration,
-    holder: &[OsString],
+    options: &Options,
 ) -> Result<(Side, SocketAddr), Error> {
     let mut refused = Vec::new();
     for &address in addresses {
-        match Client::connect(&plan(address, patience, holder)) {
+        match Client::connect(&plan(address, patience, options)) {
             Ok((client, _)) => {
                 let peer = client.local();
                 let health = answers(client);
@@ -69,12 +68,13 @@ pub(super) fn side(
     Err(Error::NoServer(refused))
 }
 
-pub(super) fn plan(server: SocketAddr, patience: Duration, holder: &[OsString]) -> Plan {
+pub(super) fn plan(server: SocketAddr, patience: Duration, options: &Options) -> Plan {
     Plan {
         message: MESSAGE.to_vec(),
         patience: REPLY.min(patience),
         end_patience: patience,
-        holder: holder.to_vec(),
+        holder: options.holder.clone(),
+        stop: Some(options.stop),
         ..Plan::new(server)
     }
 }
