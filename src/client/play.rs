@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
+use super::reply::is_whole;
 use super::wait::{Pause, Shut, Watch};
 use super::{Act, Did, Moment, Plan, ServerEnd};
 
@@ -97,6 +98,18 @@ impl Client {
     /// How many bytes were sent so far.
     pub fn sent(&self) -> usize {
         self.sent
+    }
+
+    /// Whether all that was read is the whole echo of all that was sent. Of long ones only their
+    /// lengths are compared: see [`Plan::kept_bytes_max`].
+    pub fn is_echoed(&self) -> bool {
+        let long = self.received > self.kept.len();
+        let sent = self.sent.min(self.plan.kept_bytes_max);
+        let messages = sent.div_ceil(self.plan.message.len().max(1));
+        match long {
+            true => self.received >= self.sent,
+            false => is_whole(&self.plan.message.repeat(messages), &self.kept),
+        }
     }
 
     /// The server's FIN or reset, whichever was first, and when it was seen, from the beginning of

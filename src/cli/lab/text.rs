@@ -38,7 +38,12 @@ const OUTCOME: Column = Column { head: "outcome", cell: outcome };
 /// What a client sees of a server elsewhere.
 const BACK: Column = Column {
     head: "back to the client",
-    cell: |row| row.seen.as_ref().map(back).unwrap_or_default(),
+    cell: |row| match (&row.seen, row.outcome) {
+        // What was waited for in vain is what the outcome says then.
+        (Some(seen), Outcome::Failed) => back(&Seen { in_vain: None, ..seen.clone() }),
+        (Some(seen), _) => back(seen),
+        (None, _) => String::new(),
+    },
 };
 const VIA: Column = Column {
     head: "through the proxy",
@@ -88,7 +93,7 @@ fn back(seen: &Seen) -> String {
         None => "",
     };
     let after = match seen.end_us {
-        Some(us @ ..1_000) => format!(" after 0.{} ms", us / 100),
+        Some(us @ ..1_000) => format!(" after 0.{:02} ms", us / 10),
         Some(us) => format!(" after {} ms", us / 1000),
         None => String::new(),
     };
