@@ -2,8 +2,9 @@
 
 mod grid;
 mod text;
+mod wire;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,18 +22,25 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Plays, shows, and gives the exit code.
 ///
 /// # Errors
-/// Nothing was played: the servers cannot be started.
+/// Nothing was played: the servers or the capture cannot be started, or the file cannot be written.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     let scenarios = chosen(&args.only);
     if args.list {
         say(&list(&scenarios, args.format));
         return Ok(ExitCode::SUCCESS);
     }
+    let wire = wire::open(args)?;
     // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let bar = bar(scenarios.len());
     let wanted = scenarios.len();
-    let options = Options { scenarios, repeat: args.repeat, holder: holder(), stop: &INTERRUPTED };
+    let options = Options {
+        scenarios,
+        repeat: args.repeat,
+        holder: holder(),
+        capture: wire.as_ref().map(|wire| &wire.capture),
+        stop: &INTERRUPTED,
+    };
     let report = lab::run(&options, &mut |progress| {
         bar.set_position(progress.done as u64);
         bar.set_message(format!("{} {}", progress.scenario.id, progress.scenario.client()));
@@ -40,14 +48,19 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     bar.finish_and_clear();
     let report = report.map_err(|error| refused(&error))?;
     say(&shown(&report, args.format));
+    let wire_is_whole = wire.is_none_or(|wire| wire.finish(&report.connections));
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     if interrupted {
-        let line = format!("closecall: interrupted after {} of {wanted} rows\n", report.rows.len());
-        let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+        warn(&format!("interrupted after {} of {wanted} rows", report.rows.len()));
     }
     let failed = report.rows.iter().any(|row| row.outcome == Outcome::Failed);
-    let bad = failed || interrupted || !report.server.alive;
+    let bad = failed || interrupted || !wire_is_whole || !report.server.alive;
     Ok(if bad { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// A line on stderr. Whoever closed that does not want it.
+fn warn(text: &str) {
+    let _ = io::stderr().write_all(format!("closecall: {text}\n").as_bytes());
 }
 
 /// What `--only` means, in the order of the table.

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::capture::Capture;
 use super::embedded::Embedded;
 use super::judge;
-use super::report::{Outcome, Report, Row, WireSource};
+use super::report::{Outcome, Report, Row};
 use super::scenario::Scenario;
 
 /// What to play.
@@ -18,6 +19,8 @@ pub struct Options<'a> {
     pub repeat: u32,
     /// A command that runs until it is killed, see [`Plan::holder`](crate::client::Plan::holder).
     pub holder: Vec<OsString>,
+    /// Looks at the wire: what is seen there is told, and has to be right.
+    pub capture: Option<&'a Capture>,
     /// Set from elsewhere: play no more, and give what there is.
     pub stop: &'a AtomicBool,
 }
@@ -44,7 +47,8 @@ pub struct Progress {
 pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> io::Result<Report> {
     let mut embedded = Embedded::start(options)?;
     let rows = rows(options, progress, |scenario| embedded.row(scenario));
-    Ok(Report { server: embedded.server(), wire: WireSource::Expected, rows })
+    let (server, wire) = (embedded.server(), embedded.into_wire());
+    Ok(Report { server, wire: wire.source(), rows, connections: wire.connections() })
 }
 
 /// Plays one after the other. Which are called the same have to be.
@@ -79,6 +83,8 @@ pub(super) fn blank(scenario: &Scenario) -> Row {
         client: scenario.client(),
         order: scenario.order.how().to_owned(),
         wire: String::new(),
+        packets: None,
+        peer: None,
         recv_loop: None,
         verdict: None,
         evidence: None,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::cli::words::duration;
-use crate::lab::{Outcome, Play, RecvSays, Report, Row, Scenario};
+use crate::lab::{Outcome, Play, RecvSays, Report, Row, Scenario, WireSource};
 use crate::record::Evidence;
 
 /// A column of the table.
@@ -21,6 +21,7 @@ const EXPERIMENT: Column = Column {
 };
 const CLIENT: Column = Column { head: "the client", cell: |row| row.client.clone() };
 const EXPECTED: Column = Column { head: "expected on the wire", cell: |row| row.wire.clone() };
+const SEEN: Column = Column { head: "seen on the wire", cell: |row| row.wire.clone() };
 const RECV_LOOP: Column = Column {
     head: "bare recv loop, status",
     cell: |row| row.recv_loop.as_ref().map(recv).unwrap_or_default(),
@@ -36,8 +37,12 @@ const EVIDENCE: Column = Column {
 const OUTCOME: Column = Column { head: "outcome", cell: outcome };
 
 /// The columns that `report` has something for.
-pub(super) fn columns(_report: &Report) -> Vec<Column> {
-    vec![ID, EXPERIMENT, CLIENT, EXPECTED, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME]
+pub(super) fn columns(report: &Report) -> Vec<Column> {
+    let wire = match report.wire {
+        WireSource::Expected => EXPECTED,
+        WireSource::Seen => SEEN,
+    };
+    vec![ID, EXPERIMENT, CLIENT, wire, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME]
 }
 
 fn verdict(verdict: Option<&str>, evidence: Option<&Evidence>) -> String {
@@ -86,14 +91,26 @@ fn outcome(row: &Row) -> String {
     }
 }
 
+/// Marks that stand in some descriptions of the wire, and what they mean.
+const MARKS: [(&str, &str); 4] = [
+    (": →", "The numbers before colons say how often it was so."),
+    ("⇄", "⇄ stands between what goes to and fro at the same time."),
+    (" again", "\"again\" was sent a second time."),
+    ("×", "×2 came twice."),
+];
+
 /// How to read the table.
 pub(super) fn legend(report: &Report) -> String {
     let deadlines = match report.server.deadline_ms {
         Some(ms) => format!(" No deadline is longer than {} here.", duration(ms)),
         None => String::new(),
     };
+    let shown = |mark: &str| report.rows.iter().any(|row| row.wire.contains(mark));
+    let marks = MARKS.iter().filter(|(mark, _)| shown(mark)).map(|(_, says)| *says);
+    let marks: String = marks.map(|says| format!(" {says}")).collect();
     format!(
-        "→ goes to the server, ← comes from it; the handshake and acknowledgements are left out.\n\
+        "→ goes to the server, ← comes from it; the handshake and acknowledgements are left \
+         out.{marks}\n\
          Statuses are the article's: 0 normal, 1 closed by the peer, 2 timeout, 3 any \
          other.{deadlines}\n"
     )
