@@ -1,9 +1,9 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench doc limit
+.PHONY: help run test check bench doc experiments limit
 
 help: ## list these
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: ## serve on 127.0.0.1:20003 until Ctrl-C
 	cargo run --release -- serve
@@ -20,5 +20,8 @@ bench: ## how near the server is to the limit: CPU per echo and per cycle beside
 
 doc: ## the documentation, in target/doc/closecall/index.html
 	cargo doc --no-deps
+
+experiments: ## docs/EXPERIMENTS.md anew: the whole lab before a capture (Linux, CAP_NET_RAW)
+	cargo run --example experiments
 
 limit: bench ## the same as bench; LIMIT="--only echo --rounds 3" chooses

@@ -229,7 +229,8 @@ fn the_file_is_read_by_tcpdump() {
     let packets = seen(&capture, pair.0, pair.1);
     let folder = std::env::temp_dir();
     let path = folder.join(format!("closecall-tcpdump-{}.pcap", std::process::id()));
-    assert_eq!(capture.save(&path, &[pair]).unwrap(), packets.len());
+    let file = std::fs::File::create(&path).unwrap();
+    assert_eq!(capture.save(file, &[pair]).unwrap(), packets.len());
     // As root, tcpdump becomes somebody else before it opens the file: it gets it by stdin.
     let file = std::fs::File::open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();

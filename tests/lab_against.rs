@@ -290,6 +290,29 @@ fn no_server_is_one_line() {
 }
 
 #[test]
+fn a_capture_sees_the_loopback_device_and_says_so() {
+    let (server, log) = our_own("seen");
+    let address = server.address().to_string();
+    let (code, stdout, stderr) =
+        lab(&[&address, "--capture", "--only", "S1,S2", "--format", "json"]);
+    fs::remove_file(log).unwrap();
+    if code == 3 && stderr.contains("CAP_NET_RAW") {
+        let required = std::env::var_os("CLOSECALL_NAMESPACES").is_some_and(|it| it == "required");
+        assert!(!required, "{stderr}");
+        #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+        let () = eprintln!("skipped: needs CAP_NET_RAW");
+        return;
+    }
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["wire"], "seen");
+    assert_eq!(row(&report, "S1")["wire"], "→ 14 bytes ← 37 bytes → FIN ← FIN");
+    assert_eq!(row(&report, "S2")["wire"], "→ 14 bytes ← 37 bytes → RST");
+    let packets = row(&report, "S2")["packets"].as_array().unwrap();
+    assert!(packets.iter().any(|packet| packet["flags"].to_string().contains("RST")));
+}
+
+#[test]
 fn a_close_log_has_to_be_that_of_the_server() {
     let (server, log) = our_own("wrong");
     let address = server.address().to_string();

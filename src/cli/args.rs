@@ -53,7 +53,8 @@ pub(super) enum Command {
     /// the client alone cannot force are races then, or are skipped.
     ///
     /// Exit codes: 0 all is as expected; 1 something is not, or it was interrupted;
-    /// 2 usage; 3 nothing was played: no servers can be started, or there is none at ADDR.
+    /// 2 usage; 3 nothing was played: no servers or no capture can be started, or no server is at
+    /// ADDR, or a file cannot be opened.
     #[command(verbatim_doc_comment)]
     Lab(LabArgs),
 
@@ -128,6 +129,16 @@ pub(super) struct LabArgs {
     #[arg(long, value_name = "N", default_value = "200", value_parser = values::repeat)]
     #[arg(allow_hyphen_values = true)]
     pub(super) repeat: u32,
+
+    /// Look at the wire: each row shows the packets that were seen, and is held against what has to
+    /// be there. Needs Linux and CAP_NET_RAW. Of a race the first 1000 runs; the recv loop's
+    /// connections are not captured.
+    #[arg(long, action = ArgAction::SetTrue, verbatim_doc_comment)]
+    pub(super) capture: bool,
+
+    /// Keep all packets of the scenarios in this file, for Wireshark; implies --capture.
+    #[arg(long, value_name = "FILE")]
+    pub(super) pcap: Option<PathBuf>,
 
     /// As a table for a terminal, as JSON (docs/lab.schema.json), or to paste into an issue.
     #[arg(long, value_name = "table|json|markdown", default_value = "table")]

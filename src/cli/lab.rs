@@ -2,8 +2,9 @@
 
 mod grid;
 mod text;
+mod wire;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,7 +23,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Plays, shows, and gives the exit code.
 ///
 /// # Errors
-/// Nothing was played: the servers cannot be started.
+/// Nothing was played: the servers or the capture cannot be started, or the file cannot be written.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     let scenarios = chosen(&args.only);
     if args.list {
@@ -30,12 +31,19 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let against = against(args)?;
+    let wire = wire::open(args)?;
     // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let bar = bar(scenarios.len());
     let wanted = scenarios.len();
-    let repeat = args.repeat;
-    let options = Options { scenarios, repeat, holder: holder(), against, stop: &INTERRUPTED };
+    let options = Options {
+        scenarios,
+        repeat: args.repeat,
+        holder: holder(),
+        against,
+        capture: wire.as_ref().map(|wire| &wire.capture),
+        stop: &INTERRUPTED,
+    };
     let report = lab::run(&options, &mut |progress| {
         bar.set_position(progress.done as u64);
         bar.set_message(format!("{} {}", progress.scenario.id, progress.scenario.client()));
@@ -43,12 +51,12 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     bar.finish_and_clear();
     let report = report.map_err(refused)?;
     say(&shown(&report, args.format));
+    let wire_is_whole = wire.is_none_or(|wire| wire.finish(&report.connections));
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     if interrupted {
-        let line = format!("closecall: interrupted after {} of {wanted} rows\n", report.rows.len());
-        let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+        warn(&format!("interrupted after {} of {wanted} rows", report.rows.len()));
     }
-    let is_well = report.is_well() && !interrupted;
+    let is_well = report.is_well() && wire_is_whole && !interrupted;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
@@ -69,6 +77,11 @@ fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
         observe: args.observe.clone(),
         patience: Duration::from_millis(args.patience),
     }))
+}
+
+/// A line on stderr. Whoever closed that does not want it.
+fn warn(text: &str) {
+    let _ = io::stderr().write_all(format!("closecall: {text}\n").as_bytes());
 }
 
 /// What `--only` means, in the order of the table.
@@ -142,18 +155,13 @@ fn has_colours() -> bool {
 
 /// One line that names the remedy.
 fn refused(error: lab::Error) -> Failure {
-    Failure::Refused(match error {
-        lab::Error::Servers(error) => format!(
-            "the lab's servers cannot be started: {error}; raise the limits (ulimit -n, ulimit -u)"
-        ),
-        lab::Error::NoServer(refusals) => {
-            let each: Vec<_> =
-                refusals.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-            format!("no server to play against at {}; start one", each.join("; "))
+    let remedy = match &error {
+        lab::Error::Servers(_) => "raise the limits (ulimit -n, ulimit -u)",
+        lab::Error::NoServer(_) => "start one",
+        lab::Error::CloseLog(..) => {
+            "--observe needs the file that the server at ADDR writes with --close-log"
         }
-        lab::Error::CloseLog(path, error) => format!(
-            "--observe {path:?}: {error}; name the file that the server at ADDR writes with \
-             --close-log"
-        ),
-    })
+        lab::Error::Unseen(_) => "leave --capture and --pcap out",
+    };
+    Failure::Refused(format!("{error}; {remedy}"))
 }

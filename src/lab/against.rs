@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::side::{Side, health, plan, side};
+use super::capture::{End, Expectation};
 use super::differ::{Chance, differences};
 use super::judge::{self, Told};
 use super::observe::CloseLog;
@@ -20,6 +21,7 @@ use super::race::Tally;
 use super::report::{Outcome, Row, Seen, SeenEnd, ServerRow, Via};
 use super::run::{Error, Options, blank};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
+use super::wire::{self, Wire};
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
 use crate::record::Evidence;
 
@@ -38,9 +40,10 @@ pub struct Target {
 
 /// A server elsewhere, and how to get there.
 pub(super) struct Against<'a> {
-    options: &'a Options,
+    options: &'a Options<'a>,
     patience: Duration,
     log: Option<CloseLog>,
+    wire: Wire<'a>,
     direct: Side,
     via: Option<Side>,
     /// Why lines of the close log are not joined behind the proxy.
@@ -50,6 +53,8 @@ pub(super) struct Against<'a> {
 /// What came of a scenario on one side.
 struct Played {
     moments: Vec<Moment>,
+    /// What was on the wire, if somebody looked.
+    looked: Option<wire::Seen>,
     seen: Seen,
     /// What the server said of it, or why that is not known; nothing without a close log.
     told: Option<Result<Told, String>>,
@@ -60,7 +65,7 @@ impl<'a> Against<'a> {
     ///
     /// # Errors
     /// It is not, or it is not.
-    pub(super) fn start(options: &'a Options, target: &Target) -> Result<Against<'a>, Error> {
+    pub(super) fn start(options: &'a Options<'a>, target: &Target) -> Result<Against<'a>, Error> {
         let Target { server, via, observe, patience } = target.clone();
         let not_read = |error| Error::CloseLog(observe.clone().unwrap_or_default(), error);
         let mut log = observe.as_deref().map(CloseLog::open).transpose().map_err(not_read)?;
@@ -76,7 +81,14 @@ impl<'a> Against<'a> {
                 (Some(side), joined.map(|why| format!("through the proxy: {why}")))
             }
         };
-        Ok(Against { options, patience, log, direct, via, unjoined })
+        let wire = Wire::new(options.capture);
+        for side in [Some(&direct), via.as_ref()].into_iter().flatten() {
+            if options.capture.is_some() && !side.is_here(peer) {
+                return Err(Error::Unseen(side.address));
+            }
+            wire.watch(side.address);
+        }
+        Ok(Against { options, patience, log, wire, direct, via, unjoined })
     }
 
     /// Plays `scenario`, on both sides if there are two.
@@ -91,9 +103,9 @@ impl<'a> Against<'a> {
         }
     }
 
-    /// The server, and the proxy, as they were last.
-    pub(super) fn servers(self) -> (ServerRow, Option<ServerRow>) {
-        (self.direct.row(), self.via.as_ref().map(Side::row))
+    /// The server and the proxy as they were last, and the wire.
+    pub(super) fn into_parts(self) -> (ServerRow, Option<ServerRow>, Wire<'a>) {
+        (self.direct.row(), self.via.as_ref().map(Side::row), self.wire)
     }
 
     fn plan(&self, server: SocketAddr, way: Way) -> Plan {
@@ -149,6 +161,7 @@ impl<'a> Against<'a> {
         let address = self.side(through).address;
         let plan = self.plan(address, way);
         let (mut moments, mut seen, mut told) = (Vec::new(), Seen::default(), None);
+        let mut peer = None;
         match Client::connect(&plan) {
             Err(error) => {
                 let did = Did::Failed(error.to_string());
@@ -159,17 +172,41 @@ impl<'a> Against<'a> {
                 seen = sees(&client, &moments);
                 seen.in_vain = no_echo(&client, &moments);
                 told = self.told(through, client.local());
+                peer = Some(client.local());
             }
         }
         let failed = moments.iter().find(|moment| moment.failed()).map(judge::of_client);
         seen.in_vain = failed.or(seen.in_vain);
         self.checks(through);
         let side = self.side(through);
-        seen.serves = side.health >= side.healthy;
+        seen.serves = side.is_well();
         if !seen.serves {
             side.died_of.push(scenario.id.to_owned());
         }
-        Played { moments, seen, told }
+        // Last: what is still to come of the old connection has come before an answer to a new one.
+        let looked = peer.and_then(|peer| self.looks(peer, address, scenario, &moments));
+        Played { moments, looked, seen, told }
+    }
+
+    /// What was on the wire. Of a server that is not ours only the client's part is expected, and
+    /// only where all went as meant.
+    fn looks(
+        &mut self,
+        client: SocketAddr,
+        server: SocketAddr,
+        scenario: &Scenario,
+        moments: &[Moment],
+    ) -> Option<wire::Seen> {
+        let forced = matches!(scenario.elsewhere(), Elsewhere::Forced(_));
+        let client_end = match forced && !moments.iter().any(Moment::failed) {
+            true => scenario.on_wire.client,
+            false => End::default(),
+        };
+        let expected = Expectation { client: client_end, ..Expectation::default() };
+        self.wire.seen(&expected, client, server).unwrap_or_else(|error| {
+            let complaint = Some(format!("the capture failed: {error}"));
+            Some(wire::Seen { client, packets: Vec::new(), complaint })
+        })
     }
 
     fn once(&mut self, scenario: &'static Scenario, way: Way) -> Row {
@@ -177,7 +214,9 @@ impl<'a> Against<'a> {
         let complaint = complaint(scenario, &direct);
         let (verdict, evidence) = split(&direct.told);
         let row = Row {
-            wire: wire(&direct.moments),
+            wire: direct.wire(),
+            peer: direct.looked.as_ref().map(|looked| looked.client.to_string()),
+            packets: direct.looked.map(|looked| looked.packets),
             verdict,
             evidence,
             seen: Some(direct.seen),
@@ -200,11 +239,13 @@ impl<'a> Against<'a> {
         if self.via.is_none() || !self.direct.is_well() || !self.revives(true) {
             return row;
         }
-        let Played { seen, told, .. } = self.plays(true, scenario, way);
+        let played = self.plays(true, scenario, way);
+        let wire = played.wire();
+        let Played { seen, told, .. } = played;
         let (verdict, evidence) = split(&told);
         let note = told.and_then(Result::err);
         let survives = seen.serves;
-        let mut via = Via { seen, verdict, evidence, differs: Vec::new(), note };
+        let mut via = Via { wire, seen, verdict, evidence, differs: Vec::new(), note };
         via.differs = differences(&row, &via, chance(scenario));
         if let (Some(verdict), Some(why), None) = (&row.verdict, &via.note, &self.unjoined) {
             via.differs.push(format!("the server says {verdict} → nothing: {why}"));
@@ -228,13 +269,30 @@ impl<'a> Against<'a> {
             let mut played = self.plays(false, scenario, way);
             let complaint = complaint(scenario, &played);
             let told = played.told.take().and_then(Result::ok);
+            tally.sees(played.looked.take(), told.as_ref());
             tally.counts(told, complaint);
             last = Some(played);
         }
         let row = tally.row(scenario, self.options.repeat, &row(scenario));
-        let Some(Played { moments, seen, .. }) = last else { return row };
-        let row = Row { wire: wire(&moments), seen: Some(seen), ..row };
+        // Where nobody looks, the last run stands for all.
+        let expected = last.as_ref().map(Played::wire).filter(|_| self.options.capture.is_none());
+        let wire = expected.unwrap_or_else(|| row.wire.clone());
+        let row = Row { wire, seen: last.map(|played| played.seen), ..row };
         self.through(scenario, way, row)
+    }
+}
+
+impl Played {
+    /// What went over the wire, as it was seen there or else as far as the client knows, the
+    /// handshake left out.
+    fn wire(&self) -> String {
+        match &self.looked {
+            Some(looked) => looked.wire(),
+            None => {
+                let texts = self.moments.iter().map(Moment::wire);
+                texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+            }
+        }
     }
 }
 
@@ -272,6 +330,7 @@ fn complaint(scenario: &Scenario, played: &Played) -> Option<String> {
             _ => "the server did not survive this: it serves nobody any more".to_owned(),
         });
     }
+    let on_wire = played.looked.as_ref().and_then(|looked| looked.complaint.clone());
     let is_idle = |moment: &Moment| moment.act == Some(Act::AwaitEnd) && moment.did == Did::GaveUp;
     match (&played.seen.in_vain, &played.told) {
         (Some(_), _) if played.moments.iter().any(is_idle) => None,
@@ -280,8 +339,9 @@ fn complaint(scenario: &Scenario, played: &Played) -> Option<String> {
         (None, Some(Ok(told))) => match scenario.elsewhere() {
             Elsewhere::Forced(kinds) | Elsewhere::Race(kinds) => judge::of_kind(kinds, told),
             Elsewhere::Skip(_) => None,
-        },
-        (None, None) => None,
+        }
+        .or(on_wire),
+        (None, None) => on_wire,
     }
 }
 
@@ -299,12 +359,6 @@ fn chance(scenario: &Scenario) -> Chance {
         _ if scenario.script().contains(&Act::Fill) => Chance::Bytes,
         _ => Chance::Nothing,
     }
-}
-
-/// What goes over the wire as far as the client knows, the handshake left out.
-fn wire(moments: &[Moment]) -> String {
-    let texts: Vec<_> = moments.iter().map(Moment::wire).filter(|text| !text.is_empty()).collect();
-    texts.join(" ")
 }
 
 /// A row before it is played: whose order is not ours is a race.

@@ -19,8 +19,8 @@ mod story;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -71,8 +71,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     seen: Vec<Seen>,
-    /// Empty: all are.
-    watched: Vec<u16>,
+    /// `None`: all are.
+    watched: Option<Vec<u16>>,
     /// The last mark that was seen; 0 is none.
     mark: u64,
     /// The kernel said when it saw that.
@@ -153,7 +153,14 @@ impl Capture {
     /// From here on keeps only what goes to this port or comes from there. Called again, that port
     /// as well. Without it a busy machine fills the capture with what is not of interest.
     pub fn watch(&self, port: u16) {
-        self.shared.lock().watched.push(port);
+        self.shared.lock().watched.get_or_insert_default().push(port);
+    }
+
+    /// From here on keeps no more of what goes to this port or comes from there.
+    pub fn unwatch(&self, port: u16) {
+        if let Some(watched) = &mut self.shared.lock().watched {
+            watched.retain(|&it| it != port);
+        }
     }
 
     /// Returns when all is in the capture that any program here can have been told of before the
@@ -199,12 +206,12 @@ impl Capture {
         self.shared.lock().losses
     }
 
-    /// Writes all packets between these pairs to a pcap file, for Wireshark or tcpdump, and says
+    /// Writes all packets between these pairs as a pcap file, for Wireshark or tcpdump, and says
     /// how many. Checksums in it are wrong: on the loopback device nobody computes them.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn save(&self, path: &Path, pairs: &[(SocketAddr, SocketAddr)]) -> io::Result<usize> {
+    pub fn save(&self, file: impl Write, pairs: &[(SocketAddr, SocketAddr)]) -> io::Result<usize> {
         let between = |segment: &Segment| {
             pairs.iter().any(|&(a, b)| segment.goes(a, b) || segment.goes(b, a))
         };
@@ -213,8 +220,14 @@ impl Capture {
         let seen: Vec<Seen> =
             state.seen.iter().filter(|seen| between(&seen.segment)).cloned().collect();
         drop(state);
-        pcap::write(path, &seen)?;
+        pcap::write(file, &seen)?;
         Ok(seen.len())
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture").finish_non_exhaustive()
     }
 }
 
@@ -274,7 +287,7 @@ impl State {
             return false;
         };
         let is_watched = |port: &u16| [segment.source.1, segment.target.1].contains(port);
-        if !self.watched.is_empty() && !self.watched.iter().any(is_watched) {
+        if self.watched.as_ref().is_some_and(|ports| !ports.iter().any(is_watched)) {
             return false;
         }
         if self.seen.len() == PACKETS_MAX {

@@ -88,8 +88,14 @@ mod tests {
 
     fn differ(direct: Seen, through: Seen, chance: Chance) -> Vec<String> {
         let row = Row { seen: Some(direct), ..blank(&all()[0]) };
-        let via =
-            Via { seen: through, verdict: None, evidence: None, differs: Vec::new(), note: None };
+        let via = Via {
+            wire: String::new(),
+            seen: through,
+            verdict: None,
+            evidence: None,
+            differs: Vec::new(),
+            note: None,
+        };
         differences(&row, &via, chance)
     }
 
@@ -126,7 +132,8 @@ mod tests {
             ..blank(&all()[0])
         };
         let (seen, differs) = (seen(0, 400), Vec::new());
-        let mut via = Via { seen, verdict: None, evidence: None, differs, note: None };
+        let mut via =
+            Via { wire: String::new(), seen, verdict: None, evidence: None, differs, note: None };
         via.verdict = said(Kind::PeerResetReplyAcked);
         assert_eq!(differences(&row, &via, race), Vec::<String>::new());
         via.verdict = said(Kind::PeerFinDelivered);

@@ -11,6 +11,7 @@ use super::report::{Outcome, Row, ServerRow};
 use super::run::{Options, blank};
 use super::scenario::{Order, Play, Scenario, Setting};
 use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage};
+use super::wire::Wire;
 use crate::client::{Act, Client, Did, Moment, Plan, Way};
 use crate::machine::close::Kind;
 
@@ -25,17 +26,22 @@ const HANGS: Duration = Duration::from_millis(DEADLINE_MS + DEADLINE_MS / 4);
 /// The recv loop's buffer, as in the article.
 const BUFFER_BYTES: usize = 65_535;
 
+/// So many runs of a race are captured: each is looked up among the packets of all.
+const RACES_SEEN_MAX: u32 = 1_000;
+
 /// Our own server and the bare recv loop.
 pub(super) struct Embedded<'a> {
-    options: &'a Options,
+    options: &'a Options<'a>,
     /// The server that most scenarios share.
     stage: Stage,
     recv_loop: RecvLoop,
+    wire: Wire<'a>,
 }
 
 /// What came of a scenario beside our server.
-#[derive(Default)]
 struct Played {
+    /// The client.
+    peer: SocketAddr,
     moments: Vec<Moment>,
     told: Option<Told>,
 }
@@ -43,9 +49,16 @@ struct Played {
 impl<'a> Embedded<'a> {
     /// # Errors
     /// The system has no port, no file or no thread for the servers.
-    pub(super) fn start(options: &'a Options) -> io::Result<Embedded<'a>> {
+    pub(super) fn start(options: &'a Options<'a>) -> io::Result<Embedded<'a>> {
         let stage = Stage::new(Setting::Shared)?;
-        Ok(Embedded { options, stage, recv_loop: RecvLoop::start(DEADLINE, BUFFER_BYTES)? })
+        let recv_loop = RecvLoop::start(DEADLINE, BUFFER_BYTES)?;
+        let wire = Wire::new(options.capture);
+        wire.watch(stage.address());
+        Ok(Embedded { options, stage, recv_loop, wire })
+    }
+
+    pub(super) fn into_wire(self) -> Wire<'a> {
+        self.wire
     }
 
     /// The shared server, and whether it still answers.
@@ -104,21 +117,36 @@ impl<'a> Embedded<'a> {
         };
         let address = own.as_ref().unwrap_or(&self.stage).address();
         let plan = self.plan(address, way);
+        if own.is_some() {
+            self.wire.watch(address);
+        }
         let stage = own.as_mut().unwrap_or(&mut self.stage);
         let played = played(stage, &plan, scenario.order, &script)?;
+        let seen = self.wire.seen(&scenario.on_wire, played.peer, address)?;
+        if own.is_some() {
+            self.wire.unwatch(address);
+        }
         let recv = self.beside_recv_loop(scenario, way, &script)?.map(LastRecv::says);
 
         let complaint = judge::complaint(scenario, &played.moments, played.told.as_ref());
-        let (outcome, note) = match (complaint, scenario.same_as) {
-            (Some(complaint), _) => (Outcome::Failed, complaint),
-            (None, Some(_)) => (Outcome::Same, scenario.why.to_owned()),
-            (None, None) => (Outcome::Ok, scenario.why.to_owned()),
+        let on_wire = seen.as_ref().and_then(|seen| seen.complaint.clone());
+        let complaints: Vec<_> = complaint.into_iter().chain(on_wire).collect();
+        let (outcome, note) = match (&*complaints, scenario.same_as) {
+            ([], Some(_)) => (Outcome::Same, scenario.why.to_owned()),
+            ([], None) => (Outcome::Ok, scenario.why.to_owned()),
+            _ => (Outcome::Failed, complaints.join("; ")),
         };
         let verdict = played.told.as_ref().map(|told| told.kind.name());
         let article =
             scenario.experiment.map(|it| judge::article(&it, recv.as_ref(), verdict, None));
+        let wire = match &seen {
+            Some(seen) => seen.wire(),
+            None => expected(&played.moments, scenario.then),
+        };
         Ok(Row {
-            wire: wire(&played.moments, scenario.then),
+            wire,
+            peer: seen.as_ref().map(|seen| seen.client.to_string()),
+            packets: seen.map(|seen| seen.packets),
             recv_loop: recv,
             verdict: verdict.map(str::to_owned),
             evidence: played.told.map(|told| told.evidence),
@@ -172,12 +200,21 @@ impl<'a> Embedded<'a> {
     /// Runs a race, against both servers, over and over.
     fn raced(&mut self, scenario: &'static Scenario, way: Way, row: &Row) -> io::Result<Row> {
         let server = FreeServer::start()?;
+        self.wire.watch(server.address());
         let ours = self.plan(server.address(), way);
         let theirs = self.plan(self.recv_loop.address(), way);
         let mut tally = Tally::default();
         while tally.runs() < self.options.repeat && !self.options.is_stopped() && !tally.is_over() {
             let peer = runs(&ours, way)?;
             let told = server.ending_of(peer).as_ref().map(Told::from);
+            if tally.runs() < RACES_SEEN_MAX {
+                tally.sees(
+                    self.wire.seen(&scenario.on_wire, peer, server.address())?,
+                    told.as_ref(),
+                );
+            } else {
+                self.wire.unwatch(server.address());
+            }
             let complaint = match &told {
                 Some(told) => judge::of_verdict(scenario, told),
                 None => judge::complaint(scenario, &[], None),
@@ -187,6 +224,7 @@ impl<'a> Embedded<'a> {
             let peer = runs(&theirs, way)?;
             tally.hears(self.recv_loop.last_recv(peer, PATIENCE));
         }
+        self.wire.unwatch(server.address());
         Ok(tally.row(scenario, self.options.repeat, row))
     }
 }
@@ -220,12 +258,12 @@ fn played(stage: &mut Stage, plan: &Plan, order: Order, script: &[Act]) -> io::R
         }
         let peer = client.local();
         drop(client);
-        Ok(Played { moments, told: stage.ending_of(peer).as_ref().map(Told::from) })
+        Ok(Played { peer, moments, told: stage.ending_of(peer).as_ref().map(Told::from) })
     })
 }
 
-/// What goes over the wire, the handshake left out.
-fn wire(moments: &[Moment], then: &str) -> String {
+/// What is expected on the wire, the handshake left out.
+fn expected(moments: &[Moment], then: &str) -> String {
     let text = |moment: &Moment| match moment.did {
         // What a late reply meets is in `then`, which knows the reply.
         Did::Closed { reset: false, fin: true, .. } => "→ FIN".to_owned(),

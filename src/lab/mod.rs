@@ -3,7 +3,8 @@
 //! A [`Scenario`] says what the client does, in which order, and what has to come of it. [`run()`]
 //! plays each of them twice: beside our own server, whose turns are taken on the same thread, so
 //! that every order is forced; and beside a [`recv_loop`], the blocking server of the article, to
-//! hear what that would have said. Each gives a [`Row`].
+//! hear what that would have said. Each gives a [`Row`]. With a [`capture`], what goes over the
+//! wire is not only expected but seen, and has to be right as well.
 //!
 //! The article's five experiments stand first. The fifth is a race, so it is run freely and often,
 //! and its odds are told.
@@ -20,6 +21,7 @@ mod report;
 mod run;
 mod scenario;
 mod stage;
+mod wire;
 
 pub use self::against::Target;
 pub use self::report::{

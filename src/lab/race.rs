@@ -6,6 +6,8 @@ use super::judge::{self, Told};
 use super::recv_loop::LastRecv;
 use super::report::{Outcome, Race, Row};
 use super::scenario::Scenario;
+use super::wire::{self, Seen};
+use crate::machine::close::Kind;
 
 /// The odds of a race so far.
 #[derive(Default)]
@@ -14,6 +16,12 @@ pub(super) struct Tally {
     /// One of each kind that came.
     told: Vec<Told>,
     recvs: Vec<LastRecv>,
+    /// How often each way was seen on the wire.
+    wires: BTreeMap<String, u32>,
+    /// What was seen of one of each kind.
+    seen: Vec<(Kind, Seen)>,
+    /// The first that was not as it has to be.
+    contradicted: Option<Seen>,
     complaint: Option<String>,
     /// No verdict came: none will.
     lost: bool,
@@ -44,6 +52,21 @@ impl Tally {
         }
     }
 
+    /// What the wire showed of the run that `told` is about, if somebody looked.
+    pub(super) fn sees(&mut self, seen: Option<Seen>, told: Option<&Told>) {
+        let Some(mut seen) = seen else { return };
+        *self.wires.entry(seen.wire()).or_default() += 1;
+        if let Some(complaint) = seen.complaint.take() {
+            self.complaint.get_or_insert(complaint);
+            self.contradicted.get_or_insert(seen);
+            return;
+        }
+        let kind = told.map(|told| told.kind);
+        if let Some(kind) = kind.filter(|&kind| self.seen.iter().all(|(known, _)| *known != kind)) {
+            self.seen.push((kind, seen));
+        }
+    }
+
     pub(super) fn hears(&mut self, last: Option<LastRecv>) {
         let name = last.map_or("nothing".to_owned(), LastRecv::name);
         *self.race.recv_loop.entry(name).or_default() += 1;
@@ -58,7 +81,20 @@ impl Tally {
         let interrupted = (runs < repeat).then(|| format!("interrupted after {runs} runs"));
         let complaint = self.complaint.or(interrupted);
         let verdict = most(&self.race.verdicts);
-        let told = self.told.into_iter().find(|it| Some(it.kind.name()) == verdict.as_deref());
+        let is_it = |kind: Kind| Some(kind.name()) == verdict.as_deref();
+        let told = self.told.into_iter().find(|it| is_it(it.kind));
+        let usual = self.seen.into_iter().find(|(kind, _)| is_it(*kind)).map(|(_, seen)| seen);
+        let seen = self.contradicted.or(usual);
+        let looked: u32 = self.wires.values().sum();
+        let why = match looked {
+            0 => scenario.why.to_owned(),
+            all if all == self.race.runs => scenario.why.to_owned(),
+            some => format!("{}; {some} of {} runs were captured", scenario.why, self.race.runs),
+        };
+        let wire = match looked {
+            0 => format!("→ 14 bytes → FIN {}; or → 14 bytes ← 37 bytes → RST", scenario.then),
+            _ => wire::ways(&self.wires),
+        };
         let recv = most(&self.race.recv_loop);
         let recv = self.recvs.iter().find(|it| Some(it.name()) == recv).map(|it| it.says());
         // The article is about recv loops.
@@ -67,14 +103,16 @@ impl Tally {
             .filter(|_| !self.race.recv_loop.is_empty())
             .map(|it| judge::article(&it, recv.as_ref(), verdict.as_deref(), Some(&self.race)));
         Row {
-            wire: format!("→ 14 bytes → FIN {}; or → 14 bytes ← 37 bytes → RST", scenario.then),
+            wire,
+            peer: seen.as_ref().map(|seen| seen.client.to_string()),
+            packets: seen.map(|seen| seen.packets),
             recv_loop: recv,
             evidence: told.map(|told| told.evidence),
             verdict,
             outcome: if complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
             article,
             race: Some(self.race),
-            note: complaint.unwrap_or_else(|| scenario.why.to_owned()),
+            note: complaint.unwrap_or(why),
             ..row.clone()
         }
     }

@@ -4,9 +4,11 @@
 //! is renamed. What is not known, or was not looked at, is null.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::capture::Packet;
 use crate::record::Evidence;
 
 /// Every way in which a connection can end, played against one server.
@@ -21,6 +23,10 @@ pub struct Report {
     pub wire: WireSource,
     /// One row a scenario; the article's five experiments stand first.
     pub rows: Vec<Row>,
+    /// Each client whose packets were looked at, and its server: what
+    /// [`Capture::save`](super::capture::Capture::save) wants to know.
+    #[serde(skip)]
+    pub connections: Vec<(SocketAddr, SocketAddr)>,
 }
 
 impl Report {
@@ -54,6 +60,8 @@ pub struct ServerRow {
 pub enum WireSource {
     /// From what both sides did: it is expected, and nobody looked.
     Expected,
+    /// From a capture.
+    Seen,
 }
 
 /// One scenario, and what came of it.
@@ -69,8 +77,15 @@ pub struct Row {
     /// How the order of events was forced.
     pub order: String,
     /// What goes over the wire: to the server (→) and from it (←), without acknowledgements and
-    /// without the handshake. Empty for a row that was skipped.
+    /// without the handshake. Empty for a row that was skipped. Of a race that was captured: how
+    /// often each way was seen.
     pub wire: String,
+    /// The packets that were seen, those of the handshake among them, times and numbers from its
+    /// beginning; null if nobody looked. Of a race those of one run, of the first that is not
+    /// as it has to be, if there is one.
+    pub packets: Option<Vec<Packet>>,
+    /// The client whose packets these are, to find them in the file of `--pcap`.
+    pub peer: Option<String>,
     /// What a bare recv loop beside it was told.
     pub recv_loop: Option<RecvSays>,
     /// Our verdict, one of those of the close log. Of a race the most frequent one.
@@ -151,6 +166,8 @@ pub enum SeenEnd {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Via {
+    /// What goes over the wire between the client and the proxy.
+    pub wire: String,
     /// What the client saw.
     pub seen: Seen,
     /// What the server behind it said, if its close log tells.

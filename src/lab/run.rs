@@ -1,20 +1,21 @@
 //! Plays the scenarios, one after the other.
 
 use std::ffi::OsString;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fmt, io};
 
 use super::against::{Against, Target};
+use super::capture::Capture;
 use super::embedded::Embedded;
 use super::judge;
-use super::report::{Outcome, Report, Row, WireSource};
+use super::report::{Outcome, Report, Row};
 use super::scenario::Scenario;
 
 /// What to play.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct Options<'a> {
     /// These, in this order.
     pub scenarios: Vec<&'static Scenario>,
     /// How often a race is run.
@@ -23,11 +24,13 @@ pub struct Options {
     pub holder: Vec<OsString>,
     /// A server elsewhere; without one the lab embeds its own.
     pub against: Option<Target>,
+    /// Looks at the wire: what is seen there is told, and has to be right.
+    pub capture: Option<&'a Capture>,
     /// Set from elsewhere: play no more, and give what there is.
     pub stop: &'static AtomicBool,
 }
 
-impl Options {
+impl Options<'_> {
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -51,29 +54,52 @@ pub enum Error {
     NoServer(Vec<(SocketAddr, io::Error)>),
     /// The close log to observe cannot be read, or is not that of the server.
     CloseLog(PathBuf, io::Error),
+    /// A capture sees the loopback device only, and this address is elsewhere.
+    Unseen(SocketAddr),
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Servers(error) => write!(f, "the lab's servers cannot be started: {error}"),
+            Error::NoServer(refusals) => {
+                let each = refusals.iter().map(|(address, error)| format!("{address}: {error}"));
+                let each: Vec<_> = each.collect();
+                write!(f, "no server to play against at {}", each.join("; "))
+            }
+            Error::CloseLog(path, error) => write!(f, "close log {path:?}: {error}"),
+            Error::Unseen(address) => {
+                write!(f, "a capture sees the loopback device only, and {address} is elsewhere")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// Plays everything, against the server that is named or against the lab's own, and tells
 /// `progress` before each scenario.
 ///
 /// # Errors
 /// Nothing was played.
-pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
-    let wire = WireSource::Expected;
+pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
     if let Some(target) = &options.against {
         let mut against = Against::start(options, target)?;
         let rows = rows(options, progress, |scenario, _| against.row(scenario));
-        let (server, via) = against.servers();
-        return Ok(Report { server, via, wire, rows });
+        let (server, via, wire) = against.into_parts();
+        let source = wire.source();
+        return Ok(Report { server, via, wire: source, rows, connections: wire.connections() });
     }
     let mut embedded = Embedded::start(options).map_err(Error::Servers)?;
     let rows = rows(options, progress, |scenario, rows| compared(embedded.row(scenario), rows));
-    Ok(Report { server: embedded.server(), via: None, wire, rows })
+    let (server, wire) = (embedded.server(), embedded.into_wire());
+    let source = wire.source();
+    Ok(Report { server, via: None, wire: source, rows, connections: wire.connections() })
 }
 
 /// Plays one after the other, and gives each those before it.
 fn rows(
-    options: &Options,
+    options: &Options<'_>,
     progress: &mut dyn FnMut(Progress),
     mut play: impl FnMut(&'static Scenario, &[Row]) -> Row,
 ) -> Vec<Row> {
@@ -109,6 +135,8 @@ pub(super) fn blank(scenario: &Scenario) -> Row {
         client: scenario.client(),
         order: scenario.order.how().to_owned(),
         wire: String::new(),
+        packets: None,
+        peer: None,
         recv_loop: None,
         verdict: None,
         evidence: None,

@@ -2,7 +2,9 @@
 
 mod all;
 mod elsewhere;
+mod shapes;
 
+use super::capture::Expectation;
 use crate::client::{Act, Way};
 use crate::machine::close::Kind;
 
@@ -110,6 +112,8 @@ pub struct Scenario {
     pub lost: Option<bool>,
     /// What goes over the wire after the client's last act.
     pub then: &'static str,
+    /// What a capture of it has to show.
+    pub on_wire: Expectation,
     /// Why it is that verdict.
     pub why: &'static str,
     /// Which scenario looks the same on the wire.
@@ -175,6 +179,31 @@ mod tests {
             let Some(same) = row.same_as else { continue };
             let first = earlier.iter().find(|other| other.id == same).expect(row.id);
             assert_eq!((first.verdicts, first.same_as), (row.verdicts, None), "{}", row.id);
+        }
+    }
+
+    /// What the wire has to show is data of its own: it says the same as the verdicts do.
+    #[test]
+    fn what_is_expected_on_the_wire_is_in_step_with_everything_else() {
+        for row in all().iter().filter(|row| matches!(row.play, Play::Way(_))) {
+            let Expectation { client, server, .. } = row.on_wire;
+            let raced = row.order == Order::Race;
+            assert!(raced || client.fin.is_some() && server.fin.is_some(), "{}", row.id);
+            assert!(row.fin.is_none() || row.fin == client.fin, "{}", row.id);
+            let resets = |name: &str| row.verdicts.iter().all(|kind| kind.name().contains(name));
+            let by_client = resets("reset") || resets("refused") || resets("discarded") || raced;
+            // Our own end of it was first; what the client answers is beside the verdict.
+            let drained = row.order == Order::ServerFirst;
+            assert!(drained || client.rst == Some(by_client), "{}", row.id);
+            assert_eq!(server.rst, Some(resets("write_stall")), "{}", row.id);
+            assert_eq!(
+                row.then.ends_with("→ RST"),
+                row.lost == Some(true) && client.fin == Some(true) || raced,
+                "{}",
+                row.id
+            );
+            let same = all().iter().find(|first| row.same_as == Some(first.id));
+            assert!(same.is_none_or(|first| first.on_wire == row.on_wire), "{}", row.id);
         }
     }
 

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::cli::words::duration;
-use crate::lab::{Outcome, Play, RecvSays, Report, Row, Scenario, Seen, SeenEnd, ServerRow};
+use crate::lab::{
+    Outcome, Play, RecvSays, Report, Row, Scenario, Seen, SeenEnd, ServerRow, WireSource,
+};
 use crate::record::Evidence;
 
 /// A column of the table.
@@ -21,6 +23,7 @@ const EXPERIMENT: Column = Column {
 };
 const CLIENT: Column = Column { head: "the client", cell: |row| row.client.clone() };
 const EXPECTED: Column = Column { head: "expected on the wire", cell: |row| row.wire.clone() };
+const SEEN: Column = Column { head: "seen on the wire", cell: |row| row.wire.clone() };
 const RECV_LOOP: Column = Column {
     head: "bare recv loop, status",
     cell: |row| row.recv_loop.as_ref().map(recv).unwrap_or_default(),
@@ -70,11 +73,15 @@ const DIFFERS: Column = Column {
 
 /// The columns that `report` has something for.
 pub(super) fn columns(report: &Report) -> Vec<Column> {
+    let wire = match report.wire {
+        WireSource::Expected => EXPECTED,
+        WireSource::Seen => SEEN,
+    };
     if report.rows.iter().all(|row| row.seen.is_none()) {
-        return vec![ID, EXPERIMENT, CLIENT, EXPECTED, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME];
+        return vec![ID, EXPERIMENT, CLIENT, wire, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME];
     }
     let observed = report.rows.iter().any(|row| row.verdict.is_some());
-    let mut columns = vec![ID, CLIENT, EXPECTED, BACK];
+    let mut columns = vec![ID, CLIENT, wire, BACK];
     columns.extend(observed.then_some([VERDICT, EVIDENCE]).into_iter().flatten());
     if report.via.is_some() {
         columns.push(VIA);
@@ -150,11 +157,23 @@ fn outcome(row: &Row) -> String {
     }
 }
 
+/// Marks that stand in some descriptions of the wire, and what they mean.
+const MARKS: [(&str, &str); 4] = [
+    (": →", "The numbers before colons say how often it was so."),
+    ("⇄", "⇄ stands between what goes to and fro at the same time."),
+    (" again", "\"again\" was sent a second time."),
+    ("×", "×2 came twice."),
+];
+
 /// How to read the table.
 pub(super) fn legend(report: &Report) -> String {
-    let mut text = "→ goes to the server, ← comes from it; the handshake and acknowledgements are \
-                    left out.\n"
-        .to_owned();
+    let shown = |mark: &str| report.rows.iter().any(|row| row.wire.contains(mark));
+    let marks = MARKS.iter().filter(|(mark, _)| shown(mark)).map(|(_, says)| *says);
+    let marks: String = marks.map(|says| format!(" {says}")).collect();
+    let mut text = format!(
+        "→ goes to the server, ← comes from it; the handshake and acknowledgements are left \
+         out.{marks}\n"
+    );
     if report.rows.iter().any(|row| row.verdict.is_some()) {
         text +=
             "Statuses are the article's: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.";

@@ -33,6 +33,11 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// Whether `client`, an address of this machine, gets there without leaving it.
+    pub(super) fn is_here(&self, client: SocketAddr) -> bool {
+        self.address.ip().is_loopback() || self.address.ip() == client.ip()
+    }
+
     pub(super) fn is_well(&self) -> bool {
         self.health >= self.healthy
     }
@@ -51,7 +56,7 @@ impl Side {
 pub(super) fn side(
     addresses: &[SocketAddr],
     patience: Duration,
-    options: &Options,
+    options: &Options<'_>,
 ) -> Result<(Side, SocketAddr), Error> {
     let mut refused = Vec::new();
     for &address in addresses {
@@ -68,7 +73,7 @@ pub(super) fn side(
     Err(Error::NoServer(refused))
 }
 
-pub(super) fn plan(server: SocketAddr, patience: Duration, options: &Options) -> Plan {
+pub(super) fn plan(server: SocketAddr, patience: Duration, options: &Options<'_>) -> Plan {
     Plan {
         message: MESSAGE.to_vec(),
         patience: REPLY.min(patience),

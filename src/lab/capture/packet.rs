@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::segment::Segment;
 
 /// TCP shifts a window by so many bits at most (RFC 7323).
@@ -32,22 +34,36 @@ impl fmt::Display for Flags {
 }
 
 /// A segment as it was seen.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Packet {
-    /// When, from the connection's first SYN.
+    /// When, from the connection's first SYN; in JSON in microseconds.
+    #[serde(rename = "at_us", serialize_with = "microseconds")]
+    #[cfg_attr(test, schemars(with = "u64"))]
     pub at: Duration,
     /// From the client to the server, or back.
     pub to_server: bool,
-    /// Its flags.
+    /// Its flags, such as "FIN ACK".
+    #[serde(serialize_with = "words")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub flags: Flags,
     /// Where it begins in its sender's stream: its SYN is 0, its first byte is 1.
     pub seq: u32,
     /// What its sender wants next of the other's stream, if it says that.
     pub ack: Option<u32>,
     /// Bytes of the stream in it.
+    #[serde(rename = "bytes")]
     pub payload_bytes: u32,
     /// How many bytes its sender takes, from `ack` on.
     pub window: u32,
+}
+
+fn microseconds<S: Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(at.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn words<S: Serializer>(flags: &Flags, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(flags)
 }
 
 impl Packet {

@@ -1,8 +1,6 @@
 //! A file for Wireshark.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
-use std::path::Path;
+use std::io::{self, BufWriter, Write};
 
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, PcapError, TsResolution};
@@ -12,15 +10,14 @@ use super::Seen;
 /// Readers refuse a packet that was longer than this on the wire. None is.
 const LENGTH_MAX: u32 = 1 << 18;
 
-pub(super) fn write(path: &Path, seen: &[Seen]) -> io::Result<()> {
+pub(super) fn write(file: impl Write, seen: &[Seen]) -> io::Result<()> {
     let header = PcapHeader {
         datalink: DataLink::ETHERNET, // so the loopback device has it, with addresses of zero
         snaplen: LENGTH_MAX,
         ts_resolution: TsResolution::NanoSecond,
         ..PcapHeader::default()
     };
-    let file = BufWriter::new(File::create(path)?);
-    let mut writer = PcapWriter::with_header(file, header).map_err(plain)?;
+    let mut writer = PcapWriter::with_header(BufWriter::new(file), header).map_err(plain)?;
     for seen in seen {
         let length = seen.segment.frame_bytes;
         let kept = &seen.bytes[..seen.bytes.len().min(length as usize)];

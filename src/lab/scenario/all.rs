@@ -1,5 +1,6 @@
 //! Every scenario, in the order in which they are played.
 
+use super::shapes::*;
 use super::{Experiment, Order, Play, Scenario, Setting};
 use crate::client::Way;
 use crate::machine::close::Kind;
@@ -15,6 +16,7 @@ const fn row(id: &'static str, way: Way, verdicts: &'static [Kind], why: &'stati
         fin: None,
         lost: Some(false),
         then: "",
+        on_wire: ANY,
         why,
         same_as: None,
     }
@@ -44,13 +46,17 @@ const RESET: &str = "-1 ECONNRESET";
 const NAMESPACE: &str = "a network namespace (root)";
 
 const UNREAD: &str = "a close with unread bytes is a reset; the reply had been acknowledged";
-const CLOSE_UNREAD: Scenario =
-    Scenario { fin: Some(false), ..row("S2", Way::CloseUnread, ACKED, UNREAD) };
+const CLOSE_UNREAD: Scenario = Scenario {
+    fin: Some(false),
+    on_wire: RESET_BEHIND_REPLY,
+    ..row("S2", Way::CloseUnread, ACKED, UNREAD)
+};
 const AT_ONCE: Scenario = Scenario {
     order: Order::ClientFirst,
     fin: Some(true),
     lost: Some(true),
     then: REPLY_REFUSED,
+    on_wire: REFUSED_REPLY,
     ..row(
         "S3 FIN first",
         Way::CloseAtOnce,
@@ -85,6 +91,7 @@ pub(super) const ALL: &[Scenario] = &[
         experiment: experiment(4, "Go and C++, Linux and Windows: EOF, status 1", "0"),
         fin: Some(true),
         then: "← FIN",
+        on_wire: ORDERLY,
         ..row("S1", Way::Close, DELIVERED, "a FIN, and everything was acknowledged")
     },
     Scenario {
@@ -99,6 +106,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         fin: None,
         lost: None,
+        on_wire: RACED,
         why: "refused if its FIN came first, a reset if our reply did; never delivered",
         ..AT_ONCE
     },
@@ -108,6 +116,7 @@ pub(super) const ALL: &[Scenario] = &[
         order: Order::ReplyFirst,
         same_as: Some("S2"),
         fin: Some(false),
+        on_wire: RESET_BEHIND_REPLY,
         ..row("S3 reply first", Way::CloseAtOnce, ACKED, "the reply lay unread: as S2")
     },
     Scenario {
@@ -116,6 +125,7 @@ pub(super) const ALL: &[Scenario] = &[
         fin: Some(true),
         lost: Some(true),
         then: REPLY_REFUSED,
+        on_wire: REFUSED_REPLY_OF_TWO,
         ..row(
             "S3 pipelined",
             Way::CloseAtOnceTwo,
@@ -127,16 +137,23 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         same_as: Some("S2"),
         fin: Some(false),
+        on_wire: RESET_BEHIND_REPLY,
         ..row("S4", Way::Reset, ACKED, "a reset; nobody can see what was read before it")
     },
-    Scenario { fin: Some(false), ..row("S5", Way::CloseHalfRead, ACKED, UNREAD) },
+    Scenario {
+        fin: Some(false),
+        on_wire: RESET_BEHIND_REPLY,
+        ..row("S5", Way::CloseHalfRead, ACKED, UNREAD)
+    },
     Scenario {
         fin: Some(true),
+        on_wire: SERVED_BEHIND_FIN,
         ..row("S6", Way::HalfClose, SERVED, "its FIN came with the request, our reply was taken")
     },
     Scenario {
         setting: Setting::Sips,
         fin: Some(true),
+        on_wire: DISCARDED,
         ..row(
             "S6b",
             Way::HalfCloseDiscard,
@@ -147,6 +164,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         same_as: Some("S6"),
         fin: Some(true),
+        on_wire: SERVED_BEHIND_FIN,
         ..row("S6c", Way::HalfCloseDiscardLate, SERVED, "behind both FINs nothing is sent")
     },
     // ---- nothing is said ----
@@ -154,22 +172,26 @@ pub(super) const ALL: &[Scenario] = &[
         order: Order::AcceptedFirst,
         fin: Some(true),
         then: "← FIN",
+        on_wire: ORDERLY_AND_SILENT,
         ..row("S7", Way::Probe, &[Kind::PeerFinProbe], "a FIN, and not a byte before it")
     },
     Scenario {
         order: Order::AcceptedFirst,
         fin: Some(false),
+        on_wire: RESET_AND_SILENT,
         ..row("S7b", Way::ProbeReset, &[Kind::PeerResetProbe], "a reset, and not a byte before it")
     },
     Scenario {
         order: Order::ClientFirst,
         same_as: Some("S7b"),
         fin: Some(false),
+        on_wire: RESET_AND_SILENT,
         ..row("S8", Way::ProbeReset, &[Kind::PeerResetProbe], "accept gives it, reset as it is")
     },
     Scenario {
         order: Order::ClientFirst,
         fin: Some(false),
+        on_wire: RESET_BEHIND_REQUEST,
         ..row(
             "S8b",
             Way::ResetAtOnce,
@@ -179,6 +201,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         fin: Some(true),
+        on_wire: ORDERLY,
         ..row("S9", Way::Silent, &[Kind::TimeoutRead], "the read deadline; our FIN was first")
     },
     // ---- killed ----
@@ -186,11 +209,13 @@ pub(super) const ALL: &[Scenario] = &[
         same_as: Some("S1"),
         fin: Some(true),
         then: "← FIN",
+        on_wire: ORDERLY,
         ..row("S13a", Way::Killed, DELIVERED, "its kernel closes for it")
     },
     Scenario {
         same_as: Some("S2"),
         fin: Some(false),
+        on_wire: RESET_BEHIND_REPLY,
         ..row("S13b", Way::KilledUnread, ACKED, "its kernel closes for it")
     },
     // ---- buffers are full ----
@@ -198,6 +223,7 @@ pub(super) const ALL: &[Scenario] = &[
         setting: Setting::Full,
         fin: Some(false),
         lost: Some(true),
+        on_wire: FULL_AND_RESET,
         ..row(
             "S15",
             Way::CloseFull,
@@ -208,11 +234,13 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         setting: Setting::Full,
         fin: Some(true),
+        on_wire: FULL_AND_ORDERLY,
         ..row("S15b", Way::HalfCloseFull, SERVED, "its FIN waits behind its requests")
     },
     Scenario {
         same_as: Some("S2"),
         fin: Some(false),
+        on_wire: RESET_BEHIND_REPLY,
         ..row("S16", Way::ShutDownRead, ACKED, "shutdown(SHUT_RD) puts nothing on the wire")
     },
     Scenario {
@@ -221,10 +249,12 @@ pub(super) const ALL: &[Scenario] = &[
         fin: Some(true),
         lost: Some(true),
         then: REPLY_REFUSED,
+        on_wire: REFUSED_REPLY,
         ..row("S16b", Way::ShutDownBoth, REFUSED, "who reads no more answers with a reset")
     },
     Scenario {
         lost: Some(true),
+        on_wire: FULL_AND_GIVEN_UP,
         ..row(
             "S17",
             Way::Stall,
@@ -237,12 +267,14 @@ pub(super) const ALL: &[Scenario] = &[
         order: Order::ServerFirst,
         setting: Setting::Own,
         fin: Some(true),
+        on_wire: ORDERLY,
         ..row("S20", Way::Silent, &[Kind::LocalDrain], "our FIN was first, its own came after")
     },
     Scenario {
         order: Order::ServerFirst,
         setting: Setting::Own,
         fin: Some(false),
+        on_wire: RESET_BEHIND_OUR_FIN,
         ..row("S20b", Way::SilentReset, &[Kind::LocalDrain], "our FIN was first, its reset is kept")
     },
     // ---- not here ----
