@@ -23,6 +23,7 @@ use super::run::{Error, Options, blank};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
 use super::wire::{self, Wire};
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
+use crate::machine::close::Kind;
 use crate::record::Evidence;
 
 /// Whom to play against.
@@ -246,7 +247,8 @@ impl<'a> Against<'a> {
         let note = told.and_then(Result::err);
         let survives = seen.serves;
         let mut via = Via { wire, seen, verdict, evidence, differs: Vec::new(), note };
-        via.differs = differences(&row, &via, chance(scenario));
+        let (chance, right) = chance(scenario);
+        via.differs = differences(&row, &via, chance, right);
         if let (Some(verdict), Some(why), None) = (&row.verdict, &via.note, &self.unjoined) {
             via.differs.push(format!("the server says {verdict} → nothing: {why}"));
         }
@@ -353,11 +355,15 @@ fn split(told: &Option<Result<Told, String>>) -> (Option<String>, Option<Evidenc
     }
 }
 
-fn chance(scenario: &Scenario) -> Chance {
+/// What of it is chance, and which verdicts are right.
+fn chance(scenario: &Scenario) -> (Chance, &'static [Kind]) {
     match scenario.elsewhere() {
-        Elsewhere::Race(kinds) => Chance::Race(kinds),
-        _ if scenario.script().contains(&Act::Fill) => Chance::Bytes,
-        _ => Chance::Nothing,
+        Elsewhere::Race(kinds) => (Chance::Race, kinds),
+        Elsewhere::Forced(kinds) if scenario.script().contains(&Act::Fill) => {
+            (Chance::Bytes, kinds)
+        }
+        Elsewhere::Forced(kinds) => (Chance::Nothing, kinds),
+        Elsewhere::Skip(_) => (Chance::Nothing, &[]),
     }
 }
 
