@@ -13,6 +13,7 @@
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
 //! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
 //! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
+//! | `load` | many clients in one loop: how fast, how many, and is every reply right (feature `cli`) | `kernel`, `machine` |
 //! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
 //!
 //! Imports point up in this table only. `tests/tidy.rs` keeps that law.
@@ -27,6 +28,8 @@ pub mod config;
 pub mod kernel;
 #[cfg(feature = "cli")]
 pub mod lab;
+#[cfg(feature = "cli")]
+pub mod load;
 pub mod machine;
 pub mod reactor;
 pub mod server;

@@ -13,7 +13,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["machine", "config", "kernel", "reactor"]),
     ("client", &[]),
     ("lab", &["machine", "config", "kernel", "reactor", "server", "client"]),
-    ("cli", &["machine", "config", "kernel", "reactor", "server", "client", "lab"]),
+    ("load", &["machine", "kernel"]),
+    ("cli", &["machine", "config", "kernel", "reactor", "server", "client", "lab", "load"]),
 ];
 
 /// What no file of a layer may say, and why.
