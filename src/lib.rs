@@ -14,6 +14,7 @@
 //! | `record` | an ending in the words of the close log (feature `cli`) | `machine`, `reactor` |
 //! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
 //! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
+//! | `load` | many clients in one loop: how fast, how many, and is every reply right (feature `cli`) | `kernel`, `machine` |
 //! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
 //!
 //! Imports point up in this table only. `tests/tidy.rs` keeps that law.
@@ -28,6 +29,8 @@ pub mod config;
 pub mod kernel;
 #[cfg(feature = "cli")]
 pub mod lab;
+#[cfg(feature = "cli")]
+pub mod load;
 pub mod machine;
 pub mod reactor;
 #[cfg(feature = "cli")]

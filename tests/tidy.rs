@@ -14,7 +14,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("record", &["machine", "reactor"]),
     ("client", &[]),
     ("lab", &["machine", "config", "kernel", "reactor", "server", "record", "client"]),
-    ("cli", &["machine", "config", "kernel", "reactor", "server", "record", "client", "lab"]),
+    ("load", &["machine", "kernel"]),
+    (
+        "cli",
+        &["machine", "config", "kernel", "reactor", "server", "record", "client", "lab", "load"],
+    ),
 ];
 
 /// What no file of a layer may say, and why.

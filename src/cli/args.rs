@@ -4,10 +4,13 @@
 //! The texts are broken by hand: they are printed as they stand. A value may begin with a hyphen,
 //! so that `--drain -5s` is told what a duration is.
 
+mod load;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(super) use self::load::{Load, LoadArgs, MergeArgs, RunArgs};
 use super::values::{self, Addresses, End, Format, OrOff};
 use crate::config::Overload;
 use crate::machine::reply::Framing;
@@ -57,6 +60,14 @@ pub(super) enum Command {
     /// ADDR, or a file cannot be opened.
     #[command(verbatim_doc_comment)]
     Lab(LabArgs),
+
+    /// Put load on an echo server, ours or another: many connections, every reply compared byte
+    /// by byte, latencies in a histogram, and how each connection ended.
+    ///
+    /// Exit codes: 0 all was as it has to be; 1 something was not, or it was interrupted;
+    /// 2 usage; 3 nobody is there, or files, ports or processes do not suffice.
+    #[command(verbatim_doc_comment)]
+    Load(LoadArgs),
 
     /// Holds its stdout until it is killed: what `client --end killed` starts and kills.
     #[command(hide = true)]

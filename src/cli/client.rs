@@ -83,7 +83,9 @@ fn connect(plan: &mut Plan, servers: &[SocketAddr]) -> Result<(Client, Moment), 
         plan.server = server;
         match Client::connect(plan) {
             Ok(connected) => return Ok(connected),
-            Err(error) => refusals.push(format!("{server}: {}", refused(plan, &error))),
+            Err(error) => {
+                refusals.push(format!("{server}: {}", refused(&error, plan.source.is_some())));
+            }
         }
     }
     Err(Failure::Refused(refusals.join("; ")))
@@ -115,7 +117,7 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> ExitCode {
             Ok(client) => client,
             Err(error) => {
                 failed += 1;
-                failure.get_or_insert_with(|| refused(plan, &error));
+                failure.get_or_insert_with(|| refused(&error, plan.source.is_some()));
                 continue;
             }
         };
@@ -238,12 +240,12 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// Why there is no connection, and what to do about it.
-fn refused(plan: &Plan, error: &io::Error) -> String {
+pub(super) fn refused(error: &io::Error, has_source: bool) -> String {
     use io::ErrorKind::*;
-    let remedy = match (error.kind(), plan.source) {
+    let remedy = match (error.kind(), has_source) {
         (ConnectionRefused, _) => "nobody listens there; start `closecall serve`",
         (ConnectionReset, _) => "somebody is there and wants nobody; is the server at a limit?",
-        (AddrNotAvailable, Some(_)) => {
+        (AddrNotAvailable, true) => {
             "--source is no address of this machine; give one that is, or leave it out"
         }
         (AddrNotAvailable | AddrInUse, _) => {

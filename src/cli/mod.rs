@@ -17,6 +17,7 @@ mod client;
 mod close_log;
 mod lab;
 mod limits;
+mod load;
 mod logging;
 mod report;
 mod serve;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(&args),
             Command::Client(args) => client::run(&args),
             Command::Lab(args) => lab::run(&args),
+            Command::Load(args) => load::run(&args.what),
             Command::Hold => Ok(client::hold()),
         },
         Err(error) if !error.use_stderr() => {

@@ -19,6 +19,7 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
         Some("serve") => "see closecall serve --help",
         Some("client") => "see closecall client --help",
         Some("lab") => "see closecall lab --help",
+        Some("load") => "see closecall load --help",
         _ => "see closecall --help",
     };
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
@@ -49,11 +50,12 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
         }
         (ErrorKind::MissingSubcommand, _)
         | (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
-            format!("a subcommand is missing: {}; {help}", subcommands())
+            format!("a subcommand is missing: {}; {help}", subcommands(arguments))
         }
         (ErrorKind::InvalidSubcommand, _) => {
             let given = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("unknown subcommand {}: expected {}; {help}", shown(&given), subcommands())
+            let expected = subcommands(arguments);
+            format!("unknown subcommand {}: expected {expected}; {help}", shown(&given))
         }
         _ => {
             let text = error.to_string();
@@ -99,8 +101,11 @@ fn variables() -> impl Iterator<Item = (String, OsString)> {
     pairs.into_iter()
 }
 
-fn subcommands() -> String {
-    let command = Cli::command();
+/// Those that there are: of the program, or of its subcommand that has some.
+fn subcommands(arguments: &[OsString]) -> String {
+    let program = Cli::command();
+    let first = arguments.get(1).and_then(|first| program.find_subcommand(first));
+    let command = first.filter(|command| command.has_subcommands()).unwrap_or(&program);
     command.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>().join(", ")
 }
 

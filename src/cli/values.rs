@@ -1,6 +1,8 @@
 //! From the text of one option to its value. Each error says what is allowed; who said it, and
 //! what, is added by [`super::usage`].
 
+pub(super) mod load;
+
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::str::FromStr;

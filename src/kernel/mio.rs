@@ -101,7 +101,7 @@ fn reserve() -> Option<Socket> {
 }
 
 /// Runs a call until no signal interrupts it.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Io<T> {
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Io<T> {
     loop {
         return match call() {
             Ok(value) => Io::Done(value),
@@ -113,8 +113,39 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Io<T> {
 }
 
 /// The raw number; an error of Rust's own making has none and becomes 0, which no table knows.
-fn errno(error: &io::Error) -> Errno {
+pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
+}
+
+/// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ).
+#[cfg(target_os = "linux")]
+pub(crate) fn unacked(socket: &TcpStream) -> Option<u32> {
+    super::tcp_info::unacked(std::os::fd::AsFd::as_fd(socket))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn unacked(_socket: &TcpStream) -> Option<u32> {
+    None
+}
+
+/// What else the system knows about a socket: TCP_INFO, SIOCINQ.
+#[cfg(target_os = "linux")]
+pub(crate) fn facts(socket: &TcpStream) -> SocketFacts {
+    let descriptor = std::os::fd::AsFd::as_fd(socket);
+    SocketFacts {
+        unread: super::tcp_info::unread(descriptor),
+        tcp: super::tcp_info::tcp_facts(descriptor),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn facts(_socket: &TcpStream) -> SocketFacts {
+    SocketFacts::default()
+}
+
+/// Takes the pending error (SO_ERROR), which nobody will be told again.
+pub(crate) fn take_error(socket: &TcpStream) -> Option<Errno> {
+    socket.take_error().ok().flatten().map(|error| errno(&error))
 }
 
 /// Without `::ffff:`, which is for nobody's eyes.
@@ -215,36 +246,20 @@ impl Kernel for MioKernel {
         socket.shutdown(Shutdown::Write).map_err(|error| errno(&error))
     }
 
-    #[cfg(target_os = "linux")]
     fn unacked(&mut self, socket: &mut TcpStream) -> Option<u32> {
-        super::tcp_info::unacked(std::os::fd::AsFd::as_fd(socket))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn unacked(&mut self, _socket: &mut TcpStream) -> Option<u32> {
-        None
+        unacked(socket)
     }
 
     fn local(&mut self, socket: &mut TcpStream) -> Option<SocketAddr> {
         self.only_address.or_else(|| socket.local_addr().ok().map(canonical))
     }
 
-    #[cfg(target_os = "linux")]
     fn facts(&mut self, socket: &mut TcpStream) -> SocketFacts {
-        let descriptor = std::os::fd::AsFd::as_fd(socket);
-        SocketFacts {
-            unread: super::tcp_info::unread(descriptor),
-            tcp: super::tcp_info::tcp_facts(descriptor),
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn facts(&mut self, _socket: &mut TcpStream) -> SocketFacts {
-        SocketFacts::default()
+        facts(socket)
     }
 
     fn take_error(&mut self, socket: &mut TcpStream) -> Option<Errno> {
-        socket.take_error().ok().flatten().map(|error| errno(&error))
+        take_error(socket)
     }
 
     fn close(&mut self, socket: TcpStream, goodbye: Goodbye) {

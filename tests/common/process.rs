@@ -127,6 +127,11 @@ impl Process {
         Process { id, exit, status: None, stdout, stderr }
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// The addresses that it says it listens on: the first `count` of them.
     #[track_caller]
     pub(crate) fn addresses(&self, count: usize) -> Vec<SocketAddr> {

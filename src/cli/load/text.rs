@@ -1,0 +1,160 @@
+//! A run's figures as people read them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::cli::args::RunArgs;
+use crate::cli::words::{bytes, duration, thousands};
+use crate::load::{Microseconds, Mode, Report};
+
+/// Room for the names in front.
+const NAMES: usize = 14;
+
+/// The whole of it.
+pub(super) fn report(report: &Report, args: &RunArgs) -> String {
+    let mut text = headline(report, args);
+    let mut line = |name: &str, value: String| {
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "{name:NAMES$}{value}");
+    };
+    let (what, done) = match report.mode {
+        Mode::Hold => ("held", report.held),
+        Mode::Echo => ("echoes", report.echoes),
+        Mode::Churn => ("cycles", report.cycles),
+    };
+    let done = thousands(done.unwrap_or(0));
+    line(
+        what,
+        match (report.mode, report.target_rate_per_s) {
+            (Mode::Hold, _) => format!("{done} of {}", thousands(report.connections.into())),
+            (_, None) => format!("{done}, {} a second", count(report.rate_per_s)),
+            (_, Some(target)) => {
+                format!("{done}, {} of {} a second", count(report.rate_per_s), count(target))
+            }
+        },
+    );
+    for (name, times) in latencies(report) {
+        line(name, percentiles(times));
+    }
+    line("mismatches", thousands(report.mismatches));
+    line("errors", counts(&report.errors));
+    if report.unanswered > 0 {
+        line("unanswered", thousands(report.unanswered));
+    }
+    line("ended as", counts(&report.verdicts));
+    line("generator", generator(report));
+    if let Some(server) = &report.server {
+        let parts = [
+            server.cpu_us_per_echo.map(|us| format!("{us:.2} µs of CPU for each")),
+            server.rss_bytes.map(|rss| format!("{} resident", bytes(rss))),
+            server.bytes_per_connection.map(|it| format!("{it} bytes a connection")),
+        ];
+        line("server", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
+    }
+    text
+}
+
+fn headline(report: &Report, args: &RunArgs) -> String {
+    let plural = |number: u32, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        number => format!("{} {many}", thousands(number.into())),
+    };
+    let how = match (report.mode, report.closed_loop) {
+        (Mode::Hold, _) => match args.every.map_or(Some(super::EVERY_MS), |every| every.0) {
+            Some(ms) => format!("each says something every {}", duration(ms)),
+            None => "all are silent".to_owned(),
+        },
+        (Mode::Churn, true) => "closed loop: a cycle counts from its connect".to_owned(),
+        (Mode::Churn, false) => "open loop: a cycle counts from when it was due".to_owned(),
+        (Mode::Echo, true) => "closed loop: a request counts from when it was sent".to_owned(),
+        (Mode::Echo, false) => "open loop: a request counts from when it was due".to_owned(),
+    };
+    format!(
+        "{}, {} in {}, {} bytes, {:.1} s; {how}\n",
+        report.mode.name(),
+        plural(report.connections, "connection", "connections"),
+        plural(report.processes, "process", "processes"),
+        thousands(args.size.into()),
+        report.duration_s,
+    )
+}
+
+/// Each with what it counts from.
+fn latencies(report: &Report) -> Vec<(&'static str, &Microseconds)> {
+    let name = if report.closed_loop { "latency" } else { "response time" };
+    let both = [(name, &report.latency_us), ("service time", &report.service_us)];
+    both.into_iter().filter_map(|(name, times)| Some((name, times.as_ref()?))).collect()
+}
+
+fn percentiles(times: &Microseconds) -> String {
+    format!(
+        "p50 {}, p90 {}, p99 {}, p99.9 {}, p99.99 {}, max {}",
+        time(times.p50),
+        time(times.p90),
+        time(times.p99),
+        time(times.p99_9),
+        time(times.p99_99),
+        time(times.max)
+    )
+}
+
+/// 41.3 µs, 2.71 ms, 10.2 s: three digits, as many as the histogram has.
+fn time(us: f64) -> String {
+    let (value, unit) = match us {
+        us if us < 1000.0 => (us, "µs"),
+        us if us < 1e6 => (us / 1e3, "ms"),
+        us => (us / 1e6, "s"),
+    };
+    match value {
+        value if value < 10.0 => format!("{value:.2} {unit}"),
+        value if value < 100.0 => format!("{value:.1} {unit}"),
+        value => format!("{value:.0} {unit}"),
+    }
+}
+
+fn count(number: f64) -> String {
+    thousands(number.round() as u64)
+}
+
+fn counts(counts: &BTreeMap<String, u64>) -> String {
+    let parts: Vec<_> =
+        counts.iter().map(|(name, count)| format!("{name} {}", thousands(*count))).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+fn generator(report: &Report) -> String {
+    let share = match report.generator.cpu_share {
+        Some(share) => format!("{:.0} % of a processor", share * 100.0),
+        None => "its share of a processor is not known here".to_owned(),
+    };
+    match report.generator.cpu_us_per_echo {
+        Some(us) => format!("{share}, {us:.2} µs for each"),
+        None => share,
+    }
+}
+
+/// Several histograms as one.
+pub(super) fn merged(files: usize, count: u64, times: Option<&Microseconds>) -> String {
+    let times = times.map_or_else(|| "none".to_owned(), percentiles);
+    let mut text = String::new();
+    for (name, value) in
+        [("files", thousands(files as u64)), ("replies", thousands(count)), ("latency", times)]
+    {
+        let _ = writeln!(text, "{name:NAMES$}{value}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_and_a_fitting_unit() {
+        let texts = [0.25, 41.26, 999.0, 2_712.0, 10_240.0, 432_000.0, 10_240_000.0].map(time);
+        assert_eq!(
+            texts,
+            ["0.25 µs", "41.3 µs", "999 µs", "2.71 ms", "10.2 ms", "432 ms", "10.2 s"]
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Who watches a run: shows how far it is, looks at the server's process at its begin and end, and
+//! says the first thing that goes wrong.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::complain;
+use crate::cli::words::thousands;
+use crate::load::{Conductor, Lost, Moment, Outcome, Plan, Process, Progress, ServerRow, Trouble};
+
+/// Steps of the bar.
+const STEPS: u64 = 1000;
+
+/// One run as it is seen from outside.
+pub(super) struct Watch {
+    server: Option<Process>,
+    connections: u32,
+    rss_before: Option<u64>,
+    rss_connected: Option<u64>,
+    cpu_begin: Option<u64>,
+    cpu_end: Option<u64>,
+    bar: ProgressBar,
+    has_told: bool,
+}
+
+impl Watch {
+    /// Looks at the server before the first connection.
+    pub(super) fn new(server: Option<Process>, plan: &Plan) -> Watch {
+        Watch {
+            server,
+            connections: plan.connections,
+            rss_before: server.and_then(Process::rss_bytes),
+            rss_connected: None,
+            cpu_begin: None,
+            cpu_end: None,
+            bar: bar(),
+            has_told: false,
+        }
+    }
+
+    /// The bar goes.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// There was a server, and nothing was learnt from it.
+    pub(super) fn lost(&mut self, lost: &Lost) -> Outcome {
+        self.trouble(&lost.to_string());
+        let mut outcome = Outcome::default();
+        match lost {
+            Lost::NoReply(trouble) => outcome.trouble(*trouble),
+            Lost::NoServer(_) => outcome.trouble(Trouble::Other),
+            Lost::Wrong(_) => outcome.mismatches = 1,
+        }
+        outcome
+    }
+
+    /// What the server took, if its process is known.
+    pub(super) fn server_row(&self, outcome: &Outcome) -> Option<ServerRow> {
+        self.server?;
+        let cpu_ns = self.cpu_end.zip(self.cpu_begin).map(|(end, begin)| end.saturating_sub(begin));
+        let grown = self.rss_connected.zip(self.rss_before);
+        Some(ServerRow {
+            cpu_us_per_echo: cpu_ns
+                .filter(|_| outcome.done > 0)
+                .map(|ns| (ns as f64 / outcome.done as f64).round() / 1000.0),
+            rss_bytes: self.rss_connected,
+            bytes_per_connection: grown.filter(|_| outcome.connected > 0).map(|(now, before)| {
+                ((now as f64 - before as f64) / outcome.connected as f64).round()
+            }),
+        })
+    }
+}
+
+impl Conductor for Watch {
+    fn reached(&mut self, moment: Moment) {
+        let Some(server) = self.server else { return };
+        match moment {
+            Moment::Connected => {
+                self.rss_connected = server.rss_bytes();
+                self.cpu_begin = server.cpu_ns();
+            }
+            Moment::Measured => self.cpu_end = server.cpu_ns(),
+        }
+    }
+
+    fn releases(&mut self, _moment: Moment) -> bool {
+        true
+    }
+
+    fn trouble(&mut self, what: &str) {
+        // The first of each process comes here; the first of all is enough.
+        if !self.has_told {
+            self.has_told = true;
+            self.bar.suspend(|| complain(&format!("the first error: {what}")));
+        }
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let done = match progress.done {
+            0 => String::new(),
+            done => format!(", {} done", thousands(done)),
+        };
+        let (share, what) = match progress.share {
+            Some(share) => (share, "measuring"),
+            None => (progress.connections as f64 / f64::from(self.connections), "connecting"),
+        };
+        self.bar.set_position((share * STEPS as f64) as u64);
+        let connections = thousands(progress.connections);
+        self.bar.set_message(format!("{what}: {connections} connections{done}"));
+    }
+
+    fn watches(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+}
+
+/// On stderr, if that is a terminal.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("{bar:20} {percent}% {wide_msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

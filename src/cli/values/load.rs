@@ -1,0 +1,126 @@
+//! The values of `closecall load`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{CONNECTIONS_MAX, DURATION_MS_MAX, Format, expect, number};
+use crate::load::{SIZE_MAX, Sources};
+
+/// A packet each hundred nanoseconds: more than any one machine sends.
+const RATE_MAX: u32 = 10_000_000;
+const DEPTH_MAX: u32 = 1024;
+const PROCESSES_MAX: u32 = 256;
+/// Addresses of a network that are used: far more than there are connections.
+const SOURCES_MAX: u32 = 1 << 16;
+
+/// `-c`.
+pub(in crate::cli) fn connections(text: &str) -> Result<u32, String> {
+    let max = CONNECTIONS_MAX as u32;
+    expect(number(text, 1..=max), &format!("a number from 1 to {max}"))
+}
+
+/// `-d`, `--timeout`.
+pub(in crate::cli) fn duration(text: &str) -> Result<u64, String> {
+    let value = super::duration(text, 1..=DURATION_MS_MAX);
+    expect(value, "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h")
+}
+
+/// `--rate`.
+pub(in crate::cli) fn rate(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=RATE_MAX), &format!("a number a second from 1 to {RATE_MAX}"))
+}
+
+/// `--ramp`.
+pub(in crate::cli) fn ramp(text: &str) -> Result<u32, String> {
+    rate(text)
+}
+
+/// `--size`.
+pub(in crate::cli) fn size(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=SIZE_MAX), &format!("a number of bytes from 1 to {SIZE_MAX}"))
+}
+
+/// `--depth`.
+pub(in crate::cli) fn depth(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=DEPTH_MAX), &format!("a number from 1 to {DEPTH_MAX}"))
+}
+
+/// `--processes`.
+pub(in crate::cli) fn processes(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=PROCESSES_MAX), &format!("a number from 1 to {PROCESSES_MAX}"))
+}
+
+/// `--pid`.
+pub(in crate::cli) fn pid(text: &str) -> Result<u32, String> {
+    expect(number(text, 1..=u32::MAX), "the number of a process")
+}
+
+/// `--format`.
+pub(in crate::cli) fn format(text: &str) -> Result<Format, String> {
+    let value = match text {
+        "table" => Some(Format::Table),
+        "json" => Some(Format::Json),
+        _ => None,
+    };
+    expect(value, "table or json")
+}
+
+/// `--source`: an address, or a network. The first and the last address of an IPv4 network are its
+/// own name and everybody's; nobody has them.
+pub(in crate::cli) fn sources(text: &str) -> Result<Sources, String> {
+    expect(network(text), "addresses of this machine, such as 127.0.1.0/24 or 127.0.0.2")
+}
+
+fn network(text: &str) -> Option<Sources> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length.parse::<u32>().ok()?)),
+        None => (text, None),
+    };
+    match address.parse().ok()? {
+        IpAddr::V4(address) => {
+            let host_bits = 32u32.checked_sub(length.unwrap_or(32))?;
+            let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+            let first = u32::from(address) & mask;
+            let (first, count) = match host_bits {
+                0 | 1 => (first, 1 << host_bits),
+                _ => (first + 1, (1u64 << host_bits) - 2),
+            };
+            let count = count.min(SOURCES_MAX.into()) as u32;
+            Some(Sources { first: Ipv4Addr::from(first).into(), count })
+        }
+        IpAddr::V6(address) => {
+            let host_bits = 128u32.checked_sub(length.unwrap_or(128))?;
+            let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+            let first = Ipv6Addr::from(u128::from(address) & mask);
+            let count = 1u64.checked_shl(host_bits).unwrap_or(u64::MAX);
+            Some(Sources { first: first.into(), count: count.min(SOURCES_MAX.into()) as u32 })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_a_row_of_addresses() {
+        for (text, first, count) in [
+            ("127.0.1.0/24", "127.0.1.1", 254),
+            ("127.0.1.77/24", "127.0.1.1", 254),
+            ("127.0.0.2", "127.0.0.2", 1),
+            ("127.0.0.2/32", "127.0.0.2", 1),
+            ("127.0.0.2/31", "127.0.0.2", 2),
+            ("127.0.0.4/30", "127.0.0.5", 2),
+            ("127.0.0.0/8", "127.0.0.1", 65_536),
+            ("0.0.0.0/0", "0.0.0.1", 65_536),
+            ("::1", "::1", 1),
+            ("fd00::9/120", "fd00::", 256),
+            ("fd00::/64", "fd00::", 65_536),
+        ] {
+            let expected = Sources { first: first.parse().unwrap(), count };
+            assert_eq!(sources(text), Ok(expected), "{text}");
+        }
+        for text in ["", "127.0.0.1/33", "::1/129", "127.0.0.1/", "127.0.0.1/-1", "localhost/8"] {
+            assert!(sources(text).is_err(), "{text}");
+        }
+    }
+}

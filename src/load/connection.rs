@@ -1,0 +1,158 @@
+//! The life of one connection of ours, and what is counted about it. It holds no socket.
+//!
+//! ```text
+//!              connected              done with it           the server's FIN
+//!   ┌────────────┐      ┌──────┐ our FIN     ┌─────────┐
+//!   │ Connecting │ ───▶ │ Open │ ──────────▶ │ Closing │ ───────────────▶ local.done
+//!   └────────────┘      └──────┘             └─────────┘
+//!         ▲   churn: the next cycle takes the same place   │
+//!         └────────────────── Closed ◀─────────────────────┘
+//! ```
+//!
+//! We shut down our side and wait for the server's FIN before the socket is closed, at the end of
+//! every life. Who sends the first FIN keeps TIME_WAIT, and that is us: the server has nothing left
+//! of a cycle, as with any orderly client. Waiting shows that the server closed as well and did not
+//! reset; and a socket that is still open acknowledges that FIN even where the kernel's table of
+//! TIME_WAIT is full, while one that was closed at once would answer it with a reset.
+
+use super::message::Cursor;
+use crate::machine::close::{FirstError, Via};
+use crate::machine::errno::Errno;
+use crate::machine::tick::Tick;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// There is no socket: between two cycles.
+    Closed,
+    /// The handshake is under way.
+    Connecting,
+    /// Asking and hearing.
+    Open,
+    /// Our FIN is out, the server's is awaited.
+    Closing,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Why {
+    /// We had all that we came for, and both sides closed.
+    Done,
+    /// A reply, or the server's FIN, did not come in time.
+    Timeout,
+    /// A reply was not what it had to be.
+    Mismatch,
+    /// Somebody ended the run.
+    Interrupted,
+    /// The server ended it, or the network did.
+    Server,
+}
+
+/// One connection, or one place in which cycle follows cycle.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) phase: Phase,
+    /// Nobody has heard from it yet: it counts as open when its first reply has come.
+    pub(super) is_new: bool,
+    /// Turns that were begun: requests, or cycles. The number of a turn is in its message.
+    pub(super) asked: u32,
+    /// Turns that are over.
+    pub(super) answered: u32,
+    /// Turns from this one on are measured.
+    pub(super) warm: u32,
+    /// The open loop: measured turns that have come due.
+    pub(super) due: u32,
+    /// Bytes that the socket has not taken of the message under way.
+    pub(super) unsent: u32,
+    /// Bytes that it has.
+    taken: u32,
+    /// The reply that is being read.
+    pub(super) cursor: Cursor,
+    pub(super) rx: u64,
+    pub(super) tx: u64,
+    /// When it says something though nobody asks it to, or tries again to connect.
+    pub(super) wakes_at: Tick,
+    pub(super) error: Option<FirstError>,
+    pub(super) fin_sent: bool,
+    pub(super) fin_received: bool,
+}
+
+impl Connection {
+    /// One that has not begun.
+    pub(super) fn new(cursor: Cursor) -> Connection {
+        Connection {
+            phase: Phase::Closed,
+            is_new: true,
+            asked: 0,
+            answered: 0,
+            warm: 0,
+            due: 0,
+            unsent: 0,
+            taken: 0,
+            cursor,
+            rx: 0,
+            tx: 0,
+            wakes_at: Tick::NEVER,
+            error: None,
+            fin_sent: false,
+            fin_received: false,
+        }
+    }
+
+    /// The handshake begins, of the first socket in this place or of the next.
+    pub(super) fn connects(&mut self, cursor: Cursor) {
+        self.phase = Phase::Connecting;
+        self.cursor = cursor;
+        (self.unsent, self.taken, self.rx, self.tx) = (0, 0, 0, 0);
+        (self.error, self.fin_sent, self.fin_received) = (None, false, false);
+        self.wakes_at = Tick::NEVER;
+    }
+
+    /// Turns under way.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.asked.wrapping_sub(self.answered)
+    }
+
+    /// Measured turns that have come due and were not begun.
+    pub(super) fn owed(&self) -> u32 {
+        self.due.wrapping_sub(self.asked.wrapping_sub(self.warm))
+    }
+
+    /// Whether the turn with this number is measured.
+    pub(super) fn measures(&self, turn: u32) -> bool {
+        turn.wrapping_sub(self.warm) < u32::MAX / 2
+    }
+
+    /// From here on turns are measured.
+    pub(super) fn measure(&mut self) {
+        self.warm = self.asked;
+        self.due = 0;
+    }
+
+    /// A message of `size` bytes is to be sent.
+    pub(super) fn says(&mut self, size: u32) {
+        (self.unsent, self.taken) = (size, 0);
+    }
+
+    /// The socket took this much of it.
+    pub(super) fn took(&mut self, bytes: usize) {
+        self.unsent -= bytes as u32;
+        self.taken += bytes as u32;
+        self.tx += bytes as u64;
+    }
+
+    /// Bytes of the message under way that the socket has.
+    pub(super) fn taken(&self) -> usize {
+        self.taken as usize
+    }
+
+    /// Whether a message went out in part.
+    pub(super) fn is_partly_sent(&self) -> bool {
+        self.unsent > 0 && self.taken > 0
+    }
+
+    /// Keeps the first error, and who got it.
+    pub(super) fn latch(&mut self, errno: Errno, via: Via) {
+        self.error.get_or_insert(FirstError { errno, via });
+    }
+}

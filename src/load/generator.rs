@@ -1,0 +1,313 @@
+//! One loop of one process: opens its connections, measures, and closes them.
+//!
+//! ```text
+//!   Opening ──▶ Ready ──▶ Running ──▶ Finishing ──▶ Measured ──▶ Closing ──▶ Over
+//!      │          ▲ released            │              ▲ released
+//!      │ each has had a first reply     │ what was due is answered
+//! ```
+
+mod end;
+mod open;
+mod stage;
+mod visit;
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Poll, Token, Waker};
+use slab::Slab;
+
+use self::stage::{Stage, Window};
+use super::connection::Connection;
+use super::histogram::Latency;
+use super::link::Ticker;
+use super::message::Script;
+use super::pace::Pace;
+use super::plan::{Mode, Plan};
+use super::tally::{Outcome, Tally};
+use crate::machine::tick::Tick;
+use crate::machine::wheel::TimerWheel;
+
+const WAKE: Token = Token(usize::MAX);
+const TICK: Token = Token(usize::MAX - 1);
+
+/// Events taken from the kernel at once.
+const EVENTS_PER_WAIT: usize = 1024;
+
+/// Bytes received at once.
+const INBOX_BYTES: usize = 1 << 16;
+
+/// The grain of timeouts, in milliseconds.
+const WHEEL_TICK_MS: u64 = 8;
+
+/// Timeouts looked at in a turn.
+const EXPIRIES_PER_TURN: u32 = 256;
+
+/// How often somebody who watches is told, in milliseconds.
+const PROGRESS_MS: u64 = 100;
+
+/// A moment at which somebody may want to look at the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// All connections are open, and nothing is under way but what keeps them alive.
+    Connected,
+    /// All that was due is answered.
+    Measured,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Progress {
+    /// Connections that are open.
+    pub connections: u64,
+    /// Replies or cycles so far.
+    pub done: u64,
+    /// The share of the measured time that has passed; `None` before it.
+    pub share: Option<f64>,
+}
+
+/// Who decides when to go on, and hears what happens.
+pub trait Conductor {
+    /// It has come to this.
+    fn reached(&mut self, moment: Moment);
+
+    /// Whether to go on from there; who says no has to [wake](Handle::wake) the loop later.
+    fn releases(&mut self, moment: Moment) -> bool;
+
+    /// The first thing that went wrong, in words.
+    fn trouble(&mut self, what: &str);
+
+    /// Told ten times a second, if [`watches`](Self::watches) says so.
+    fn progress(&mut self, _progress: &Progress) {}
+
+    /// Whether anybody looks at the progress.
+    fn watches(&self) -> bool {
+        false
+    }
+}
+
+/// The way in from other threads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    interrupts: Arc<AtomicU32>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    /// The first call ends the run: nothing more is asked, everybody is closed, and what was
+    /// measured is told. The second does not wait for anybody.
+    pub fn interrupt(&self) {
+        self.interrupts.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// Makes the loop ask its conductor again.
+    pub fn wake(&self) {
+        // It fails only where the poll is gone, and then there is nothing left to wake.
+        let _ = self.waker.wake();
+    }
+}
+
+/// A connection and its socket; none between two cycles.
+struct Entry {
+    socket: Option<TcpStream>,
+    connection: Connection,
+}
+
+/// The loop, and all that it owns.
+pub struct Generator {
+    plan: Plan,
+    poll: Poll,
+    events: Events,
+    handle: Handle,
+    started: Instant,
+    /// When this turn's events had been seen to: the clock is read once a turn, and for each reply.
+    turn_at: u64,
+    script: Script,
+    /// A connection's key is its place: they are put in one after the other, and none again.
+    slab: Slab<Entry>,
+    wheel: TimerWheel,
+    inbox: Box<[u8]>,
+    /// When each turn under way was begun, `depth` of them for each place, in nanoseconds.
+    begun_at: Box<[u64]>,
+    stage: Stage,
+    window: Window,
+    pace: Option<Pace>,
+    ticker: Option<Ticker>,
+    /// Places that were filled.
+    opened: u32,
+    /// Of these, connections that nobody has heard from.
+    opening: u32,
+    /// Turns under way.
+    in_flight: u64,
+    /// Turns that are due and not begun.
+    owed: u64,
+    latency: Latency,
+    service: Latency,
+    tally: Tally,
+    outcome: Outcome,
+    /// The first thing that went wrong, until it was told.
+    trouble: Option<String>,
+    /// When progress was told.
+    told_at: u64,
+}
+
+impl Generator {
+    /// A generator for this plan. Nothing is connected before [`run`](Self::run).
+    ///
+    /// # Errors
+    /// The system has no poll or no waker.
+    pub fn new(plan: Plan) -> io::Result<Generator> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let places = plan.connections as usize;
+        Ok(Generator {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_WAIT),
+            handle: Handle { interrupts: Arc::default(), waker },
+            started: Instant::now(),
+            turn_at: 0,
+            script: Script::new(plan.size, plan.depth, &plan.prefix),
+            slab: Slab::with_capacity(places),
+            wheel: TimerWheel::new(WHEEL_TICK_MS, places, Tick::from_ms(0)),
+            inbox: vec![0; INBOX_BYTES].into_boxed_slice(),
+            begun_at: vec![0; places * plan.depth as usize].into_boxed_slice(),
+            stage: Stage::Opening,
+            window: Window::default(),
+            pace: None,
+            ticker: None,
+            opened: 0,
+            opening: 0,
+            in_flight: 0,
+            owed: 0,
+            latency: Latency::default(),
+            service: Latency::default(),
+            tally: Tally::default(),
+            outcome: Outcome::default(),
+            trouble: None,
+            told_at: 0,
+            plan,
+        })
+    }
+
+    /// The way in from other threads.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The poll is broken. Nothing that the server does leads here.
+    pub fn run(mut self, conductor: &mut impl Conductor) -> io::Result<Outcome> {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        self.advance(conductor)?;
+        while self.stage != Stage::Over {
+            let timeout = self.timeout(conductor);
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => result?,
+            }
+            for event in &events {
+                match event.token() {
+                    WAKE | TICK => {}
+                    Token(key) => self.ready(key, event),
+                }
+            }
+            self.turn_at = self.now();
+            self.ask_due();
+            self.expire();
+            self.advance(conductor)?;
+            self.tell(conductor);
+        }
+        Ok(self.outcome)
+    }
+
+    // ---- time ---------------------------------------------------------------------------------
+
+    /// Nanoseconds since the generator was made.
+    fn now(&self) -> u64 {
+        let elapsed = self.started.elapsed();
+        elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+    }
+
+    /// How long there is nothing to do.
+    fn timeout(&mut self, conductor: &impl Conductor) -> Option<Duration> {
+        let now = self.turn_at;
+        let alarm = self.wheel.next_due().map(|tick| tick.as_ms().saturating_mul(1_000_000));
+        let due = self.pace.as_ref().filter(|_| Ticker::IS_COARSE).and_then(Pace::next_due);
+        let watched = conductor.watches().then(|| self.told_at + PROGRESS_MS * 1_000_000);
+        let next = [alarm, due, watched, self.next_stage_at(), self.next_open_at()];
+        let next = next.into_iter().flatten().min()?;
+        Some(Duration::from_nanos(next.saturating_sub(now)))
+    }
+
+    /// Alarms that rang: who is too late, and who wants to say something.
+    fn expire(&mut self) {
+        let tick = tick(self.turn_at);
+        let mut budget = EXPIRIES_PER_TURN;
+        while let Some(key) = self.wheel.pop_due(tick, &mut budget) {
+            self.rang(key as usize);
+        }
+    }
+
+    fn tell(&mut self, conductor: &mut impl Conductor) {
+        if let Some(trouble) = self.trouble.take() {
+            conductor.trouble(&trouble);
+        }
+        if conductor.watches() {
+            let now = self.turn_at;
+            if now >= self.told_at + PROGRESS_MS * 1_000_000 {
+                self.told_at = now;
+                conductor.progress(&Progress {
+                    connections: u64::from(self.opened - self.opening),
+                    done: self.tally.done,
+                    share: self.window.share(now),
+                });
+            }
+        }
+    }
+
+    // ---- the open loop ------------------------------------------------------------------------
+
+    /// Begins what has come due.
+    fn ask_due(&mut self) {
+        let Some(before) = &self.pace else { return };
+        let before = before.next;
+        let now = self.turn_at;
+        while let Some(place) = self.pace.as_mut().and_then(|pace| pace.pop_due(now)) {
+            match self.slab.get_mut(place as usize) {
+                Some(entry) => {
+                    entry.connection.due += 1;
+                    self.owed += 1;
+                    self.go_on(place as usize, now);
+                }
+                None => self.outcome.unanswered += 1, // nobody is left to ask
+            }
+        }
+        if let (Some(pace), Some(ticker)) = (&self.pace, &self.ticker)
+            && (pace.next != before || pace.next == 0)
+            && let Some(at) = pace.next_due()
+        {
+            ticker.set(Duration::from_nanos(at.saturating_sub(self.now())));
+        }
+    }
+
+    fn is_churn(&self) -> bool {
+        self.plan.mode == Mode::Churn
+    }
+
+    /// Where it is noted when a turn was begun.
+    fn noted(&self, key: usize, turn: u32) -> usize {
+        let depth = self.plan.depth;
+        key * depth as usize + if depth == 1 { 0 } else { (turn % depth) as usize }
+    }
+}
+
+/// A moment in the wheel's time.
+fn tick(ns: u64) -> Tick {
+    Tick::from_ms(ns / 1_000_000)
+}

@@ -1,0 +1,164 @@
+//! How a connection of ours comes to its end, and what is counted about that.
+
+use std::net::Shutdown;
+
+use super::Generator;
+use super::stage::Stage;
+use crate::kernel::mio::{errno, facts, take_error, unacked};
+use crate::load::connection::{Phase, Why};
+use crate::load::tally::Trouble;
+use crate::load::verdict::verdict;
+use crate::machine::close::Via;
+use crate::machine::errno::{Errno, System};
+use crate::machine::tick::Tick;
+
+impl Generator {
+    /// Sends our FIN, and waits for the server's.
+    pub(super) fn shut_down(&mut self, key: usize) {
+        let now = self.now();
+        let entry = &mut self.slab[key];
+        let Some(socket) = &entry.socket else { return };
+        let shut = socket.shutdown(Shutdown::Write);
+        entry.connection.phase = Phase::Closing;
+        match shut {
+            Ok(()) => {
+                entry.connection.fin_sent = true;
+                if entry.connection.in_flight() == 0 {
+                    let noted = self.noted(key, self.slab[key].connection.asked);
+                    self.begun_at[noted] = now;
+                    self.arm(key, now);
+                }
+            }
+            // A reset was here first, and SO_ERROR has it.
+            Err(error) => {
+                let errno = take_error(socket).unwrap_or_else(|| errno(&error));
+                self.failed(key, errno, Via::SoError);
+            }
+        }
+    }
+
+    pub(super) fn heard_fin(&mut self, key: usize) {
+        let (is_churn, now) = (self.is_churn(), self.now());
+        let connection = &mut self.slab[key].connection;
+        connection.fin_received = true;
+        if connection.phase == Phase::Closing {
+            if is_churn {
+                let turn = connection.answered;
+                connection.answered = turn.wrapping_add(1);
+                self.in_flight -= 1;
+                self.count(key, turn, now);
+            }
+            return self.end(key, Why::Done);
+        }
+        self.note(key, Trouble::Closed);
+        self.end(key, Why::Server);
+    }
+
+    /// A call failed: the server or the network has ended it.
+    pub(super) fn failed(&mut self, key: usize, errno: Errno, via: Via) {
+        self.slab[key].connection.latch(errno, via);
+        self.note_errno(key, Trouble::of(errno), errno);
+        self.end(key, Why::Server);
+    }
+
+    pub(super) fn too_late(&mut self, key: usize) {
+        match self.slab[key].connection.phase {
+            Phase::Connecting => {
+                self.note(key, Trouble::ConnectTimeout);
+                self.never_came(key);
+            }
+            Phase::Closing => {
+                self.note(key, Trouble::NoFin);
+                self.end(key, Why::Timeout);
+            }
+            Phase::Open | Phase::Closed => {
+                self.note(key, Trouble::Timeout);
+                self.end(key, Why::Timeout);
+            }
+        }
+    }
+
+    pub(super) fn mismatch(&mut self, key: usize, at: usize, bytes: usize) {
+        self.tally.mismatches += 1;
+        if self.tally.is_first_trouble() {
+            let shown = &self.inbox[at..bytes.min(at + SHOWN_BYTES_MAX)];
+            self.trouble = Some(format!(
+                "connection {}: a wrong reply, with \"{}\" in it",
+                self.plan.number(key as u32),
+                shown.escape_ascii()
+            ));
+        }
+        self.end(key, Why::Mismatch);
+    }
+
+    /// The end of a connection: its verdict, and its place is free, or the next cycle's.
+    pub(super) fn end(&mut self, key: usize, why: Why) {
+        self.lose_turns(key);
+        let entry = &mut self.slab[key];
+        let Some(socket) = entry.socket.take() else { return };
+        let probe = || (facts(&socket), unacked(&socket));
+        self.tally.ended(verdict(&entry.connection, why, probe));
+        drop(socket);
+        let connection = &mut entry.connection;
+        connection.phase = Phase::Closed;
+        connection.wakes_at = Tick::NEVER;
+        if self.plan.mode.reconnects() {
+            let now = self.now();
+            self.next_cycle(key, now);
+        } else {
+            self.opening -= u32::from(connection.is_new);
+            self.remove(key);
+        }
+    }
+
+    /// Nobody is in this place any more. What was due is lost.
+    pub(super) fn remove(&mut self, key: usize) {
+        self.wheel.disarm(key as u32);
+        let entry = self.slab.remove(key);
+        if self.pace.is_some() {
+            let owed = u64::from(entry.connection.owed());
+            self.owed -= owed;
+            self.outcome.unanswered += owed;
+        }
+    }
+
+    /// The turns under way will never be answered.
+    pub(super) fn lose_turns(&mut self, key: usize) {
+        let measuring = self.is_measuring() || self.stage == Stage::Closing;
+        let connection = &mut self.slab[key].connection;
+        while connection.in_flight() > 0 {
+            let lost = measuring && connection.measures(connection.answered);
+            self.outcome.unanswered += u64::from(lost);
+            connection.answered = connection.answered.wrapping_add(1);
+            self.in_flight -= 1;
+        }
+    }
+
+    // ---- what went wrong ----------------------------------------------------------------------
+
+    pub(super) fn note(&mut self, key: usize, trouble: Trouble) {
+        self.tell_first(key, trouble, None);
+    }
+
+    pub(super) fn note_errno(&mut self, key: usize, trouble: Trouble, errno: Errno) {
+        self.tell_first(key, trouble, Some(errno));
+    }
+
+    /// Counts it, and keeps the words for the first one.
+    fn tell_first(&mut self, key: usize, trouble: Trouble, errno: Option<Errno>) {
+        self.tally.trouble(trouble);
+        if !self.tally.is_first_trouble() {
+            return;
+        }
+        let number = self.plan.number(key as u32);
+        let errno = match errno.map(|errno| (errno.name(System::HERE), errno.0)) {
+            Some((Some(name), _)) => format!(" ({name})"),
+            Some((None, number)) => format!(" (error {number})"),
+            None => String::new(),
+        };
+        self.trouble = Some(format!("connection {number}: {}{errno}", trouble.says()));
+    }
+}
+
+/// How much of a wrong reply is shown.
+const SHOWN_BYTES_MAX: usize = 64;

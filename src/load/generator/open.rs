@@ -1,0 +1,148 @@
+//! Opening connections: all of them at the beginning, or one after the other in the same place.
+
+use std::io;
+
+use mio::{Interest, Token};
+
+use super::stage::Stage;
+use super::{Entry, Generator, tick};
+use crate::kernel::mio::errno;
+use crate::load::connection::{Connection, Phase};
+use crate::load::link;
+use crate::load::tally::Trouble;
+use crate::machine::errno::Errno;
+use crate::machine::tick::Tick;
+
+/// Handshakes and first replies that are awaited at a time. It is far below any backlog: who does
+/// not fit into that is not refused, but forgotten for a second.
+const OPENING_MAX: u32 = 256;
+
+/// After a connect that failed a place rests for so long: a server that is gone is asked again and
+/// again, and not in a loop without a breath. In milliseconds.
+const RETRY_MS: u64 = 100;
+
+impl Generator {
+    /// Opens as many as may be under way, and as the ramp allows.
+    pub(super) fn open_more(&mut self) {
+        if self.is_churn() {
+            return;
+        }
+        let failed = self.opened - self.slab.len() as u32;
+        if failed >= OPENING_MAX && self.slab.len() as u32 == self.opening {
+            // Nobody has been heard of, and there is no end to timeouts in a row.
+            self.opened = self.plan.connections;
+            return;
+        }
+        while self.opened < self.plan.connections && self.opening < OPENING_MAX {
+            let now = self.now();
+            if self.next_open_at().is_some_and(|at| at > now) {
+                return;
+            }
+            let key = self.take_place();
+            self.opening += 1;
+            self.connect(key, now);
+        }
+    }
+
+    /// When the ramp allows the next one; at once without a ramp. `None` if nothing is to be opened
+    /// by the clock.
+    pub(super) fn next_open_at(&self) -> Option<u64> {
+        let opens = self.stage == Stage::Opening && self.opened < self.plan.connections;
+        let ramp = self.plan.ramp.filter(|_| opens && self.opening < OPENING_MAX)?;
+        Some(u64::from(self.opened) * 1_000_000_000 / u64::from(ramp))
+    }
+
+    /// Churn: a place for each cycle that may be under way.
+    pub(super) fn take_places(&mut self) {
+        while self.opened < self.plan.connections {
+            let key = self.take_place();
+            self.slab[key].connection.is_new = false;
+        }
+    }
+
+    fn take_place(&mut self) -> usize {
+        self.opened += 1;
+        let connection = Connection::new(self.script.begin(true));
+        self.slab.insert(Entry { socket: None, connection })
+    }
+
+    /// Begins the handshake. What comes of it is an event.
+    pub(super) fn connect(&mut self, key: usize, now: u64) {
+        let number = self.plan.number(key as u32);
+        let asked = self.slab[key].connection.asked;
+        let noted = self.noted(key, asked);
+        self.begun_at[noted] = now;
+        self.slab[key].connection.connects(self.script.begin(true));
+        // The next cycle in this place comes from the next address.
+        let opened = self.open_socket(key, number.wrapping_add(asked));
+        if self.is_churn() {
+            self.begins(key);
+        }
+        match opened {
+            Ok(()) => self.arm(key, now),
+            Err(error) => self.connect_failed(key, errno(&error)),
+        }
+    }
+
+    fn open_socket(&mut self, key: usize, number: u32) -> io::Result<()> {
+        let mut socket = link::connect(&self.plan, number)?;
+        // Room to send is an event too: it says that the handshake is over. Later it costs nothing,
+        // for a socket that was never full has no such event.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut socket, Token(key), interest)?;
+        self.slab[key].socket = Some(socket);
+        Ok(())
+    }
+
+    /// There is no connection, so there is no verdict on it.
+    pub(super) fn connect_failed(&mut self, key: usize, errno: Errno) {
+        let trouble = Trouble::of_connect(errno);
+        self.note_errno(key, trouble, errno);
+        self.never_came(key);
+    }
+
+    /// Frees the place of a connection that never was one; or lets it rest.
+    pub(super) fn never_came(&mut self, key: usize) {
+        self.lose_turns(key);
+        let now = self.now();
+        let connection = &mut self.slab[key].connection;
+        if !self.plan.mode.reconnects() {
+            self.opening -= u32::from(connection.is_new);
+            self.remove(key);
+            return;
+        }
+        connection.phase = Phase::Closed;
+        connection.wakes_at = tick(now).after(RETRY_MS);
+        self.slab[key].socket = None;
+        self.wheel.arm(key as u32, tick(now).after(RETRY_MS));
+    }
+
+    /// The handshake is over.
+    pub(super) fn connected(&mut self, key: usize, now: u64) {
+        let is_churn = self.is_churn();
+        let connection = &mut self.slab[key].connection;
+        connection.phase = Phase::Open;
+        connection.wakes_at = self.plan.every_ms.map_or(Tick::NEVER, |ms| tick(now).after(ms));
+        if is_churn {
+            connection.says(self.plan.size);
+            self.flush(key);
+        } else {
+            self.arm(key, now);
+            self.ask(key, now);
+        }
+    }
+
+    /// Churn: the next cycle in this place, if it is time for one.
+    pub(super) fn next_cycle(&mut self, key: usize, now: u64) {
+        let connection = &self.slab[key].connection;
+        let rests = connection.wakes_at != Tick::NEVER && connection.wakes_at > tick(now);
+        let wanted = match self.stage {
+            Stage::Running | Stage::Finishing if self.plan.rate.is_some() => connection.owed() > 0,
+            Stage::Running => now < self.window.end,
+            _ => false,
+        };
+        if wanted && connection.phase == Phase::Closed && !rests {
+            self.connect(key, now);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Where a run is, and what takes it on.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Conductor, Generator, Moment, TICK, tick};
+use crate::load::connection::{Phase, Why};
+use crate::load::link::Ticker;
+use crate::load::pace::Pace;
+use crate::load::plan::Mode;
+use crate::load::proc::own_cpu_ns;
+use crate::load::tally::Trouble;
+
+/// Where a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Connections are opened, and each says something.
+    Opening,
+    /// All are open; the conductor says when to begin.
+    Ready,
+    /// It is measured.
+    Running,
+    /// Nothing more is due; what was is awaited.
+    Finishing,
+    /// All is answered; the conductor says when to close.
+    Measured,
+    /// Everybody is closed.
+    Closing,
+    /// There is nothing more to do.
+    Over,
+}
+
+/// The measured time, in nanoseconds of the generator's clock.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Window {
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    cpu_begin: Option<u64>,
+}
+
+impl Window {
+    /// This thread's time on a processor since it began.
+    fn cpu_seconds(&self) -> Option<f64> {
+        own_cpu_ns().zip(self.cpu_begin).map(|(end, begin)| (end - begin) as f64 / 1e9)
+    }
+
+    /// How much of it has passed; `None` before it.
+    pub(super) fn share(&self, now: u64) -> Option<f64> {
+        let length = (self.end - self.begin) as f64;
+        (self.end > 0).then(|| (now.saturating_sub(self.begin) as f64 / length).min(1.0))
+    }
+}
+
+impl Generator {
+    /// Whether what is asked or answered now is measured.
+    pub(super) fn is_measuring(&self) -> bool {
+        matches!(self.stage, Stage::Running | Stage::Finishing)
+    }
+
+    /// When the stage is over by the clock alone.
+    pub(super) fn next_stage_at(&self) -> Option<u64> {
+        match self.stage {
+            Stage::Running => Some(self.window.end),
+            Stage::Finishing => Some(self.patience_ends()),
+            _ => None,
+        }
+    }
+
+    fn patience_ends(&self) -> u64 {
+        self.window.end + self.plan.timeout_ms * 1_000_000
+    }
+
+    /// Goes as far as it can.
+    pub(super) fn advance(&mut self, conductor: &mut impl Conductor) -> io::Result<()> {
+        let interrupts = self.handle.interrupts.load(Ordering::Acquire);
+        if interrupts > 0 && !self.outcome.interrupted {
+            self.interrupt();
+        }
+        if self.stage == Stage::Opening {
+            self.open_more();
+        }
+        loop {
+            let before = self.stage;
+            match self.stage {
+                Stage::Opening if self.is_open() => {
+                    self.stage = Stage::Ready;
+                    self.outcome.connected = self.slab.len() as u64;
+                    conductor.reached(Moment::Connected);
+                }
+                Stage::Ready if conductor.releases(Moment::Connected) => self.begin()?,
+                Stage::Running if self.is_enough() => self.finish(),
+                Stage::Finishing if self.is_answered() => self.measured(conductor),
+                Stage::Measured
+                    if self.outcome.interrupted || conductor.releases(Moment::Measured) =>
+                {
+                    self.close_all();
+                }
+                Stage::Closing if self.is_closed() || interrupts > 1 => self.conclude(),
+                _ => {}
+            }
+            if self.stage == before {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.is_churn() || (self.opened == self.plan.connections && self.opening == 0)
+    }
+
+    /// Its time is up, or there is nobody left to ask.
+    fn is_enough(&self) -> bool {
+        self.slab.is_empty() || self.turn_at >= self.window.end
+    }
+
+    /// Nothing is under way; or who has not answered by now is too late.
+    fn is_answered(&self) -> bool {
+        self.in_flight == 0 && self.owed == 0 || self.turn_at >= self.patience_ends()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.slab.iter().all(|(_, entry)| entry.connection.phase == Phase::Closed)
+    }
+
+    /// From here on it is measured.
+    fn begin(&mut self) -> io::Result<()> {
+        if self.is_churn() {
+            self.take_places();
+        }
+        let now = self.now();
+        self.stage = Stage::Running;
+        self.window = Window {
+            begin: now,
+            end: now + self.plan.duration_ms * 1_000_000,
+            cpu_begin: own_cpu_ns(),
+        };
+        if let Some(rate) = self.plan.rate {
+            self.pace = Some(Pace {
+                begin_ns: now,
+                interval_ns: 1e9 / rate,
+                connections: self.plan.all_connections.into(),
+                first: self.plan.first_number.into(),
+                own: self.plan.connections.into(),
+                stride: self.plan.stride.into(),
+                end_ns: self.window.end,
+                next: 0,
+            });
+            let ticker = Ticker::new(self.poll.registry(), TICK)?;
+            ticker.set(Duration::ZERO);
+            self.ticker = Some(ticker);
+        }
+        for key in self.keys() {
+            let Some(entry) = self.slab.get_mut(key) else { continue };
+            entry.connection.measure();
+            if self.plan.mode == Mode::Hold {
+                self.spread(key, now);
+            } else {
+                self.go_on(key, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing more is due.
+    fn finish(&mut self) {
+        self.stage = Stage::Finishing;
+        self.outcome.held = self.slab.len() as u64;
+        self.outcome.cpu_seconds = self.window.cpu_seconds();
+        let now = self.now();
+        self.window.end = self.window.end.min(now);
+        if let Some(pace) = &mut self.pace {
+            pace.stop(now);
+        }
+        self.ticker = None;
+    }
+
+    fn measured(&mut self, conductor: &mut impl Conductor) {
+        self.stage = Stage::Measured;
+        // Until the last answer: that is part of the work.
+        self.outcome.cpu_seconds_sum = self.window.cpu_seconds();
+        self.outcome.seconds = (self.window.end - self.window.begin) as f64 / 1e9;
+        conductor.reached(Moment::Measured);
+    }
+
+    /// Ctrl-C: what there is will be told, and nobody is waited for but those who part in order.
+    fn interrupt(&mut self) {
+        self.outcome.interrupted = true;
+        match self.stage {
+            Stage::Opening | Stage::Ready => {
+                self.outcome.connected = self.slab.len() as u64;
+                self.stage = Stage::Measured;
+            }
+            Stage::Running => self.finish(),
+            _ => {}
+        }
+        if self.stage == Stage::Finishing {
+            // Whoever is asked still is asked in vain.
+            self.plan.timeout_ms = 0;
+        }
+    }
+
+    /// Our FIN to everybody with whom nothing is under way; the others are too late.
+    fn close_all(&mut self) {
+        self.stage = Stage::Closing;
+        if self.outcome.interrupted {
+            self.plan.timeout_ms = CLOSING_MS_INTERRUPTED;
+        }
+        let why = if self.outcome.interrupted { Why::Interrupted } else { Why::Timeout };
+        for key in self.keys() {
+            let Some(entry) = self.slab.get_mut(key) else { continue };
+            let connection = &entry.connection;
+            match connection.phase {
+                Phase::Closed | Phase::Closing => {}
+                Phase::Open if connection.in_flight() == 0 => self.shut_down(key),
+                _ if why == Why::Interrupted => self.end(key, why),
+                _ => {
+                    self.note(key, Trouble::Timeout);
+                    self.end(key, why);
+                }
+            }
+        }
+    }
+
+    fn conclude(&mut self) {
+        for key in self.keys() {
+            if self.slab[key].connection.phase != Phase::Closed {
+                self.end(key, Why::Interrupted);
+            }
+        }
+        self.stage = Stage::Over;
+        let tally = &self.tally;
+        self.outcome.done = tally.done;
+        self.outcome.in_time = tally.in_time;
+        self.outcome.mismatches = tally.mismatches;
+        self.outcome.errors = tally.errors();
+        self.outcome.verdicts = tally.verdicts();
+        std::mem::swap(&mut self.outcome.latency, &mut self.latency);
+        std::mem::swap(&mut self.outcome.service, &mut self.service);
+    }
+
+    /// All places that are taken.
+    pub(super) fn keys(&self) -> Vec<usize> {
+        self.slab.iter().map(|(key, _)| key).collect()
+    }
+
+    /// The first time that it says something is some way into the interval, for each another one,
+    /// and never later than it would have been.
+    fn spread(&mut self, key: usize, now: u64) {
+        let Some(every) = self.plan.every_ms else { return };
+        let share = (key as u64 + 1) * every / u64::from(self.plan.connections);
+        let connection = &mut self.slab[key].connection;
+        connection.wakes_at = connection.wakes_at.min(tick(now).after(share));
+        self.arm(key, now);
+    }
+}
+
+/// How long an interrupted run waits for FINs, in milliseconds.
+const CLOSING_MS_INTERRUPTED: u64 = 1000;

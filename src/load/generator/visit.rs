@@ -1,0 +1,264 @@
+//! What happens to one connection: events, and alarms.
+
+use std::io::{Read, Write};
+
+use super::stage::Stage;
+use super::{Generator, tick};
+use crate::kernel::Io;
+use crate::kernel::mio::{take_error, uninterrupted};
+use crate::load::connection::Phase;
+use crate::load::message::Heard;
+use crate::load::plan::Mode;
+use crate::machine::close::Via;
+use crate::machine::errno::Errno;
+use crate::machine::tick::Tick;
+
+impl Generator {
+    // ---- events -------------------------------------------------------------------------------
+
+    /// Something happened to the connection in this place.
+    pub(super) fn ready(&mut self, key: usize, event: &mio::event::Event) {
+        let Some(entry) = self.slab.get_mut(key) else { return };
+        let Some(socket) = &entry.socket else { return };
+        let phase = entry.connection.phase;
+        if phase == Phase::Connecting {
+            if event.is_error() {
+                let errno = take_error(socket).unwrap_or(Errno(0));
+                return self.connect_failed(key, errno);
+            }
+            if !event.is_writable() {
+                return;
+            }
+            let now = self.now();
+            self.connected(key, now);
+        } else if event.is_writable() && entry.connection.unsent > 0 {
+            self.flush(key);
+        }
+        if event.is_readable() || event.is_error() {
+            self.hear(key, event.is_read_closed() || event.is_error());
+        }
+    }
+
+    /// Reads what there is. `reads_on`: there will be no further edge for what lies behind an end.
+    fn hear(&mut self, key: usize, reads_on: bool) {
+        loop {
+            let Some(entry) = self.slab.get_mut(key) else { return };
+            let Some(socket) = &mut entry.socket else { return };
+            if entry.connection.phase == Phase::Connecting {
+                return; // the next cycle, already
+            }
+            match uninterrupted(|| socket.read(&mut self.inbox)) {
+                Io::Done(0) => return self.heard_fin(key),
+                Io::Done(bytes) => {
+                    entry.connection.rx += bytes as u64;
+                    if !self.feed(key, bytes) || (bytes < self.inbox.len() && !reads_on) {
+                        return;
+                    }
+                }
+                Io::WouldBlock => return,
+                Io::Failed(errno) => return self.failed(key, errno, Via::Recv),
+            }
+        }
+    }
+
+    /// Compares what was read, and goes on. `false` if that was the end of it.
+    fn feed(&mut self, key: usize, bytes: usize) -> bool {
+        let now = self.now();
+        let number = self.plan.number(key as u32);
+        let mut at = 0;
+        while at < bytes {
+            let connection = &mut self.slab[key].connection;
+            // More than was asked for is as wrong as anything else.
+            let heard = if connection.in_flight() == 0 || connection.phase == Phase::Closing {
+                Heard::Wrong
+            } else {
+                let turn = (number, connection.answered);
+                self.script.check(turn, &mut connection.cursor, &self.inbox[at..bytes])
+            };
+            match heard {
+                Heard::Part => return true,
+                Heard::Whole(used) if !self.is_churn() => {
+                    at += used;
+                    self.answered(key, now);
+                }
+                // The cycle is over with the server's FIN.
+                Heard::Whole(used) if at + used == bytes => {
+                    self.shut_down(key);
+                    return true;
+                }
+                Heard::Whole(_) | Heard::Wrong => {
+                    self.mismatch(key, at, bytes);
+                    return false;
+                }
+            }
+        }
+        self.go_on(key, now);
+        self.slab.contains(key)
+    }
+
+    /// A whole reply is here, and it is right.
+    fn answered(&mut self, key: usize, now: u64) {
+        let connection = &mut self.slab[key].connection;
+        let turn = connection.answered;
+        connection.answered = turn.wrapping_add(1);
+        connection.cursor = self.script.begin(false);
+        self.in_flight -= 1;
+        self.opening -= u32::from(connection.is_new);
+        connection.is_new = false;
+        self.count(key, turn, now);
+    }
+
+    /// Counts a turn that is over.
+    pub(super) fn count(&mut self, key: usize, turn: u32, now: u64) {
+        let connection = &self.slab[key].connection;
+        if !self.is_measuring() || !connection.measures(turn) {
+            return;
+        }
+        let measured = turn.wrapping_sub(connection.warm);
+        let service = now.saturating_sub(self.begun_at[self.noted(key, turn)]);
+        self.tally.done += 1;
+        self.tally.in_time += u64::from(now <= self.window.end);
+        match &self.pace {
+            Some(pace) => {
+                let due_at = pace.due_at(key as u32, measured);
+                self.latency.record(now.saturating_sub(due_at));
+                self.service.record(service);
+            }
+            None => self.latency.record(service),
+        }
+    }
+
+    // ---- asking -------------------------------------------------------------------------------
+
+    /// Asks as often as may be asked now.
+    pub(super) fn go_on(&mut self, key: usize, now: u64) {
+        if self.is_churn() {
+            return self.next_cycle(key, now);
+        }
+        while self.wants_to_ask(key, now) {
+            self.ask(key, now);
+        }
+    }
+
+    fn wants_to_ask(&self, key: usize, now: u64) -> bool {
+        let Some(entry) = self.slab.get(key) else { return false };
+        let connection = &entry.connection;
+        let may = connection.phase == Phase::Open
+            && connection.unsent == 0
+            && connection.in_flight() < self.plan.depth;
+        let asks = self.plan.mode == Mode::Echo;
+        may && asks
+            && match self.stage {
+                Stage::Running if self.pace.is_none() => now < self.window.end,
+                Stage::Running | Stage::Finishing => self.pace.is_some() && connection.owed() > 0,
+                _ => false,
+            }
+    }
+
+    /// Sends a message.
+    pub(super) fn ask(&mut self, key: usize, now: u64) {
+        let noted = self.noted(key, self.slab[key].connection.asked);
+        self.begun_at[noted] = now;
+        self.begins(key);
+        self.slab[key].connection.says(self.plan.size);
+        self.flush(key);
+    }
+
+    /// A turn begins.
+    pub(super) fn begins(&mut self, key: usize) {
+        let connection = &mut self.slab[key].connection;
+        if self.pace.is_some() && connection.owed() > 0 {
+            self.owed -= 1;
+        }
+        connection.asked = connection.asked.wrapping_add(1);
+        self.in_flight += 1;
+    }
+
+    /// Sends what is left of the message under way, as much as the socket takes.
+    pub(super) fn flush(&mut self, key: usize) {
+        let number = self.plan.number(key as u32);
+        let entry = &mut self.slab[key];
+        let Some(socket) = &mut entry.socket else { return };
+        let connection = &mut entry.connection;
+        let message = self.script.message(number, connection.asked.wrapping_sub(1));
+        while connection.unsent > 0 {
+            match uninterrupted(|| socket.write(&message[connection.taken()..])) {
+                Io::Done(bytes) => connection.took(bytes),
+                Io::WouldBlock => return,
+                Io::Failed(errno) => return self.failed(key, errno, Via::Send),
+            }
+        }
+    }
+
+    // ---- time ---------------------------------------------------------------------------------
+
+    /// Its alarm rang: it is late, or wants to say something, or its time has moved.
+    pub(super) fn rang(&mut self, key: usize) {
+        let now = self.now();
+        let Some(entry) = self.slab.get(key) else { return };
+        let connection = &entry.connection;
+        let past = Tick::from_ms(tick(now).as_ms().saturating_sub(1));
+        if self.deadline(key).is_some_and(|deadline| deadline <= past) {
+            return self.too_late(key);
+        }
+        if connection.wakes_at <= tick(now) {
+            match connection.phase {
+                Phase::Closed => {
+                    self.slab[key].connection.wakes_at = Tick::NEVER;
+                    return self.next_cycle(key, now);
+                }
+                Phase::Open if self.keeps_alive() => self.says_something(key, now),
+                _ => {}
+            }
+        }
+        if self.slab.contains(key) {
+            self.arm(key, now);
+        }
+    }
+
+    /// Whether idle connections say something now and then.
+    fn keeps_alive(&self) -> bool {
+        match self.stage {
+            Stage::Opening | Stage::Ready => true,
+            Stage::Running => self.plan.mode == Mode::Hold,
+            _ => false,
+        }
+    }
+
+    /// Says something, if nothing is under way.
+    fn says_something(&mut self, key: usize, now: u64) {
+        let every = self.plan.every_ms.unwrap_or(0);
+        let connection = &mut self.slab[key].connection;
+        // From when it was due, so that the spread stays as it is.
+        connection.wakes_at = connection.wakes_at.after(every).max(tick(now).after(every / 2));
+        if connection.in_flight() == 0 {
+            self.ask(key, now);
+        }
+    }
+
+    /// When the turn under way, or the server's FIN, is too late.
+    fn deadline(&self, key: usize) -> Option<Tick> {
+        let connection = &self.slab[key].connection;
+        let waits = match connection.phase {
+            Phase::Closed => false,
+            Phase::Connecting | Phase::Closing => true,
+            Phase::Open => connection.in_flight() > 0,
+        };
+        let turn = if connection.in_flight() > 0 { connection.answered } else { connection.asked };
+        let since = tick(self.begun_at[self.noted(key, turn)]);
+        waits.then(|| since.after(self.plan.timeout_ms))
+    }
+
+    /// Sets the alarm to the earliest moment at which anything can be due. An idle connection is
+    /// looked at once in a timeout, so a request that begins later never touches the wheel.
+    pub(super) fn arm(&mut self, key: usize, now: u64) {
+        let timeout = self.plan.timeout_ms;
+        let deadline = self.deadline(key).unwrap_or_else(|| tick(now).after(timeout));
+        let connection = &self.slab[key].connection;
+        let wakes_at = match connection.phase {
+            Phase::Open if !self.keeps_alive() => Tick::NEVER,
+            _ => connection.wakes_at,
+        };
+        self.wheel.arm(key as u32, deadline.min(wakes_at));
+    }
+}

@@ -1,0 +1,136 @@
+//! How long things took: nanoseconds in a histogram, to three significant digits.
+//!
+//! It is an HdrHistogram, and its bytes are that project's format V2, so other programs can read
+//! what is written here, and two of them add up to one without any loss.
+
+use std::fmt;
+use std::io::Cursor;
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+
+use super::report::Microseconds;
+
+/// The longest time that is told from a longer one: an hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// Latencies, in nanoseconds.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Latency(Histogram<u64>);
+
+/// Bytes that are no histogram, or one of other bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotAHistogram;
+
+impl fmt::Display for NotAHistogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is no HdrHistogram in format V2")
+    }
+}
+
+impl std::error::Error for NotAHistogram {}
+
+impl Default for Latency {
+    fn default() -> Latency {
+        let bounds = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS);
+        Latency(bounds.expect("the bounds are sound"))
+    }
+}
+
+impl Latency {
+    /// Counts one; what took longer than an hour counts as an hour.
+    pub fn record(&mut self, ns: u64) {
+        self.0.saturating_record(ns);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Adds all of another.
+    ///
+    /// # Errors
+    /// The other one goes beyond an hour.
+    pub fn add(&mut self, other: &Latency) -> Result<(), NotAHistogram> {
+        self.0.add(&other.0).map_err(|_| NotAHistogram)
+    }
+
+    /// The percentiles; `None` where nothing was counted.
+    pub fn percentiles(&self) -> Option<Microseconds> {
+        let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0;
+        (!self.0.is_empty()).then(|| Microseconds {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: self.0.max() as f64 / 1000.0,
+        })
+    }
+
+    /// As bytes in format V2.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let written = V2Serializer::new().serialize(&self.0, &mut bytes);
+        written.expect("memory takes all of it");
+        bytes
+    }
+
+    /// From such bytes.
+    ///
+    /// # Errors
+    /// They are something else, or there is more behind them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Latency, NotAHistogram> {
+        let mut cursor = Cursor::new(bytes);
+        let read: Histogram<u64> =
+            Deserializer::new().deserialize(&mut cursor).map_err(|_| NotAHistogram)?;
+        let whole = cursor.position() == bytes.len() as u64;
+        let mut latency = Latency::default();
+        // Into bounds of our own: what was read may have others.
+        latency.0.add(&read).map_err(|_| NotAHistogram)?;
+        if whole { Ok(latency) } else { Err(NotAHistogram) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_is_the_same_as_recording_in_one() {
+        let (mut one, mut other, mut both) =
+            (Latency::default(), Latency::default(), Latency::default());
+        for ns in (1..100_000u64).map(|number| number * number) {
+            let part = if ns % 3 == 0 { &mut one } else { &mut other };
+            part.record(ns);
+            both.record(ns);
+        }
+        one.add(&Latency::from_bytes(&other.to_bytes()).unwrap()).unwrap();
+        assert_eq!(one, both);
+        assert_eq!(one.to_bytes(), both.to_bytes());
+    }
+
+    #[test]
+    fn other_bytes_are_no_histogram() {
+        let bytes = Latency::default().to_bytes();
+        assert!(Latency::from_bytes(&bytes).is_ok());
+        assert_eq!(Latency::from_bytes(&bytes[1..]), Err(NotAHistogram));
+        assert_eq!(Latency::from_bytes(&[&bytes[..], b"x"].concat()), Err(NotAHistogram));
+        assert_eq!(Latency::from_bytes(b""), Err(NotAHistogram));
+        assert_eq!(Latency::from_bytes(&[0; 100]), Err(NotAHistogram));
+    }
+
+    #[test]
+    fn percentiles_are_in_microseconds() {
+        let mut latency = Latency::default();
+        assert!(latency.percentiles().is_none());
+        for us in 1..=1000 {
+            latency.record(us * 1000);
+        }
+        let all = latency.percentiles().unwrap();
+        assert!((all.p50 - 500.0).abs() < 1.0 && (all.max - 1000.0).abs() < 1.0, "{all:?}");
+    }
+}

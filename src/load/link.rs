@@ -1,0 +1,120 @@
+//! From an address to a socket that connects without blocking, and a clock that rings between
+//! milliseconds.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::plan::Plan;
+
+/// A message longer than this may go out as several segments. With Nagle's algorithm (RFC 896) the
+/// last of them would wait for the acknowledgement of the others.
+const ONE_SEGMENT_BYTES: u32 = 536;
+
+/// Begins to connect. `number` chooses the address to connect from, where there are several.
+///
+/// # Errors
+/// The system has no file, no port or no way to there.
+pub(super) fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
+    let source = plan.sources.map(|sources| sources.of(number));
+    let socket = open(plan.server, source, Type::STREAM.nonblocking())?;
+    if plan.depth > 1 || plan.size > ONE_SEGMENT_BYTES {
+        socket.set_tcp_nodelay(true)?;
+    }
+    match socket.connect(&plan.server.into()) {
+        Ok(()) => {}
+        Err(error) if is_under_way(&error) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+/// The same, waiting for it.
+pub(super) fn connect_within(plan: &Plan, patience: Duration) -> io::Result<std::net::TcpStream> {
+    let source = plan.sources.map(|sources| sources.of(0));
+    let socket = open(plan.server, source, Type::STREAM)?;
+    socket.connect_timeout(&plan.server.into(), patience)?;
+    Ok(socket.into())
+}
+
+/// A socket that is bound to `source`, and to no port.
+///
+/// A port that is taken by bind(2) is taken for all destinations and all other sockets. Bound
+/// without one, connect(2) finds a port that is free for this very pair of addresses, so each
+/// source has the whole range (IP_BIND_ADDRESS_NO_PORT, ip(7)). Elsewhere bind takes a port: also a
+/// range for each source, but it is shared with everybody else on the machine.
+pub(super) fn open(server: SocketAddr, source: Option<IpAddr>, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(server), kind, Some(Protocol::TCP))?;
+    if let Some(source) = source {
+        #[cfg(target_os = "linux")]
+        nix::sys::socket::setsockopt(
+            &socket,
+            nix::sys::socket::sockopt::IpBindAddressNoPort,
+            &true,
+        )?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    Ok(socket)
+}
+
+fn is_under_way(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let in_progress = error.raw_os_error() == Some(libc::EINPROGRESS);
+    #[cfg(not(unix))]
+    let in_progress = false;
+    in_progress || error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Rings when it is told to, finer than the milliseconds in which a poll can wait.
+///
+/// It is a timerfd. Where there is none, the open loop is as fine as the poll.
+pub(super) struct Ticker {
+    #[cfg(target_os = "linux")]
+    timer: nix::sys::timerfd::TimerFd,
+}
+
+/// It does not ring earlier than this: 20,000 times a second cost a few percent of a processor. A
+/// faster schedule is served several requests at a time, none of them later than this.
+#[cfg(target_os = "linux")]
+const TICK_MIN: Duration = Duration::from_micros(50);
+
+impl Ticker {
+    /// Whether the poll still has to be told when to wake.
+    pub(super) const IS_COARSE: bool = !cfg!(target_os = "linux");
+
+    /// One that rings as `token`, when it is set.
+    #[cfg(target_os = "linux")]
+    pub(super) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Ticker> {
+        use std::os::fd::{AsFd, AsRawFd};
+
+        use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let descriptor = timer.as_fd().as_raw_fd();
+        let mut source = mio::unix::SourceFd(&descriptor);
+        registry.register(&mut source, token, mio::Interest::READABLE)?;
+        Ok(Ticker { timer })
+    }
+
+    /// Rings once, after `delay`. It is never read: setting it forgets that it has rung.
+    #[cfg(target_os = "linux")]
+    pub(super) fn set(&self, delay: Duration) {
+        use nix::sys::timerfd::{Expiration, TimerSetTimeFlags};
+
+        let expiration = Expiration::OneShot(delay.max(TICK_MIN).into());
+        // It fails for a time that is no time, and this is one.
+        let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn new(_registry: &mio::Registry, _token: mio::Token) -> io::Result<Ticker> {
+        Ok(Ticker {})
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn set(&self, _delay: Duration) {}
+}

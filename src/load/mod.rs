@@ -1,0 +1,44 @@
+//! The load: many clients in one loop, which say how fast a server answers, how many it holds, and
+//! whether each reply is right.
+//!
+//! ```text
+//!   Plan ──▶ Generator ──▶ Outcome ──┐
+//!   Plan ──▶ Generator ──▶ Outcome ──┼──▶ Report
+//!            a process each          ┘
+//! ```
+//!
+//! A [`Generator`] is one thread with one poll. It opens its connections, says that they are open,
+//! measures when it is told to, says that everything is answered, and closes them when it is told
+//! to: so that several processes measure the same stretch of time, and somebody can look at the
+//! server at its begin and at its end, while nothing is under way.
+//!
+//! Three rules explain most of what is here. What measures must not be what is measured: an echo is
+//! one receive and one send, and allocates nothing. A latency that counts from when a request was
+//! sent hides that it was sent late: at a fixed rate it counts from when it should have been. And a
+//! figure about replies that nobody compared is a figure about nothing.
+
+mod connection;
+mod generator;
+mod histogram;
+mod link;
+mod message;
+mod pace;
+mod plan;
+mod preflight;
+mod proc;
+mod processes;
+mod report;
+mod scout;
+mod tally;
+mod verdict;
+
+pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
+pub use self::histogram::{Latency, NotAHistogram};
+pub use self::message::SIZE_MAX;
+pub use self::plan::{Mode, Plan, Sources};
+pub use self::preflight::{Shortage, check};
+pub use self::proc::Process;
+pub use self::processes::{Fleet, child};
+pub use self::report::{GeneratorRow, Microseconds, Report, ServerRow};
+pub use self::scout::{Lost, scout};
+pub use self::tally::{Outcome, Trouble};

@@ -1,0 +1,285 @@
+//! Several processes with one clock: a process may open so many files only, and has one thread.
+//!
+//! ```text
+//!   parent                      child
+//!     plan, as JSON  ──────────▶        a line on its stdin, a line on its stdout
+//!                    ◀──────────  "connected"
+//!     go             ──────────▶        when all of them are
+//!                    ◀──────────  "measured"
+//!     close          ──────────▶        when all of them have
+//!                    ◀──────────  {"result": …}
+//! ```
+//!
+//! A child whose stdin ends has lost its parent, and ends at once. A child that ends before its
+//! time is an error of the run, and the others go on.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::generator::{Conductor, Generator, Handle, Moment, Progress};
+use super::plan::Plan;
+use super::tally::{Outcome, Trouble};
+
+const GO: &str = "go";
+const CLOSE: &str = "close";
+const STOP: &str = "stop";
+
+/// How often the parent looks up, to see whether it was interrupted.
+const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// What a child says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Connected,
+    Measured,
+    Trouble(String),
+    Result(Box<Outcome>),
+}
+
+// ---- the child ----------------------------------------------------------------------------------
+
+/// Runs the plan that is the first line of `input`, as the lines behind it say.
+///
+/// # Errors
+/// There is no plan, or the system has no poll or thread.
+pub fn child(
+    mut input: impl BufRead + Send + 'static,
+    output: impl Write,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let plan: Plan = serde_json::from_str(&line)?;
+    let generator = Generator::new(plan)?;
+    let released = Arc::new(AtomicU32::new(0));
+    let (handle, releases) = (generator.handle(), released.clone());
+    thread::Builder::new().spawn(move || obey(input, &handle, &releases))?;
+    ready();
+    let mut conductor = Obeys { output, released };
+    let outcome = generator.run(&mut conductor)?;
+    conductor.say(&Said::Result(Box::new(outcome)));
+    Ok(())
+}
+
+fn obey(input: impl BufRead, handle: &Handle, released: &AtomicU32) {
+    for line in input.lines().map_while(Result::ok) {
+        match line.as_str() {
+            STOP => handle.interrupt(),
+            _ => {
+                released.fetch_add(1, Ordering::AcqRel);
+                handle.wake();
+            }
+        }
+    }
+    handle.interrupt();
+    handle.interrupt();
+}
+
+/// Tells the parent, and waits for its word.
+struct Obeys<W> {
+    output: W,
+    released: Arc<AtomicU32>,
+}
+
+impl<W: Write> Obeys<W> {
+    fn say(&mut self, said: &Said) {
+        let line = serde_json::to_string(said).unwrap_or_default() + "\n";
+        // A parent that does not read any more is gone, and stdin says so.
+        let _ = self.output.write_all(line.as_bytes()).and_then(|()| self.output.flush());
+    }
+}
+
+impl<W: Write> Conductor for Obeys<W> {
+    fn reached(&mut self, moment: Moment) {
+        self.say(match moment {
+            Moment::Connected => &Said::Connected,
+            Moment::Measured => &Said::Measured,
+        });
+    }
+
+    fn releases(&mut self, moment: Moment) -> bool {
+        self.released.load(Ordering::Acquire) > moment as u32
+    }
+
+    fn trouble(&mut self, what: &str) {
+        self.say(&Said::Trouble(what.to_owned()));
+    }
+}
+
+// ---- the parent ---------------------------------------------------------------------------------
+
+/// Processes that share a plan.
+pub struct Fleet {
+    children: Vec<Kept>,
+    /// What the child with this index said; `None` is its end.
+    said: Receiver<(usize, Option<Said>)>,
+    interrupts: Arc<AtomicU32>,
+    duration: Duration,
+    connections: u64,
+}
+
+/// A child, killed when nobody holds it any more.
+struct Kept {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    /// What it has come to; 0 before any of these.
+    moments: u32,
+    result: Option<Outcome>,
+}
+
+const CONNECTED: u32 = 1;
+const MEASURED: u32 = 2;
+const OVER: u32 = 3;
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        // After a result it has nothing left to do; without one it is of no use.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Fleet {
+    /// Starts a process of `program` for each plan.
+    ///
+    /// # Errors
+    /// The system has no process, thread or pipe for them.
+    pub fn start(program: &[OsString], plans: &[Plan]) -> io::Result<Fleet> {
+        let (tell, said) = mpsc::channel();
+        let mut children = Vec::new();
+        let [program, arguments @ ..] = program else { return Err(io::ErrorKind::NotFound.into()) };
+        for (index, plan) in plans.iter().enumerate() {
+            let mut command = Command::new(program);
+            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn()?;
+            let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+            let mut kept = Kept { child, stdin, moments: 0, result: None };
+            kept.tell(&serde_json::to_string(plan).unwrap_or_default());
+            children.push(kept);
+            let tell = tell.clone();
+            let Some(stdout) = stdout else { continue };
+            thread::Builder::new().spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    // What is no word of ours ends it, as its end would.
+                    let Ok(said) = serde_json::from_str(&line) else { break };
+                    if tell.send((index, Some(said))).is_err() {
+                        return;
+                    }
+                }
+                let _ = tell.send((index, None));
+            })?;
+        }
+        Ok(Fleet {
+            children,
+            said,
+            interrupts: Arc::default(),
+            duration: Duration::from_millis(plans.first().map_or(0, |plan| plan.duration_ms)),
+            connections: plans.iter().map(|plan| u64::from(plan.connections)).sum(),
+        })
+    }
+
+    /// Count up to interrupt: once to be told what there is, twice to end at once.
+    pub fn interrupts(&self) -> Arc<AtomicU32> {
+        self.interrupts.clone()
+    }
+
+    /// Runs them to the end, and adds up what they came to.
+    pub fn run(mut self, conductor: &mut impl Conductor) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut stops = 0;
+        let mut begun = None;
+        let mut reached = 0;
+        while self.children.iter().any(|child| child.moments < OVER) {
+            match self.said.recv_timeout(LOOK_UP) {
+                Ok((index, said)) => self.hear(index, said, &mut outcome, conductor),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let all = self.children.iter().map(|child| child.moments).min().unwrap_or(OVER);
+            if reached < CONNECTED && (CONNECTED..OVER).contains(&all) {
+                reached = CONNECTED;
+                conductor.reached(Moment::Connected);
+                begun = Some(Instant::now());
+                self.tell_all(GO);
+            }
+            if reached == CONNECTED && (MEASURED..OVER).contains(&all) {
+                reached = MEASURED;
+                conductor.reached(Moment::Measured);
+                self.tell_all(CLOSE);
+            }
+            while stops < self.interrupts.load(Ordering::Acquire) {
+                stops += 1;
+                self.tell_all(STOP);
+            }
+            self.progress(begun, conductor);
+        }
+        for child in &mut self.children {
+            if let Some(result) = child.result.take() {
+                outcome.add(&result);
+            }
+        }
+        outcome.interrupted |= stops > 0;
+        outcome
+    }
+
+    fn hear(
+        &mut self,
+        index: usize,
+        said: Option<Said>,
+        outcome: &mut Outcome,
+        conductor: &mut impl Conductor,
+    ) {
+        let child = &mut self.children[index];
+        match said {
+            Some(Said::Connected) => child.moments = child.moments.max(CONNECTED),
+            Some(Said::Measured) => child.moments = child.moments.max(MEASURED),
+            Some(Said::Trouble(what)) => conductor.trouble(&what),
+            Some(Said::Result(result)) => {
+                child.result = Some(*result);
+                child.moments = OVER;
+            }
+            None if child.result.is_none() => {
+                child.moments = OVER;
+                outcome.trouble(Trouble::Process);
+                conductor.trouble(&format!("process {index}: {}", Trouble::Process.says()));
+            }
+            None => {}
+        }
+    }
+
+    fn tell_all(&mut self, word: &str) {
+        for child in &mut self.children {
+            child.tell(word);
+        }
+    }
+
+    fn progress(&self, begun: Option<Instant>, conductor: &mut impl Conductor) {
+        if conductor.watches() {
+            let share = begun.map(|begun| begun.elapsed().as_secs_f64());
+            conductor.progress(&Progress {
+                connections: if share.is_some() { self.connections } else { 0 },
+                done: 0,
+                share: share.map(|seconds| (seconds / self.duration.as_secs_f64()).min(1.0)),
+            });
+        }
+    }
+}
+
+impl Kept {
+    /// A line on its stdin. One that is gone does not hear it, and that is seen elsewhere.
+    fn tell(&mut self, word: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(format!("{word}\n").as_bytes());
+        }
+    }
+}

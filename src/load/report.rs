@@ -1,0 +1,180 @@
+//! What a run gives: plain values, as they stand in its JSON.
+//!
+//! The fields and their names are a promise, see `docs/load.schema.json`: fields may be added, none
+//! is renamed. What is not known is null.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::plan::Mode;
+use super::tally::Outcome;
+
+/// A run, and what came of it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Report {
+    /// What the connections did.
+    pub mode: Mode,
+    /// Whether a request waits for the reply before it, so that a slow server is asked less, and
+    /// latencies count from when a request was sent. Else they count from when it was due.
+    pub closed_loop: bool,
+    /// Connections that were asked for.
+    pub connections: u32,
+    /// Processes that shared them.
+    pub processes: u32,
+    /// The measured time, in seconds. It begins when all connections are open.
+    pub duration_s: f64,
+    /// For hold: connections that were open at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<u64>,
+    /// For echo: replies to what was asked in the measured time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echoes: Option<u64>,
+    /// For churn: connections that were opened in the measured time, answered, and closed by both
+    /// sides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<u64>,
+    /// Replies or cycles a second, of those that came within the measured time.
+    pub rate_per_s: f64,
+    /// Requests a second that were asked for; null in the closed loop.
+    pub target_rate_per_s: Option<f64>,
+    /// How long replies took: for churn from connect to the server's FIN, for all others from the
+    /// request to the last byte of its reply; in the open loop from when it was due. Null if there
+    /// was none.
+    pub latency_us: Option<Microseconds>,
+    /// In the open loop: from when a request was sent. Null in the closed one, where the two are
+    /// the same.
+    pub service_us: Option<Microseconds>,
+    /// Requests of the measured time that were due and never answered.
+    pub unanswered: u64,
+    /// Replies that were not what they had to be.
+    pub mismatches: u64,
+    /// What else went wrong, and how often: refused, reset, closed, timeout, connect_timeout,
+    /// no_fin, unreachable, no_port, no_resource, process, other.
+    pub errors: BTreeMap<String, u64>,
+    /// How the connections ended, in the words of the close log; our own orderly close is
+    /// local.done.
+    pub verdicts: BTreeMap<String, u64>,
+    /// The generator itself.
+    pub generator: GeneratorRow,
+    /// The server's process, if --pid named it.
+    pub server: Option<ServerRow>,
+    /// Somebody ended the run before its time.
+    pub interrupted: bool,
+}
+
+/// Percentiles, in microseconds, to three significant digits.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(missing_docs)] // their names say it
+pub struct Microseconds {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub p99_99: f64,
+    pub max: f64,
+}
+
+/// What the generator itself took.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GeneratorRow {
+    /// Its share of a processor in the measured time, from 0 to 1; of several processes the
+    /// busiest one's. At 0.9 it was the generator that set the pace. Null where the system does not
+    /// tell.
+    pub cpu_share: Option<f64>,
+    /// Its time on the processor for each reply or cycle, in microseconds.
+    pub cpu_us_per_echo: Option<f64>,
+}
+
+/// What the server took.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ServerRow {
+    /// Its time on the processor for each reply or cycle, in microseconds. Null if there was none.
+    pub cpu_us_per_echo: Option<f64>,
+    /// Its resident memory when measuring began.
+    pub rss_bytes: Option<u64>,
+    /// How much that had grown since before the first connection, for each connection.
+    pub bytes_per_connection: Option<f64>,
+}
+
+/// The share of a processor from which on the generator is said to have set the pace.
+const BUSY: f64 = 0.9;
+
+impl Report {
+    /// The report about `outcome`, which `connections` in `processes` came to.
+    pub fn new(
+        mode: Mode,
+        (connections, processes): (u32, u32),
+        rate: Option<f64>,
+        outcome: &Outcome,
+    ) -> Report {
+        let done = |of: Mode| (mode == of).then_some(outcome.done);
+        let per_second = |count: u64| match outcome.seconds > 0.0 {
+            true => count as f64 / outcome.seconds,
+            false => 0.0,
+        };
+        Report {
+            mode,
+            closed_loop: rate.is_none(),
+            connections,
+            processes,
+            duration_s: rounded(outcome.seconds, 6),
+            held: (mode == Mode::Hold).then_some(outcome.held),
+            echoes: done(Mode::Echo),
+            cycles: done(Mode::Churn),
+            rate_per_s: rounded(per_second(outcome.in_time), 3),
+            target_rate_per_s: rate,
+            latency_us: outcome.latency.percentiles(),
+            service_us: rate.and_then(|_| outcome.service.percentiles()),
+            unanswered: outcome.unanswered,
+            mismatches: outcome.mismatches,
+            errors: outcome.errors.clone(),
+            verdicts: outcome.verdicts.clone(),
+            generator: GeneratorRow {
+                cpu_share: outcome
+                    .cpu_seconds
+                    .filter(|_| outcome.seconds > 0.0)
+                    .map(|cpu| rounded(cpu / outcome.seconds, 3)),
+                cpu_us_per_echo: outcome
+                    .cpu_seconds_sum
+                    .filter(|_| outcome.done > 0)
+                    .map(|cpu| rounded(cpu * 1e6 / outcome.done as f64, 3)),
+            },
+            server: None,
+            interrupted: outcome.interrupted,
+        }
+    }
+
+    /// Whether the generator set the pace, and not the server.
+    pub fn generator_was_the_limit(&self) -> bool {
+        self.generator.cpu_share.is_some_and(|share| share >= BUSY)
+    }
+}
+
+/// So many places behind the point: more would be noise.
+pub(super) fn rounded(number: f64, places: i32) -> f64 {
+    let unit = 10f64.powi(places);
+    (number * unit).round() / unit
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::generate::SchemaSettings;
+    use snapbox::{assert_data_eq, file};
+
+    use super::*;
+
+    /// SNAPSHOTS=overwrite writes it anew.
+    #[test]
+    fn the_schema_in_docs_is_that_of_the_types() {
+        let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+        let mut schema = generator.into_root_schema_for::<Report>();
+        schema.insert("title".to_owned(), "closecall load --format json".into());
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        assert_data_eq!(text, file!["../../docs/load.schema.json"].raw());
+    }
+}

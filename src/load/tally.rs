@@ -1,0 +1,263 @@
+//! What is counted: replies, what went wrong by kind, and how connections ended.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::histogram::Latency;
+use crate::machine::close::Kind;
+use crate::machine::errno::{Errno, Meaning, System};
+
+/// What goes wrong, apart from a wrong reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Trouble {
+    /// Nobody listens.
+    Refused,
+    /// The server, or what stands between, reset the connection.
+    Reset,
+    /// The server closed it, and we had not.
+    Closed,
+    /// No reply in time.
+    Timeout,
+    /// No connection in time, or the kernel gave up on one.
+    ConnectTimeout,
+    /// We closed, and the server does not.
+    NoFin,
+    /// The network says that it cannot be reached.
+    Unreachable,
+    /// No port or address is left to connect from.
+    NoPort,
+    /// No file or memory is left.
+    NoResource,
+    /// Another process of this run ended before its time.
+    Process,
+    /// Anything else.
+    Other,
+}
+
+/// A row for each, in its order: its name, and in words.
+const ROWS: [(Trouble, &str, &str); Trouble::COUNT] = [
+    (Trouble::Refused, "refused", "refused: nobody listens there"),
+    (Trouble::Reset, "reset", "reset by the server"),
+    (Trouble::Closed, "closed", "closed by the server; is its deadline shorter than --every?"),
+    (Trouble::Timeout, "timeout", "no reply within --timeout"),
+    (Trouble::ConnectTimeout, "connect_timeout", "no connection in time"),
+    (Trouble::NoFin, "no_fin", "the server does not close within --timeout after we did"),
+    (Trouble::Unreachable, "unreachable", "the network does not lead there"),
+    (
+        Trouble::NoPort,
+        "no_port",
+        "no address or port is left to connect from; give more addresses with --source",
+    ),
+    (Trouble::NoResource, "no_resource", "no file or memory is left, see ulimit -n"),
+    (Trouble::Process, "process", "a process of this run ended before its time"),
+    (Trouble::Other, "other", "failed"),
+];
+
+impl Trouble {
+    const COUNT: usize = Trouble::Other as usize + 1;
+
+    /// The name in the report.
+    pub const fn name(self) -> &'static str {
+        ROWS[self as usize].1
+    }
+
+    /// What it is, in words, and what to do about it.
+    pub const fn says(self) -> &'static str {
+        ROWS[self as usize].2
+    }
+
+    /// What an error number means for a connection that is open.
+    pub(super) fn of(errno: Errno) -> Trouble {
+        match errno.meaning(System::HERE) {
+            Meaning::Reset | Meaning::Killed => Trouble::Reset,
+            Meaning::TimedOut => Trouble::Timeout,
+            Meaning::Unreachable | Meaning::NetworkDown => Trouble::Unreachable,
+            Meaning::NoFiles | Meaning::NoMemory => Trouble::NoResource,
+            _ => Trouble::Other,
+        }
+    }
+
+    /// What it means for one that was to be opened.
+    pub(super) fn of_connect(errno: Errno) -> Trouble {
+        match errno.name(System::HERE) {
+            Some("ECONNREFUSED" | "WSAECONNREFUSED") => Trouble::Refused,
+            Some("EADDRNOTAVAIL" | "WSAEADDRNOTAVAIL" | "EADDRINUSE") => Trouble::NoPort,
+            _ if errno.meaning(System::HERE) == Meaning::TimedOut => Trouble::ConnectTimeout,
+            _ => Trouble::of(errno),
+        }
+    }
+}
+
+/// What one process counted.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub(super) struct Tally {
+    /// Replies, or whole cycles, of the measured time.
+    pub(super) done: u64,
+    /// Those of them that came before its end.
+    pub(super) in_time: u64,
+    pub(super) mismatches: u64,
+    troubles: [u64; Trouble::COUNT],
+    verdicts: [u64; Kind::COUNT],
+}
+
+impl Tally {
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
+        self.troubles[trouble as usize] += 1;
+    }
+
+    pub(super) fn ended(&mut self, kind: Kind) {
+        self.verdicts[kind as usize] += 1;
+    }
+
+    /// Whether what was counted just now is the first thing that went wrong.
+    pub(super) fn is_first_trouble(&self) -> bool {
+        self.mismatches + self.troubles.iter().sum::<u64>() == 1
+    }
+
+    pub(super) fn errors(&self) -> BTreeMap<String, u64> {
+        named(ROWS.iter().map(|row| (row.1, self.troubles[row.0 as usize])))
+    }
+
+    pub(super) fn verdicts(&self) -> BTreeMap<String, u64> {
+        named(Kind::all().map(|kind| (kind.name(), self.verdicts[kind as usize])))
+    }
+}
+
+/// Only what happened.
+fn named(rows: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    let rows = rows.filter(|(_, count)| *count > 0);
+    rows.map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+/// What one process, or all of them, came to.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Connections that were open when measuring began.
+    pub connected: u64,
+    /// Those of them that were open when it ended.
+    pub held: u64,
+    /// Replies, or whole cycles, to what was asked in the measured time.
+    pub done: u64,
+    /// Those of them that came before its end.
+    pub in_time: u64,
+    /// Requests of the measured time that were due and never answered.
+    pub unanswered: u64,
+    /// Replies that were not what they had to be.
+    pub mismatches: u64,
+    /// What else went wrong, and how often.
+    pub errors: BTreeMap<String, u64>,
+    /// How the connections ended.
+    pub verdicts: BTreeMap<String, u64>,
+    /// The measured time, in seconds.
+    pub seconds: f64,
+    /// The generator's own time on a processor then, in seconds: of the busiest process.
+    pub cpu_seconds: Option<f64>,
+    /// The same until the last reply, and of all processes.
+    pub cpu_seconds_sum: Option<f64>,
+    /// How long replies took; in the open loop from when the request was due.
+    #[serde(with = "hex")]
+    pub latency: Latency,
+    /// In the open loop: from when it was sent.
+    #[serde(with = "hex")]
+    pub service: Latency,
+    /// Somebody ended it before its time.
+    pub interrupted: bool,
+}
+
+impl Outcome {
+    /// Adds what another process came to in the same time.
+    pub fn add(&mut self, other: &Outcome) {
+        self.connected += other.connected;
+        self.held += other.held;
+        self.done += other.done;
+        self.in_time += other.in_time;
+        self.unanswered += other.unanswered;
+        self.mismatches += other.mismatches;
+        for (ours, theirs) in
+            [(&mut self.errors, &other.errors), (&mut self.verdicts, &other.verdicts)]
+        {
+            for (name, count) in theirs {
+                *ours.entry(name.clone()).or_default() += count;
+            }
+        }
+        self.seconds = self.seconds.max(other.seconds);
+        self.cpu_seconds = most(self.cpu_seconds, other.cpu_seconds, f64::max);
+        self.cpu_seconds_sum = most(self.cpu_seconds_sum, other.cpu_seconds_sum, |a, b| a + b);
+        for (ours, theirs) in
+            [(&mut self.latency, &other.latency), (&mut self.service, &other.service)]
+        {
+            ours.add(theirs).expect("both have the same bounds");
+        }
+        self.interrupted |= other.interrupted;
+    }
+
+    /// Counts one thing that went wrong outside of a generator.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        *self.errors.entry(trouble.name().to_owned()).or_default() += 1;
+    }
+
+    /// Whether anything went wrong.
+    pub fn has_failed(&self) -> bool {
+        self.interrupted || self.mismatches > 0 || !self.errors.is_empty() || self.unanswered > 0
+    }
+}
+
+/// Of two, or of the one that is known.
+fn most(one: Option<f64>, other: Option<f64>, of: fn(f64, f64) -> f64) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(of(one, other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// A histogram as a text of hexadecimal digits.
+mod hex {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    use crate::load::histogram::Latency;
+
+    pub(super) fn serialize<S: Serializer>(latency: &Latency, into: S) -> Result<S::Ok, S::Error> {
+        let digits: String = latency.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        into.serialize_str(&digits)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Latency, D::Error> {
+        let digits = String::deserialize(from)?;
+        let byte = |pair: &[u8]| {
+            let text = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(text, 16).ok()
+        };
+        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+        let bytes = bytes.ok_or_else(|| D::Error::custom("expected hexadecimal digits"))?;
+        Latency::from_bytes(&bytes).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trouble_has_its_own_row() {
+        for (index, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.0 as usize, index, "{}", row.1);
+        }
+    }
+
+    #[test]
+    fn an_outcome_survives_the_way_to_another_process_and_adds_up() {
+        let mut one = Outcome { done: 3, cpu_seconds: Some(0.5), ..Outcome::default() };
+        one.cpu_seconds_sum = one.cpu_seconds;
+        one.latency.record(1_234_567);
+        one.trouble(Trouble::Refused);
+        let text = serde_json::to_string(&one).unwrap();
+        let other: Outcome = serde_json::from_str(&text).unwrap();
+        assert_eq!(one, other);
+        one.add(&other);
+        assert_eq!((one.done, one.latency.count(), one.errors["refused"]), (6, 2, 2));
+        assert_eq!((one.cpu_seconds, one.cpu_seconds_sum), (Some(0.5), Some(1.0)));
+    }
+}

@@ -1,0 +1,114 @@
+//! What makes no sense is exit code 2, what the machine does not allow is 3, and each is one line.
+
+use std::process::Command;
+
+use crate::process::{Process, closecall, closecall_after};
+use crate::serve;
+
+/// Runs `command` to its end and gives the one line that it says.
+#[track_caller]
+fn refusal(command: Command, code: i32) -> String {
+    let mut process = Process::start(command);
+    let (exit_code, stderr) = (process.exit_code(), process.stderr.text());
+    assert_eq!((exit_code, process.stdout.text()), (code, String::new()), "{stderr}");
+    let line = stderr.strip_suffix('\n').expect("a whole line");
+    assert!(!line.contains(char::is_control), "one line: {line:?}");
+    line.strip_prefix("closecall: ").expect(line).to_owned()
+}
+
+#[track_caller]
+fn refuses(command: Command, code: i32, fragments: &[&str]) {
+    let line = refusal(command, code);
+    for fragment in fragments {
+        assert!(line.contains(fragment), "{fragment}: {line}");
+    }
+}
+
+/// Nobody has listened there for decades.
+const NOBODY: &str = "127.0.0.1:1";
+
+const BAD: &[(&str, &[&str], &str)] = &[
+    ("-c", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
+    ("-d", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
+    ("--timeout", &["0ms", "off"], "from 1ms to 8760h"),
+    ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
+    ("--ramp", &["0", "-1"], "from 1 to 10000000"),
+    ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
+    ("--depth", &["0", "1025"], "from 1 to 1024"),
+    ("--processes", &["0", "257"], "from 1 to 256"),
+    ("--pid", &["0", "-1", "x"], "the number of a process"),
+    ("--source", &["", "127.0.0.1/33", "localhost", "127.0.1/24"], "127.0.1.0/24"),
+    ("--every", &["0s", "5", "never"], "or off for none"),
+    ("--format", &["xml", "markdown"], "table or json"),
+];
+
+#[test]
+fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
+    for (option, values, allowed) in BAD {
+        for value in *values {
+            let command = closecall(&["load", "hold", NOBODY, option, value]);
+            refuses(command, 2, &[option, &format!("'{value}'"), allowed]);
+        }
+    }
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    for (arguments, fragments) in [
+        (&["hold", NOBODY, "--rate", "5"][..], ["--rate", "echo or churn"]),
+        (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
+        (&["churn", NOBODY, "--depth", "2"], ["--depth 2", "expected 1 with churn"]),
+        (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
+        (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),
+        (&["echo"], ["ADDR is missing", "127.0.0.1:20003"]),
+        (&["merge"], ["FILE is missing", "--hdr"]),
+        (&[], ["subcommand is missing", "hold, echo, churn, merge"]),
+        (&["hodl"], ["'hodl'", "hold, echo, churn, merge"]),
+        (&["echo", NOBODY, "--depht", "1"], ["--depht", "did you mean --depth"]),
+    ] {
+        refuses(closecall(&[&["load"], arguments].concat()), 2, &fragments);
+    }
+}
+
+#[test]
+fn nobody_there_is_one_line_with_a_remedy() {
+    for mode in ["hold", "echo", "churn"] {
+        for options in [&[][..], &["--processes", "2"], &["--prefix", ""]] {
+            let command = closecall(&[&["load", mode, NOBODY], options].concat());
+            refuses(command, 3, &[NOBODY, "start `closecall serve`"]);
+        }
+    }
+}
+
+#[test]
+fn too_few_files_are_found_before_the_first_connection() {
+    let (_server, address) = serve(&[]);
+    let address = address.to_string();
+    let files = |arguments: &[&str]| {
+        closecall_after("ulimit -n 64", &[&["load", "hold", &address], arguments].concat())
+    };
+    refuses(files(&["-c", "100"]), 3, &["-c 100", "limit of 64", "--processes 3", "ulimit -n 116"]);
+    refuses(files(&["-c", "100", "--processes", "2"]), 3, &["48 connections a process"]);
+}
+
+#[test]
+fn too_few_ports_are_found_before_the_first_connection() {
+    let (_server, address) = serve(&[]);
+    let address = address.to_string();
+    // No range of ports is larger than 65,536.
+    let run = ["load", "hold", &address, "-c", "66000", "--processes", "250"];
+    refuses(closecall(&run), 3, &["ip_local_port_range", "1 source address ", "--source"]);
+}
+
+#[test]
+fn what_is_not_there_is_refused() {
+    let (_server, address) = serve(&[]);
+    let address = address.to_string();
+    let echo = |arguments: &[&str]| closecall(&[&["load", "echo", &address], arguments].concat());
+    refuses(echo(&["--pid", "4294967295"]), 3, &["--pid 4294967295", "no such process"]);
+    // RFC 5737: an address for documents, which nobody has.
+    refuses(echo(&["--source", "192.0.2.7"]), 3, &["192.0.2.7", "addresses of this machine"]);
+    refuses(echo(&["--hdr", "/nowhere/at/all"]), 3, &["--hdr", "/nowhere/at/all"]);
+    refuses(closecall(&["load", "merge", "/nowhere/at/all"]), 3, &["/nowhere/at/all"]);
+    refuses(closecall(&["load", "merge", "Cargo.toml"]), 3, &["Cargo.toml", "no HdrHistogram"]);
+}

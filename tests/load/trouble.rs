@@ -1,0 +1,155 @@
+//! Whatever goes wrong is counted by its kind, the first of it is said, and the run ends with 1.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::process::{Process, closecall_after};
+use crate::servers::{right, start};
+use crate::{Run, load, serve};
+
+#[test]
+fn one_wrong_byte_in_many_replies_is_found() {
+    let address = start(|connection, turn, line: &[u8]| {
+        let mut reply = right(line);
+        if (connection, turn) == (2, 20) {
+            reply[30] ^= 1;
+        }
+        Some(reply)
+    });
+    let run = Run::of(load(&["echo", &address.to_string(), "-c3", "-d1s", "--rate", "300"]));
+    assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
+    assert_eq!(run.report["verdicts"], serde_json::json!({"local.done": 2, "local.policy": 1}));
+    assert_eq!(run.report["unanswered"], 300 - run.report["echoes"].as_u64().unwrap());
+    assert_eq!(run.stderr.matches("the first error: connection 1: a wrong reply").count(), 1);
+}
+
+#[test]
+fn more_than_was_asked_for_is_wrong() {
+    let address = start(|connection, turn, line: &[u8]| {
+        let twice = connection > 0 && turn > 0;
+        Some(if twice { [right(line), right(line)].concat() } else { right(line) })
+    });
+    for mode in ["echo", "churn"] {
+        let run = Run::of(load(&[mode, &address.to_string(), "-c2", "-d200ms"]));
+        let wrong = if mode == "echo" { 2 } else { 0 }; // a cycle has one turn
+        assert_eq!(run.report["mismatches"], wrong, "{mode}: {:#}", run.report);
+    }
+}
+
+#[test]
+fn a_wrong_prefix_is_wrong_at_once() {
+    let (_server, address) = serve(&[]);
+    for (prefix, mode) in [("from server", "echo"), ("", "hold"), ("From", "echo")] {
+        let run = [mode, &address.to_string(), "-c4", "-d1h", "--prefix", prefix];
+        let run = Run::of(load(&run));
+        assert_eq!((run.code, &run.report["mismatches"]), (1, &4.into()), "{:#}", run.report);
+    }
+    let right = "from server back[rust]:";
+    Run::good(&["echo", &address.to_string(), "-c4", "-d50ms", "--prefix", right]);
+}
+
+#[test]
+fn a_server_that_never_answers_is_waited_for_as_long_as_was_said() {
+    let address = start(|_, _, _: &[u8]| Some(Vec::new())).to_string();
+    let options = ["-c3", "-d1h", "--timeout", "100ms"];
+    for mode in ["hold", "echo"] {
+        let known = Run::of(load(&[&[mode, &address, "--prefix", ""], &options[..]].concat()));
+        assert_eq!((known.code, known.errors("timeout")), (1, 3), "{:#}", known.report);
+        assert_eq!(known.report["verdicts"], serde_json::json!({"timeout.read": 3}));
+    }
+    let many = ["hold", &address, "--prefix", "", "-c600", "-d1h", "--timeout", "100ms"];
+    let many = Run::of(load(&many));
+    assert!((256..600).contains(&many.errors("timeout")), "it gave up: {:#}", many.report);
+    let learns = Run::of(load(&[&["echo", &address], &options[..]].concat()));
+    assert_eq!((learns.code, learns.errors("timeout")), (1, 1), "{:#}", learns.report);
+    assert!(learns.stderr.contains("--timeout"), "{}", learns.stderr);
+}
+
+#[test]
+fn a_reply_that_is_not_what_was_sent_teaches_no_prefix() {
+    let address = start(|_, _, _: &[u8]| Some(b"220 ready\r\n".to_vec()));
+    let run = Run::of(load(&["echo", &address.to_string(), "--timeout", "200ms"]));
+    assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
+    assert!(run.stderr.contains("220 ready\\r\\n"), "{}", run.stderr);
+}
+
+#[test]
+fn a_server_that_dies_in_between_ends_the_run() {
+    for options in [&["-c6"][..], &["-c6", "--processes", "2"]] {
+        let (server, address) = serve(&[]);
+        let heard = start_counting(&address.to_string(), options);
+        server.signal("KILL");
+        let mut process = heard;
+        let run = Run::ended(&mut process);
+        assert_eq!(run.code, 1);
+        assert_eq!(run.errors("closed") + run.errors("reset"), 6, "{:#}", run.report);
+        assert_eq!(run.stderr.matches("the first error: ").count(), 1, "{}", run.stderr);
+    }
+}
+
+/// A run without end against the server there, which has answered by now.
+#[track_caller]
+fn start_counting(address: &str, options: &[&str]) -> Process {
+    let all = [&["echo", address, "-d1h"], options].concat();
+    let process = Process::start(load(&all));
+    while !handles_sigint(process.id()) || established(address) < 6 {
+        std::thread::yield_now();
+    }
+    process
+}
+
+/// How many connections there are to this address, on the server's side.
+fn established(address: &str) -> usize {
+    let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().filter(|line| line.contains(&format!("0100007F:{port:04X} 0100007F:"))).count()
+}
+
+#[test]
+fn churn_goes_on_when_connections_are_refused_and_counts_them() {
+    let address = start(|connection, _, line: &[u8]| (connection < 3).then(|| right(line)));
+    let run = Run::of(load(&["churn", &address.to_string(), "-c2", "-d300ms"]));
+    assert_eq!((run.code, &run.report["cycles"]), (1, &2.into()), "{:#}", run.report);
+    assert!(run.errors("closed") + run.errors("reset") >= 2, "{:#}", run.report);
+}
+
+/// Whether the process handles SIGINT by now.
+fn handles_sigint(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (libc::SIGINT - 1) != 0
+}
+
+#[test]
+fn an_interrupt_leaves_what_was_measured() {
+    for options in [&[][..], &["--processes", "2"]] {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counts = heard.clone();
+        let address = start(move |_, _, line: &[u8]| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            Some(right(line))
+        });
+        let run = ["echo", &address.to_string(), "-c5", "-d1h", "--rate", "1000"];
+        let mut process = Process::start(load(&[&run, options].concat()));
+        while !handles_sigint(process.id()) || heard.load(Ordering::Relaxed) < 100 {
+            std::thread::yield_now();
+        }
+        process.signal("INT");
+        let run = Run::ended(&mut process);
+        assert_eq!((run.code, &run.report["interrupted"]), (1, &true.into()), "{:#}", run.report);
+        assert!(run.report["echoes"].as_u64().unwrap() > 0, "{:#}", run.report);
+        assert!(run.stderr.contains("interrupted"), "{}", run.stderr);
+        let ended = run.report["verdicts"].as_object().unwrap();
+        assert_eq!(ended.values().filter_map(|count| count.as_u64()).sum::<u64>(), 5);
+    }
+}
+
+#[test]
+fn processes_carry_what_one_may_not() {
+    let (_server, address) = serve(&[]);
+    let address = address.to_string();
+    let run = ["load", "hold", &address, "-c100", "-d100ms", "--processes", "3"];
+    let run = [&run[..], &["--format", "json"]].concat();
+    let run = Run::of(closecall_after("ulimit -n 64", &run));
+    assert_eq!((run.code, &run.report["held"]), (0, &100.into()), "{:#}", run.report);
+}
