@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench doc experiments limit
+.PHONY: help run test check bench doc experiments limit compare draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,3 +25,10 @@ experiments: ## docs/EXPERIMENTS.md anew: the whole lab before a capture (Linux,
 	cargo run --example experiments
 
 limit: bench ## the same as bench; LIMIT="--only echo --rounds 3" chooses
+
+compare: ## closecall beside libuv, tokio, Go and threads; COMPARE="--only echo --rounds 3 --peers go,tokio" chooses
+	cargo build --release
+	python3 benches/peers/compare.py --json target/compare.json --markdown target/compare.md $(COMPARE)
+
+draw: ## docs/compare.svg, from what `make compare` has measured last
+	cargo run --example draw -- docs/compare.svg target/compare.json

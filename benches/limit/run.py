@@ -9,35 +9,40 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
-import select
 import shlex
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-BUILD = ROOT / "target" / "limit"
-CLIENT = BUILD / "client"
-FLOOR = BUILD / "server"
-
-HOST = "127.0.0.1"
-ECHO_SIZE = 64
-CHURN_PARALLEL = 64
-MEMORY_BASE = 1000
-ACTIVE = 20
-OPENING_RATE = 30_000
-FILES_RESERVE = 100
-SETTLE_SECONDS = 0.02
-LISTEN = "127.0.0.1:{port}"
+from measuring import (
+    ACTIVE,
+    CHURN_PARALLEL,
+    CLOSECALL,
+    ECHO_SIZE,
+    FLOOR,
+    LISTEN,
+    MEMORY_BASE,
+    Bench,
+    Environment,
+    Failure,
+    Program,
+    bytes_per_connection,
+    choose_cores,
+    churn_sources,
+    compile_c,
+    enough_files,
+    executable,
+    expire,
+    machine,
+    measure,
+    raise_file_limit,
+    say,
+    table,
+    tell_overflows,
+)
 
 GOAL_ECHO = 1.03
 GOAL_CHURN = 1.05
@@ -50,42 +55,12 @@ EXPERIMENTS = ("echo", "churn", "verdict", "memory", "deadline")
 UNPROBED = ("--verdict-wait", "0s", "--no-probes")
 
 
-class Failure(Exception):
-    """A measurement that could not be made; the others go on."""
-
-
-class NotListening(Failure):
-    """A server that did not start; with a port that was asked for, somebody else may have it."""
-
-
-class Environment(Exception):
-    """Something is missing here: nothing can be measured at all."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """A server to measure. `{port}` in an argument is replaced by the port to listen on."""
-
-    name: str
-    path: Path
-    arguments: tuple[str, ...]
-
-    def command(self, port: int) -> list[str]:
-        return [str(self.path), *(a.replace("{port}", str(port)) for a in self.arguments)]
-
-    def log(self) -> Path:
-        return BUILD / f"{self.name}.log"
-
-
 @dataclass
-class Settings:
+class Settings(Bench):
     floor: Program
     server: Program
     rounds: int
-    seconds: float
     connections: list[int]
-    server_cpu: int
-    client_cpu: int
     goals: bool  # they are meant for closecall against server.c
 
 
@@ -107,166 +82,7 @@ class Row:
         return [self.what, self.floor, self.server, self.ratio, self.spread, self.goal, verdict]
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-# --- processes: everything started here is killed here, by its own id -----------------------
-
-
-AnyRunning = TypeVar("AnyRunning", bound="Running")
-
-
-class Running:
-    """A child process on a core of its own; killed when the block is left, however that happens."""
-
-    def __init__(self, command: list[str], cpu: int, stderr: Any = None) -> None:
-        # What the measurer's shell says about logs and limits must not change the measurement.
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name != "RUST_LOG" and not name.startswith("CLOSECALL_")
-        }
-        try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=environment,
-                preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
-            )
-        except OSError as error:
-            raise Failure(f"cannot start {command[0]}: {error.strerror}") from error
-
-    def __enter__(self: AnyRunning) -> AnyRunning:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass
-
-    def line(self, timeout: float) -> str:
-        """The next line on its stdout; empty if it ended or did not say anything in time."""
-        assert self.process.stdout
-        ready, _, _ = select.select([self.process.stdout], [], [], timeout)
-        return self.process.stdout.readline().strip() if ready else ""
-
-
-class Server(Running):
-    """A server that is listening, and what /proc knows about it."""
-
-    def __init__(self, program: Program, cpu: int, port: int = 0) -> None:
-        self.program = program
-        with open(program.log(), "a", encoding="utf-8") as log:
-            super().__init__(program.command(port), cpu, stderr=log)
-        try:
-            line = self.line(timeout=10)
-            if not line.startswith("listening on "):
-                raise NotListening(f"{program.name} does not listen; its log is {program.log()}")
-            self.port = int(line.rsplit(":", 1)[1])
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def proc(self, name: str) -> Path:
-        if self.process.poll() is not None:
-            raise Failure(
-                f"{self.program.name} ended by itself ({self.process.returncode}); "
-                f"its log is {self.program.log()}"
-            )
-        return Path("/proc", str(self.process.pid), name)
-
-    def cpu_ns(self) -> int:
-        """Time on a processor so far, user and system, of all its threads."""
-        threads = self.proc("task").iterdir()
-        return sum(int((t / "schedstat").read_text().split()[0]) for t in threads)
-
-    def rss_bytes(self) -> int:
-        # Not statm: the kernel keeps those numbers with a tolerance of many pages.
-        for line in self.proc("smaps_rollup").read_text().splitlines():
-            if line.startswith("Rss:"):
-                return int(line.split()[1]) * 1024
-        raise Failure("no Rss in smaps_rollup")
-
-    def open_files(self) -> int:
-        return len(os.listdir(self.proc("fd")))
-
-    def wait_for_files(self, count: int) -> None:
-        """Connected is not yet accepted: waits until the server has so many descriptors."""
-        end = time.monotonic() + 5
-        while self.open_files() < count:
-            if time.monotonic() > end:
-                raise Failure(f"{self.program.name} does not accept everybody")
-            time.sleep(0.01)
-
-
-class Client(Running):
-    """The generator, and its protocol of `start`, `stop` and a JSON line."""
-
-    def __init__(self, settings: Settings, mode: str, port: int, *arguments: object) -> None:
-        command = [str(CLIENT), mode, HOST, str(port), *map(str, arguments)]
-        super().__init__(command, settings.client_cpu)
-
-    def expect(self, moment: str, timeout: float) -> None:
-        line = self.line(timeout)
-        if line != moment:
-            raise Failure(f"the client did not reach `{moment}`")
-
-    def proceed(self) -> None:
-        assert self.process.stdin
-        try:
-            self.process.stdin.write("\n")
-            self.process.stdin.flush()
-        except BrokenPipeError as error:
-            raise Failure("the client ended by itself") from error
-
-    def result(self, timeout: float) -> dict[str, Any]:
-        line = self.line(timeout)
-        if not line:
-            raise Failure("the client gave no result")
-        result: dict[str, Any] = json.loads(line)
-        return result
-
-
-def check(result: dict[str, Any]) -> dict[str, Any]:
-    if result["mismatches"] or result["errors"]:
-        raise Failure(f"{result['mismatches']} mismatches, {result['errors']} errors")
-    return result
-
-
 # --- echo and churn: processor time of the server -------------------------------------------
-
-
-def measure(
-    settings: Settings, program: Program, mode: str, arguments: tuple[object, ...], port: int
-) -> dict[str, Any]:
-    """One window with a fresh server and a fresh client."""
-    overflows = time_wait_overflows()
-    with Server(program, settings.server_cpu, port) as server:
-        with Client(settings, mode, server.port, *arguments) as client:
-            client.expect("start", timeout=60)
-            time.sleep(SETTLE_SECONDS)
-            before = server.cpu_ns()
-            client.proceed()
-            client.expect("stop", timeout=settings.seconds + 60)
-            time.sleep(SETTLE_SECONDS)
-            used = server.cpu_ns() - before
-            client.proceed()
-            result = check(client.result(timeout=60))
-        if not result["echoes"] or not used:
-            raise Failure("not one echo, or a kernel without schedstat")
-        result["cpu_us"] = used / 1000 / result["echoes"]
-        result["port"] = server.port
-        result["time_wait_overflows"] = time_wait_overflows() - overflows
-        return result
 
 
 def side_by_side(
@@ -279,12 +95,7 @@ def side_by_side(
     for number in range(settings.rounds):
         pair = [(settings.floor, floor), (settings.server, server)]
         for program, results in pair if number % 2 == 0 else reversed(pair):
-            try:
-                results.append(measure(settings, program, mode, arguments, port))
-            except NotListening:
-                if port == 0:
-                    raise
-                results.append(measure(settings, program, mode, arguments, 0))
+            results.append(measure(settings, program, mode, arguments, port))
             port = results[-1]["port"] if same_port else 0
         tell_round(settings, f"{label} round {number + 1}/{settings.rounds}", floor[-1], server[-1])
     return floor, server
@@ -303,12 +114,7 @@ def tell_round(
         f"{label}: {figures(settings.floor, floor)}  "
         f"{figures(settings.server, server)}  ratio {ratio:.3f}"
     )
-    overflows = floor["time_wait_overflows"] + server["time_wait_overflows"]
-    if overflows:
-        say(
-            f"  beware: TIME_WAIT overflowed {overflows:,} times, and those connections end with "
-            "a reset. Wait a minute between runs or raise net.ipv4.tcp_max_tw_buckets"
-        )
+    tell_overflows(floor["time_wait_overflows"] + server["time_wait_overflows"])
 
 
 def cpu_row(
@@ -361,67 +167,7 @@ def run_verdict(settings: Settings) -> list[Row]:
     return [cpu_row(pair, what, GOAL_VERDICT, floor, server_results)]
 
 
-# --- TIME_WAIT ------------------------------------------------------------------------------
-#
-# The client of the churn closes first, so it keeps each pair of addresses in TIME_WAIT for a
-# minute. Beyond tcp_max_tw_buckets the kernel drops the pair at once and answers the server's FIN
-# with a reset: a different ending, and a different cost. On loopback Linux gives a pair out again
-# after a second, so the remedy is to use no more pairs than the table holds: few source addresses,
-# and the same server port in every round.
-
-
-def sysctl(name: str) -> list[int]:
-    return [int(n) for n in Path("/proc/sys/net/ipv4", name).read_text().split()]
-
-
-def time_waits() -> int:
-    words = Path("/proc/net/sockstat").read_text().split()
-    return int(words[words.index("tw") + 1])
-
-
-def time_wait_overflows() -> int:
-    lines = Path("/proc/net/netstat").read_text().splitlines()
-    extensions = [line.split() for line in lines if line.startswith("TcpExt:")]
-    return int(dict(zip(*extensions)).get("TCPTimeWaitOverflow", 0))
-
-
-def churn_sources() -> int:
-    """How many source addresses to use; waits if earlier runs still fill the table."""
-    buckets = sysctl("tcp_max_tw_buckets")[0]
-    low, high = sysctl("ip_local_port_range")
-    ports = high - low + 1
-    if sysctl("tcp_tw_reuse")[0] == 0:
-        return 64
-    sources = max(1, int(0.95 * buckets / ports))
-    room = max(0, buckets - sources * ports)
-    if time_waits() > room:
-        say(f"churn: {time_waits():,} connections in TIME_WAIT have to expire, up to a minute")
-    end = time.monotonic() + 65
-    while time_waits() > room and time.monotonic() < end:
-        time.sleep(0.5)
-    return sources
-
-
 # --- memory ---------------------------------------------------------------------------------
-
-
-def bytes_per_connection(settings: Settings, program: Program, most: int) -> float:
-    """What the resident memory grows by, from 1,000 silent connections to `most` of them."""
-    with Server(program, settings.server_cpu) as server:
-        files = server.open_files()
-        with Client(settings, "hold", server.port, MEMORY_BASE) as base:
-            base.expect("start", timeout=60)
-            server.wait_for_files(files + MEMORY_BASE)
-            before = server.rss_bytes()
-            with Client(settings, "hold", server.port, most - MEMORY_BASE) as others:
-                others.expect("start", timeout=60)
-                server.wait_for_files(files + most)
-                growth = server.rss_bytes() - before
-                others.proceed()
-                check(others.result(timeout=60))
-            base.proceed()
-            check(base.result(timeout=60))
-    return growth / (most - MEMORY_BASE)
 
 
 def run_memory(settings: Settings) -> list[Row]:
@@ -457,10 +203,7 @@ def run_deadline(settings: Settings) -> list[Row]:
     if not enough_files(what, silent + ACTIVE):
         return []
     say(f"{what}: takes 15 to 40 seconds")
-    with Server(settings.server, settings.server_cpu) as server:
-        arguments = (silent, ACTIVE, OPENING_RATE)
-        with Client(settings, "deadline", server.port, *arguments) as client:
-            result = check(client.result(timeout=120))
+    result = expire(settings, settings.server, silent)
     tell_deadline(what, result)
     return deadline_rows(what, result)
 
@@ -511,49 +254,6 @@ def deadline_rows(what: str, result: dict[str, Any]) -> list[Row]:
 # --- preparation ----------------------------------------------------------------------------
 
 
-def raise_file_limit() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def enough_files(what: str, connections: int) -> bool:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit == resource.RLIM_INFINITY or connections + FILES_RESERVE <= limit:
-        return True
-    say(
-        f"{what}: skipped, it needs {connections + FILES_RESERVE:,} open files and the hard limit "
-        f"is {limit:,} (ulimit -Hn)"
-    )
-    return False
-
-
-def compile_c() -> None:
-    BUILD.mkdir(parents=True, exist_ok=True)
-    compiler = os.environ.get("CC", "cc")
-    for target, sources in ((FLOOR, ["server.c"]), (CLIENT, ["client.c", "generator.c"])):
-        command = [*shlex.split(compiler), "-O2", "-Wall", "-Wextra", "-o", str(target)]
-        try:
-            subprocess.run([*command, *(str(HERE / s) for s in sources)], check=True)
-        except OSError as error:
-            raise Environment(f"no C compiler ({compiler}): install one or set CC") from error
-        except subprocess.CalledProcessError as error:
-            raise Environment(f"{', '.join(sources)} does not compile") from error
-
-
-def choose_cores() -> tuple[int, int]:
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) == 1:
-        say("one core only: server and client share it, and the figures are of little use")
-    return cores[0], cores[min(1, len(cores) - 1)]
-
-
-def executable(path: str, remedy: str) -> Path:
-    found = Path(path).resolve()
-    if not os.access(found, os.X_OK) or found.is_dir():
-        raise Environment(f"there is no program {path}: {remedy}")
-    return found
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -568,11 +268,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="LIST",
         help="sizes for echo; memory and deadline take the largest (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, default=7, help="of echo, churn and verdict (default: 7)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="of echo, churn and verdict (default: 7)"
+    )
     parser.add_argument("--seconds", type=float, default=3, help="length of a window (default: 3)")
     parser.add_argument(
         "--server",
-        default=str(ROOT / "target" / "release" / "closecall"),
+        default=str(CLOSECALL),
         metavar="PATH",
         help="the closecall to measure (default: target/release/closecall)",
     )
@@ -634,24 +336,13 @@ def choose_programs(options: argparse.Namespace) -> tuple[Program, Program]:
 def print_table(settings: Settings, rows: list[Row]) -> None:
     names = settings.floor.name, settings.server.name
     head = ["", *names, "ratio", "min..max", "goal", ""]
-    lines = [head, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    print()
-    for line in lines:
-        first, *others = [f"{cell:>{width}}" for cell, width in zip(line, widths)]
-        print("  ".join([f"{first.strip():<{widths[0]}}", *others]).rstrip())
+    print("\n" + table([head, *(row.cells() for row in rows)]))
     print("\nServer CPU time per echo or cycle; medians of the rounds; ratio within each round.")
 
 
 def write_json(path: str, settings: Settings, rows: list[Row], failures: list[str]) -> None:
     report = {
-        "machine": {
-            "system": platform.platform(),
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "server_cpu": settings.server_cpu,
-            "client_cpu": settings.client_cpu,
-        },
+        "machine": machine(settings),
         "programs": [settings.floor.command(0), settings.server.command(0)],
         "rounds": settings.rounds,
         "seconds": settings.seconds,
@@ -664,13 +355,6 @@ def write_json(path: str, settings: Settings, rows: list[Row], failures: list[st
     Path(path).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
-
-
 def run(options: argparse.Namespace) -> int:
     if sys.platform != "linux":
         raise Environment("it needs Linux: epoll and /proc")
@@ -679,13 +363,13 @@ def run(options: argparse.Namespace) -> int:
     floor, server = choose_programs(options)
     server_cpu, client_cpu = choose_cores()
     settings = Settings(
+        server_cpu,
+        client_cpu,
+        options.seconds,
         floor,
         server,
         options.rounds,
-        options.seconds,
         options.connections,
-        server_cpu,
-        client_cpu,
         goals=not (options.noise or options.against),
     )
     for program in (floor, server):

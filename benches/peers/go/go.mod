@@ -1,0 +1,3 @@
+module closecall.example/peer
+
+go 1.19

@@ -1,0 +1,58 @@
+//! A peer to measure against: the usual tokio echo server, a task per connection.
+//!
+//! `current_thread`, because every server here has one core. Each read is under a `timeout` of ten
+//! seconds, which is tokio's way to a read deadline. The buffer belongs to the task, as is usual,
+//! with the prefix lying in front of the data, so that a reply is one `write_all` and no copy. It
+//! is not filled with zeros first: memory that no byte was read into is not resident.
+//!
+//! ```text
+//! closecall-peer-tokio [PORT]        no PORT, or 0: the system picks one
+//! ```
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+const PREFIX: &[u8] = b"from server back[rust]:";
+const CHUNK_BYTES: usize = 65536;
+const BACKLOG: u32 = 4096;
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+
+fn main() -> io::Result<()> {
+    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0);
+    Builder::new_current_thread().enable_all().build()?.block_on(listen(port))
+}
+
+async fn listen(port: u16) -> io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    let listener = socket.listen(BACKLOG)?;
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        let (connection, _) = listener.accept().await?;
+        tokio::spawn(serve(connection));
+    }
+}
+
+/// Until the end of the stream, ten seconds of silence or an error; dropping it is the close.
+async fn serve(mut connection: TcpStream) -> io::Result<()> {
+    connection.set_nodelay(true)?;
+    let mut reply = Vec::with_capacity(PREFIX.len() + CHUNK_BYTES);
+    reply.extend_from_slice(PREFIX);
+    loop {
+        reply.truncate(PREFIX.len());
+        let Ok(got) = timeout(READ_DEADLINE, connection.read_buf(&mut reply)).await else {
+            return Ok(());
+        };
+        if got? == 0 {
+            return Ok(());
+        }
+        connection.write_all(&reply).await?;
+    }
+}
