@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench doc experiments limit compare draw
+.PHONY: help run test check bench doc experiments limit scale compare draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,6 +17,9 @@ check: ## what CI checks: formatting, lints, both feature sets, tests, docs, exa
 bench: ## how near the server is to the limit: CPU per echo and per cycle beside a minimal C program
 	cargo build --release
 	python3 benches/limit/run.py $(LIMIT)
+
+scale: ## what a connection costs among 1,000 and among a million: the loop's own part, in half a minute
+	cargo bench --bench scale -- $(SCALE)
 
 doc: ## the documentation, in target/doc/closecall/index.html
 	cargo doc --no-deps

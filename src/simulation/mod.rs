@@ -17,10 +17,12 @@
 //!
 //! Reading order: [`Setting`] (what a world is like), `peer` (who lives in it), `link`, `pipe` and
 //! `network` (TCP), `kernel`, `calls` and `wait` (the system calls), `duty`, `judge` and `truth`
-//! (what is owed).
+//! (what is owed). Beside all this stands [`Calm`], a kernel in which nothing goes wrong: for
+//! benches, and for the scale table.
 
 mod agenda;
 mod calls;
+mod calm;
 mod choices;
 mod duty;
 mod faults;
@@ -40,6 +42,7 @@ mod world;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use self::calm::{Calm, CalmSocket, MESSAGE, Speakers};
 pub use self::choices::Choices;
 pub use self::faults::{Fault, Faults};
 use self::judge::Judge;

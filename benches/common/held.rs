@@ -1,0 +1,86 @@
+//! The real loop over the calm kernel, with so many connections held.
+
+use closecall::config::Config;
+use closecall::reactor::{Reactor, Turn};
+use closecall::simulation::{Calm, Speakers};
+
+/// A loop and its connections.
+pub(crate) struct Held {
+    reactor: Reactor<Calm>,
+    connections: u32,
+}
+
+/// In how many turns everybody says something, and how long they take together.
+const ROUND_TURNS: u32 = 1_000;
+const ROUND_MS: u64 = 1_000;
+
+/// Half of the deadline: who speaks once in it has spoken in time, and after the last alarm.
+const PAUSE_MS: u64 = 5_000;
+
+impl Held {
+    /// A loop of which `connections` are expected. Nobody is there before [`accept`](Self::accept).
+    pub(crate) fn new(connections: u32) -> Held {
+        // Near its limit a loop lets nobody wait for evidence.
+        let max_connections = 2 * connections as usize;
+        let config = Config { max_connections, ..Config::default() };
+        Held { reactor: Reactor::new(Calm::new(u64::from(connections)), config), connections }
+    }
+
+    /// Everybody connects. Gives how many.
+    pub(crate) fn accept(&mut self) -> u64 {
+        self.reactor.kernel().connect(self.connections);
+        while self.reactor.kernel().open() < self.connections {
+            self.turn();
+        }
+        // Time passes before anybody is to speak: see `alarms`.
+        self.reactor.kernel().turn_takes(PAUSE_MS);
+        self.speak(Speakers::Same(1), 1);
+        self.reactor.kernel().turn_takes(0);
+        u64::from(self.connections)
+    }
+
+    /// Turns with these speakers, in which no time passes. Gives the messages that were answered.
+    pub(crate) fn speak(&mut self, speakers: Speakers, turns: u32) -> u64 {
+        self.reactor.kernel().speak(speakers);
+        let answered = (0..turns).map(|_| u64::from(self.turn().visits)).sum();
+        self.reactor.kernel().speak(Speakers::Nobody);
+        answered
+    }
+
+    /// Everybody says something, one after the other, within a second. Gives how many.
+    pub(crate) fn everybody_speaks(&mut self) -> u64 {
+        let each = self.connections.div_ceil(ROUND_TURNS);
+        self.reactor.kernel().turn_takes(ROUND_MS / u64::from(ROUND_TURNS));
+        let answered = self.speak(Speakers::InTurn(each), self.connections.div_ceil(each));
+        self.reactor.kernel().turn_takes(0);
+        answered
+    }
+
+    /// Nobody says anything until every alarm rang that was set before; who spoke since has its
+    /// moved on. Gives how many rang.
+    pub(crate) fn alarms(&mut self) -> u64 {
+        let mut rang = 0;
+        while rang < u64::from(self.connections) {
+            let turn = self.turn();
+            assert_eq!(turn.ended, 0, "somebody spoke too late");
+            rang += u64::from(turn.alarms);
+        }
+        rang
+    }
+
+    /// Nobody says anything any more, so everybody is ended: alarm, our FIN, theirs, verdict. Gives
+    /// how many ended.
+    pub(crate) fn end(&mut self) -> u64 {
+        let mut ended = 0;
+        while self.reactor.kernel().open() > 0 {
+            ended += u64::from(self.turn().ended);
+        }
+        ended
+    }
+
+    fn turn(&mut self) -> Turn {
+        let turn = self.reactor.turn().expect("there is always something to wait for");
+        self.reactor.endings();
+        turn
+    }
+}
