@@ -123,8 +123,10 @@ pub(super) struct LabArgs {
     #[arg(long, value_name = "ADDR", value_parser = values::addresses)]
     pub(super) via: Option<Addresses>,
 
-    /// How long the client waits for the end that a server elsewhere makes.
-    #[arg(long, value_name = "DUR", default_value = "12s", value_parser = values::patience)]
+    /// How long the client waits for the end that a server elsewhere makes; for a reply a quarter
+    /// of that, or 3s if that is more.
+    #[arg(long, value_name = "DUR", default_value = "12s", verbatim_doc_comment)]
+    #[arg(value_parser = values::patience)]
     #[arg(allow_hyphen_values = true)]
     pub(super) patience: u64,
 

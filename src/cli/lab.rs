@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::LabArgs;
 use super::client::{holder, say};
 use super::values::{Addresses, Format};
+use super::words::thousands;
 use super::{EXIT_FAILED, Failure};
 use crate::lab::{self, Options, Report, Row, Scenario, Target};
 
@@ -46,7 +47,12 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     };
     let report = lab::run(&options, &mut |progress| {
         bar.set_position(progress.done as u64);
-        bar.set_message(format!("{} {}", progress.scenario.id, progress.scenario.client()));
+        let runs = match progress.runs {
+            0 => String::new(),
+            runs => format!("{} of {}: ", thousands(runs.into()), thousands(args.repeat.into())),
+        };
+        let scenario = progress.scenario;
+        bar.set_message(format!("{} {runs}{}", scenario.id, scenario.client()));
     });
     bar.finish_and_clear();
     let report = report.map_err(refused)?;

@@ -5,26 +5,38 @@
 //! others are races, or are not played. It may speak first, never answer, never end: every act has
 //! an end in time and in bytes.
 
+mod played;
 mod side;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use self::side::{Side, health, plan, side};
+use self::played::Played;
+use self::side::{Side, plan};
 use super::capture::{End, Expectation};
 use super::differ::{Chance, differences};
-use super::judge::{self, Told};
-use super::observe::CloseLog;
+use super::judge::Told;
+use super::observe::{CloseLog, Untold};
 use super::race::Tally;
-use super::report::{Outcome, Row, Seen, SeenEnd, ServerRow, Via};
-use super::run::{Error, Options, blank};
+use super::report::{Outcome, Row, ServerRow, Via};
+use super::run::{Error, Options, Tell, blank};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
-use super::wire::{self, Wire};
-use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
+use super::wire::{self, RACES_SEEN_MAX, Wire};
+use crate::client::{Act, Client, Moment, Plan, Way};
 use crate::machine::close::Kind;
-use crate::record::Evidence;
+
+/// How long somebody has to start a server again that has died.
+const RESTART: Duration = Duration::from_secs(2);
+
+/// How often is looked whether somebody has.
+const RESTART_LOOK: Duration = Duration::from_millis(50);
+
+/// How long a close log has to be quiet before lines behind a proxy are taken for ours: longer than
+/// balancers wait between two health checks, as a rule.
+const QUIET: Duration = Duration::from_millis(2_500);
 
 /// Whom to play against.
 #[derive(Clone, Debug)]
@@ -35,8 +47,15 @@ pub struct Target {
     pub via: Option<Vec<SocketAddr>>,
     /// The close log of the server, a file here that grows.
     pub observe: Option<PathBuf>,
-    /// How long to wait for the server's end.
+    /// How long to wait for the server's end; for a reply a quarter of it, or 3 s if that is more.
     pub patience: Duration,
+}
+
+/// Which way a client takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Path {
+    Direct,
+    Through,
 }
 
 /// A server elsewhere, and how to get there.
@@ -51,16 +70,6 @@ pub(super) struct Against<'a> {
     unjoined: Option<String>,
 }
 
-/// What came of a scenario on one side.
-struct Played {
-    moments: Vec<Moment>,
-    /// What was on the wire, if somebody looked.
-    looked: Option<wire::Seen>,
-    seen: Seen,
-    /// What the server said of it, or why that is not known; nothing without a close log.
-    told: Option<Result<Told, String>>,
-}
-
 impl<'a> Against<'a> {
     /// Sees whether the server is there, and whether the close log is its own.
     ///
@@ -69,18 +78,17 @@ impl<'a> Against<'a> {
     pub(super) fn start(options: &'a Options<'a>, target: &Target) -> Result<Against<'a>, Error> {
         let Target { server, via, observe, patience } = target.clone();
         let not_read = |error| Error::CloseLog(observe.clone().unwrap_or_default(), error);
-        let mut log = observe.as_deref().map(CloseLog::open).transpose().map_err(not_read)?;
-        let (direct, peer) = side(&server, patience, options)?;
+        let open = |path: &PathBuf| CloseLog::open(path, options.stop);
+        let mut log = observe.as_ref().map(open).transpose().map_err(not_read)?;
+        let (direct, peer) = Side::find(&server, patience, options)?;
         if let Some(log) = &mut log {
-            log.of(peer).map_err(|why| not_read(io::Error::other(why)))?;
+            log.of(peer).map_err(|why| not_read(io::Error::other(why.to_string())))?;
         }
-        let (via, unjoined) = match via {
-            None => (None, None),
-            Some(via) => {
-                let (side, _) = side(&via, patience, options)?;
-                let joined = log.as_mut().and_then(|log| log.only().err());
-                (Some(side), joined.map(|why| format!("through the proxy: {why}")))
-            }
+        let via = via.map(|via| Side::find(&via, patience, options)).transpose()?;
+        let via = via.map(|(side, _)| side);
+        let unjoined = match &mut log {
+            Some(log) if via.is_some() => unjoined(log),
+            _ => None,
         };
         let wire = Wire::new(options.capture);
         for side in [Some(&direct), via.as_ref()].into_iter().flatten() {
@@ -92,20 +100,33 @@ impl<'a> Against<'a> {
         Ok(Against { options, patience, log, wire, direct, via, unjoined })
     }
 
-    /// Plays `scenario`, on both sides if there are two.
-    pub(super) fn row(&mut self, scenario: &'static Scenario) -> Row {
+    /// Plays `scenario`, on both ways if there are two, and tells how often a race was run.
+    pub(super) fn row(&mut self, scenario: &'static Scenario, tell: Tell<'_>) -> Row {
         match (scenario.play, scenario.elsewhere()) {
             (Play::Skip { needs, .. }, _) | (_, Elsewhere::Skip(needs)) => skipped(scenario, needs),
-            _ if !self.revives(false) => skipped(scenario, "a server; this one is gone"),
+            _ if !self.revives(Path::Direct) => {
+                skipped(scenario, &format!("a server: {}", self.direct.says()))
+            }
             (Play::Way(way), _) if scenario.order == Order::Race && self.log.is_some() => {
-                self.raced(scenario, way)
+                self.raced(scenario, way, tell)
             }
             (Play::Way(way), _) => self.once(scenario, way),
         }
     }
 
-    /// The server and the proxy as they were last, and the wire.
-    pub(super) fn into_parts(self) -> (ServerRow, Option<ServerRow>, Wire<'a>) {
+    /// The server and the proxy as they are at last, and the wire.
+    pub(super) fn into_parts(mut self) -> (ServerRow, Option<ServerRow>, Wire<'a>) {
+        let paths: &[Path] = match self.via {
+            Some(_) => &[Path::Direct, Path::Through],
+            None => &[Path::Direct],
+        };
+        for &path in paths {
+            let was_well = self.side(path).is_well();
+            self.asks(path);
+            if was_well && !self.side(path).is_well() {
+                self.side(path).found_dead();
+            }
+        }
         (self.direct.row(), self.via.as_ref().map(Side::row), self.wire)
     }
 
@@ -115,105 +136,115 @@ impl<'a> Against<'a> {
         Plan { receive_buffer, ..plan(server, self.patience, self.options) }
     }
 
-    fn side(&mut self, through: bool) -> &mut Side {
+    fn side(&mut self, path: Path) -> &mut Side {
         match &mut self.via {
-            Some(via) if through => via,
+            Some(via) if path == Path::Through => via,
             _ => &mut self.direct,
         }
     }
 
-    /// Whether that side is as healthy as ever: somebody may have started it again.
-    fn revives(&mut self, through: bool) -> bool {
-        let side = self.side(through);
-        if side.health < side.healthy {
-            self.checks(through);
-        }
-        let side = self.side(through);
-        side.health >= side.healthy
-    }
+    // ---- how the server is ----------------------------------------------------------------------
 
-    /// Asks that side how it is.
-    fn checks(&mut self, through: bool) {
-        let (address, healthy) = (self.side(through).address, self.side(through).healthy);
-        let (health, peer) = health(&self.plan(address, Way::Close), healthy);
-        // Who was told to stop did not wait for the answer.
-        if self.options.is_stopped() {
-            return;
-        }
-        self.side(through).health = health;
-        // Its line shall not be taken for somebody else's.
-        if let Some(peer) = peer {
-            let _ = self.told(through, peer);
+    /// Asks how it is on that way. The lines that this leaves in the close log are nobody else's.
+    fn asks(&mut self, path: Path) {
+        let (patience, options) = (self.patience, self.options);
+        for peer in self.side(path).asks(patience, options) {
+            let _ = self.told(path, peer, u64::MAX);
         }
     }
 
-    /// What the server said of the connection from `peer`.
-    fn told(&mut self, through: bool, peer: SocketAddr) -> Option<Result<Told, String>> {
+    /// Whether it is well there, or becomes so: somebody may start it again.
+    fn revives(&mut self, path: Path) -> bool {
+        let Some(wait) = self.side(path).patience_left(RESTART) else { return false };
+        let give_up = Instant::now() + wait;
+        while !self.side(path).is_well() {
+            self.asks(path);
+            if Instant::now() > give_up || self.options.is_stopped() {
+                break;
+            }
+            thread::sleep(RESTART_LOOK);
+        }
+        self.side(path).is_well()
+    }
+
+    /// What the server said of the connection from `peer`, which sent so many bytes.
+    fn told(&mut self, path: Path, peer: SocketAddr, sent: u64) -> Option<Result<Told, Untold>> {
         let log = self.log.as_mut()?;
-        match (through, &self.unjoined) {
-            (false, _) => Some(log.of(peer)),
-            (true, None) => Some(log.only()),
-            (true, Some(why)) => Some(Err(why.clone())),
-        }
+        Some(match (path, &self.unjoined) {
+            (Path::Direct, _) => log.of(peer),
+            (Path::Through, None) => log.only(sent),
+            (Path::Through, Some(why)) => Err(Untold::Unclear(why.clone())),
+        })
     }
 
-    /// Plays on one side, and sees whether it survives.
-    fn plays(&mut self, through: bool, scenario: &Scenario, way: Way) -> Played {
-        let address = self.side(through).address;
+    // ---- one scenario ---------------------------------------------------------------------------
+
+    /// Plays on one way.
+    fn plays(&mut self, path: Path, scenario: &Scenario, way: Way) -> Played {
+        let address = self.side(path).address;
         let plan = self.plan(address, way);
-        let (mut moments, mut seen, mut told) = (Vec::new(), Seen::default(), None);
-        let mut peer = None;
-        match Client::connect(&plan) {
-            Err(error) => {
-                let did = Did::Failed(error.to_string());
-                moments.push(Moment { at: Duration::ZERO, act: None, did });
-            }
-            Ok((mut client, _)) => {
-                client.play_all(&scenario.script(), |moment, _| moments.push(moment.clone()));
-                seen = sees(&client, &moments);
-                seen.in_vain = no_echo(&client, &moments);
-                told = self.told(through, client.local());
-                peer = Some(client.local());
-            }
-        }
-        let failed = moments.iter().find(|moment| moment.failed()).map(judge::of_client);
-        seen.in_vain = failed.or(seen.in_vain);
-        self.checks(through);
-        let side = self.side(through);
-        seen.serves = side.is_well();
-        if !seen.serves {
-            side.died_of.push(scenario.id.to_owned());
-        }
-        // Last: what is still to come of the old connection has come before an answer to a new one.
-        let looked = peer.and_then(|peer| self.looks(peer, address, scenario, &moments));
-        Played { moments, looked, seen, told }
+        let Ok((mut client, _)) = Client::connect(&plan) else { return Played::default() };
+        let mut moments = Vec::new();
+        client.play_all(&scenario.script(), |moment, _| moments.push(moment.clone()));
+        let mut played = Played::by(&client, moments, &plan);
+        played.told = self.told(path, client.local(), client.sent() as u64);
+        played
     }
 
     /// What was on the wire. Of a server that is not ours only the client's part is expected, and
     /// only where all went as meant.
-    fn looks(
-        &mut self,
-        client: SocketAddr,
-        server: SocketAddr,
-        scenario: &Scenario,
-        moments: &[Moment],
-    ) -> Option<wire::Seen> {
+    fn looks(&mut self, path: Path, scenario: &Scenario, played: &mut Played) {
+        let Some(client) = played.peer else { return };
         let forced = matches!(scenario.elsewhere(), Elsewhere::Forced(_));
-        let client_end = match forced && !moments.iter().any(Moment::failed) {
+        let client_end = match forced && !played.moments.iter().any(Moment::failed) {
             true => scenario.on_wire.client,
             false => End::default(),
         };
         let expected = Expectation { client: client_end, ..Expectation::default() };
-        self.wire.seen(&expected, client, server).unwrap_or_else(|error| {
+        let server = self.side(path).address;
+        played.looked = self.wire.seen(&expected, client, server).unwrap_or_else(|error| {
             let complaint = Some(format!("the capture failed: {error}"));
             Some(wire::Seen { client, packets: Vec::new(), complaint })
-        })
+        });
+    }
+
+    /// How the server is after it, and whose death it was if it is not well; `None` if it is.
+    fn survives(
+        &mut self,
+        path: Path,
+        scenario: &'static Scenario,
+        reached: bool,
+    ) -> Option<String> {
+        self.asks(path);
+        // Who dies behind a proxy takes what the proxy says with it.
+        if path == Path::Through && !self.side(path).is_well() && self.direct.is_well() {
+            self.asks(Path::Direct);
+        }
+        let blamed = if self.direct.is_well() { path } else { Path::Direct };
+        let side = self.side(blamed);
+        match reached {
+            true => side.played(scenario.id),
+            false if !side.is_well() => side.found_dead(),
+            false => {}
+        }
+        let who = if blamed == Path::Through { "the proxy" } else { "the server" };
+        let says = side.says();
+        match (self.side(path).is_well(), reached) {
+            (true, true) => None,
+            (true, false) => Some(format!("{who} could not be connected to, and then it could")),
+            (false, true) => Some(format!("{who} did not survive this: {says}")),
+            (false, false) => Some(format!("{who} was gone before this began: {says}")),
+        }
     }
 
     fn once(&mut self, scenario: &'static Scenario, way: Way) -> Row {
-        let direct = self.plays(false, scenario, way);
-        let complaint = complaint(scenario, &direct);
-        let (verdict, evidence) = split(&direct.told);
+        let mut direct = self.plays(Path::Direct, scenario, way);
+        let dead = self.survives(Path::Direct, scenario, direct.reached());
+        direct.seen.serves = self.direct.is_well();
+        // Now: what was still to come of it came before the answer to a new one.
+        self.looks(Path::Direct, scenario, &mut direct);
+        let complaint = dead.or_else(|| direct.complaint(scenario));
+        let (verdict, evidence) = direct.said();
         let row = Row {
             wire: direct.wire(),
             peer: direct.looked.as_ref().map(|looked| looked.client.to_string()),
@@ -221,138 +252,87 @@ impl<'a> Against<'a> {
             verdict,
             evidence,
             seen: Some(direct.seen),
-            outcome: match (scenario.same_as, scenario.elsewhere()) {
-                (Some(_), Elsewhere::Forced(_)) => Outcome::Same,
-                _ => Outcome::Ok,
-            },
-            note: scenario.why.to_owned(),
+            outcome: if complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
+            note: complaint.unwrap_or_else(|| scenario.why.to_owned()),
             ..row(scenario)
-        };
-        let row = match complaint {
-            Some(note) => Row { outcome: Outcome::Failed, note, ..row },
-            None => row,
         };
         self.through(scenario, way, row)
     }
 
     /// The same through the proxy, held against the direct way.
-    fn through(&mut self, scenario: &Scenario, way: Way, row: Row) -> Row {
-        if self.via.is_none() || !self.direct.is_well() || !self.revives(true) {
+    fn through(&mut self, scenario: &'static Scenario, way: Way, row: Row) -> Row {
+        if self.via.is_none() || !self.direct.is_well() || !self.revives(Path::Through) {
             return row;
         }
-        let played = self.plays(true, scenario, way);
+        let mut played = self.plays(Path::Through, scenario, way);
+        let dead = self.survives(Path::Through, scenario, played.reached());
+        played.seen.serves = self.side(Path::Through).is_well();
+        self.looks(Path::Through, scenario, &mut played);
         let wire = played.wire();
-        let Played { seen, told, .. } = played;
-        let (verdict, evidence) = split(&told);
-        let note = told.and_then(Result::err);
-        let survives = seen.serves;
-        let mut via = Via { wire, seen, verdict, evidence, differs: Vec::new(), note };
+        let (verdict, evidence) = played.said();
+        let untold = played.told.and_then(Result::err);
+        let note = untold.as_ref().map(Untold::to_string);
+        let mut via = Via { wire, seen: played.seen, verdict, evidence, differs: Vec::new(), note };
         let (chance, right) = chance(scenario);
         via.differs = differences(&row, &via, chance, right);
-        if let (Some(verdict), Some(why), None) = (&row.verdict, &via.note, &self.unjoined) {
+        // It may never have come to the server at all.
+        if let (Some(verdict), Some(Untold::NoLine(why))) = (&row.verdict, untold) {
             via.differs.push(format!("the server says {verdict} → nothing: {why}"));
         }
         let row = Row { via: Some(via), ..row };
-        match survives || row.outcome == Outcome::Failed {
-            true => row,
-            false => Row {
-                outcome: Outcome::Failed,
-                note: "through the proxy nobody serves any more after this".to_owned(),
-                ..row
-            },
+        match dead {
+            Some(note) if row.outcome != Outcome::Failed => {
+                Row { outcome: Outcome::Failed, note: format!("through the proxy: {note}"), ..row }
+            }
+            _ => row,
         }
     }
 
     /// Runs a race over and over, to count what the server says of it.
-    fn raced(&mut self, scenario: &'static Scenario, way: Way) -> Row {
+    fn raced(&mut self, scenario: &'static Scenario, way: Way, tell: Tell<'_>) -> Row {
         let mut tally = Tally::default();
-        let mut last = None;
-        while tally.runs() < self.options.repeat && !self.options.is_stopped() && !tally.is_over() {
-            let mut played = self.plays(false, scenario, way);
-            let complaint = complaint(scenario, &played);
+        let mut last = Played::default();
+        while tally.goes_on(self.options) {
+            let mut played = self.plays(Path::Direct, scenario, way);
+            if tally.runs() < RACES_SEEN_MAX {
+                self.looks(Path::Direct, scenario, &mut played);
+            } else {
+                self.wire.unwatch(self.direct.address);
+            }
+            let complaint = played.complaint(scenario);
             let told = played.told.take().and_then(Result::ok);
             tally.sees(played.looked.take(), told.as_ref());
             tally.counts(told, complaint);
-            last = Some(played);
+            tell(tally.runs());
+            last = played;
         }
+        self.wire.unwatch(self.direct.address);
+        self.wire.watch(self.direct.address);
+        let dead = self.survives(Path::Direct, scenario, last.reached());
+        last.seen.serves = self.direct.is_well();
         let row = tally.row(scenario, self.options.repeat, &row(scenario));
         // Where nobody looks, the last run stands for all.
-        let expected = last.as_ref().map(Played::wire).filter(|_| self.options.capture.is_none());
-        let wire = expected.unwrap_or_else(|| row.wire.clone());
-        let row = Row { wire, seen: last.map(|played| played.seen), ..row };
+        let wire = if self.options.capture.is_some() { row.wire.clone() } else { last.wire() };
+        let row = Row { wire, seen: Some(last.seen), ..row };
+        let row = match dead {
+            Some(note) => Row { outcome: Outcome::Failed, note, ..row },
+            None => row,
+        };
         self.through(scenario, way, row)
     }
 }
 
-impl Played {
-    /// What went over the wire, as it was seen there or else as far as the client knows, the
-    /// handshake left out.
-    fn wire(&self) -> String {
-        match &self.looked {
-            Some(looked) => looked.wire(),
-            None => {
-                let texts = self.moments.iter().map(Moment::wire);
-                texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
-            }
-        }
+/// Why lines cannot be joined behind the proxy; `None` if they can. Whoever asks that way has a
+/// port of the proxy's, so nothing but the order of the lines tells whose they are.
+fn unjoined(log: &mut CloseLog) -> Option<String> {
+    if let Err(why) = log.only(u64::MAX) {
+        return Some(format!("through the proxy: {why}"));
     }
-}
-
-/// What the client saw; how the server is afterwards is not known yet.
-fn sees(client: &Client, moments: &[Moment]) -> Seen {
-    let unread = moments.iter().find_map(|moment| match moment.did {
-        Did::Closed { unread, .. } => Some(unread),
-        _ => None,
-    });
-    let end = client.server_end();
-    Seen {
-        bytes: (client.received() + unread.unwrap_or(0)) as u64,
-        end: end.map(|(end, _)| match end {
-            ServerEnd::Fin => SeenEnd::Fin,
-            ServerEnd::Reset => SeenEnd::Reset,
-        }),
-        end_us: end.map(|(_, at)| at.as_micros() as u64),
-        ..Seen::default()
-    }
-}
-
-/// Who reads to the end may find that the end came before the reply.
-fn no_echo(client: &Client, moments: &[Moment]) -> Option<String> {
-    let is_end = |moment: &Moment| moment.act == Some(Act::ReadToEnd) && !moment.failed();
-    let bytes = client.received();
-    (moments.iter().any(is_end) && !client.is_echoed())
-        .then(|| format!("{bytes} bytes came, and they are not the whole echo"))
-}
-
-/// What is wrong with it. That a server keeps a silent client for long is its own business.
-fn complaint(scenario: &Scenario, played: &Played) -> Option<String> {
-    if !played.seen.serves {
-        return Some(match played.moments.first() {
-            Some(Moment { act: None, .. }) => "the server was gone before this began".to_owned(),
-            _ => "the server did not survive this: it serves nobody any more".to_owned(),
-        });
-    }
-    let on_wire = played.looked.as_ref().and_then(|looked| looked.complaint.clone());
-    let is_idle = |moment: &Moment| moment.act == Some(Act::AwaitEnd) && moment.did == Did::GaveUp;
-    match (&played.seen.in_vain, &played.told) {
-        (Some(_), _) if played.moments.iter().any(is_idle) => None,
-        (Some(in_vain), _) => Some(in_vain.clone()),
-        (None, Some(Err(why))) => Some(why.clone()),
-        (None, Some(Ok(told))) => match scenario.elsewhere() {
-            Elsewhere::Forced(kinds) | Elsewhere::Race(kinds) => judge::of_kind(kinds, told),
-            Elsewhere::Skip(_) => None,
-        }
-        .or(on_wire),
-        (None, None) => on_wire,
-    }
-}
-
-/// For a row.
-fn split(told: &Option<Result<Told, String>>) -> (Option<String>, Option<Evidence>) {
-    match told {
-        Some(Ok(told)) => (Some(told.kind.name().to_owned()), Some(told.evidence.clone())),
-        _ => (None, None),
-    }
+    log.is_noisy(QUIET).then(|| {
+        "others end connections at the server meanwhile, such as health checks of the proxy: whose \
+         line is ours cannot be told"
+            .to_owned()
+    })
 }
 
 /// What of it is chance, and which verdicts are right.

@@ -8,10 +8,10 @@ use super::judge::{self, Told};
 use super::race::Tally;
 use super::recv_loop::{LastRecv, RecvLoop};
 use super::report::{Outcome, Row, ServerRow};
-use super::run::{Options, blank};
+use super::run::{Options, Tell, blank};
 use super::scenario::{Order, Play, Scenario, Setting};
 use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage};
-use super::wire::Wire;
+use super::wire::{RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Did, Moment, Plan, Way};
 use crate::machine::close::Kind;
 
@@ -25,9 +25,6 @@ const HANGS: Duration = Duration::from_millis(DEADLINE_MS + DEADLINE_MS / 4);
 
 /// The recv loop's buffer, as in the article.
 const BUFFER_BYTES: usize = 65_535;
-
-/// So many runs of a race are captured: each is looked up among the packets of all.
-const RACES_SEEN_MAX: u32 = 1_000;
 
 /// Our own server and the bare recv loop.
 pub(super) struct Embedded<'a> {
@@ -71,7 +68,9 @@ impl<'a> Embedded<'a> {
         ServerRow {
             address: address.to_string(),
             alive,
+            echoes: Some(true),
             died_of: Vec::new(),
+            hung_in: Vec::new(),
             deadline_ms: Some(DEADLINE_MS),
         }
     }
@@ -90,7 +89,7 @@ impl<'a> Embedded<'a> {
     }
 
     /// Plays `scenario` beside both servers.
-    pub(super) fn row(&mut self, scenario: &'static Scenario) -> Row {
+    pub(super) fn row(&mut self, scenario: &'static Scenario, tell: Tell<'_>) -> Row {
         let row = blank(scenario);
         let result = match scenario.play {
             Play::Skip { needs, .. } => {
@@ -98,7 +97,9 @@ impl<'a> Embedded<'a> {
                 return Row { outcome: Outcome::Skipped, note, ..row };
             }
             Play::Way(_) if self.stage.is_over() => Err(io::Error::other("the server is over")),
-            Play::Way(way) if scenario.order == Order::Race => self.raced(scenario, way, &row),
+            Play::Way(way) if scenario.order == Order::Race => {
+                self.raced(scenario, way, &row, tell)
+            }
             Play::Way(way) => self.once(scenario, way, &row),
         };
         // What the system refuses in one scenario need not concern the next.
@@ -198,13 +199,19 @@ impl<'a> Embedded<'a> {
     }
 
     /// Runs a race, against both servers, over and over.
-    fn raced(&mut self, scenario: &'static Scenario, way: Way, row: &Row) -> io::Result<Row> {
+    fn raced(
+        &mut self,
+        scenario: &'static Scenario,
+        way: Way,
+        row: &Row,
+        tell: Tell<'_>,
+    ) -> io::Result<Row> {
         let server = FreeServer::start()?;
         self.wire.watch(server.address());
         let ours = self.plan(server.address(), way);
         let theirs = self.plan(self.recv_loop.address(), way);
         let mut tally = Tally::default();
-        while tally.runs() < self.options.repeat && !self.options.is_stopped() && !tally.is_over() {
+        while tally.goes_on(self.options) {
             let peer = runs(&ours, way)?;
             let told = server.ending_of(peer).as_ref().map(Told::from);
             if tally.runs() < RACES_SEEN_MAX {
@@ -220,6 +227,7 @@ impl<'a> Embedded<'a> {
                 None => judge::complaint(scenario, &[], None),
             };
             tally.counts(told, complaint);
+            tell(tally.runs());
             self.recv_loop.let_in();
             let peer = runs(&theirs, way)?;
             tally.hears(self.recv_loop.last_recv(peer, PATIENCE));

@@ -1,11 +1,15 @@
 //! The close log of a server elsewhere, read while it grows.
+//!
+//! It comes from another program and maybe from another machine: nothing of it is trusted, no line
+//! is waited for without end, and no text of it is shown that is not one of ours.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::thread;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
 use serde::Deserialize;
 
@@ -17,10 +21,19 @@ use crate::record::Evidence;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the file is looked at. Nothing portable tells that a file has grown.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// So many lines of others are kept, the newest: a busy server writes many.
 const LINES_MAX: usize = 10_000;
+
+/// So much is read at a look, in bytes: whoever writes faster is caught up with later.
+const LOOK_BYTES: u64 = 1 << 20;
+
+/// No line of a close log is longer, in bytes.
+const LINE_BYTES_MAX: usize = 1 << 16;
+
+/// So many lines in a row that do not come, and none is waited for any more.
+const MISSED_MAX: u32 = 2;
 
 /// What is needed of a line. What else is there may be newer than we are.
 #[derive(Deserialize)]
@@ -31,9 +44,32 @@ struct Line {
     evidence: Evidence,
 }
 
+/// Why the server's word is not known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Untold {
+    /// No line came in time.
+    NoLine(String),
+    /// Lines came, and whose they are, or what they say, cannot be told.
+    Unclear(String),
+    /// Several lines did not come, and no more are waited for.
+    Still,
+}
+
+impl fmt::Display for Untold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Untold::NoLine(why) | Untold::Unclear(why) => f.write_str(why),
+            Untold::Still => f.write_str("the close log grows no more"),
+        }
+    }
+}
+
 /// The end of a close log that somebody else writes.
 pub(super) struct CloseLog {
+    path: PathBuf,
     file: File,
+    /// Set from elsewhere: nothing more is waited for.
+    stop: &'static AtomicBool,
     patience: Duration,
     /// What was read and has no newline yet.
     begun: Vec<u8>,
@@ -41,6 +77,8 @@ pub(super) struct CloseLog {
     lines: Vec<Line>,
     /// Lines that are none of a close log.
     strange: u64,
+    /// Lines in a row that did not come.
+    missed: u32,
 }
 
 impl CloseLog {
@@ -48,50 +86,70 @@ impl CloseLog {
     ///
     /// # Errors
     /// It is no file, or cannot be read.
-    pub(super) fn open(path: &Path) -> io::Result<CloseLog> {
+    pub(super) fn open(path: &Path, stop: &'static AtomicBool) -> io::Result<CloseLog> {
         // A FIFO that nobody writes to would not even open.
-        if !std::fs::metadata(path)?.is_file() {
+        if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
         let mut file = File::open(path)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(CloseLog { file, patience: PATIENCE, begun: Vec::new(), lines: Vec::new(), strange: 0 })
+        let (path, patience) = (path.to_owned(), PATIENCE);
+        let (begun, lines) = (Vec::new(), Vec::new());
+        Ok(CloseLog { path, file, stop, patience, begun, lines, strange: 0, missed: 0 })
     }
 
     /// The line of the connection from `peer`, by its port, for its address may have been
-    /// translated on the way. Why not, if it does not come.
-    pub(super) fn of(&mut self, peer: SocketAddr) -> Result<Told, String> {
+    /// translated on the way.
+    pub(super) fn of(&mut self, peer: SocketAddr) -> Result<Told, Untold> {
+        if self.missed >= MISSED_MAX {
+            return Err(Untold::Still);
+        }
         let line = self.waited(|lines| {
             let mine = |line: &Line| line.peer.port() == peer.port();
             let exactly = lines.iter().position(|line| mine(line) && line.peer.ip() == peer.ip());
             let index = exactly.or_else(|| lines.iter().position(mine))?;
             Some(lines.remove(index))
         });
-        line.ok_or_else(|| self.missing(&format!("with port {}", peer.port()))).and_then(told)
+        self.missed = if line.is_some() { 0 } else { self.missed + 1 };
+        let port = peer.port();
+        line.ok_or_else(|| self.missing(&format!("with port {port}"))).and_then(told)
     }
 
-    /// The only line that has come, of whatever port: a proxy has ports of its own.
-    pub(super) fn only(&mut self) -> Result<Told, String> {
+    /// The only line that has come of a connection with no more than `sent` bytes, of whatever
+    /// port: a proxy has ports of its own.
+    pub(super) fn only(&mut self, sent: u64) -> Result<Told, Untold> {
         let mut lines = self
-            .waited(|lines| (!lines.is_empty()).then(|| std::mem::take(lines)))
+            .waited(|lines| {
+                let all = std::mem::take(lines).into_iter();
+                let ours: Vec<Line> = all.filter(|line| line.evidence.rx <= sent).collect();
+                (!ours.is_empty()).then_some(ours)
+            })
             .unwrap_or_default();
         match (lines.pop(), lines.len()) {
             (Some(line), 0) => told(line),
-            (Some(_), more) => Err(format!(
+            (Some(_), more) => Err(Untold::Unclear(format!(
                 "{} lines of the close log came at once, and which is ours cannot be told",
                 more + 1
-            )),
+            ))),
             (None, _) => Err(self.missing("at all")),
         }
     }
 
-    fn missing(&self, which: &str) -> String {
+    /// Whether a line comes within this time that nobody asked for.
+    pub(super) fn is_noisy(&mut self, time: Duration) -> bool {
+        let patience = std::mem::replace(&mut self.patience, time);
+        let came = self.waited(|lines| (!lines.is_empty()).then(|| lines.clear()));
+        self.patience = patience;
+        came.is_some()
+    }
+
+    fn missing(&self, which: &str) -> Untold {
         let strange = match self.strange {
             0 => String::new(),
             strange => format!(", and {strange} that are none of a close log"),
         };
-        let seconds = self.patience.as_secs();
-        format!("no line of the close log {which} within {seconds} s{strange}")
+        let patience = self.patience;
+        Untold::NoLine(format!("no line of the close log {which} within {patience:?}{strange}"))
     }
 
     /// Reads on until `take` gives something.
@@ -102,7 +160,7 @@ impl CloseLog {
             if let Some(taken) = take(&mut self.lines) {
                 return Some(taken);
             }
-            if Instant::now() > give_up {
+            if Instant::now() > give_up || self.stop.load(Ordering::Relaxed) {
                 return None;
             }
             thread::sleep(LOOK);
@@ -112,29 +170,68 @@ impl CloseLog {
     /// Takes what has been added. A file that cannot be read any more grows no more: whoever waits
     /// for a line is told that none came.
     fn reads(&mut self) {
-        let position = self.file.stream_position().unwrap_or(0);
-        if self.file.metadata().is_ok_and(|data| data.len() < position) {
-            // Somebody has emptied it: it begins anew.
-            let _ = self.file.rewind();
-            self.begun.clear();
-        }
-        let _ = self.file.read_to_end(&mut self.begun);
-        let Some(end) = self.begun.iter().rposition(|&byte| byte == b'\n') else { return };
-        for line in self.begun[..end].split(|&byte| byte == b'\n') {
-            match serde_json::from_slice(line) {
-                Ok(line) => self.lines.push(line),
-                Err(_) => self.strange += 1,
+        self.begins_anew();
+        let _ = (&self.file).take(LOOK_BYTES).read_to_end(&mut self.begun);
+        let end = self.begun.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        for line in self.begun[..end].split(|&byte| byte == b'\n').filter(|it| !it.is_empty()) {
+            match serde_json::from_slice(line).ok().filter(is_ours) {
+                Some(line) => self.lines.push(line),
+                None => self.strange += 1,
             }
         }
-        self.begun.drain(..=end);
+        self.begun.drain(..end);
+        if self.begun.len() > LINE_BYTES_MAX {
+            self.begun.clear();
+            self.strange += 1;
+        }
         self.lines.drain(..self.lines.len().saturating_sub(LINES_MAX));
+    }
+
+    /// A file that was emptied, or put aside for a new one, is read from its beginning.
+    fn begins_anew(&mut self) {
+        let (Ok(position), Ok(data)) = (self.file.stream_position(), self.file.metadata()) else {
+            return;
+        };
+        if data.len() > position {
+            return; // there is something to read still
+        }
+        let is_new = fs::metadata(&self.path).is_ok_and(|named| !is_same(&named, &data));
+        let emptied = data.len() < position && self.file.rewind().is_ok();
+        match File::open(&self.path) {
+            Ok(file) if is_new => self.file = file,
+            _ if emptied => {}
+            _ => return,
+        }
+        self.begun.clear();
     }
 }
 
-fn told(line: Line) -> Result<Told, String> {
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_one: &Metadata, _other: &Metadata) -> bool {
+    true // only an emptied file is noticed
+}
+
+/// Whether its words are such as a close log has: they will be shown on a terminal.
+fn is_ours(line: &Line) -> bool {
+    let Evidence { initiator, certainty, errno, via, .. } = &line.evidence;
+    let words = [Some(initiator), Some(certainty), errno.as_ref(), via.as_ref()];
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b' ';
+    words.into_iter().flatten().all(|word| word.len() <= 32 && word.bytes().all(is_word))
+}
+
+fn told(line: Line) -> Result<Told, Untold> {
     match Kind::named(&line.verdict) {
         Some(kind) => Ok(Told { kind, evidence: line.evidence }),
-        None => Err(format!("the close log says {:?}, which is no verdict here", line.verdict)),
+        None => Err(Untold::Unclear(format!(
+            "the close log says {:?}, which is no verdict here",
+            line.verdict
+        ))),
     }
 }
 
@@ -146,13 +243,15 @@ mod tests {
 
     use super::*;
 
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
     /// A file of this test's own, and its reader, which waits for nothing.
     fn log(name: &str) -> (File, CloseLog) {
         let file = format!("closecall-observe-{name}-{}", std::process::id());
         let path: PathBuf = std::env::temp_dir().join(file);
         fs::write(&path, line(1, "peer_fin.probe")).unwrap();
         let writer = OpenOptions::new().append(true).open(&path).unwrap();
-        let mut reader = CloseLog::open(&path).unwrap();
+        let mut reader = CloseLog::open(&path, &NEVER).unwrap();
         reader.patience = Duration::ZERO;
         fs::remove_file(path).unwrap(); // both have it open
         (writer, reader)
@@ -168,6 +267,10 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
+    fn only(log: &mut CloseLog) -> String {
+        log.only(14).unwrap_err().to_string()
+    }
+
     #[test]
     fn lines_are_joined_by_port_and_each_once_and_old_ones_not_at_all() {
         let (mut file, mut log) = log("port");
@@ -175,9 +278,10 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
         assert_eq!(log.of(peer(8)).unwrap().kind, Kind::PeerResetReplyAcked);
         assert_eq!(log.of(peer(7)).unwrap().evidence.rx, 14);
-        let missing = "no line of the close log with port 7 within 0 s";
-        assert_eq!(log.of(peer(7)).unwrap_err(), missing);
         assert!(log.of(peer(1)).is_err(), "it was there before");
+        let missing = "no line of the close log with port 7 within 0ns";
+        assert_eq!(log.of(peer(7)).unwrap_err().to_string(), missing);
+        assert_eq!(log.of(peer(7)), Err(Untold::Still), "nobody waits for a third one");
     }
 
     #[test]
@@ -205,11 +309,11 @@ mod tests {
     fn the_only_line_is_taken_and_of_two_none() {
         let (mut file, mut log) = log("only");
         file.write_all(line(7, "timeout.read").as_bytes()).unwrap();
-        assert_eq!(log.only().unwrap().kind, Kind::TimeoutRead);
+        assert_eq!(log.only(14).unwrap().kind, Kind::TimeoutRead);
         let two = line(7, "timeout.read") + &line(8, "timeout.read");
         file.write_all(two.as_bytes()).unwrap();
-        assert!(log.only().unwrap_err().starts_with("2 lines of the close log came at once"));
-        assert!(log.only().unwrap_err().starts_with("no line of the close log at all"));
+        assert!(only(&mut log).starts_with("2 lines of the close log came at once"));
+        assert!(only(&mut log).starts_with("no line of the close log at all"));
     }
 
     #[test]
@@ -217,7 +321,40 @@ mod tests {
         let (mut file, mut log) = log("strange");
         let text = "not even JSON\n{}\n".to_owned() + &line(7, "peer_fin.brand_new");
         file.write_all(text.as_bytes()).unwrap();
-        assert!(log.of(peer(7)).unwrap_err().contains("\"peer_fin.brand_new\""));
-        assert!(log.only().unwrap_err().ends_with("and 2 that are none of a close log"));
+        assert!(log.of(peer(7)).unwrap_err().to_string().contains("\"peer_fin.brand_new\""));
+        assert!(only(&mut log).ends_with("and 2 that are none of a close log"));
+    }
+
+    #[test]
+    fn a_line_with_more_bytes_than_were_sent_is_somebody_elses() {
+        let (mut file, mut log) = log("more");
+        let text = line(7, "timeout.read").replace("\"rx\":14", "\"rx\":15");
+        file.write_all(text.as_bytes()).unwrap();
+        assert!(only(&mut log).starts_with("no line of the close log at all"));
+    }
+
+    /// It may come from anywhere, and what it says is shown on a terminal.
+    #[test]
+    fn words_that_are_none_are_no_line() {
+        let (mut file, mut log) = log("escapes");
+        let evil = line(7, "timeout.read").replace("certain", "\\u001b[2Jcertain");
+        file.write_all(evil.as_bytes()).unwrap();
+        assert!(only(&mut log).ends_with("and 1 that are none of a close log"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_dropped() {
+        let (mut file, mut log) = log("endless");
+        file.write_all(&vec![0; 3 * LINE_BYTES_MAX]).unwrap();
+        assert!(log.of(peer(7)).is_err() && log.begun.is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_put_aside_is_followed_by_its_successor() {
+        let (_, mut log) = log("aside");
+        fs::write(&log.path, line(8, "timeout.read")).unwrap();
+        assert!(log.of(peer(8)).is_ok());
+        fs::remove_file(&log.path).unwrap();
     }
 }

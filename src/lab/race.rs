@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::judge::{self, Told};
 use super::recv_loop::LastRecv;
 use super::report::{Outcome, Race, Row};
+use super::run::Options;
 use super::scenario::Scenario;
 use super::wire::{self, Seen};
 use crate::machine::close::Kind;
@@ -33,9 +34,9 @@ impl Tally {
         self.race.runs
     }
 
-    /// Whether to run it again is of no use.
-    pub(super) fn is_over(&self) -> bool {
-        self.lost
+    /// Whether it is to be run again.
+    pub(super) fn goes_on(&self, options: &Options<'_>) -> bool {
+        self.race.runs < options.repeat && !options.is_stopped() && !self.lost
     }
 
     /// One more run: what the server said, and what is wrong with that.
@@ -78,8 +79,7 @@ impl Tally {
     /// The row: what came most often stands for all of the `repeat` runs.
     pub(super) fn row(self, scenario: &Scenario, repeat: u32, row: &Row) -> Row {
         let runs = self.race.runs;
-        let interrupted = (runs < repeat).then(|| format!("interrupted after {runs} runs"));
-        let complaint = self.complaint.or(interrupted);
+        let complaint = self.complaint;
         let verdict = most(&self.race.verdicts);
         let is_it = |kind: Kind| Some(kind.name()) == verdict.as_deref();
         let told = self.told.into_iter().find(|it| is_it(it.kind));
@@ -91,6 +91,7 @@ impl Tally {
             all if all == self.race.runs => scenario.why.to_owned(),
             some => format!("{}; {some} of {} runs were captured", scenario.why, self.race.runs),
         };
+        let why = if runs < repeat { format!("{why}; {runs} of {repeat} runs") } else { why };
         let wire = match looked {
             0 => format!("→ 14 bytes → FIN {}; or → 14 bytes ← 37 bytes → RST", scenario.then),
             _ => wire::ways(&self.wires),

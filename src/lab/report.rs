@@ -33,7 +33,7 @@ impl Report {
     /// Whether every row is as it has to be, and the server is still there.
     pub fn is_well(&self) -> bool {
         let servers = [Some(&self.server), self.via.as_ref()];
-        let alive = |server: &&ServerRow| server.alive && server.died_of.is_empty();
+        let alive = |it: &&ServerRow| it.alive && it.died_of.is_empty() && it.hung_in.is_empty();
         self.rows.iter().all(|row| row.outcome != Outcome::Failed)
             && servers.iter().flatten().all(alive)
     }
@@ -47,8 +47,13 @@ pub struct ServerRow {
     pub address: String,
     /// Whether it still answered after everything.
     pub alive: bool,
-    /// The scenarios after which it did not answer any more.
+    /// Whether it echoed in the beginning; if not, it is alive as long as it accepts. Null if an
+    /// interrupt came before that was known.
+    pub echoes: Option<bool>,
+    /// The scenarios after which nobody listened any more.
     pub died_of: Vec<String>,
+    /// The scenarios after which it did not serve the next one in time.
+    pub hung_in: Vec<String>,
     /// Its deadlines, in milliseconds, if they are known.
     pub deadline_ms: Option<u64>,
 }

@@ -43,7 +43,12 @@ pub struct Progress {
     pub scenario: &'static Scenario,
     /// Rows that are done.
     pub done: usize,
+    /// How often it has been run, if it is a race; 0 before.
+    pub runs: u32,
 }
+
+/// Is told how often a race has been run.
+pub(super) type Tell<'a> = &'a mut dyn FnMut(u32);
 
 /// Why nothing was played.
 #[derive(Debug)]
@@ -85,13 +90,17 @@ impl std::error::Error for Error {}
 pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
     if let Some(target) = &options.against {
         let mut against = Against::start(options, target)?;
-        let rows = rows(options, progress, |scenario, _| against.row(scenario));
+        let rows = rows(options, progress, |scenario, rows, tell| {
+            called(against.row(scenario, tell), rows)
+        });
         let (server, via, wire) = against.into_parts();
         let source = wire.source();
         return Ok(Report { server, via, wire: source, rows, connections: wire.connections() });
     }
     let mut embedded = Embedded::start(options).map_err(Error::Servers)?;
-    let rows = rows(options, progress, |scenario, rows| compared(embedded.row(scenario), rows));
+    let rows = rows(options, progress, |scenario, rows, tell| {
+        compared(embedded.row(scenario, tell), rows)
+    });
     let (server, wire) = (embedded.server(), embedded.into_wire());
     let source = wire.source();
     Ok(Report { server, via: None, wire: source, rows, connections: wire.connections() })
@@ -101,15 +110,15 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
 fn rows(
     options: &Options<'_>,
     progress: &mut dyn FnMut(Progress),
-    mut play: impl FnMut(&'static Scenario, &[Row]) -> Row,
+    mut play: impl FnMut(&'static Scenario, &[Row], Tell<'_>) -> Row,
 ) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (done, &scenario) in options.scenarios.iter().enumerate() {
         if options.is_stopped() {
             break;
         }
-        progress(Progress { scenario, done });
-        let row = play(scenario, &rows);
+        progress(Progress { scenario, done, runs: 0 });
+        let row = play(scenario, &rows, &mut |runs| progress(Progress { scenario, done, runs }));
         // What was broken off says nothing, but for the odds of a race so far.
         if !options.is_stopped() || row.race.is_some() {
             rows.push(row);
@@ -123,6 +132,19 @@ fn compared(row: Row, rows: &[Row]) -> Row {
     let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id));
     match first.and_then(|first| judge::difference(&row, first)) {
         Some(note) if row.outcome == Outcome::Same => Row { outcome: Outcome::Failed, note, ..row },
+        _ => row,
+    }
+}
+
+/// A row against a server elsewhere is the same as another if a client sees the same.
+fn called(row: Row, rows: &[Row]) -> Row {
+    let sees = |row: &Row| {
+        let seen = row.seen.as_ref().map(|seen| (seen.bytes, seen.end));
+        (row.outcome, row.verdict.clone(), seen)
+    };
+    let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id));
+    match first.filter(|_| row.outcome == Outcome::Ok) {
+        Some(first) if sees(first) == sees(&row) => Row { outcome: Outcome::Same, ..row },
         _ => row,
     }
 }

@@ -13,6 +13,9 @@ use super::report::WireSource;
 /// How each story begins that nobody needs to read.
 const HANDSHAKE: &str = "→ SYN ← SYN → ACK";
 
+/// So many runs of a race are captured: each is looked up among the packets of all.
+pub(super) const RACES_SEEN_MAX: u32 = 1_000;
+
 /// So many different ways are shown of a race.
 const WAYS_MAX: usize = 4;
 

@@ -9,7 +9,7 @@ use crate::{against, lab, our_own, outcomes, row, server};
 
 /// Forwards both ways. Whatever ends one of them, the other side is told of it with a FIN, as most
 /// proxies do.
-fn proxy(behind: SocketAddr) -> SocketAddr {
+pub(crate) fn proxy(behind: SocketAddr) -> SocketAddr {
     server(move |client| {
         let Ok(server) = TcpStream::connect(behind) else { return true };
         let back = (server.try_clone().unwrap(), client.try_clone().unwrap());

@@ -77,7 +77,8 @@ pub(super) fn columns(report: &Report) -> Vec<Column> {
         WireSource::Expected => EXPECTED,
         WireSource::Seen => SEEN,
     };
-    if report.rows.iter().all(|row| row.seen.is_none()) {
+    // Nobody but we know our own deadlines.
+    if report.server.deadline_ms.is_some() {
         return vec![ID, EXPERIMENT, CLIENT, wire, RECV_LOOP, VERDICT, EVIDENCE, OUTCOME];
     }
     let observed = report.rows.iter().any(|row| row.verdict.is_some());
@@ -231,15 +232,24 @@ pub(super) fn summary(report: &Report) -> String {
 }
 
 fn health(what: &str, server: &ServerRow) -> String {
-    let ServerRow { address, alive, died_of, .. } = server;
-    let dead = died_of.join(", ");
-    let how = match (alive, died_of.is_empty()) {
-        (true, true) => "still answers".to_owned(),
-        (true, false) => format!("did not survive {dead}, and is back"),
-        (false, true) => "does not answer any more".to_owned(),
-        (false, false) => format!("did not survive {dead}"),
-    };
-    format!("The {what} at {address} {how}.")
+    let ServerRow { address, alive, echoes, died_of, hung_in, .. } = server;
+    let mut how = Vec::new();
+    if *echoes == Some(false) {
+        how.push("never echoed".to_owned());
+    }
+    for (what, scenarios) in [("did not survive", died_of), ("hung after", hung_in)] {
+        if !scenarios.is_empty() {
+            how.push(format!("{what} {}", scenarios.join(", ")));
+        }
+    }
+    how.push(match (alive, how.len()) {
+        (true, _) if echoes.is_none() => "accepts".to_owned(),
+        (true, 0) => "still answers".to_owned(),
+        (true, _) if *echoes == Some(true) => "answers again".to_owned(),
+        (true, _) => "still accepts".to_owned(),
+        (false, _) => "does not answer any more".to_owned(),
+    });
+    format!("The {what} at {address} {}.", how.join(", and "))
 }
 
 /// The columns of `--list`.

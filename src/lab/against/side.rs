@@ -3,13 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::client::{Client, Plan, Way};
+use crate::client::{Act, Client, Plan};
 use crate::lab::report::ServerRow;
 use crate::lab::run::{Error, Options};
 use crate::lab::stage::MESSAGE;
 
-/// How long a reply may take, or a connect.
+/// How long a reply may take, or a connect, where the patience is not much longer.
 const REPLY: Duration = Duration::from_secs(3);
+
+/// A server that dies of something may take a moment to do so. Whoever asks how it is stays on the
+/// line for that long: its end is the end of that line as well.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// So often in a row is looked whether somebody has started it again.
+const TRIES_MAX: u32 = 3;
 
 /// How a server is, from bad to good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -26,57 +33,125 @@ pub(super) enum Health {
 pub(super) struct Side {
     pub(super) address: SocketAddr,
     /// How it was in the beginning.
-    pub(super) healthy: Health,
+    healthy: Health,
     /// How it was last.
-    pub(super) health: Health,
-    pub(super) died_of: Vec<String>,
+    health: Health,
+    /// Nobody broke off the first look.
+    is_known: bool,
+    /// The scenario that it was last well after.
+    last: Option<&'static str>,
+    /// Looked in vain so often in a row whether it is well again.
+    tries: u32,
+    died_of: Vec<String>,
+    hung_in: Vec<String>,
 }
 
 impl Side {
+    /// The way to the first of `addresses` that is there, and the port from which it was tried.
+    pub(super) fn find(
+        addresses: &[SocketAddr],
+        patience: Duration,
+        options: &Options<'_>,
+    ) -> Result<(Side, SocketAddr), Error> {
+        let mut refused = Vec::new();
+        for &address in addresses {
+            match Client::connect(&plan(address, patience, options)) {
+                Ok((mut client, _)) => {
+                    let health = echoes(&mut client);
+                    let side = Side {
+                        address,
+                        healthy: health,
+                        health,
+                        is_known: !options.is_stopped(),
+                        last: None,
+                        tries: 0,
+                        died_of: Vec::new(),
+                        hung_in: Vec::new(),
+                    };
+                    return Ok((side, client.local()));
+                }
+                Err(error) => refused.push((address, error)),
+            }
+        }
+        Err(Error::NoServer(refused))
+    }
+
     /// Whether `client`, an address of this machine, gets there without leaving it.
     pub(super) fn is_here(&self, client: SocketAddr) -> bool {
         self.address.ip().is_loopback() || self.address.ip() == client.ip()
     }
 
+    /// Whether it is as in the beginning.
     pub(super) fn is_well(&self) -> bool {
         self.health >= self.healthy
+    }
+
+    /// How long to wait for it to become well: once in full, then just for one more look, and then
+    /// not at all.
+    pub(super) fn patience_left(&mut self, full: Duration) -> Option<Duration> {
+        if self.is_well() {
+            return Some(full);
+        }
+        self.tries += 1;
+        match self.tries {
+            1 => Some(full),
+            2..=TRIES_MAX => Some(Duration::ZERO),
+            _ => None,
+        }
+    }
+
+    /// Asks how it is, and gives the ports from which it was asked.
+    pub(super) fn asks(&mut self, patience: Duration, options: &Options<'_>) -> Vec<SocketAddr> {
+        let plan = Plan { end_patience: GRACE, ..plan(self.address, patience, options) };
+        let (health, peers) = asked(&plan, self.healthy);
+        // Who was told to stop did not wait for the answer.
+        if !options.is_stopped() {
+            self.health = health;
+            self.tries = if self.is_well() { 0 } else { self.tries };
+        }
+        peers
+    }
+
+    /// What is known after `scenario`, which it was played.
+    pub(super) fn played(&mut self, scenario: &'static str) {
+        match self.health {
+            _ if self.is_well() => self.last = Some(scenario),
+            Health::Gone => self.died_of.push(scenario.to_owned()),
+            _ => self.hung_in.push(scenario.to_owned()),
+        }
+    }
+
+    /// It was gone before the next scenario could begin, and well after the last one.
+    pub(super) fn found_dead(&mut self) {
+        let after = self.last.unwrap_or("the first look");
+        self.died_of.push(format!("something after {after}"));
+    }
+
+    /// What is wrong with it, in words.
+    pub(super) fn says(&self) -> &'static str {
+        match self.health {
+            Health::Gone => "nobody listens any more",
+            _ => "it does not serve the next one in time",
+        }
     }
 
     pub(super) fn row(&self) -> ServerRow {
         ServerRow {
             address: self.address.to_string(),
             alive: self.is_well(),
+            echoes: self.is_known.then_some(self.healthy == Health::Answers),
             died_of: self.died_of.clone(),
+            hung_in: self.hung_in.clone(),
             deadline_ms: None,
         }
     }
 }
 
-/// The way to the first of `addresses` that is there, and the port from which it was tried.
-pub(super) fn side(
-    addresses: &[SocketAddr],
-    patience: Duration,
-    options: &Options<'_>,
-) -> Result<(Side, SocketAddr), Error> {
-    let mut refused = Vec::new();
-    for &address in addresses {
-        match Client::connect(&plan(address, patience, options)) {
-            Ok((client, _)) => {
-                let peer = client.local();
-                let health = answers(client);
-                let side = Side { address, healthy: health, health, died_of: Vec::new() };
-                return Ok((side, peer));
-            }
-            Err(error) => refused.push((address, error)),
-        }
-    }
-    Err(Error::NoServer(refused))
-}
-
+/// What a client of this lab has to know. A reply may take a quarter of the patience.
 pub(super) fn plan(server: SocketAddr, patience: Duration, options: &Options<'_>) -> Plan {
     Plan {
         message: MESSAGE.to_vec(),
-        patience: REPLY.min(patience),
+        patience: patience.min(REPLY.max(patience / 4)),
         end_patience: patience,
         holder: options.holder.clone(),
         stop: Some(options.stop),
@@ -84,20 +159,32 @@ pub(super) fn plan(server: SocketAddr, patience: Duration, options: &Options<'_>
     }
 }
 
-/// How a server is now, and the port from which it was asked. Who never answered is not waited for.
-pub(super) fn health(plan: &Plan, healthy: Health) -> (Health, Option<SocketAddr>) {
-    let Ok((client, _)) = Client::connect(plan) else { return (Health::Gone, None) };
-    let peer = Some(client.local());
-    match healthy {
-        Health::Answers => (answers(client), peer),
-        _ => (Health::Silent, peer),
+/// How a server is now. Who ends the connection on which it is asked is asked once more: it may be
+/// its own end. Who never echoed is not waited for.
+fn asked(plan: &Plan, healthy: Health) -> (Health, Vec<SocketAddr>) {
+    let (mut health, mut peers) = (Health::Gone, Vec::new());
+    for _ in 0..2 {
+        let Ok((mut client, _)) = Client::connect(plan) else { return (Health::Gone, peers) };
+        peers.push(client.local());
+        health = match healthy {
+            Health::Answers => echoes(&mut client),
+            _ => Health::Silent,
+        };
+        if client.server_end().is_none() {
+            client.play(Act::AwaitEnd);
+        }
+        if client.server_end().is_none() {
+            break;
+        }
     }
+    (health, peers)
 }
 
 /// Whether an echo comes.
-fn answers(mut client: Client) -> Health {
-    match client.play_all(Way::Close.script(), |_, _| ()) {
-        true => Health::Answers,
-        false => Health::Silent,
+fn echoes(client: &mut Client) -> Health {
+    let asked = client.play(Act::Send);
+    match asked.failed() || client.play(Act::Read).failed() {
+        true => Health::Silent,
+        false => Health::Answers,
     }
 }

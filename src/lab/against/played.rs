@@ -1,0 +1,140 @@
+//! What came of a scenario against a server elsewhere, and what is to be thought of it.
+
+use std::net::SocketAddr;
+
+use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd};
+use crate::lab::judge::{self, Told};
+use crate::lab::observe::Untold;
+use crate::lab::report::{Seen, SeenEnd};
+use crate::lab::scenario::{Elsewhere, Scenario};
+use crate::lab::wire;
+use crate::record::Evidence;
+
+/// What came of a scenario on one side.
+#[derive(Default)]
+pub(super) struct Played {
+    /// What the client did.
+    pub(super) moments: Vec<Moment>,
+    /// The client's address, if it could connect.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) seen: Seen,
+    /// What was on the wire, if somebody looked.
+    pub(super) looked: Option<wire::Seen>,
+    /// What the server said of it, or why that is not known; nothing without a close log.
+    pub(super) told: Option<Result<Told, Untold>>,
+}
+
+impl Played {
+    /// What `client` did and saw; how the server is afterwards is not known yet.
+    pub(super) fn by(client: &Client, moments: Vec<Moment>, plan: &Plan) -> Played {
+        let unread = moments.iter().find_map(|moment| match moment.did {
+            Did::Closed { unread, .. } => Some(unread),
+            _ => None,
+        });
+        let end = client.server_end();
+        let failed = moments.iter().find(|moment| moment.failed());
+        let seen = Seen {
+            bytes: (client.received() + unread.unwrap_or(0)) as u64,
+            end: end.map(|(end, _)| match end {
+                ServerEnd::Fin => SeenEnd::Fin,
+                ServerEnd::Reset => SeenEnd::Reset,
+            }),
+            end_us: end.map(|(_, at)| at.as_micros() as u64),
+            in_vain: failed.map(|it| in_vain(it, plan)).or_else(|| no_echo(client, &moments)),
+            serves: true,
+        };
+        Played { moments, peer: Some(client.local()), seen, ..Played::default() }
+    }
+
+    /// Whether there was a connection at all.
+    pub(super) fn reached(&self) -> bool {
+        self.peer.is_some()
+    }
+
+    /// What is wrong with it, as far as this one connection goes.
+    pub(super) fn complaint(&self, scenario: &Scenario) -> Option<String> {
+        let on_wire = || self.looked.as_ref().and_then(|looked| looked.complaint.clone());
+        match (&self.seen.in_vain, &self.told) {
+            // That a server keeps a silent client for long is its own business.
+            (Some(_), _) if self.is_only_idle() => None,
+            (Some(in_vain), _) => Some(in_vain.clone()),
+            // That was told of the first ones. The server is not to blame.
+            (None, Some(Err(Untold::Still))) => on_wire(),
+            (None, Some(Err(why))) => Some(why.to_string()),
+            (None, Some(Ok(told))) => match scenario.elsewhere() {
+                Elsewhere::Forced(kinds) | Elsewhere::Race(kinds) => {
+                    judge::of_kind(kinds, told).or_else(on_wire)
+                }
+                Elsewhere::Skip(_) => None,
+            },
+            (None, None) => on_wire(),
+        }
+    }
+
+    /// Waited in vain for the end of a connection of which it had not shut down its own side.
+    fn is_only_idle(&self) -> bool {
+        let idle = |moment: &Moment| moment.act == Some(Act::AwaitEnd) && moment.did == Did::GaveUp;
+        let shut = |moment: &Moment| moment.did == Did::SentFin;
+        self.moments.iter().any(idle) && !self.moments.iter().any(shut)
+    }
+
+    /// What went over the wire, as it was seen there or else as far as the client knows, the
+    /// handshake left out.
+    pub(super) fn wire(&self) -> String {
+        match &self.looked {
+            Some(looked) => looked.wire(),
+            None => self.expected(),
+        }
+    }
+
+    /// As far as the client knows. What it noticed on its way out came before its last act.
+    fn expected(&self) -> String {
+        let Some((last, acts)) = self.moments.split_last() else { return String::new() };
+        let mut texts: Vec<String> = acts.iter().map(Moment::wire).collect();
+        let told: usize = acts.iter().map(bytes).sum();
+        if let Some(more @ 1..) = self.seen.bytes.checked_sub(told as u64) {
+            texts.push(format!("← {more} bytes"));
+        }
+        let is_told = |text: &String| text.contains("← FIN") || text.contains("← RST");
+        if let Some(end) = self.seen.end.filter(|_| !texts.iter().any(is_told)) {
+            texts.push(if end == SeenEnd::Fin { "← FIN" } else { "← RST" }.to_owned());
+        }
+        texts.push(last.wire());
+        texts.retain(|text| !text.is_empty());
+        texts.join(" ")
+    }
+
+    /// The verdict and its evidence, for a row.
+    pub(super) fn said(&self) -> (Option<String>, Option<Evidence>) {
+        match &self.told {
+            Some(Ok(told)) => (Some(told.kind.name().to_owned()), Some(told.evidence.clone())),
+            _ => (None, None),
+        }
+    }
+}
+
+/// Bytes that came in this moment.
+fn bytes(moment: &Moment) -> usize {
+    match moment.did {
+        Did::Holds(bytes) | Did::Read(bytes, _) | Did::ReadPart { of: bytes, .. } => bytes,
+        _ => 0,
+    }
+}
+
+/// What a client failed in, and how long it waited.
+fn in_vain(moment: &Moment, plan: &Plan) -> String {
+    let text = judge::of_client(moment);
+    let patience = match moment.act {
+        Some(Act::AwaitEnd | Act::ReadToEnd) => plan.end_patience,
+        _ => plan.patience,
+    };
+    if moment.did == Did::GaveUp { format!("{text}, {patience:?}") } else { text }
+}
+
+/// Who reads to the end may find that the end came before the reply.
+fn no_echo(client: &Client, moments: &[Moment]) -> Option<String> {
+    let is_end = |moment: &Moment| moment.act == Some(Act::ReadToEnd) && !moment.failed();
+    let bytes = client.received();
+    (moments.iter().any(is_end) && !client.is_echoed())
+        .then(|| format!("{bytes} bytes came, and they are not the whole echo"))
+}
