@@ -1,0 +1,77 @@
+//! Rung 2: no call blocks, and one thread asks everybody, always.
+//!
+//! New: non-blocking sockets. `EAGAIN -> continue`, which was dead code in rung 1, does all the
+//! work.
+//!
+//! Cures: no thread for each client. A client costs a descriptor and a few bytes.
+//!
+//! Still wrong: it asks at once again, so it burns a whole core while nobody says anything, and a
+//! thousand idle clients are a thousand system calls before anybody is asked twice. And `send` has
+//! the same branch: while one client does not read, all the others wait.
+//!
+//! Run it: `cargo run --example 2_spinning [ADDRESS]`.
+
+#![allow(clippy::print_stdout)] // it is a program, and this is what it says
+
+use std::env;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+const PREFIX: &[u8] = b"from server back[rust]:";
+
+struct Client {
+    socket: TcpStream,
+    peer: SocketAddr,
+}
+
+fn main() -> io::Result<()> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    println!("listening on {}", listener.local_addr()?);
+
+    let mut clients: Vec<Client> = Vec::new();
+    let mut buffer = vec![0; 65_536]; // one for all: only one is served at a time
+    loop {
+        // An error is about one newcomer, or files are short. Either way the next round asks again.
+        if let Ok((socket, peer)) = listener.accept()
+            && socket.set_nonblocking(true).is_ok()
+        {
+            clients.push(Client { socket, peer });
+        }
+        clients.retain_mut(|client| is_open(client, &mut buffer));
+    }
+}
+
+/// Asks one client once. Says whether it stays.
+fn is_open(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
+    match socket.read(buffer) {
+        Ok(0) => println!("{peer}: recv = 0"),
+        Ok(bytes) => {
+            let reply = [PREFIX, &buffer[..bytes]].concat();
+            // What went wrong here, the next recv says as well.
+            let _ = send_all(socket, &reply);
+            return true;
+        }
+        Err(error) if is_passing(&error) => return true, // the `continue`: on to the next client
+        Err(error) => println!("{peer}: recv = -1, {error}"),
+    }
+    false
+}
+
+/// Asks until the kernel has taken everything.
+fn send_all(socket: &mut TcpStream, mut reply: &[u8]) -> io::Result<()> {
+    while !reply.is_empty() {
+        match socket.write(reply) {
+            Ok(bytes) => reply = &reply[bytes..],
+            Err(error) if is_passing(&error) => continue, // and nobody else is served meanwhile
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Nothing was done and nothing is broken: EAGAIN, or a signal came in between.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

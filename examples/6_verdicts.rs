@@ -1,0 +1,191 @@
+//! Rung 6: it says how each connection ended.
+//!
+//! New: the library's [`Connection`] decides what to do, and its [`Kernel`] does it. After a FIN
+//! the socket stays open until the kernel has said what became of the reply; then [`classify`] has
+//! the evidence it needs. The `match` in `visit` is the whole of it: a step is asked for, done, and
+//! its outcome reported.
+//!
+//! Cures: `recv = 0` becomes `peer_fin.delivered` or `peer_fin.reply_refused`, whichever is true.
+//!
+//! Still wrong: it has no limits. Out of files it stops accepting, and nothing tells it when there
+//! are files again; a client that keeps sending keeps the loop; there is no orderly stop.
+//!
+//! Run it: `cargo run --example 6_verdicts [ADDRESS [DEADLINE_MS]]`.
+
+#![allow(clippy::print_stdout)] // it is a program, and this is what it says
+
+use std::env;
+use std::error::Error;
+use std::net::TcpListener;
+
+use closecall::kernel::mio::MioKernel;
+use closecall::kernel::{Event, Io, Kernel};
+use closecall::machine::close::{Via, classify};
+use closecall::machine::connection::{Connection, Rules, Step};
+use closecall::machine::errno::System;
+use closecall::machine::reply::{Framing, Replier};
+use closecall::machine::tick::Tick;
+use closecall::machine::wheel::TimerWheel;
+use mio::net::TcpStream;
+use slab::Slab;
+
+struct Server {
+    kernel: MioKernel,
+    rules: Rules,
+    wheel: TimerWheel,
+    replier: Replier,
+    entries: Slab<(TcpStream, Connection)>,
+    accepted: u64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let deadline_ms = env::args().nth(2).map_or(Ok(10_000), |ms| ms.parse())?;
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    println!("listening on {}", listener.local_addr()?);
+
+    let mut kernel = MioKernel::new(vec![listener])?;
+    let mut server = Server {
+        rules: Rules {
+            read_deadline_ms: Some(deadline_ms),
+            write_deadline_ms: Some(deadline_ms),
+            verdict_wait_ms: 2_000,
+            retry_ms: 20,
+            may_wait: true,
+            short_read_drains: MioKernel::SHORT_READ_DRAINS,
+            drain_ends: None,
+        },
+        wheel: TimerWheel::new(8, 0, kernel.now()),
+        replier: Replier::new(Framing::Chunk, b"from server back[rust]:", 65_536),
+        entries: Slab::new(),
+        accepted: 0,
+        kernel,
+    };
+    let mut events = Vec::new();
+    loop {
+        let now = server.kernel.now();
+        let sleep_ms = server.wheel.next_due().map(|due| due.since(now));
+        server.kernel.wait(sleep_ms, &mut events)?;
+        server.turn(&mut events);
+    }
+}
+
+impl Server {
+    fn turn(&mut self, events: &mut Vec<Event>) {
+        let now = self.kernel.now();
+        let mut newcomers = false;
+        for event in events.drain(..) {
+            match event {
+                Event::Socket(key, hints) => {
+                    if let Some((_, connection)) = self.entries.get_mut(key as usize) {
+                        connection.ready(hints);
+                        self.visit(key, now);
+                    }
+                }
+                Event::Listener(_) => newcomers = true,
+                Event::Stop(_) => {} // nobody here has the handle
+            }
+        }
+        if newcomers {
+            self.accept_all(now); // last: no event of this turn is meant for a newcomer
+        }
+        self.expire(now);
+    }
+
+    fn accept_all(&mut self, now: Tick) {
+        while let Io::Done((mut socket, peer)) = self.kernel.accept(0) {
+            self.accepted += 1;
+            let connection = Connection::new(self.accepted, peer.into(), now, &self.rules);
+            let alarm = connection.alarm(now, &self.rules);
+            let entry = self.entries.vacant_entry();
+            let key = entry.key() as u32;
+            if self.kernel.watch(&mut socket, key).is_ok() {
+                entry.insert((socket, connection));
+                self.wheel.arm(key, alarm);
+            }
+        }
+    }
+
+    /// Does what a connection wants done, until it wants nothing or is over.
+    fn visit(&mut self, key: u32, now: Tick) {
+        let (kernel, rules) = (&mut self.kernel, &self.rules);
+        let (socket, connection) = &mut self.entries[key as usize];
+        loop {
+            match connection.step() {
+                Step::Wait => break,
+                Step::End => return self.conclude(key),
+                step @ (Step::Receive | Step::Discard) => {
+                    let space = self.replier.space();
+                    let space_bytes = space.len();
+                    match kernel.recv(socket, space) {
+                        Io::Done(0) => connection.received_fin(),
+                        Io::Done(bytes) => {
+                            connection.received(bytes, space_bytes, now, rules);
+                            if step == Step::Receive {
+                                // None of it is sent yet: the next step does.
+                                let reply = self.replier.reply(bytes, &mut false);
+                                connection.answered(reply, 0, now, rules);
+                            }
+                        }
+                        Io::WouldBlock => connection.blocked(Via::Recv),
+                        Io::Failed(errno) => connection.failed(errno, Via::Recv, System::HERE),
+                    }
+                }
+                Step::Send => match kernel.send(socket, connection.pending()) {
+                    Io::Done(bytes) => connection.flushed(bytes, now, rules),
+                    Io::WouldBlock => connection.blocked(Via::Send),
+                    Io::Failed(errno) => connection.failed(errno, Via::Send, System::HERE),
+                },
+                Step::ShutDown => {
+                    connection.shut_down(kernel.shutdown_write(socket).is_ok(), now, rules);
+                }
+                Step::WatchWritable => {
+                    connection.watches_writable(kernel.watch_writable(socket, key).is_ok());
+                }
+                Step::TakeError => connection.error_taken(kernel.take_error(socket), System::HERE),
+                Step::AskUnacked => connection.unacked(kernel.unacked(socket), now, rules),
+            }
+        }
+        if connection.take_alarm_moved() {
+            self.wheel.arm(key, connection.alarm(now, rules));
+        }
+    }
+
+    fn expire(&mut self, now: Tick) {
+        let mut budget = u32::MAX; // as many as are due
+        while let Some(key) = self.wheel.pop_due(now, &mut budget) {
+            let (_, connection) = &mut self.entries[key as usize];
+            if connection.rang(now, &self.rules) {
+                self.visit(key, now); // one more try: what came in time counts
+            }
+            if let Some((_, connection)) = self.entries.get_mut(key as usize)
+                && connection.is_due(now, &self.rules)
+            {
+                connection.expire(now, &self.rules);
+                self.visit(key, now);
+            }
+            if let Some((_, connection)) = self.entries.get_mut(key as usize) {
+                self.wheel.arm(key, connection.alarm(now, &self.rules));
+            }
+        }
+    }
+
+    /// Asks the kernel for the last time, says how it ended, and parts with the socket.
+    fn conclude(&mut self, key: u32) {
+        self.wheel.disarm(key);
+        let (mut socket, mut connection) = self.entries.remove(key as usize);
+        let facts = self.kernel.facts(&mut socket);
+        let unacked = self.kernel.unacked(&mut socket);
+        // Last of all: an error is handed out once.
+        if connection.has_no_error()
+            && connection.is_suspect()
+            && let Some(errno) = self.kernel.take_error(&mut socket)
+        {
+            connection.latch(errno, Via::SoError);
+        }
+        let verdict = classify(&connection.evidence(&facts, unacked, System::HERE));
+        println!("{}: {}", connection.peer(), verdict.kind.name());
+        self.kernel.close(socket, connection.goodbye());
+    }
+}

@@ -1,0 +1,14 @@
+//! Promise: each rung of the ladder in examples/ gives the same client the same bytes, whoever left
+//! before; and what a rung says is still wrong with it is so, and the next one has mended it.
+#![cfg(all(unix, feature = "cli"))]
+
+#[path = "common/process.rs"]
+mod process;
+
+#[cfg(target_os = "linux")]
+#[path = "examples/flaws.rs"]
+mod flaws;
+#[path = "examples/rung.rs"]
+mod rung;
+#[path = "examples/same.rs"]
+mod same;
