@@ -228,11 +228,11 @@ impl<'a> Against<'a> {
             false => {}
         }
         let who = if blamed == Path::Through { "the proxy" } else { "the server" };
-        let says = side.says();
+        let (fate, says) = (side.fate(), side.says());
         match (self.side(path).is_well(), reached) {
             (true, true) => None,
             (true, false) => Some(format!("{who} could not be connected to, and then it could")),
-            (false, true) => Some(format!("{who} did not survive this: {says}")),
+            (false, true) => Some(format!("{who} {fate}: {says}")),
             (false, false) => Some(format!("{who} was gone before this began: {says}")),
         }
     }

@@ -1,6 +1,7 @@
 //! A way to the server, direct or through a proxy, and how the server is at its end.
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use crate::client::{Act, Client, Plan};
@@ -14,6 +15,10 @@ const REPLY: Duration = Duration::from_secs(3);
 /// A server that dies of something may take a moment to do so. Whoever asks how it is stays on the
 /// line for that long: its end is the end of that line as well.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// So often is asked, at most, who ends the connection each time, and so long after the last time.
+const ASKED_MAX: u32 = 4;
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// So often in a row is looked whether somebody has started it again.
 const TRIES_MAX: u32 = 3;
@@ -135,6 +140,11 @@ impl Side {
         }
     }
 
+    /// What that means for what was played before.
+    pub(super) fn fate(&self) -> &'static str {
+        if self.health == Health::Gone { "did not survive this" } else { "hangs after this" }
+    }
+
     pub(super) fn row(&self) -> ServerRow {
         ServerRow {
             address: self.address.to_string(),
@@ -160,10 +170,10 @@ pub(super) fn plan(server: SocketAddr, patience: Duration, options: &Options<'_>
 }
 
 /// How a server is now. Who ends the connection on which it is asked is asked once more: it may be
-/// its own end. Who never echoed is not waited for.
+/// its own end, and its listener goes last. Who never echoed is not waited for.
 fn asked(plan: &Plan, healthy: Health) -> (Health, Vec<SocketAddr>) {
     let (mut health, mut peers) = (Health::Gone, Vec::new());
-    for _ in 0..2 {
+    for _ in 0..ASKED_MAX {
         let Ok((mut client, _)) = Client::connect(plan) else { return (Health::Gone, peers) };
         peers.push(client.local());
         health = match healthy {
@@ -176,6 +186,7 @@ fn asked(plan: &Plan, healthy: Health) -> (Health, Vec<SocketAddr>) {
         if client.server_end().is_none() {
             break;
         }
+        thread::sleep(ASK_AGAIN);
     }
     (health, peers)
 }
