@@ -83,6 +83,13 @@ impl Output {
         self.wait_until(|all| all.rsplit_once('\n').is_some_and(|(whole, _)| whole.contains(text)))
     }
 
+    /// Waits for its first line; `None` if it ends without one.
+    #[track_caller]
+    pub(crate) fn first_line(&self) -> Option<String> {
+        let text = self.wait(|read| !read.open || read.bytes.contains(&b'\n'));
+        text.split_once('\n').map(|(line, _)| line.to_owned())
+    }
+
     /// Waits for its end, and gives all of it.
     #[track_caller]
     pub(crate) fn wait_to_end(&self) -> String {
@@ -127,7 +134,7 @@ impl Process {
         Process { id, exit, status: None, stdout, stderr }
     }
 
-    /// Its number.
+    /// Its number, which is what /proc calls it.
     pub(crate) fn id(&self) -> u32 {
         self.id
     }

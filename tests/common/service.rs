@@ -1,0 +1,386 @@
+//! `closecall serve` as others meet it: a process with an address, looked at from outside. What it
+//! says of itself is its table on exit, and that has to add up whatever was done to it.
+//!
+//! With CLOSECALL_LONG=1 the same tests run in their long form.
+#![allow(dead_code)] // each test uses its own part
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::process::{PATIENCE, Process, closecall};
+
+pub(crate) const PREFIX: &[u8] = b"from server back[rust]:";
+
+/// Whether the long form is asked for.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("CLOSECALL_LONG").is_some_and(|it| it == "1")
+}
+
+/// What the form that is asked for takes.
+pub(crate) fn short_or_long<T>(short: T, long: T) -> T {
+    if is_long() { long } else { short }
+}
+
+/// For whoever runs the tests: what was measured, or why something was skipped.
+#[allow(clippy::print_stderr)]
+pub(crate) fn say(text: impl Display) {
+    eprintln!("{text}");
+}
+
+/// Whether this tool can be run; if not, that is said.
+pub(crate) fn has(tool: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok_and(|it| it.status.success());
+    if !found {
+        say(format!("skipped: needs {tool}"));
+    }
+    found
+}
+
+/// `closecall serve` on a free port, with more options.
+pub(crate) fn serve(options: &[&str]) -> Command {
+    closecall(&[&["serve", "--listen", "127.0.0.1:0"], options].concat())
+}
+
+/// The same on all addresses, for more clients than one address has ports.
+pub(crate) fn serve_everywhere(options: &[&str]) -> Command {
+    closecall(&[&["serve", "--listen", "0.0.0.0:0"], options].concat())
+}
+
+/// The same command, started by another: `strace …`, `unshare …`, which become the program itself.
+pub(crate) fn under(wrapper: &[&str], command: &Command) -> Command {
+    let mut wrapped = Command::new(wrapper[0]);
+    wrapped.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped.stdin(std::process::Stdio::null());
+    wrapped
+}
+
+/// A server that serves.
+pub(crate) struct Service {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+impl Service {
+    #[track_caller]
+    pub(crate) fn start(options: &[&str]) -> Service {
+        Service::of(serve(options))
+    }
+
+    #[track_caller]
+    pub(crate) fn of(command: Command) -> Service {
+        match Service::start_or_refusal(command) {
+            Ok(service) => service,
+            Err((code, stderr)) => panic!("exit code {code}: {stderr}"),
+        }
+    }
+
+    /// Starts it; `Err` with its exit code and what it said if it did not want to.
+    #[track_caller]
+    pub(crate) fn start_or_refusal(command: Command) -> Result<Service, (i32, String)> {
+        // A file for each client; the default of many systems is 1,024.
+        rlimit::increase_nofile_limit(u64::MAX).unwrap();
+        let mut process = Process::start(command);
+        match process.stdout.first_line() {
+            None => Err((process.exit_code(), process.stderr.text())),
+            Some(line) => {
+                let address = line.strip_prefix("listening on ").expect(&line);
+                let address: SocketAddr = address.parse().unwrap();
+                Ok(Service { address: at(1, address), process })
+            }
+        }
+    }
+
+    /// Asks it to end, which it does in order, and gives its table.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> Table {
+        self.process.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its end, which is in order, and gives its table.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> Table {
+        let code = self.process.exit_code();
+        assert_eq!(code, 0, "{}", self.process.stderr.text());
+        Table::of(&self.process.stderr.text())
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.process.id());
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// CPU time since it started, with a grain of 10 ms. Source: proc_pid_stat(5).
+    #[track_caller]
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10) // USER_HZ is 100 wherever Linux runs
+    }
+
+    /// How often its serving thread has slept and was woken.
+    #[track_caller]
+    pub(crate) fn wake_ups(&self) -> u64 {
+        self.status("voluntary_ctxt_switches")
+    }
+
+    /// Its memory by a field of /proc/PID/status: `VmRSS`, `VmHWM`.
+    #[track_caller]
+    pub(crate) fn kilobytes(&self, field: &str) -> u64 {
+        self.status(field)
+    }
+
+    #[track_caller]
+    fn status(&self, field: &str) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with(field)).expect(field);
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// How many files it has open.
+    #[track_caller]
+    pub(crate) fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
+    }
+
+    /// Stops it as Ctrl-Z does, and waits until it stands still.
+    #[track_caller]
+    pub(crate) fn freeze(&self) {
+        self.process.signal("STOP");
+        let stands_still = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+            tasks.flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+            })
+        };
+        wait_until("it stands still", stands_still);
+    }
+
+    #[track_caller]
+    pub(crate) fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
+    /// The states of this system's sockets whose own port is the server's, as /proc/net/tcp has
+    /// them: 1 ESTABLISHED, 4 FIN-WAIT-1, 10 LISTEN. One without a file has inode 0.
+    pub(crate) fn socket_states(&self) -> Vec<u8> {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let own = format!(":{:04X}", self.address.port());
+        let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let own = fields.filter(|fields| fields.get(1).is_some_and(|it| it.ends_with(&own)));
+        own.filter_map(|fields| u8::from_str_radix(fields[3], 16).ok()).collect()
+    }
+
+    /// Waits until the server has closed all that it accepted.
+    #[track_caller]
+    pub(crate) fn waits_for_files(&self, files: usize) {
+        wait_until("its files are closed", || self.files() <= files);
+    }
+}
+
+/// FIN-WAIT-1 in /proc/net/tcp.
+pub(crate) const FIN_WAIT_1: u8 = 4;
+
+/// Looks at something that nobody tells us about until it holds.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The numbers of the table on exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Table(BTreeMap<String, u64>);
+
+impl Table {
+    /// Reads it, and checks that it adds up.
+    #[track_caller]
+    pub(crate) fn of(stderr: &str) -> Table {
+        let (_, rows) = stderr.rsplit_once("verdict ").expect("there is a table");
+        let row = |line: &str| {
+            let (name, count) = line.trim_end().rsplit_once(' ')?;
+            Some((name.trim_end().to_owned(), count.replace(',', "").parse().ok()?))
+        };
+        let table = Table(rows.lines().skip(1).map_while(row).collect());
+        let verdicts: u64 = table.verdicts().map(|(_, count)| count).sum();
+        let add_up = (table.get("all verdicts"), table.get("accepted"));
+        assert_eq!(add_up, (verdicts, verdicts + table.get("open")), "{stderr}");
+        table
+    }
+
+    /// A row, or 0.
+    pub(crate) fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// The rows that are verdicts: those with a dot.
+    pub(crate) fn verdicts(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().filter(|row| row.0.contains('.')).map(|row| (row.0.as_str(), *row.1))
+    }
+
+    /// How many verdicts are of this family: "peer_fin.".
+    pub(crate) fn all_of(&self, family: &str) -> u64 {
+        self.verdicts().filter(|row| row.0.starts_with(family)).map(|row| row.1).sum()
+    }
+}
+
+// ---- clients ------------------------------------------------------------------------------------
+
+/// The same server at 127.0.0.`host`, if it listens everywhere: each has client ports of its own.
+pub(crate) fn at(host: u8, address: SocketAddr) -> SocketAddr {
+    (Ipv4Addr::new(127, 0, 0, host), address.port()).into()
+}
+
+#[track_caller]
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+/// A client with as little room as the system lets it have, on both sides of its connection: a
+/// server that sends it something is stuck after some kilobytes.
+pub(crate) fn connect_narrow(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_recv_buffer_size(1)?;
+    socket.set_send_buffer_size(1)?;
+    socket.set_tcp_mss(536)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Writes until there is no room, without waiting; gives the error once it was ended.
+pub(crate) fn pushes(mut client: &TcpStream) -> Option<ErrorKind> {
+    client.set_nonblocking(true).unwrap();
+    let end = loop {
+        match client.write(&[b'x'; 1024]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break None,
+            Err(error) => break Some(error.kind()),
+        }
+    };
+    client.set_nonblocking(false).unwrap();
+    end
+}
+
+/// Whether the server has ended it, as far as one sees who neither reads nor writes.
+pub(crate) fn hears_its_end(client: &TcpStream) -> bool {
+    client.set_nonblocking(true).unwrap();
+    let heard = client.peek(&mut [0]);
+    client.set_nonblocking(false).unwrap();
+    match heard {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+/// Closes with a reset.
+pub(crate) fn reset(client: TcpStream) {
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Says a line; with `--framing line` its reply is [`reply_to`] it, however TCP cuts it.
+pub(crate) fn reply_to(line: &[u8]) -> Vec<u8> {
+    [PREFIX, line].concat()
+}
+
+/// Says `line` and hears the reply to it, byte for byte.
+pub(crate) fn exchange(client: &mut TcpStream, line: &[u8]) -> Result<(), String> {
+    client.write_all(line).map_err(|error| format!("write: {error}"))?;
+    hears(client, &reply_to(line))
+}
+
+/// Hears exactly this.
+pub(crate) fn hears(client: &mut TcpStream, expected: &[u8]) -> Result<(), String> {
+    let mut heard = vec![0; expected.len()];
+    client.read_exact(&mut heard).map_err(|error| format!("read: {error}"))?;
+    if heard != expected {
+        let at = heard.iter().zip(expected).position(|(a, b)| a != b);
+        return Err(format!("another byte at {at:?} of {}", expected.len()));
+    }
+    Ok(())
+}
+
+/// Shuts down its side, and hears the server's FIN and nothing else.
+pub(crate) fn parts(client: &mut TcpStream) -> Result<(), String> {
+    client.shutdown(Shutdown::Write).map_err(|error| format!("shutdown: {error}"))?;
+    hears_fin(client)
+}
+
+/// Hears the server's FIN and nothing before it.
+pub(crate) fn hears_fin(client: &mut TcpStream) -> Result<(), String> {
+    match client.read(&mut [0; 64]) {
+        Ok(0) => Ok(()),
+        Ok(count) => Err(format!("{count} bytes that nobody asked for")),
+        Err(error) => Err(format!("no FIN: {error}")),
+    }
+}
+
+/// Whether it hears nothing for `window`: time in which the server is left alone with itself.
+#[track_caller]
+pub(crate) fn hears_nothing_for(client: &mut TcpStream, window: Duration) {
+    client.set_read_timeout(Some(window)).unwrap();
+    let heard = client.read(&mut [0; 64]).map_err(|error| error.kind());
+    assert_eq!(heard, Err(ErrorKind::WouldBlock), "it should still be waiting");
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+}
+
+// ---- choices ------------------------------------------------------------------------------------
+
+/// A sequence that a seed decides (xorshift64*).
+#[derive(Clone)]
+pub(crate) struct Seeded(u64);
+
+impl Seeded {
+    pub(crate) fn new(seed: u64) -> Seeded {
+        let mut seeded = Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        for _ in 0..4 {
+            seeded.next();
+        }
+        seeded
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// Less than `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 33) % end
+    }
+
+    /// Bytes of a line, its newline included: any but newlines inside.
+    pub(crate) fn line(&mut self, bytes: usize) -> Vec<u8> {
+        let mut line: Vec<u8> = (0..bytes).map(|_| self.next() as u8).collect();
+        line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+        line.push(b'\n');
+        line
+    }
+}
+
+/// The seed of this run: CLOSECALL_SEED, or the same each time.
+pub(crate) fn seed() -> u64 {
+    std::env::var("CLOSECALL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(1)
+}
