@@ -6,8 +6,9 @@
 mod process;
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
-use process::{Process, closecall, closecall_after};
+use process::{PATIENCE, Process, closecall, closecall_after};
 use serde_json::Value;
 use snapbox::{assert_data_eq, file};
 
@@ -132,6 +133,8 @@ fn only_means_one_by_its_name_and_all_by_their_number() {
     assert_eq!(ids(&json(&["--only", "S3 FIN first"])), ["S3 FIN first"]);
     let three = ids(&json(&["--only", "S3", "--repeat", "2"]));
     assert_eq!(three, ["S3 race", "S3 FIN first", "S3 reply first", "S3 pipelined"]);
+    assert_eq!(ids(&json(&["--only", "S13"])), ["S13a", "S13b"], "there is no S13 itself");
+    assert_eq!(ids(&json(&["--only", "s13B"])), ["S13b"]);
 }
 
 #[test]
@@ -178,6 +181,7 @@ fn nothing_is_coloured_that_is_no_terminal() {
 fn usage_errors_are_one_line_that_names_what_is_allowed() {
     for (args, named) in [
         (["--only", "S99"], ["'S99'", "S2 recv loop, S2 Linux, S1, "]),
+        (["--only", "S"], ["'S'", "one or more of"]),
         (["--only", "S1,,S2"], ["''", "one or more of"]),
         (["--format", "xml"], ["'xml'", "table, json or markdown"]),
         (["--repeat", "0"], ["'0'", "from 1 to 100000"]),
@@ -198,16 +202,32 @@ fn servers_that_cannot_be_started_are_refused() {
     assert!(stderr.contains("ulimit -n") && stderr.lines().count() == 1, "{stderr}");
 }
 
+/// The close log of a server elsewhere tells how far it is: with so many connections the first row
+/// is done, and the race is under way.
 #[test]
 fn an_interrupt_leaves_what_was_played() {
-    let command =
-        closecall(&["lab", "--only", "S3 race,S9", "--repeat", "100000", "--format", "json"]);
-    let mut process = Process::start(command);
-    process.wait_for_sigint_handler();
+    let log = std::env::temp_dir().join(format!("closecall-lab-{}.jsonl", std::process::id()));
+    let path = log.to_str().unwrap();
+    let server =
+        Process::start(closecall(&["serve", "--listen", "127.0.0.1:0", "--close-log", path]));
+    let address = server.address().to_string();
+    let rows_of = ["lab", &address, "--observe", path, "--only", "S1,S3 race,S9"];
+    let options = ["--repeat", "100000", "--format", "json"];
+    let mut process = Process::start(closecall(&[&rows_of[..], &options].concat()));
+    let give_up = Instant::now() + PATIENCE;
+    while std::fs::read_to_string(&log).unwrap().lines().count() < 100 {
+        assert!(Instant::now() < give_up, "{}", process.stderr.text());
+        std::thread::yield_now();
+    }
     process.signal("INT");
-    assert_eq!(process.exit_code(), 1);
+    let code = process.exit_code();
+    std::fs::remove_file(&log).unwrap();
+    let stderr = process.stderr.text();
+    assert_eq!(code, 1, "{stderr}");
     let report: Value = serde_json::from_str(&process.stdout.text()).unwrap();
     assert_valid(&report);
-    assert!(rows(&report).len() < 2, "{report:#}");
-    assert!(process.stderr.text().contains("interrupted after"), "{}", process.stderr.text());
+    assert_eq!(row(&report, "S1")["outcome"], "ok");
+    assert!(row(&report, "S3 race")["note"].as_str().unwrap().contains("interrupted after "));
+    assert_eq!(rows(&report).len(), 2, "S9 was not played: {report:#}");
+    assert!(stderr.contains("interrupted after 2 of 3 rows"), "{stderr}");
 }

@@ -264,3 +264,61 @@ fn a_disk_that_is_full_at_the_end_is_told_and_the_report_is_there() {
     assert!(stderr.contains("--pcap \"/dev/full\" is not complete: "), "{stderr}");
     assert!(stdout.contains("1 rows: 1 ok"), "{stdout}");
 }
+
+// ---- the file that is there already ------------------------------------------------------------
+
+#[test]
+fn a_file_is_as_it_was_where_nothing_is_played() {
+    let (path, text) = path("earlier.pcap");
+    std::fs::write(&path, "from an earlier run").unwrap();
+    let nobody = "127.0.0.1:1"; // nobody has listened there for decades
+    let (code, stdout, stderr) = lab(&[nobody, "--pcap", &text]);
+    let kept = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((code, &*stdout, stderr.lines().count()), (3, "", 1), "{stderr}");
+    assert_eq!(kept, "from an earlier run");
+}
+
+#[test]
+fn what_was_in_the_file_is_gone_when_packets_are_kept() {
+    if !can_capture() {
+        return;
+    }
+    let (path, text) = path("longer.pcap");
+    std::fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
+    let (code, ..) = lab(&["--only", "S1", "--pcap", &text]);
+    let kept = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(code, 0);
+    assert!(kept.len() < 10_000, "{}", kept.len());
+    let mut reader = PcapReader::new(&*kept).unwrap();
+    let mut packets = 0;
+    while let Some(packet) = reader.next_packet() {
+        packet.unwrap();
+        packets += 1;
+    }
+    assert!(packets >= 6, "{packets}");
+}
+
+/// By whatever name: the file may have two.
+#[test]
+fn the_close_log_is_no_file_for_packets() {
+    let (log, log_text) = path("close.log");
+    let (link, link_text) = path("link.log");
+    std::fs::write(&log, "{}\n").unwrap();
+    std::fs::hard_link(&log, &link).unwrap();
+    for pcap in [&log_text, &link_text] {
+        let args = ["127.0.0.1:1", "--observe", &log_text, "--pcap", pcap];
+        let (code, stdout, stderr) = lab(&args);
+        assert_eq!((code, &*stdout, stderr.lines().count()), (2, "", 1), "{stderr}");
+        let parts = [&format!("--pcap {pcap:?}: expected another file"), "--observe"];
+        assert!(parts.iter().all(|part| stderr.contains(part)), "{stderr}");
+    }
+    let kept = std::fs::read_to_string(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    std::fs::remove_file(&link).unwrap();
+    assert_eq!(kept, "{}\n");
+    let args = ["127.0.0.1:1", "--observe", &log_text, "--pcap", &log_text];
+    assert_eq!(lab(&args).0, 2, "nor where it is not there yet");
+    assert!(!log.exists());
+}

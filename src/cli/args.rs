@@ -131,7 +131,9 @@ pub(super) struct LabArgs {
     pub(super) patience: u64,
 
     /// Only these: a scenario by its name, such as S4 or "S3 FIN first", or all with its number.
+    /// S13 is S13a and S13b, for there is no S13; S1 is S1 alone, and not S1c.
     #[arg(long, value_name = "ID[,ID]", value_parser = values::scenario, value_delimiter = ',')]
+    #[arg(verbatim_doc_comment)]
     pub(super) only: Vec<String>,
 
     /// Show what there is to play, and play nothing.

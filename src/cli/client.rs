@@ -23,8 +23,7 @@ const SHOWN_BYTES_MAX: usize = 64;
 /// Nothing was played: no address was given, or nobody is there.
 pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
     let End::As(way) = args.end else {
-        say(&list());
-        return Ok(ExitCode::SUCCESS);
+        return say(&list()).map(|()| ExitCode::SUCCESS);
     };
     let servers = servers(args)?;
     let mut plan = Plan {
@@ -37,8 +36,8 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
     };
     let (client, moment) = connect(&mut plan, &servers)?;
     match args.count {
-        1 => Ok(once(client, &moment, &plan, way)),
-        count => Ok(many(client, &plan, way, count)),
+        1 => once(client, &moment, &plan, way),
+        count => many(client, &plan, way, count),
     }
 }
 
@@ -91,20 +90,26 @@ fn connect(plan: &mut Plan, servers: &[SocketAddr]) -> Result<(Client, Moment), 
     Err(Failure::Refused(refusals.join("; ")))
 }
 
-/// One connection, told act by act.
-fn once(mut client: Client, connected: &Moment, plan: &Plan, way: Way) -> ExitCode {
-    say(&format!("{} ({}): {}\n", way.name(), way.scenario(), way.says()));
-    say(&line(connected, &client, plan));
+/// One connection, told act by act. It is played to its end, whoever can be told.
+fn once(
+    mut client: Client,
+    connected: &Moment,
+    plan: &Plan,
+    way: Way,
+) -> Result<ExitCode, Failure> {
+    let head = format!("{} ({}): {}\n", way.name(), way.scenario(), way.says());
+    let mut said = say(&(head + &line(connected, &client, plan)));
     let went_well = client.play_all(way.script(), |moment, client| {
-        if moment.act != Some(Act::Wait) || !plan.wait.is_zero() {
-            say(&line(moment, client, plan));
+        if said.is_ok() && (moment.act != Some(Act::Wait) || !plan.wait.is_zero()) {
+            said = say(&line(moment, client, plan));
         }
     });
-    if went_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
+    said?;
+    Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
 /// Many, one after the other, and a summary.
-fn many(first: Client, plan: &Plan, way: Way, count: u32) -> ExitCode {
+fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Failure> {
     let begin = Instant::now();
     let mut first = Some(first);
     let (mut played, mut sent, mut received, mut failed) = (0, 0, 0, 0);
@@ -132,7 +137,7 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> ExitCode {
         sent += client.sent() as u64;
         received += client.received() as u64;
     }
-    say(&format!(
+    let mut summary = format!(
         "{} ({}): {} of {} connections, {} as planned, {} failed; sent {} bytes, read {}; \
          {:.3} s\n",
         way.name(),
@@ -144,11 +149,13 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> ExitCode {
         thousands(sent),
         thousands(received),
         begin.elapsed().as_secs_f64()
-    ));
+    );
     if let Some(failure) = failure {
-        say(&format!("the first failure: {failure}\n"));
+        // Writing to memory does not fail.
+        let _ = writeln!(summary, "the first failure: {failure}");
     }
-    if failed > 0 { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
+    say(&summary)?;
+    Ok(if failed > 0 { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
 /// `--end list`.
@@ -160,9 +167,18 @@ fn list() -> String {
     })
 }
 
-/// Whoever closed stdout does not want it.
-pub(super) fn say(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+/// Text on stdout. Whoever closed that does not want it.
+///
+/// # Errors
+/// It cannot be written: the disk is full, for example.
+pub(super) fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Unsaid(format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Time, what was done, what goes over the wire.
@@ -181,9 +197,9 @@ fn told(moment: &Moment, client: &Client, plan: &Plan) -> String {
     let did = &moment.did;
     match (moment.act, did) {
         (None, _) => format!("connected from {}", client.local()),
-        (Some(act), Did::Failed(why)) => format!("{}: {why}", doing(act)),
+        (Some(act), Did::Failed(why)) => format!("{}: {why}", act.doing()),
         (Some(act), Did::GaveUp) => {
-            format!("{}: not within {} s, gave up", doing(act), plan.patience.as_secs())
+            format!("{}: not within {} s, gave up", act.doing(), plan.patience.as_secs())
         }
         (_, Did::Connected) => "connected".to_owned(),
         (Some(Act::Fill), Did::Sent(bytes)) => {
@@ -215,21 +231,6 @@ fn told(moment: &Moment, client: &Client, plan: &Plan) -> String {
                 bytes => format!("{how}, {} bytes unread", thousands(*bytes as u64)),
             }
         }
-    }
-}
-
-/// What was tried, for acts that failed.
-fn doing(act: Act) -> &'static str {
-    match act {
-        Act::Send | Act::Fill => "send",
-        Act::Hold | Act::Read | Act::ReadHalf => "wait for the reply",
-        Act::ReadToEnd => "read to the end",
-        Act::AwaitEnd => "wait for the server's end",
-        Act::Wait => "wait",
-        Act::ShutDownWrite | Act::ShutDownRead | Act::ShutDownBoth => "shutdown",
-        Act::Linger0 => "SO_LINGER",
-        Act::Close => "close",
-        Act::Die => "be killed",
     }
 }
 

@@ -3,6 +3,7 @@
 mod grid;
 mod text;
 mod wire;
+mod wrap;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -25,11 +26,11 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// Nothing was played: the servers or the capture cannot be started, or the file cannot be written.
+/// Or it was, and the report cannot be written.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     let scenarios = chosen(&args.only);
     if args.list {
-        say(&list(&scenarios, args.format));
-        return Ok(ExitCode::SUCCESS);
+        return say(&list(&scenarios, args.format)).map(|()| ExitCode::SUCCESS);
     }
     let against = against(args)?;
     let wire = wire::open(args)?;
@@ -56,12 +57,13 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     });
     bar.finish_and_clear();
     let report = report.map_err(refused)?;
-    say(&shown(&report, args.format));
+    let said = say(&shown(&report, args.format));
     let wire_is_whole = wire.is_none_or(|wire| wire.finish(&report.connections));
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     if interrupted {
         warn(&format!("interrupted after {} of {wanted} rows", report.rows.len()));
     }
+    said?;
     let is_well = report.is_well() && wire_is_whole && !interrupted;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
@@ -92,16 +94,8 @@ fn warn(text: &str) {
 
 /// What `--only` means, in the order of the table.
 fn chosen(only: &[String]) -> Vec<&'static Scenario> {
-    let is_chosen = |scenario: &&Scenario| {
-        // A name that is there means itself, and not the others of that number.
-        let by_name = |word: &String| lab::all().iter().any(|it| it.id.eq_ignore_ascii_case(word));
-        only.is_empty()
-            || only.iter().any(|word| match by_name(word) && word.contains(' ') {
-                true => scenario.id.eq_ignore_ascii_case(word),
-                false => scenario.is(word),
-            })
-    };
-    lab::all().iter().filter(is_chosen).collect()
+    let named: Vec<_> = only.iter().flat_map(|word| lab::named(word)).map(|it| it.id).collect();
+    lab::all().iter().filter(|it| only.is_empty() || named.contains(&it.id)).collect()
 }
 
 /// On stderr, if that is a terminal.
@@ -119,11 +113,12 @@ fn shown(report: &Report, format: Format) -> String {
     let cells = |row: &Row| columns.iter().map(|column| (column.cell)(row)).collect();
     let rows: Vec<Vec<String>> = report.rows.iter().map(cells).collect();
     let experiments: Vec<_> = report.rows.iter().filter_map(text::experiment_cells).collect();
+    let width = if format == Format::Table { grid::terminal() } else { None };
     let (table, experiments) = match format {
         Format::Json => return json(report),
         Format::Table => {
             let outcomes: Vec<_> = report.rows.iter().map(|row| Some(row.outcome)).collect();
-            (grid::table(&head, &rows, &outcomes), text::experiments(&experiments))
+            (grid::table(&head, &rows, &outcomes), text::experiments(&experiments, width))
         }
         Format::Markdown if experiments.is_empty() => (grid::markdown(&head, &rows), String::new()),
         Format::Markdown => {
@@ -131,7 +126,9 @@ fn shown(report: &Report, format: Format) -> String {
             (grid::markdown(&head, &rows), experiments)
         }
     };
-    let sections = [table, text::legend(report), experiments, text::summary(report)];
+    let [legend, summary] =
+        [text::legend(report), text::summary(report)].map(|text| wrap::paragraphs(&text, width));
+    let sections = [table, legend, experiments, summary];
     let sections = sections.into_iter().filter(|section| !section.is_empty());
     sections.collect::<Vec<_>>().join("\n")
 }

@@ -104,7 +104,7 @@ fn show(
     let rate = args.rate.map(f64::from);
     let mut report = Report::new(mode, (args.connections, args.processes), rate, outcome);
     report.server = watch.server_row(outcome);
-    say(&match args.format {
+    let said = say(&match args.format {
         Format::Json => json(&report),
         _ => text::report(&report, args),
     });
@@ -124,6 +124,7 @@ fn show(
     if outcome.interrupted {
         complain("interrupted: this is what there was until then");
     }
+    said?;
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 

@@ -3,14 +3,15 @@
 //! | exit code | means |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | it ran, and something failed: the second signal ended it by force |
+//! | 1 | it ran, and something failed: the second signal ended it by force, stdout is full |
 //! | 2 | usage: one line names the option or the variable, the value and what is allowed |
 //! | 3 | the environment refused: one line names the remedy |
 //!
 //! Whatever is printed may meet a pipe that nobody reads, a full disk or a closed descriptor, and
 //! none of it may stop the server. So nothing here uses `println!`, which panics then: while a
 //! server runs everything goes through a `sink`; before that, one write is tried and its result
-//! ignored.
+//! ignored. The other commands have nothing to say but their report: that it cannot be written is
+//! a failure, unless whoever reads it has closed the pipe.
 
 mod args;
 mod client;
@@ -42,13 +43,15 @@ const EXIT_USAGE: u8 = 2;
 /// The machine does not let us.
 const EXIT_REFUSED: u8 = 3;
 
-/// Why nothing was served. Each holds the one line that says so.
+/// Why nothing was done, or nobody heard of it. Each holds the one line that says so.
 #[derive(Debug)]
 enum Failure {
     /// What was asked for makes no sense.
     Usage(String),
     /// The machine does not let us.
     Refused(String),
+    /// It is done, and the report cannot be written.
+    Unsaid(String),
 }
 
 /// The program `closecall`.
@@ -63,9 +66,8 @@ pub fn main() -> ExitCode {
             Command::Hold => Ok(client::hold()),
         },
         Err(error) if !error.use_stderr() => {
-            // --help and --version. Whoever closed stdout does not want them.
-            let _ = io::stdout().write_all(error.to_string().as_bytes());
-            return ExitCode::SUCCESS;
+            // --help and --version.
+            client::say(&error.to_string()).map(|()| ExitCode::SUCCESS)
         }
         Err(error) => Err(Failure::Usage(usage::line(&error, &arguments))),
     };
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Ok(code) => return code,
         Err(Failure::Usage(line)) => (EXIT_USAGE, line),
         Err(Failure::Refused(line)) => (EXIT_REFUSED, line),
+        Err(Failure::Unsaid(line)) => (EXIT_FAILED, line),
     };
     let _ = io::stderr().write_all(format!("closecall: {line}\n").as_bytes());
     ExitCode::from(code)

@@ -110,7 +110,7 @@ pub(super) fn count(text: &str) -> Result<u32, String> {
 
 /// `--only`: an id, or the number of several.
 pub(super) fn scenario(text: &str) -> Result<String, String> {
-    let value = lab::all().iter().any(|scenario| scenario.is(text)).then(|| text.to_owned());
+    let value = (!lab::named(text).is_empty()).then(|| text.to_owned());
     let ids: Vec<_> = lab::all().iter().map(|scenario| scenario.id).collect();
     expect(value, &format!("one or more of {}", ids.join(", ")))
 }

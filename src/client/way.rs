@@ -36,6 +36,21 @@ pub enum Act {
 }
 
 impl Act {
+    /// What is tried, in words, for what fails: "shutdown: Transport endpoint is not connected".
+    pub fn doing(self) -> &'static str {
+        match self {
+            Act::Send | Act::Fill => "send",
+            Act::Hold | Act::Read | Act::ReadHalf => "wait for the reply",
+            Act::ReadToEnd => "read to the end",
+            Act::AwaitEnd => "wait for the server's end",
+            Act::Wait => "wait",
+            Act::ShutDownWrite | Act::ShutDownRead | Act::ShutDownBoth => "shutdown",
+            Act::Linger0 => "SO_LINGER",
+            Act::Close => "close",
+            Act::Die => "be killed",
+        }
+    }
+
     /// Whether it waits for something that the server does.
     pub fn waits_for_server(self) -> bool {
         use Act::*;

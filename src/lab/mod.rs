@@ -28,4 +28,4 @@ pub use self::report::{
     Article, Outcome, Race, RecvSays, Report, Row, Seen, SeenEnd, ServerRow, Via, WireSource,
 };
 pub use self::run::{Error, Options, Progress, run};
-pub use self::scenario::{Elsewhere, Experiment, Order, Play, Scenario, Setting, all};
+pub use self::scenario::{Elsewhere, Experiment, Order, Play, Scenario, Setting, all, named};

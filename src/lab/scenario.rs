@@ -126,11 +126,6 @@ impl Scenario {
         self.id.split(' ').next().unwrap_or(self.id)
     }
 
-    /// Whether `--only` with this word means it: by its name, or by its number.
-    pub fn is(&self, word: &str) -> bool {
-        self.id.eq_ignore_ascii_case(word) || self.number().eq_ignore_ascii_case(word)
-    }
-
     /// What the client does, in a sentence.
     pub fn client(&self) -> String {
         let says = match self.play {
@@ -157,6 +152,20 @@ impl Scenario {
 /// All of them, the article's five experiments first.
 pub fn all() -> &'static [Scenario] {
     all::ALL
+}
+
+/// Those that a word means, in their order: all with that number, or the one of that name. Where
+/// there is neither, the word is a number without its letter: S13 is S13a and S13b.
+pub fn named(word: &str) -> Vec<&'static Scenario> {
+    let readings: [fn(&Scenario) -> &'static str; 3] = [
+        Scenario::number,
+        |it| it.id,
+        |it| it.number().trim_end_matches(|letter: char| letter.is_ascii_lowercase()),
+    ];
+    let meant = |reading: fn(&Scenario) -> &'static str| -> Vec<&'static Scenario> {
+        all().iter().filter(|it| reading(it).eq_ignore_ascii_case(word)).collect()
+    };
+    readings.map(meant).into_iter().find(|meant| !meant.is_empty()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -204,6 +213,21 @@ mod tests {
             );
             let same = all().iter().find(|first| row.same_as == Some(first.id));
             assert!(same.is_none_or(|first| first.on_wire == row.on_wire), "{}", row.id);
+        }
+    }
+
+    #[test]
+    fn a_word_means_a_number_or_a_name_or_a_number_with_any_letter() {
+        let ids = |word| named(word).iter().map(|row| row.id).collect::<Vec<_>>();
+        assert_eq!(ids("s1"), ["S1"], "and not S1c");
+        assert_eq!(ids("S2"), ["S2", "S2 recv loop", "S2 Linux"]);
+        assert_eq!(ids("s2 LINUX"), ["S2 Linux"]);
+        assert_eq!(ids("S3").len(), 4);
+        assert_eq!(ids("S7B"), ["S7b"]);
+        assert_eq!(ids("S13"), ["S13a", "S13b"]);
+        assert_eq!(ids("S10"), ["S10a", "S10b", "S10c", "S10h"]);
+        for nothing in ["", "S", "S99", "S13c", "S2 ", "13"] {
+            assert_eq!(ids(nothing), [""; 0], "{nothing:?}");
         }
     }
 

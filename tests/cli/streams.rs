@@ -157,3 +157,47 @@ fn a_filter_that_makes_no_sense_is_named_and_ignored() {
     assert!(stderr.contains("RUST_LOG: \"closecall::echo=loud\" is ignored"), "{stderr}");
     assert!(stderr.contains("peer_fin.delivered 127.0.0.1"), "the rest holds: {stderr}");
 }
+
+// ---- a report ----------------------------------------------------------------------------------
+
+/// Each command with something to tell, and a server for those that need one.
+#[cfg(target_os = "linux")]
+fn with_a_report(server: &str) -> [Vec<&str>; 7] {
+    [
+        vec!["--help"],
+        vec!["client", "--end", "list"],
+        vec!["client", server],
+        vec!["client", server, "--count", "3"],
+        vec!["lab", "--list"],
+        vec!["lab", "--only", "S1", "--format", "json"],
+        vec!["load", "echo", server, "-c", "1", "-d", "100ms"],
+    ]
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure_in_one_line() {
+    let server = super::serve(&[]);
+    for args in with_a_report(&server.address().to_string()) {
+        let mut command = closecall(&args);
+        command.stdout(File::options().write(true).open("/dev/full").unwrap());
+        let mut process = Process::of(command.stderr(Stdio::piped()).spawn().unwrap());
+        let (code, stderr) = (process.exit_code(), process.stderr.text());
+        assert_eq!((code, stderr.lines().count()), (1, 1), "{args:?}: {stderr}");
+        assert!(stderr.contains("stdout cannot be written: No space left"), "{args:?}: {stderr}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_who_has_gone_is_no_failure() {
+    let server = super::serve(&[]);
+    for args in with_a_report(&server.address().to_string()) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = closecall(&args);
+        let mut process =
+            Process::of(command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap());
+        assert_eq!((process.exit_code(), &*process.stderr.text()), (0, ""), "{args:?}");
+    }
+}

@@ -1,10 +1,9 @@
 //! Rows of cells, for a terminal or for an issue.
 
-use std::fmt::Write;
-
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width};
 
+use super::wrap;
 use crate::lab::Outcome;
 
 /// The width where there is no terminal.
@@ -12,6 +11,12 @@ const WIDTH: u16 = 120;
 
 /// A space on each side of a cell.
 const PADDING: u16 = 2;
+
+/// How wide stdout is, if it is a terminal. Elsewhere no line is broken: what reads it there, such
+/// as grep, takes lines.
+pub(super) fn terminal() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
 
 /// A table as wide as the terminal, or blocks where that is too narrow for it. The last cell of a
 /// row has the colour of its outcome.
@@ -21,7 +26,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], outcomes: &[Option<Outc
     let outcomes = if colours { outcomes } else { &[] };
     match columns(head, rows, width) {
         Some(widths) => grid(head, rows, outcomes, (width, &widths)),
-        None => blocks(head, rows, outcomes),
+        None => blocks(head, rows, outcomes, terminal()),
     }
 }
 
@@ -66,26 +71,37 @@ fn grid(
     lines.concat()
 }
 
-/// A block for each row, a line for each cell that says something.
-fn blocks(head: &[&str], rows: &[Vec<String>], outcomes: &[Option<Outcome>]) -> String {
+/// A block for each row, a line for each cell that says something, or several within `width`.
+fn blocks(
+    head: &[&str],
+    rows: &[Vec<String>],
+    outcomes: &[Option<Outcome>],
+    width: Option<usize>,
+) -> String {
     let names = head.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
+        text += if index > 0 { "\n" } else { "" };
         let outcome = outcomes.get(index).copied().flatten();
         for (column, cell) in row.iter().enumerate().filter(|(_, cell)| !cell.is_empty()) {
-            let (begin, end) = match outcome {
-                Some(outcome) if column + 1 == head.len() => (ansi(outcome), "\x1b[0m"),
-                _ => ("", ""),
-            };
-            // Writing to memory does not fail.
-            let _ = match column {
-                0 => writeln!(text, "{cell}"),
-                _ => writeln!(text, "  {:names$}  {begin}{cell}{end}", head[column]),
+            let colour = outcome.filter(|_| column + 1 == head.len()).map(ansi);
+            text += &match column {
+                0 => wrap::behind("", cell, width),
+                _ => coloured(&format!("  {:names$}  ", head[column]), cell, colour, width),
             };
         }
-        text.push('\n');
     }
     text
+}
+
+/// A cell behind its name. Each of its lines has the colour.
+fn coloured(name: &str, cell: &str, colour: Option<&str>, width: Option<usize>) -> String {
+    let Some(colour) = colour else { return wrap::behind(name, cell, width) };
+    let shown = |(before, line): (String, &str)| match line {
+        "" => format!("{}\n", before.trim_end()),
+        _ => format!("{before}{colour}{line}\x1b[0m\n"),
+    };
+    wrap::lines(name, cell, width).into_iter().map(shown).collect()
 }
 
 fn ansi(outcome: Outcome) -> &'static str {
@@ -145,9 +161,22 @@ mod tests {
         assert_eq!(columns(&head, &rows, 25), None);
         assert_eq!(columns(&head, &rows, 26), Some(vec![4, 20]));
         assert!(grid(&head, &rows, &[], (26, &[4, 20])).contains(" S1   peer_fin.delivered\n"));
-        assert_eq!(blocks(&head, &rows, &[]), "S1\n  verdict  peer_fin.delivered\n\n");
-        let green = blocks(&head, &rows, &[Some(Outcome::Ok)]);
+        let whole = "S1\n  verdict  peer_fin.delivered\n";
+        assert_eq!(blocks(&head, &rows, &[], Some(29)), whole);
+        let green = blocks(&head, &rows, &[Some(Outcome::Ok)], None);
         assert!(green.contains("\x1b[32mpeer_fin.delivered\x1b[0m"), "{green:?}");
+    }
+
+    #[test]
+    fn a_block_stays_within_the_terminal_and_each_line_has_its_colour() {
+        let (head, rows) =
+            (["id", "outcome"], [vec!["S10a".to_owned(), "not played here".to_owned()]]);
+        let expected = "S10a\n  outcome  not played\n           here\n";
+        assert_eq!(blocks(&head, &rows, &[], Some(22)), expected);
+        let yellow = blocks(&head, &rows, &[Some(Outcome::Skipped)], Some(22));
+        for line in ["  outcome  \x1b[33mnot played\x1b[0m\n", "           \x1b[33mhere\x1b[0m\n"] {
+            assert!(yellow.contains(line), "{yellow:?}");
+        }
     }
 
     #[test]

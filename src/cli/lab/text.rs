@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::wrap;
 use crate::cli::words::duration;
 use crate::lab::{
     Outcome, Play, RecvSays, Report, Row, Scenario, Seen, SeenEnd, ServerRow, WireSource,
@@ -196,14 +197,15 @@ pub(super) fn experiment_cells(row: &Row) -> Option<Vec<String>> {
 }
 
 /// The article's five, and what was found here; empty if none of them was played.
-pub(super) fn experiments(rows: &[Vec<String>]) -> String {
-    let told: String = rows.iter().map(|row| told(row)).collect();
+pub(super) fn experiments(rows: &[Vec<String>], width: Option<usize>) -> String {
+    let told: String = rows.iter().map(|row| told(row, width)).collect();
     if told.is_empty() { told } else { format!("The article's experiments\n{told}") }
 }
 
-fn told(row: &[String]) -> String {
+fn told(row: &[String], width: Option<usize>) -> String {
     let [number, found, here] = [0, 1, 2].map(|column| row[column].as_str());
-    format!("  {number}  there: {found}\n     here:  {here}\n")
+    wrap::behind(&format!("  {number}  there: "), found, width)
+        + &wrap::behind("     here:  ", here, width)
 }
 
 /// How many of each, and how the servers are.

@@ -1,9 +1,9 @@
 //! `--capture` and `--pcap`: the capture, and the file that keeps it.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Seek};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf, absolute};
 
 use super::warn;
 use crate::cli::Failure;
@@ -16,28 +16,68 @@ pub(super) struct Wire {
     file: Option<(File, PathBuf)>,
 }
 
-/// Begins, if that is asked for. The file is opened last: one from an earlier run stays as it is
-/// where there is no capture.
+/// Begins, if that is asked for. The file is opened last, and what is in it stays until there is
+/// something to keep: one from an earlier run is as it was where nothing is played.
 ///
 /// # Errors
-/// There is no capture, or the file cannot be written. The line says why.
+/// There is no capture, or the file cannot be written, or it is the close log. The line says why.
 pub(super) fn open(args: &LabArgs) -> Result<Option<Wire>, Failure> {
     let option = match &args.pcap {
         Some(path) => format!("--pcap {path:?}"),
         None if args.capture => "--capture".to_owned(),
         None => return Ok(None),
     };
+    if let (Some(pcap), Some(observe)) = (&args.pcap, &args.observe)
+        && is_same(pcap, observe)
+    {
+        return Err(Failure::Usage(format!(
+            "{option}: expected another file than that of --observe, which is only read"
+        )));
+    }
     let capture = Capture::start().map_err(|error| {
         let remedy = remedy(&error);
         Failure::Refused(format!("{option}: no capture: {error}; {remedy}"))
     })?;
-    let file = args.pcap.as_ref().map(|path| match File::create(path) {
+    let file = args.pcap.as_ref().map(|path| match create(path) {
         Ok(file) => Ok((file, path.clone())),
         Err(error) => Err(Failure::Refused(format!(
             "{option} cannot be opened: {error}; name a file that can be written"
         ))),
     });
     Ok(Some(Wire { capture, file: file.transpose()? }))
+}
+
+/// Opens a file to write, and leaves in it what there is.
+fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path)
+}
+
+/// Empties what can be emptied: a device or a pipe cannot.
+fn empty(mut file: &File) -> io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    file.set_len(0)?;
+    file.rewind()
+}
+
+/// Whether these are one file, be it there or not.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let is_one_name = || Some(absolute(one).ok()? == absolute(other).ok()?);
+    is_one_file(one, other).or_else(is_one_name).unwrap_or(false)
+}
+
+/// `None`: they are not both there.
+#[cfg(unix)]
+fn is_one_file(one: &Path, other: &Path) -> Option<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path| fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    Some(id(one)? == id(other)?)
+}
+
+#[cfg(not(unix))]
+fn is_one_file(one: &Path, other: &Path) -> Option<bool> {
+    Some(fs::canonicalize(one).ok()? == fs::canonicalize(other).ok()?)
 }
 
 fn remedy(error: &io::Error) -> String {
@@ -66,7 +106,8 @@ impl Wire {
             warn(&losses.to_string());
         }
         let Some((file, path)) = self.file else { return losses.is_none() };
-        if let Err(error) = self.capture.save(file, connections) {
+        let saved = empty(&file).and_then(|()| self.capture.save(file, connections));
+        if let Err(error) = saved {
             warn(&format!("--pcap {path:?} is not complete: {error}"));
             return false;
         }

@@ -50,7 +50,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     say(&match args.format {
         Format::Json => json(&merged),
         _ => text::merged(merged.files, merged.count, merged.latency_us.as_ref()),
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
