@@ -143,7 +143,9 @@ pub(super) fn of_client(moment: &Moment) -> String {
         (Did::Failed(why), Some(Act::Hold | Act::Read | Act::ReadHalf)) => {
             format!("the whole reply did not come: {why}")
         }
-        (Did::Failed(why), Some(act)) => format!("the client could not go on: {act:?}: {why}"),
+        (Did::Failed(why), Some(act)) => {
+            format!("the client could not go on: {}: {why}", act.doing())
+        }
         (Did::Failed(why), None) => format!("the client could not connect: {why}"),
         _ => format!("the client waited in vain for {waits_for}"),
     }
