@@ -294,6 +294,9 @@ impl<'a> Against<'a> {
         let mut last = Played::default();
         while tally.goes_on(self.options) {
             let mut played = self.plays(Path::Direct, scenario, way);
+            if self.options.is_stopped() {
+                break; // what was broken off does not count
+            }
             if tally.runs() < RACES_SEEN_MAX {
                 self.looks(Path::Direct, scenario, &mut played);
             } else {
