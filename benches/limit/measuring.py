@@ -395,7 +395,8 @@ def executable(path: str, remedy: str) -> Path:
 
 def machine(bench: Bench) -> dict[str, Any]:
     return {
-        "system": platform.platform(),
+        # What stands behind the version is the machine's own affair.
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "processor": processor(),
         "cores": os.cpu_count(),
         "server_cpu": bench.server_cpu,
