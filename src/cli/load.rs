@@ -110,7 +110,7 @@ fn show(
     });
     let mut failed = outcome.has_failed();
     if let Some((file, path)) = hdr
-        && let Err(error) = file.write_all(&outcome.latency.to_bytes())
+        && let Err(error) = merge::save(file, &outcome.latency)
     {
         complain(&format!("--hdr {path}: {error}"));
         failed = true;

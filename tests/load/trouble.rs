@@ -23,6 +23,19 @@ fn one_wrong_byte_in_many_replies_is_found() {
     assert_eq!(run.stderr.matches("the first error: connection 1: a wrong reply").count(), 1);
 }
 
+/// The open loop hides nothing: what came due is answered or it is not.
+#[test]
+fn what_came_due_for_a_cycle_and_was_not_answered_is_counted() {
+    let address = start(|connection, _, line: &[u8]| {
+        Some(if connection == 0 { right(line) } else { Vec::new() })
+    });
+    let address = address.to_string();
+    let options = ["-c1", "-d300ms", "--rate", "100", "--timeout", "200ms"];
+    let run = Run::of(load(&[&["churn", &address], &options[..]].concat()));
+    assert_eq!((run.code, &run.report["cycles"]), (1, &0.into()), "{:#}", run.report);
+    assert_eq!(run.report["unanswered"], 30, "{:#}", run.report);
+}
+
 #[test]
 fn more_than_was_asked_for_is_wrong() {
     let address = start(|connection, turn, line: &[u8]| {

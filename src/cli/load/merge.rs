@@ -1,7 +1,7 @@
 //! `closecall load merge`: several histograms as one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     // It may be one of those that were read.
     let mut hdr = args.hdr.as_deref().map(create).transpose()?;
     if let Some((file, path)) = &mut hdr
-        && let Err(error) = file.write_all(&all.to_bytes())
+        && let Err(error) = save(file, &all)
     {
         super::complain(&format!("--hdr {path}: {error}"));
         return Ok(ExitCode::from(EXIT_FAILED));
@@ -55,24 +55,40 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
 }
 
 fn read(path: &Path) -> Result<Latency, Failure> {
-    let length = fs::metadata(path).map_err(|error| refused(path, &error))?.len();
-    if length > FILE_BYTES_MAX {
-        return Err(refused(path, &crate::load::NotAHistogram));
+    // A FIFO may have no end, and a device has none.
+    if !fs::metadata(path).map_err(|error| refused(path, &error))?.is_file() {
+        return Err(refused(path, &io::Error::other("it is not a regular file")));
     }
-    let bytes = fs::read(path).map_err(|error| refused(path, &error))?;
-    Latency::from_bytes(&bytes).map_err(|error| refused(path, &error))
+    let file = File::open(path).map_err(|error| refused(path, &error))?;
+    let mut bytes = Vec::new();
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| refused(path, &error))?;
+    match bytes.len() as u64 {
+        0..=FILE_BYTES_MAX => Latency::from_bytes(&bytes).map_err(|error| refused(path, &error)),
+        _ => Err(refused(path, &crate::load::NotAHistogram)),
+    }
 }
 
 fn refused(path: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::Refused(format!("{}: {error}; give files that --hdr wrote", path.display()))
 }
 
-/// Opens what `--hdr` names, so that a run is not lost for a name that cannot be written.
+/// Opens what `--hdr` names, so that a run is not lost for a name that cannot be written. What is
+/// in it stays there until there is something to write.
 pub(super) fn create(path: &Path) -> Result<(File, String), Failure> {
     let shown = path.display().to_string();
     let remedy = |error: io::Error| {
         Failure::Refused(format!("--hdr {shown}: {error}; name a file that can be written"))
     };
-    let file = File::create(path).map_err(remedy)?;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).open(path).map_err(remedy)?;
     Ok((file, shown))
+}
+
+/// Writes a histogram in place of what was there.
+pub(super) fn save(file: &mut File, latency: &Latency) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(&latency.to_bytes())
 }

@@ -22,7 +22,8 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
         Mode::Echo => ("echoes", report.echoes),
         Mode::Churn => ("cycles", report.cycles),
     };
-    let done = thousands(done.unwrap_or(0));
+    let done_count = done.unwrap_or(0);
+    let done = thousands(done_count);
     line(
         what,
         match (report.mode, report.target_rate_per_s) {
@@ -39,7 +40,9 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
     line("mismatches", thousands(report.mismatches));
     line("errors", counts(&report.errors));
     if report.unanswered > 0 {
-        line("unanswered", thousands(report.unanswered));
+        let all = thousands(report.unanswered + done_count);
+        let unanswered = thousands(report.unanswered);
+        line("unanswered", format!("{unanswered} of {all}: they are in no percentile"));
     }
     line("ended as", counts(&report.verdicts));
     line("generator", generator(report));

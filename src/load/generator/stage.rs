@@ -229,6 +229,8 @@ impl Generator {
             }
         }
         self.stage = Stage::Over;
+        // What came due in places that are between two cycles: nobody will ask it any more.
+        self.outcome.unanswered += std::mem::take(&mut self.owed);
         let tally = &self.tally;
         self.outcome.done = tally.done;
         self.outcome.in_time = tally.in_time;
