@@ -46,6 +46,9 @@ fn process() -> Result<ExitCode, Failure> {
     Ok(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
+/// The read deadline that servers like ours have by default, in milliseconds.
+const SILENT_MS: u64 = 10_000;
+
 fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
     let mut plan = plan(mode, args)?;
     let servers = servers(args)?;
@@ -58,6 +61,14 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
         )));
     }
     let mut hdr = args.hdr.as_deref().map(merge::create).transpose()?;
+    if let (Mode::Echo, Some(rate)) = (mode, args.rate)
+        && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
+    {
+        complain(
+            "at this rate a connection is silent for 10 s and more: a server with a read deadline \
+             will close it; ask more often with --rate, or open fewer with -c",
+        );
+    }
     let mut watch = Watch::new(server, &plan);
     let outcome = match find(&mut plan, &servers, args) {
         Err(Lost::NoServer(error)) => {
