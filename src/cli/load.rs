@@ -158,6 +158,13 @@ fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
         Mode::Hold if args.rate.is_some() => {
             return usage("--rate: expected with echo or churn; hold has --every".to_owned());
         }
+        Mode::Churn if args.ramp.is_some() => {
+            return usage(
+                "--ramp: expected with hold or echo; churn opens as fast as the server answers, \
+                 or at its --rate"
+                    .to_owned(),
+            );
+        }
         Mode::Churn if args.every.is_some() => {
             return usage(
                 "--every: expected with hold or echo; in churn nobody is idle".to_owned(),

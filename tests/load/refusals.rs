@@ -37,7 +37,11 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--depth", &["0", "1025"], "from 1 to 1024"),
     ("--processes", &["0", "257"], "from 1 to 256"),
     ("--pid", &["0", "-1", "x"], "the number of a process"),
-    ("--source", &["", "127.0.0.1/33", "localhost", "127.0.1/24"], "127.0.1.0/24"),
+    (
+        "--source",
+        &["", "127.0.0.1/33", "224.0.0.1", "0.0.0.0", "255.255.255.255", "localhost", "127.0.1/24"],
+        "127.0.1.0/24",
+    ),
     ("--every", &["0s", "5", "never"], "or off for none"),
     ("--format", &["xml", "markdown"], "table or json"),
 ];

@@ -67,7 +67,11 @@ pub(in crate::cli) fn format(text: &str) -> Result<Format, String> {
 /// `--source`: an address, or a network. The first and the last address of an IPv4 network are its
 /// own name and everybody's; nobody has them.
 pub(in crate::cli) fn sources(text: &str) -> Result<Sources, String> {
-    expect(network(text), "addresses of this machine, such as 127.0.1.0/24 or 127.0.0.2")
+    // In place of these the kernel would take another one, and say nothing.
+    let is_nobodys =
+        |it: IpAddr| it.is_unspecified() || it.is_multicast() || it == Ipv4Addr::BROADCAST;
+    let value = network(text).filter(|sources| !is_nobodys(sources.first));
+    expect(value, "addresses of this machine, such as 127.0.1.0/24 or 127.0.0.2")
 }
 
 fn network(text: &str) -> Option<Sources> {

@@ -188,7 +188,9 @@ impl Generator {
         self.outcome.interrupted = true;
         match self.stage {
             Stage::Opening | Stage::Ready => {
-                self.outcome.connected = self.slab.len() as u64;
+                // Those that have been heard from stand, and nobody will look again.
+                self.outcome.connected = u64::from(self.opened - self.opening);
+                self.outcome.held = self.outcome.connected;
                 self.stage = Stage::Measured;
             }
             Stage::Running => self.finish(),
