@@ -72,7 +72,9 @@ fn a_server_that_never_answers_is_waited_for_as_long_as_was_said() {
     }
     let many = ["hold", &address, "--prefix", "", "-c600", "-d1h", "--timeout", "100ms"];
     let many = Run::of(load(&many));
-    assert!((256..600).contains(&many.errors("timeout")), "it gave up: {:#}", many.report);
+    // On a busy machine some do not even get through the handshake in that time.
+    let late = many.errors("timeout") + many.errors("connect_timeout");
+    assert!((256..600).contains(&late), "it gave up: {:#}", many.report);
     let learns = Run::of(load(&[&["echo", &address], &options[..]].concat()));
     assert_eq!((learns.code, learns.errors("timeout")), (1, 1), "{:#}", learns.report);
     assert!(learns.stderr.contains("--timeout"), "{}", learns.stderr);
