@@ -76,6 +76,16 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
 /// A client that has no room: the server's socket is full again and again, and it has to wait for
 /// room to send.
 pub(crate) fn takes_its_time(address: SocketAddr, bytes: usize, seeded: &mut Seeded) -> Met {
+    reads_after(address, bytes, seeded, || ())
+}
+
+/// The same, and it reads nothing before `waits` returns.
+pub(crate) fn reads_after(
+    address: SocketAddr,
+    bytes: usize,
+    seeded: &mut Seeded,
+    waits: impl FnOnce(),
+) -> Met {
     let mut client = match connect_narrow(address) {
         Ok(client) => client,
         Err(error) => return Met { connected: 0, trouble: vec![format!("narrow: {error}")] },
@@ -87,6 +97,7 @@ pub(crate) fn takes_its_time(address: SocketAddr, bytes: usize, seeded: &mut See
     let result = thread::scope(|scope| {
         let written = scope
             .spawn(move || writer.write_all(&line).and_then(|()| writer.shutdown(Shutdown::Write)));
+        waits();
         let read = client.read_to_end(&mut heard);
         written.join().unwrap().and(read)
     });
