@@ -120,8 +120,9 @@ fn ctrl_c_leaves_what_was_played() {
         path.display()
     );
     let Some(mut terminal) = Terminal::open(80, &shell) else { return };
-    // Rows that are done stand before the slash: S1 is, and its race has begun.
-    terminal.process.stdout.wait_until(|text| text.contains("1/3"));
+    // Rows that are done stand before the slash: S1 is, and its race has been run.
+    let is_run = |text: &str| text.contains("1/3") && text.contains(" of 100,000: ");
+    terminal.process.stdout.wait_until(is_run);
     terminal.keys.write_all(b"\x03").unwrap();
     let code = terminal.process.exit_code();
     let text = std::fs::read_to_string(&path).unwrap();
