@@ -5,6 +5,8 @@
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod common;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -25,12 +27,7 @@ fn capture() -> Option<Capture> {
     match Capture::start() {
         Ok(capture) => Some(capture),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let skipped = "skipped: needs CAP_NET_RAW";
-            let required =
-                std::env::var_os("CLOSECALL_NAMESPACES").is_some_and(|it| it == "required");
-            assert!(!required, "{skipped}");
-            #[allow(clippy::print_stderr)] // it is for whoever runs the tests
-            let () = eprintln!("{skipped}");
+            skip::skips("CAP_NET_RAW");
             None
         }
         Err(error) => panic!("{error}"),

@@ -8,6 +8,10 @@ mod deaths;
 mod process;
 #[path = "lab_against/proxies.rs"]
 mod proxies;
+#[path = "common/schema.rs"]
+mod schema;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -34,10 +38,7 @@ fn against(server: SocketAddr, args: &[&str]) -> (i32, Value) {
     let (code, stdout, stderr) = lab(&[&[&*address, "--format", "json"], args].concat());
     assert_eq!(stderr, "");
     let report: Value = serde_json::from_str(&stdout).unwrap();
-    let schema = serde_json::from_str(include_str!("../docs/lab.schema.json")).unwrap();
-    let validator = jsonschema::options().build(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
-    assert_eq!(errors, Vec::<String>::new(), "{report:#}");
+    schema::assert_valid(include_str!("../docs/lab.schema.json"), &report);
     (code, report)
 }
 
@@ -273,11 +274,7 @@ fn a_capture_sees_the_loopback_device_and_says_so() {
         lab(&[&address, "--capture", "--only", "S1,S2", "--format", "json"]);
     fs::remove_file(log).unwrap();
     if code == 3 && stderr.contains("CAP_NET_RAW") {
-        let required = std::env::var_os("CLOSECALL_NAMESPACES").is_some_and(|it| it == "required");
-        assert!(!required, "{stderr}");
-        #[allow(clippy::print_stderr)] // it is for whoever runs the tests
-        let () = eprintln!("skipped: needs CAP_NET_RAW");
-        return;
+        return skip::skips("CAP_NET_RAW");
     }
     assert_eq!(code, 0, "{stdout}{stderr}");
     let report: Value = serde_json::from_str(&stdout).unwrap();

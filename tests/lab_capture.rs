@@ -5,6 +5,10 @@
 
 #[path = "common/process.rs"]
 mod process;
+#[path = "common/schema.rs"]
+mod schema;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind};
@@ -30,21 +34,13 @@ fn lab(args: &[&str]) -> (i32, String, String) {
     run(closecall(&[&["lab"], args].concat()))
 }
 
-#[track_caller]
-fn says_that_it_skips(why: &str) {
-    let required = std::env::var_os("CLOSECALL_NAMESPACES").is_some_and(|it| it == "required");
-    assert!(!required, "skipped: {why}");
-    #[allow(clippy::print_stderr)] // it is for whoever runs the tests
-    let () = eprintln!("skipped: {why}");
-}
-
 /// Whether this machine lets us. That it does not is said.
 #[track_caller]
 fn can_capture() -> bool {
     match Capture::start() {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            says_that_it_skips("needs CAP_NET_RAW");
+            skip::skips("CAP_NET_RAW");
             false
         }
         Err(error) => panic!("{error}"),
@@ -98,10 +94,7 @@ fn packets(row: &Value) -> Option<&Vec<Value>> {
 #[test]
 fn every_row_is_seen_to_be_as_it_has_to_be() {
     let Some((report, _)) = whole() else { return };
-    let schema = serde_json::from_str(include_str!("../docs/lab.schema.json")).unwrap();
-    let validator = jsonschema::options().build(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(report).map(|error| error.to_string()).collect();
-    assert_eq!(errors, Vec::<String>::new());
+    schema::assert_valid(include_str!("../docs/lab.schema.json"), report);
     assert_eq!((&report["wire"], &report["server"]["alive"]), (&"seen".into(), &true.into()));
     for row in rows(report) {
         let skipped = row["outcome"] == "skipped";
@@ -219,7 +212,7 @@ fn powerless(args: &[&str]) -> Option<Command> {
     }
     let drops = "setpriv --bounding-set -net_raw --inh-caps -net_raw";
     if !Command::new("setpriv").arg("--version").output().is_ok_and(|it| it.status.success()) {
-        says_that_it_skips("needs setpriv");
+        skip::skips("setpriv");
         return None;
     }
     Some(closecall_after(&format!("set -- {drops} \"$0\" \"$@\"; exec \"$@\""), &args))

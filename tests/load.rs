@@ -4,6 +4,8 @@
 
 #[path = "common/process.rs"]
 mod process;
+#[path = "common/schema.rs"]
+mod schema;
 
 #[path = "load/refusals.rs"]
 mod refusals;
@@ -73,10 +75,7 @@ fn load(arguments: &[&str]) -> Command {
 
 #[track_caller]
 fn assert_valid(report: &Value) {
-    let schema = serde_json::from_str(include_str!("../docs/load.schema.json")).unwrap();
-    let validator = jsonschema::options().build(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(report).map(|error| error.to_string()).collect();
-    assert_eq!(errors, Vec::<String>::new(), "{report:#}");
+    schema::assert_valid(include_str!("../docs/load.schema.json"), report);
 }
 
 #[track_caller]

@@ -7,6 +7,8 @@
 #![allow(unreachable_pub)] // nothing of a test can be reached from outside
 
 mod common;
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "common/truth.rs"]
 mod truth;
 

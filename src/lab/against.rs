@@ -24,6 +24,7 @@ use super::race::Tally;
 use super::report::{Outcome, Row, ServerRow, Via};
 use super::run::{Error, Options, Tell, blank};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
+use super::stage::receive_buffer;
 use super::wire::{self, RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Moment, Plan, Way};
 use crate::machine::close::Kind;
@@ -131,8 +132,7 @@ impl<'a> Against<'a> {
     }
 
     fn plan(&self, server: SocketAddr, way: Way) -> Plan {
-        let narrow = matches!(way, Way::CloseFull | Way::Stall);
-        let receive_buffer = narrow.then_some(1);
+        let receive_buffer = receive_buffer(way);
         Plan { receive_buffer, ..plan(server, self.patience, self.options) }
     }
 
@@ -231,7 +231,7 @@ impl<'a> Against<'a> {
         let (fate, says) = (side.fate(), side.says());
         match (self.side(path).is_well(), reached) {
             (true, true) => None,
-            (true, false) => Some(format!("{who} could not be connected to, and then it could")),
+            (true, false) => Some(format!("{who} could not be connected to at first")),
             (false, true) => Some(format!("{who} {fate}: {says}")),
             (false, false) => Some(format!("{who} was gone before this began: {says}")),
         }

@@ -15,6 +15,9 @@ mod tap;
 mod packet;
 mod pcap;
 mod segment;
+#[cfg(test)]
+#[path = "../../tests/common/skip.rs"]
+pub(super) mod skip;
 mod story;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use super::recv_loop::{LastRecv, RecvLoop};
 use super::report::{Outcome, Row, ServerRow};
 use super::run::{Options, Tell, blank};
 use super::scenario::{Order, Play, Scenario, Setting};
-use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage};
+use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage, receive_buffer};
 use super::wire::{RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Did, Moment, Plan, Way};
 use crate::machine::close::Kind;
@@ -76,13 +76,11 @@ impl<'a> Embedded<'a> {
     }
 
     fn plan(&self, server: SocketAddr, way: Way) -> Plan {
-        // A small window is full soon, and stays so.
-        let narrow = matches!(way, Way::CloseFull | Way::Stall);
         Plan {
             message: MESSAGE.to_vec(),
             patience: PATIENCE,
             end_patience: PATIENCE,
-            receive_buffer: narrow.then_some(1),
+            receive_buffer: receive_buffer(way),
             holder: self.options.holder.clone(),
             ..Plan::new(server)
         }

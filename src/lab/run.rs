@@ -120,7 +120,7 @@ fn rows(
         progress(Progress { scenario, done, runs: 0 });
         let row = play(scenario, &rows, &mut |runs| progress(Progress { scenario, done, runs }));
         // What was broken off says nothing, but for the odds of a race so far.
-        if !options.is_stopped() || row.race.is_some() {
+        if !options.is_stopped() || row.race.as_ref().is_some_and(|race| race.runs > 0) {
             rows.push(row);
         }
     }

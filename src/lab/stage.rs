@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::scenario::Setting;
+use crate::client::Way;
 use crate::config::Config;
 use crate::kernel::mio::Handle;
 use crate::reactor::Ending;
@@ -15,6 +16,11 @@ use crate::server::Server;
 
 /// The message of every client, as in the article.
 pub(super) const MESSAGE: &[u8] = b"Hi,here is glp";
+
+/// SO_RCVBUF of a client whose buffers are to be full: a small window is full soon, and stays so.
+pub(super) fn receive_buffer(way: Way) -> Option<usize> {
+    matches!(way, Way::CloseFull | Way::Stall).then_some(1)
+}
 
 /// Every deadline of the server, and the recv loop's, in milliseconds.
 pub(super) const DEADLINE_MS: u64 = 1_000;

@@ -123,7 +123,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::lab::capture::End;
+    use crate::lab::capture::{self, End};
     use crate::lab::{self, Options, Outcome, Row, Scenario};
 
     /// Plays `scenario` before a capture; `None` where this machine does not let us: that is said.
@@ -131,12 +131,7 @@ mod tests {
         use io::ErrorKind::{PermissionDenied, Unsupported};
         let capture = match Capture::start() {
             Err(error) if [PermissionDenied, Unsupported].contains(&error.kind()) => {
-                let skipped = "skipped: needs CAP_NET_RAW";
-                let required =
-                    std::env::var_os("CLOSECALL_NAMESPACES").is_some_and(|it| it == "required");
-                assert!(!required, "{skipped}");
-                #[allow(clippy::print_stderr)] // it is for whoever runs the tests
-                let () = eprintln!("{skipped}");
+                capture::skip::skips("CAP_NET_RAW");
                 return None;
             }
             capture => capture.unwrap(),

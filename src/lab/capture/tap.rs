@@ -130,12 +130,7 @@ mod tests {
     fn narrow_tap(mark_port: u16) -> Option<Tap> {
         match Tap::with_buffer(mark_port, 160, 1) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let skipped = "skipped: needs CAP_NET_RAW";
-                let required =
-                    std::env::var_os("CLOSECALL_NAMESPACES").is_some_and(|it| it == "required");
-                assert!(!required, "{skipped}");
-                #[allow(clippy::print_stderr)] // it is for whoever runs the tests
-                let () = eprintln!("{skipped}");
+                super::super::skip::skips("CAP_NET_RAW");
                 None
             }
             tap => Some(tap.unwrap()),
