@@ -112,6 +112,19 @@ fn how_far_it_is_stands_on_stderr_if_that_is_a_terminal() {
 }
 
 #[test]
+fn how_far_a_load_is_comes_from_each_of_its_processes() {
+    let server = Process::start(process::closecall(&["serve", "--listen", "127.0.0.1:0"]));
+    let run = format!(
+        "exec $CLOSECALL load echo {} -c4 -d500ms --processes 2 >/dev/null",
+        server.address()
+    );
+    let Some(terminal) = Terminal::open(80, &run) else { return };
+    let shown = plain(&terminal.shown());
+    assert!(shown.contains("looking at 127.0.0.1:"), "{shown:?}");
+    assert!(shown.contains("measuring: 4 connections, "), "{shown:?}");
+}
+
+#[test]
 fn ctrl_c_leaves_what_was_played() {
     let name = format!("closecall-terminal-{}-report", std::process::id());
     let path: PathBuf = std::env::temp_dir().join(name);

@@ -1,5 +1,6 @@
 //! `closecall load`: from options to a run, and to what it came to.
 
+mod interrupts;
 mod merge;
 mod text;
 mod watch;
@@ -10,14 +11,19 @@ use std::io::{self, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
+use self::interrupts::Interrupts;
 use self::watch::Watch;
 use super::args::{Load, RunArgs};
 use super::client::{refused, say};
 use super::values::{Addresses, Format};
 use super::{EXIT_FAILED, Failure, limits};
 use crate::load::{
-    Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, Shortage, check, child, scout,
+    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, Shortage, check,
+    child, scout,
 };
 
 /// How often idle connections say something, where nothing else is asked for.
@@ -50,7 +56,7 @@ fn process() -> Result<ExitCode, Failure> {
 const SILENT_MS: u64 = 10_000;
 
 fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let mut plan = plan(mode, args)?;
+    let plan = plan(mode, args)?;
     let servers = servers(args)?;
     let open_files = limits::raise_open_files();
     check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
@@ -69,38 +75,47 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
              will close it; ask more often with --rate, or open fewer with -c",
         );
     }
+    let interrupts = Interrupts::caught();
     let mut watch = Watch::new(server, &plan);
-    let outcome = match find(&mut plan, &servers, args) {
-        Err(Lost::NoServer(error)) => {
+    let outcome = match look(plan, servers, args, &interrupts) {
+        None => Outcome { interrupted: true, ..Outcome::default() },
+        Some(Err((server, Lost::NoServer(error)))) => {
             let why = refused(&error, args.source.is_some());
-            return Err(Failure::Refused(format!("{}: {why}", plan.server)));
+            return Err(Failure::Refused(format!("{server}: {why}")));
         }
-        Err(lost) => watch.lost(&lost),
-        Ok(()) => conduct(&plan, args, &mut watch)?,
+        Some(Err((_, lost))) => watch.lost(&lost),
+        Some(Ok(mut plan)) => {
+            plan.watched = watch.watches();
+            conduct(&plan, args, &interrupts, &mut watch)?
+        }
     };
     watch.finish();
     show(mode, args, &outcome, &watch, &mut hdr)
 }
 
 /// Runs the plan, here or in several processes.
-fn conduct(plan: &Plan, args: &RunArgs, watch: &mut Watch) -> Result<Outcome, Failure> {
+fn conduct(
+    plan: &Plan,
+    args: &RunArgs,
+    interrupts: &Interrupts,
+    watch: &mut Watch,
+) -> Result<Outcome, Failure> {
     let refused = |error: io::Error| {
         Failure::Refused(format!(
             "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u)"
         ))
     };
-    // Without the handler Ctrl-C leaves nothing, and that is no reason not to begin.
     if args.processes == 1 {
         let generator = Generator::new(plan.clone()).map_err(refused)?;
         let handle = generator.handle();
-        let _ = ctrlc::set_handler(move || handle.interrupt());
+        interrupts.reach(move || handle.interrupt());
         return generator.run(watch).map_err(refused);
     }
     let program = std::env::current_exe().map_err(refused)?;
     let program: [OsString; 3] = [program.into(), "load".into(), "process".into()];
     let fleet = Fleet::start(&program, &plan.split(args.processes)).map_err(refused)?;
-    let interrupts = fleet.interrupts();
-    let _ = ctrlc::set_handler(move || _ = interrupts.fetch_add(1, Ordering::AcqRel));
+    let count = fleet.interrupts();
+    interrupts.reach(move || _ = count.fetch_add(1, Ordering::AcqRel));
     Ok(fleet.run(watch))
 }
 
@@ -113,7 +128,8 @@ fn show(
     hdr: &mut Option<(File, String)>,
 ) -> Result<ExitCode, Failure> {
     let rate = args.rate.map(f64::from);
-    let mut report = Report::new(mode, (args.connections, args.processes), rate, outcome);
+    let (shape, time) = ((args.connections, args.processes), (args.duration, rate));
+    let mut report = Report::new(mode, shape, time, outcome);
     report.server = watch.server_row(outcome);
     let said = say(&match args.format {
         Format::Json => json(&report),
@@ -126,17 +142,33 @@ fn show(
         complain(&format!("--hdr {path}: {error}"));
         failed = true;
     }
+    remark(&report, outcome, watch);
+    said?;
+    Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// What whoever reads the figures has to know about them.
+fn remark(report: &Report, outcome: &Outcome, watch: &Watch) {
     if report.generator_was_the_limit() {
         complain(
             "the generator was at its limit: these are figures about it, and not about the \
              server; give it more --processes, or ask less with --rate",
         );
+    } else if report.machine_was_the_limit() {
+        complain(
+            "the machine was at its limit: the generator had no rest and had to wait for a \
+             processor, and that is in the latencies; leave one to it, or ask less with --rate",
+        );
+    }
+    if let Some(Process(pid)) = watch.idle_server().filter(|_| outcome.done > 0) {
+        complain(&format!("--pid {pid}: that process did nothing meanwhile; is it the server's?"));
     }
     if outcome.interrupted {
         complain("interrupted: this is what there was until then");
+    } else if outcome.seconds > 0.0 && report.ended_early() {
+        let (real, target) = (report.duration_s, report.target_duration_s);
+        complain(&format!("over after {real:.1} s of {target:.1} s: nobody was left to ask"));
     }
-    said?;
-    Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
 /// A line on stderr. Whoever closed that does not want it.
@@ -204,6 +236,7 @@ fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
         every_ms: args.every.map_or(Some(EVERY_MS), |every| every.0),
         timeout_ms: args.timeout,
         ramp: args.ramp,
+        watched: false,
     })
 }
 
@@ -223,22 +256,42 @@ fn servers(args: &RunArgs) -> Result<Vec<SocketAddr>, Failure> {
     Ok(fitting)
 }
 
-/// Finds the first server that is there, and learns what its replies begin with.
-fn find(plan: &mut Plan, servers: &[SocketAddr], args: &RunArgs) -> Result<(), Lost> {
+/// How often whoever waits for the first look sees whether it was interrupted.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// The plan for the first server that is there, or the last that is not and why; `None` if that was
+/// interrupted. It is looked for in a thread of its own: nobody who waits there hears Ctrl-C.
+fn look(
+    plan: Plan,
+    servers: Vec<SocketAddr>,
+    args: &RunArgs,
+    interrupts: &Interrupts,
+) -> Option<Result<Plan, (SocketAddr, Lost)>> {
     let learns = args.prefix == AUTO;
-    let mut last = None;
-    for &server in servers {
-        plan.server = server;
-        match scout(plan, learns) {
-            Ok(prefix) => {
-                plan.prefix = prefix;
-                return Ok(());
-            }
-            Err(Lost::NoServer(error)) => last = Some(Lost::NoServer(error)),
-            Err(lost) => return Err(lost),
+    let (tell, found) = mpsc::sync_channel(1);
+    // Whoever was interrupted does not hear it any more.
+    thread::spawn(move || tell.send(find(plan, &servers, learns)).is_ok());
+    loop {
+        match found.recv_timeout(LOOK_UP) {
+            Ok(result) => return Some(result),
+            Err(RecvTimeoutError::Timeout) if !interrupts.is_one() => {}
+            Err(_) => return None,
         }
     }
-    Err(last.unwrap_or_else(|| Lost::NoServer(io::ErrorKind::AddrNotAvailable.into())))
+}
+
+/// Finds the first server that is there, and learns what its replies begin with.
+fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
+    let mut last = (plan.server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
+    for &server in servers {
+        plan.server = server;
+        match scout(&plan, learns) {
+            Ok(prefix) => return Ok(Plan { prefix, ..plan }),
+            Err(lost @ Lost::NoServer(_)) => last = (server, lost),
+            Err(lost) => return Err((server, lost)),
+        }
+    }
+    Err(last)
 }
 
 /// What `--prefix` is where it is to be learnt.

@@ -118,6 +118,13 @@ impl Connection {
         self.due.wrapping_sub(self.asked.wrapping_sub(self.warm))
     }
 
+    /// Owes nothing any more, and gives how many turns that were.
+    pub(super) fn gives_up(&mut self) -> u32 {
+        let owed = self.owed();
+        self.due = self.due.wrapping_sub(owed);
+        owed
+    }
+
     /// Whether the turn with this number is measured.
     pub(super) fn measures(&self, turn: u32) -> bool {
         turn.wrapping_sub(self.warm) < u32::MAX / 2

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token, Waker};
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use self::stage::{Stage, Window};
@@ -59,7 +60,7 @@ pub enum Moment {
 }
 
 /// How far a run is.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Progress {
     /// Connections that are open.
     pub connections: u64,

@@ -11,7 +11,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
 use super::report::Microseconds;
 
-/// The longest time that is told from a longer one: an hour.
+/// The longest time of ours that is told from a longer one: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 const SIGNIFICANT_DIGITS: u8 = 3;
@@ -35,14 +35,16 @@ impl std::error::Error for NotAHistogram {}
 impl Default for Latency {
     fn default() -> Latency {
         let bounds = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS);
-        Latency(bounds.expect("the bounds are sound"))
+        let mut histogram = bounds.expect("the bounds are sound");
+        histogram.auto(true); // for those of other programs, which may go further
+        Latency(histogram)
     }
 }
 
 impl Latency {
     /// Counts one; what took longer than an hour counts as an hour.
     pub fn record(&mut self, ns: u64) {
-        self.0.saturating_record(ns);
+        self.0.saturating_record(ns.min(LONGEST_NS));
     }
 
     /// How many there are.
@@ -53,7 +55,7 @@ impl Latency {
     /// Adds all of another.
     ///
     /// # Errors
-    /// The other one goes beyond an hour.
+    /// Together they are more than this machine can address.
     pub fn add(&mut self, other: &Latency) -> Result<(), NotAHistogram> {
         self.0.add(&other.0).map_err(|_| NotAHistogram)
     }
@@ -121,6 +123,21 @@ mod tests {
         assert_eq!(Latency::from_bytes(&[&bytes[..], b"x"].concat()), Err(NotAHistogram));
         assert_eq!(Latency::from_bytes(b""), Err(NotAHistogram));
         assert_eq!(Latency::from_bytes(&[0; 100]), Err(NotAHistogram));
+    }
+
+    #[test]
+    fn what_others_wrote_may_be_longer_than_an_hour() {
+        let mut long = Histogram::<u64>::new(3).unwrap();
+        long.record(5 * LONGEST_NS).unwrap();
+        let mut bytes = Vec::new();
+        V2Serializer::new().serialize(&long, &mut bytes).unwrap();
+        let mut ours = Latency::default();
+        ours.record(7 * LONGEST_NS);
+        ours.add(&Latency::from_bytes(&bytes).unwrap()).unwrap();
+        let all = ours.percentiles().unwrap();
+        let hour_us = LONGEST_NS as f64 / 1000.0;
+        assert!((all.p50 / hour_us - 1.0).abs() < 0.001, "{all:?}");
+        assert!((all.max / hour_us - 5.0).abs() < 0.005, "{all:?}");
     }
 
     #[test]

@@ -26,11 +26,6 @@ impl Mode {
             Mode::Churn => "churn",
         }
     }
-
-    /// Whether a connection that has ended is followed by another one.
-    pub const fn reconnects(self) -> bool {
-        matches!(self, Mode::Churn)
-    }
 }
 
 /// Addresses to connect from: so many, in a row.
@@ -87,8 +82,10 @@ pub struct Plan {
     pub every_ms: Option<u64>,
     /// A reply, a connection or the server's FIN that takes longer is an error, in milliseconds.
     pub timeout_ms: u64,
-    /// Connects a second; without it as fast as it goes.
+    /// Connects a second of all processes; without it as fast as it goes.
     pub ramp: Option<u32>,
+    /// Whether somebody watches how far it is.
+    pub watched: bool,
 }
 
 impl Plan {
@@ -104,12 +101,10 @@ impl Plan {
         for index in 0..processes {
             let more = u32::from(index < self.connections % processes);
             let connections = self.connections / processes + more;
-            let share = f64::from(connections) / f64::from(self.connections.max(1));
             plans.push(Plan {
                 connections,
                 first_number: index,
                 stride: processes,
-                ramp: self.ramp.map(|ramp| ((f64::from(ramp) * share) as u32).max(1)),
                 ..self.clone()
             });
         }
@@ -139,6 +134,7 @@ mod tests {
             every_ms: None,
             timeout_ms: 1,
             ramp: None,
+            watched: false,
         };
         let plans = plan.split(3);
         let numbers = plans.iter().flat_map(|it| (0..it.connections).map(|key| it.number(key)));

@@ -45,9 +45,20 @@ impl Process {
     }
 }
 
-/// This thread's time on processors so far.
-pub(super) fn own_cpu_ns() -> Option<u64> {
-    first_number(&fs::read_to_string("/proc/thread-self/schedstat").ok()?)
+/// A thread's time so far, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct OnCpu {
+    /// On a processor.
+    pub(super) ran: u64,
+    /// Ready to run, and others did.
+    pub(super) waited: u64,
+}
+
+/// This thread's time so far.
+pub(super) fn own_time() -> Option<OnCpu> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    Some(OnCpu { ran: numbers.next()?.ok()?, waited: numbers.next()?.ok()? })
 }
 
 fn first_number(text: &str) -> Option<u64> {

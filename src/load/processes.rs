@@ -5,6 +5,7 @@
 //!     plan, as JSON  ──────────▶        a line on its stdin, a line on its stdout
 //!                    ◀──────────  "connected"
 //!     go             ──────────▶        when all of them are
+//!                    ◀──────────  {"progress": …}, if somebody watches
 //!                    ◀──────────  "measured"
 //!     close          ──────────▶        when all of them have
 //!                    ◀──────────  {"result": …}
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,7 @@ enum Said {
     Connected,
     Measured,
     Trouble(String),
+    Progress(Progress),
     Result(Box<Outcome>),
 }
 
@@ -59,12 +61,13 @@ pub fn child(
     let mut line = String::new();
     input.read_line(&mut line)?;
     let plan: Plan = serde_json::from_str(&line)?;
+    let watched = plan.watched;
     let generator = Generator::new(plan)?;
     let released = Arc::new(AtomicU32::new(0));
     let (handle, releases) = (generator.handle(), released.clone());
     thread::Builder::new().spawn(move || obey(input, &handle, &releases))?;
     ready();
-    let mut conductor = Obeys { output, released };
+    let mut conductor = Obeys { output, released, watched };
     let outcome = generator.run(&mut conductor)?;
     conductor.say(&Said::Result(Box::new(outcome)));
     Ok(())
@@ -88,6 +91,7 @@ fn obey(input: impl BufRead, handle: &Handle, released: &AtomicU32) {
 struct Obeys<W> {
     output: W,
     released: Arc<AtomicU32>,
+    watched: bool,
 }
 
 impl<W: Write> Obeys<W> {
@@ -113,6 +117,14 @@ impl<W: Write> Conductor for Obeys<W> {
     fn trouble(&mut self, what: &str) {
         self.say(&Said::Trouble(what.to_owned()));
     }
+
+    fn progress(&mut self, progress: &Progress) {
+        self.say(&Said::Progress(*progress));
+    }
+
+    fn watches(&self) -> bool {
+        self.watched
+    }
 }
 
 // ---- the parent ---------------------------------------------------------------------------------
@@ -123,8 +135,6 @@ pub struct Fleet {
     /// What the child with this index said; `None` is its end.
     said: Receiver<(usize, Option<Said>)>,
     interrupts: Arc<AtomicU32>,
-    duration: Duration,
-    connections: u64,
 }
 
 /// A child, killed when nobody holds it any more.
@@ -133,6 +143,7 @@ struct Kept {
     stdin: Option<ChildStdin>,
     /// What it has come to; 0 before any of these.
     moments: u32,
+    progress: Progress,
     result: Option<Outcome>,
 }
 
@@ -163,7 +174,8 @@ impl Fleet {
             command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn()?;
             let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-            let mut kept = Kept { child, stdin, moments: 0, result: None };
+            let mut kept =
+                Kept { child, stdin, moments: 0, progress: Progress::default(), result: None };
             kept.tell(&serde_json::to_string(plan).unwrap_or_default());
             children.push(kept);
             let tell = tell.clone();
@@ -179,13 +191,7 @@ impl Fleet {
                 let _ = tell.send((index, None));
             })?;
         }
-        Ok(Fleet {
-            children,
-            said,
-            interrupts: Arc::default(),
-            duration: Duration::from_millis(plans.first().map_or(0, |plan| plan.duration_ms)),
-            connections: plans.iter().map(|plan| u64::from(plan.connections)).sum(),
-        })
+        Ok(Fleet { children, said, interrupts: Arc::default() })
     }
 
     /// Count up to interrupt: once to be told what there is, twice to end at once.
@@ -197,7 +203,6 @@ impl Fleet {
     pub fn run(mut self, conductor: &mut impl Conductor) -> Outcome {
         let mut outcome = Outcome::default();
         let mut stops = 0;
-        let mut begun = None;
         let mut reached = 0;
         while self.children.iter().any(|child| child.moments < OVER) {
             match self.said.recv_timeout(LOOK_UP) {
@@ -209,7 +214,6 @@ impl Fleet {
             if reached < CONNECTED && (CONNECTED..OVER).contains(&all) {
                 reached = CONNECTED;
                 conductor.reached(Moment::Connected);
-                begun = Some(Instant::now());
                 self.tell_all(GO);
             }
             if reached == CONNECTED && (MEASURED..OVER).contains(&all) {
@@ -221,7 +225,9 @@ impl Fleet {
                 stops += 1;
                 self.tell_all(STOP);
             }
-            self.progress(begun, conductor);
+            if conductor.watches() {
+                conductor.progress(&self.progress());
+            }
         }
         for child in &mut self.children {
             if let Some(result) = child.result.take() {
@@ -244,6 +250,7 @@ impl Fleet {
             Some(Said::Connected) => child.moments = child.moments.max(CONNECTED),
             Some(Said::Measured) => child.moments = child.moments.max(MEASURED),
             Some(Said::Trouble(what)) => conductor.trouble(&what),
+            Some(Said::Progress(progress)) => child.progress = progress,
             Some(Said::Result(result)) => {
                 child.result = Some(*result);
                 child.moments = OVER;
@@ -263,15 +270,15 @@ impl Fleet {
         }
     }
 
-    fn progress(&self, begun: Option<Instant>, conductor: &mut impl Conductor) {
-        if conductor.watches() {
-            let share = begun.map(|begun| begun.elapsed().as_secs_f64());
-            conductor.progress(&Progress {
-                connections: if share.is_some() { self.connections } else { 0 },
-                done: 0,
-                share: share.map(|seconds| (seconds / self.duration.as_secs_f64()).min(1.0)),
-            });
+    /// How far all of them are: they measure the same stretch of time.
+    fn progress(&self) -> Progress {
+        let mut all = Progress::default();
+        for Progress { connections, done, share } in self.children.iter().map(|it| it.progress) {
+            all.connections += connections;
+            all.done += done;
+            all.share = all.share.or(share);
         }
+        all
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Report {
     pub processes: u32,
     /// The measured time, in seconds. It begins when all connections are open.
     pub duration_s: f64,
+    /// How long it was to be. A run that is interrupted, or has nobody left to ask, is shorter.
+    pub target_duration_s: f64,
     /// For hold: connections that were open at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<u64>,
@@ -46,7 +48,8 @@ pub struct Report {
     /// In the open loop: from when a request was sent. Null in the closed one, where the two are
     /// the same.
     pub service_us: Option<Microseconds>,
-    /// Requests of the measured time that were due and never answered.
+    /// Requests of the measured time that were due and never answered; of an interrupted run, what
+    /// was under way as well.
     pub unanswered: u64,
     /// Replies that were not what they had to be.
     pub mismatches: u64,
@@ -85,6 +88,9 @@ pub struct GeneratorRow {
     /// busiest one's. At 0.9 it was the generator that set the pace. Null where the system does not
     /// tell.
     pub cpu_share: Option<f64>,
+    /// The share of that time in which it was ready to run and had to wait for a processor; of
+    /// several processes the one's that waited most. All of it is in the latencies.
+    pub run_delay_share: Option<f64>,
     /// Its time on the processor for each reply or cycle, in microseconds.
     pub cpu_us_per_echo: Option<f64>,
 }
@@ -109,7 +115,7 @@ impl Report {
     pub fn new(
         mode: Mode,
         (connections, processes): (u32, u32),
-        rate: Option<f64>,
+        (duration_ms, rate): (u64, Option<f64>),
         outcome: &Outcome,
     ) -> Report {
         let done = |of: Mode| (mode == of).then_some(outcome.done);
@@ -117,12 +123,16 @@ impl Report {
             true => count as f64 / outcome.seconds,
             false => 0.0,
         };
+        let share = |part: Option<f64>| {
+            part.filter(|_| outcome.seconds > 0.0).map(|it| rounded(it / outcome.seconds, 3))
+        };
         Report {
             mode,
             closed_loop: rate.is_none(),
             connections,
             processes,
             duration_s: rounded(outcome.seconds, 6),
+            target_duration_s: duration_ms as f64 / 1e3,
             held: (mode == Mode::Hold).then_some(outcome.held),
             echoes: done(Mode::Echo),
             cycles: done(Mode::Churn),
@@ -135,10 +145,8 @@ impl Report {
             errors: outcome.errors.clone(),
             verdicts: outcome.verdicts.clone(),
             generator: GeneratorRow {
-                cpu_share: outcome
-                    .cpu_seconds
-                    .filter(|_| outcome.seconds > 0.0)
-                    .map(|cpu| rounded(cpu / outcome.seconds, 3)),
+                cpu_share: share(outcome.cpu_seconds),
+                run_delay_share: share(outcome.waited_seconds),
                 cpu_us_per_echo: outcome
                     .cpu_seconds_sum
                     .filter(|_| outcome.done > 0)
@@ -152,6 +160,17 @@ impl Report {
     /// Whether the generator set the pace, and not the server.
     pub fn generator_was_the_limit(&self) -> bool {
         self.generator.cpu_share.is_some_and(|share| share >= BUSY)
+    }
+
+    /// Whether it did, or had no rest because others had the processors.
+    pub fn machine_was_the_limit(&self) -> bool {
+        let parts = self.generator.cpu_share.zip(self.generator.run_delay_share);
+        parts.is_some_and(|(ran, waited)| ran + waited >= BUSY)
+    }
+
+    /// Whether it was over before its time.
+    pub fn ended_early(&self) -> bool {
+        self.duration_s < self.target_duration_s
     }
 }
 

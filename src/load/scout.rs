@@ -11,6 +11,9 @@ use super::plan::Plan;
 use super::tally::Trouble;
 use crate::kernel::mio::errno;
 
+/// How long the server has to close its side, once we have closed ours.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// No prefix is longer, in bytes.
 const PREFIX_BYTES_MAX: usize = 4096;
 
@@ -43,7 +46,7 @@ impl fmt::Display for Lost {
 }
 
 /// Connects, and unless the prefix is known says something and gives what the reply begins with.
-/// Each step has the plan's timeout.
+/// Connecting and the reply have the plan's timeout each.
 ///
 /// # Errors
 /// Nobody is there, or does not answer, or not with what was sent.
@@ -52,7 +55,7 @@ pub fn scout(plan: &Plan, learns: bool) -> Result<Vec<u8>, Lost> {
     let mut stream = link::connect_within(plan, patience).map_err(Lost::NoServer)?;
     let prefix = if learns { learn(&mut stream, plan, patience)? } else { plan.prefix.clone() };
     // The server is rid of it before the others come, or has had its time.
-    let end = Instant::now() + patience;
+    let end = Instant::now() + patience.min(PARTING);
     if stream.shutdown(Shutdown::Write).is_ok() {
         while let Ok(1..) = read_until(&mut stream, end, &mut [0; 1024]) {}
     }

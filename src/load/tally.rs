@@ -40,7 +40,11 @@ pub enum Trouble {
 const ROWS: [(Trouble, &str, &str); Trouble::COUNT] = [
     (Trouble::Refused, "refused", "refused: nobody listens there"),
     (Trouble::Reset, "reset", "reset by the server"),
-    (Trouble::Closed, "closed", "closed by the server; is its deadline shorter than --every?"),
+    (
+        Trouble::Closed,
+        "closed",
+        "closed by the server; was it silent for too long? see --every, --rate",
+    ),
     (Trouble::Timeout, "timeout", "no reply within --timeout"),
     (Trouble::ConnectTimeout, "connect_timeout", "no connection in time"),
     (Trouble::NoFin, "no_fin", "the server does not close within --timeout after we did"),
@@ -154,7 +158,10 @@ pub struct Outcome {
     pub seconds: f64,
     /// The generator's own time on a processor then, in seconds: of the busiest process.
     pub cpu_seconds: Option<f64>,
-    /// The same until the last reply, and of all processes.
+    /// What it was ready to run and did not, for others had the processors: of the process that
+    /// waited most.
+    pub waited_seconds: Option<f64>,
+    /// Its time on a processor until the last reply, of all processes.
     pub cpu_seconds_sum: Option<f64>,
     /// How long replies took; in the open loop from when the request was due.
     #[serde(with = "hex")]
@@ -184,6 +191,7 @@ impl Outcome {
         }
         self.seconds = self.seconds.max(other.seconds);
         self.cpu_seconds = most(self.cpu_seconds, other.cpu_seconds, f64::max);
+        self.waited_seconds = most(self.waited_seconds, other.waited_seconds, f64::max);
         self.cpu_seconds_sum = most(self.cpu_seconds_sum, other.cpu_seconds_sum, |a, b| a + b);
         for (ours, theirs) in
             [(&mut self.latency, &other.latency), (&mut self.service, &other.service)]

@@ -18,9 +18,48 @@ fn one_wrong_byte_in_many_replies_is_found() {
     });
     let run = Run::of(load(&["echo", &address.to_string(), "-c3", "-d1s", "--rate", "300"]));
     assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
-    assert_eq!(run.report["verdicts"], serde_json::json!({"local.done": 2, "local.policy": 1}));
+    // Another one came in its place.
+    assert_eq!(run.report["verdicts"], serde_json::json!({"local.done": 3, "local.policy": 1}));
     assert_eq!(run.report["unanswered"], 300 - run.report["echoes"].as_u64().unwrap());
     assert_eq!(run.stderr.matches("the first error: connection 1: a wrong reply").count(), 1);
+}
+
+/// A server that is restarted is late with what came due meanwhile, and is asked all of it.
+#[test]
+fn in_the_open_loop_a_lost_connection_is_opened_again() {
+    let address =
+        start(|connection, turn, line: &[u8]| (connection == 0 || turn < 5).then(|| right(line)));
+    for processes in ["1", "2"] {
+        let run = ["echo", &address.to_string(), "-c2", "-d500ms", "--rate", "200"];
+        let run = Run::of(load(&[&run[..], &["--processes", processes]].concat()));
+        let (echoes, lost) = (&run.report["echoes"], run.errors("closed") + run.errors("reset"));
+        let echoes = echoes.as_u64().unwrap();
+        assert_eq!((run.code, &run.report["unanswered"]), (1, &lost.into()), "{:#}", run.report);
+        assert_eq!(echoes + lost, 100, "{:#}", run.report);
+        assert!(echoes >= 4 * lost && lost > 0, "{:#}", run.report);
+    }
+}
+
+/// Regression: until its timeout was over it was tried to connect, long after the run's end.
+#[test]
+fn a_server_that_is_gone_at_the_end_is_not_waited_for() {
+    for mode in ["churn", "echo"] {
+        let (server, address) = serve(&[]);
+        let run = [mode, &address.to_string(), "-c1", "-d1s", "--rate", "50", "--timeout", "1h"];
+        let mut process = Process::start(load(&run));
+        while !handles_sigint(process.id()) || established(&address.to_string()) == 0 {
+            std::thread::yield_now();
+        }
+        server.signal("KILL");
+        let run = Run::ended(&mut process);
+        let done = if mode == "churn" { "cycles" } else { "echoes" };
+        let due = run.report["unanswered"].as_u64().zip(run.report[done].as_u64());
+        match due {
+            Some((0, 0)) => assert!(run.errors("reset") + run.errors("closed") > 0),
+            Some((unanswered, done)) => assert_eq!(unanswered + done, 50, "{:#}", run.report),
+            None => panic!("{:#}", run.report),
+        }
+    }
 }
 
 /// The open loop hides nothing: what came due is answered or it is not.
@@ -99,6 +138,8 @@ fn a_server_that_dies_in_between_ends_the_run() {
         assert_eq!(run.code, 1);
         assert_eq!(run.errors("closed") + run.errors("reset"), 6, "{:#}", run.report);
         assert_eq!(run.stderr.matches("the first error: ").count(), 1, "{}", run.stderr);
+        assert!(run.stderr.contains("of 3600.0 s: nobody was left"), "{}", run.stderr);
+        assert_eq!(run.report["target_duration_s"], 3600.0);
     }
 }
 
@@ -157,6 +198,41 @@ fn an_interrupt_leaves_what_was_measured() {
         let ended = run.report["verdicts"].as_object().unwrap();
         assert_eq!(ended.values().filter_map(|count| count.as_u64()).sum::<u64>(), 5);
     }
+}
+
+#[test]
+fn an_interrupt_is_heard_while_the_server_is_looked_at() {
+    let address = start(|_, _, _: &[u8]| Some(Vec::new())).to_string();
+    let mut process = Process::start(load(&["echo", &address, "-d1h", "--timeout", "1h"]));
+    while !handles_sigint(process.id()) || established(&address) == 0 {
+        std::thread::yield_now();
+    }
+    process.signal("INT");
+    let run = Run::ended(&mut process);
+    assert_eq!((run.code, &run.report["interrupted"]), (1, &true.into()), "{:#}", run.report);
+    assert!(run.report["latency_us"].is_null() && run.report["verdicts"] == serde_json::json!({}));
+}
+
+#[test]
+fn a_process_that_did_nothing_is_hardly_the_server() {
+    let (_server, address) = serve(&[]);
+    let mut idle = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = idle.id().to_string();
+    let run = ["echo", &address.to_string(), "-d50ms", "--pid", &pid];
+    let run = Run::of(load(&run));
+    idle.kill().unwrap();
+    idle.wait().unwrap();
+    assert_eq!(run.code, 0, "{:#}", run.report);
+    assert!(run.stderr.contains(&format!("--pid {pid}: that process did nothing")));
+}
+
+#[test]
+fn a_ramp_is_one_for_all_processes() {
+    let (_server, address) = serve(&[]);
+    let begin = std::time::Instant::now();
+    let run = ["hold", &address.to_string(), "-c4", "-d1ms", "--ramp", "10", "--processes", "4"];
+    Run::good(&run);
+    assert!(begin.elapsed() >= std::time::Duration::from_millis(300), "ten a second, not forty");
 }
 
 #[test]

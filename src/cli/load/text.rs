@@ -42,7 +42,8 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
     if report.unanswered > 0 {
         let all = thousands(report.unanswered + done_count);
         let unanswered = thousands(report.unanswered);
-        line("unanswered", format!("{unanswered} of {all}: they are in no percentile"));
+        let why = if report.interrupted { "some were cut off; " } else { "" };
+        line("unanswered", format!("{unanswered} of {all}: {why}they are in no percentile"));
     }
     line("ended as", counts(&report.verdicts));
     line("generator", generator(report));
@@ -126,9 +127,13 @@ fn counts(counts: &BTreeMap<String, u64>) -> String {
 }
 
 fn generator(report: &Report) -> String {
-    let share = match report.generator.cpu_share {
-        Some(share) => format!("{:.0} % of a processor", share * 100.0),
-        None => "its share of a processor is not known here".to_owned(),
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let share = match (report.generator.cpu_share, report.generator.run_delay_share) {
+        (Some(share), None) => format!("{} of a processor", percent(share)),
+        (Some(share), Some(waited)) => {
+            format!("{} of a processor, waited {} for one", percent(share), percent(waited))
+        }
+        (None, _) => "its share of a processor is not known here".to_owned(),
     };
     match report.generator.cpu_us_per_echo {
         Some(us) => format!("{share}, {us:.2} µs for each"),

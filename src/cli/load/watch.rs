@@ -32,7 +32,7 @@ impl Watch {
             rss_connected: None,
             cpu_begin: None,
             cpu_end: None,
-            bar: bar(),
+            bar: bar(plan),
             has_told: false,
         }
     }
@@ -52,6 +52,11 @@ impl Watch {
             Lost::Wrong(_) => outcome.mismatches = 1,
         }
         outcome
+    }
+
+    /// The process that was named as the server's and had no time on a processor.
+    pub(super) fn idle_server(&self) -> Option<Process> {
+        self.server.filter(|_| self.cpu_begin.is_some() && self.cpu_end == self.cpu_begin)
     }
 
     /// What the server took, if its process is known.
@@ -115,10 +120,11 @@ impl Conductor for Watch {
 }
 
 /// On stderr, if that is a terminal.
-fn bar() -> ProgressBar {
+fn bar(plan: &Plan) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("{bar:20} {percent}% {wide_msg}") {
+    let bar = match ProgressStyle::with_template("{bar:20} {percent}% {wide_msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
+    };
+    bar.with_message(format!("looking at {}", plan.server))
 }

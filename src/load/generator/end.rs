@@ -102,24 +102,28 @@ impl Generator {
         let connection = &mut entry.connection;
         connection.phase = Phase::Closed;
         connection.wakes_at = Tick::NEVER;
-        if self.plan.mode.reconnects() {
+        let is_new = connection.is_new;
+        if self.reopens() {
             let now = self.now();
-            self.next_cycle(key, now);
+            self.reopen(key, now);
         } else {
-            self.opening -= u32::from(connection.is_new);
+            self.opening -= u32::from(is_new);
             self.remove(key);
         }
     }
 
-    /// Nobody is in this place any more. What was due is lost.
+    /// Nobody is in this place any more.
     pub(super) fn remove(&mut self, key: usize) {
+        self.give_up(key);
         self.wheel.disarm(key as u32);
-        let entry = self.slab.remove(key);
-        if self.pace.is_some() {
-            let owed = u64::from(entry.connection.owed());
-            self.owed -= owed;
-            self.outcome.unanswered += owed;
-        }
+        self.slab.remove(key);
+    }
+
+    /// What was due in this place and is not begun never will be.
+    pub(super) fn give_up(&mut self, key: usize) {
+        let owed = if self.pace.is_some() { self.slab[key].connection.gives_up() } else { 0 };
+        self.owed -= u64::from(owed);
+        self.outcome.unanswered += u64::from(owed);
     }
 
     /// The turns under way will never be answered.

@@ -49,7 +49,9 @@ impl Generator {
     pub(super) fn next_open_at(&self) -> Option<u64> {
         let opens = self.stage == Stage::Opening && self.opened < self.plan.connections;
         let ramp = self.plan.ramp.filter(|_| opens && self.opening < OPENING_MAX)?;
-        Some(u64::from(self.opened) * 1_000_000_000 / u64::from(ramp))
+        // Processes take turns, as their numbers do.
+        let number = self.plan.number(self.opened);
+        Some(u64::from(number) * 1_000_000_000 / u64::from(ramp))
     }
 
     /// Churn: a place for each cycle that may be under way.
@@ -105,15 +107,18 @@ impl Generator {
     pub(super) fn never_came(&mut self, key: usize) {
         self.lose_turns(key);
         let now = self.now();
+        let reopens = self.reopens();
         let connection = &mut self.slab[key].connection;
-        if !self.plan.mode.reconnects() {
+        if !reopens {
             self.opening -= u32::from(connection.is_new);
-            self.remove(key);
-            return;
+            return self.remove(key);
         }
         connection.phase = Phase::Closed;
         connection.wakes_at = tick(now).after(RETRY_MS);
         self.slab[key].socket = None;
+        if self.stage == Stage::Finishing {
+            self.give_up(key); // time is up: nobody waits for a server that is gone
+        }
         self.wheel.arm(key as u32, tick(now).after(RETRY_MS));
     }
 
@@ -125,15 +130,24 @@ impl Generator {
         connection.wakes_at = self.plan.every_ms.map_or(Tick::NEVER, |ms| tick(now).after(ms));
         if is_churn {
             connection.says(self.plan.size);
-            self.flush(key);
+            return self.flush(key);
+        }
+        self.arm(key, now);
+        if self.is_measuring() {
+            self.go_on(key, now); // in place of one that was lost: it says what is due
         } else {
-            self.arm(key, now);
             self.ask(key, now);
         }
     }
 
-    /// Churn: the next cycle in this place, if it is time for one.
-    pub(super) fn next_cycle(&mut self, key: usize, now: u64) {
+    /// Whether a connection that has ended is followed by another one in its place: the next cycle
+    /// of churn; and in the open loop, for who is due to ask is late as long as it cannot.
+    pub(super) fn reopens(&self) -> bool {
+        self.is_churn() || (self.pace.is_some() && self.is_measuring())
+    }
+
+    /// The next connection in this place, if it is time for one.
+    pub(super) fn reopen(&mut self, key: usize, now: u64) {
         let connection = &self.slab[key].connection;
         let rests = connection.wakes_at != Tick::NEVER && connection.wakes_at > tick(now);
         let wanted = match self.stage {

@@ -9,7 +9,7 @@ use crate::load::connection::{Phase, Why};
 use crate::load::link::Ticker;
 use crate::load::pace::Pace;
 use crate::load::plan::Mode;
-use crate::load::proc::own_cpu_ns;
+use crate::load::proc::{OnCpu, own_time};
 use crate::load::tally::Trouble;
 
 /// Where a run is.
@@ -36,13 +36,15 @@ pub(super) enum Stage {
 pub(super) struct Window {
     pub(super) begin: u64,
     pub(super) end: u64,
-    cpu_begin: Option<u64>,
+    time_begin: Option<OnCpu>,
 }
 
 impl Window {
-    /// This thread's time on a processor since it began.
-    fn cpu_seconds(&self) -> Option<f64> {
-        own_cpu_ns().zip(self.cpu_begin).map(|(end, begin)| (end - begin) as f64 / 1e9)
+    /// This thread's time since it began, in seconds: on a processor, and waiting for one.
+    fn own_seconds(&self) -> Option<(f64, f64)> {
+        let (end, begin) = own_time().zip(self.time_begin)?;
+        let seconds = |end: u64, begin: u64| end.saturating_sub(begin) as f64 / 1e9;
+        Some((seconds(end.ran, begin.ran), seconds(end.waited, begin.waited)))
     }
 
     /// How much of it has passed; `None` before it.
@@ -133,7 +135,7 @@ impl Generator {
         self.window = Window {
             begin: now,
             end: now + self.plan.duration_ms * 1_000_000,
-            cpu_begin: own_cpu_ns(),
+            time_begin: own_time(),
         };
         if let Some(rate) = self.plan.rate {
             self.pace = Some(Pace {
@@ -166,7 +168,9 @@ impl Generator {
     fn finish(&mut self) {
         self.stage = Stage::Finishing;
         self.outcome.held = self.slab.len() as u64;
-        self.outcome.cpu_seconds = self.window.cpu_seconds();
+        let own = self.window.own_seconds();
+        self.outcome.cpu_seconds = own.map(|(ran, _)| ran);
+        self.outcome.waited_seconds = own.map(|(_, waited)| waited);
         let now = self.now();
         self.window.end = self.window.end.min(now);
         if let Some(pace) = &mut self.pace {
@@ -178,7 +182,7 @@ impl Generator {
     fn measured(&mut self, conductor: &mut impl Conductor) {
         self.stage = Stage::Measured;
         // Until the last answer: that is part of the work.
-        self.outcome.cpu_seconds_sum = self.window.cpu_seconds();
+        self.outcome.cpu_seconds_sum = self.window.own_seconds().map(|(ran, _)| ran);
         self.outcome.seconds = (self.window.end - self.window.begin) as f64 / 1e9;
         conductor.reached(Moment::Measured);
     }

@@ -132,8 +132,8 @@ impl Generator {
 
     /// Asks as often as may be asked now.
     pub(super) fn go_on(&mut self, key: usize, now: u64) {
-        if self.is_churn() {
-            return self.next_cycle(key, now);
+        if self.slab.get(key).is_some_and(|entry| entry.connection.phase == Phase::Closed) {
+            return self.reopen(key, now);
         }
         while self.wants_to_ask(key, now) {
             self.ask(key, now);
@@ -205,7 +205,7 @@ impl Generator {
             match connection.phase {
                 Phase::Closed => {
                     self.slab[key].connection.wakes_at = Tick::NEVER;
-                    return self.next_cycle(key, now);
+                    return self.reopen(key, now);
                 }
                 Phase::Open if self.keeps_alive() => self.says_something(key, now),
                 _ => {}
