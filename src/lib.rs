@@ -19,8 +19,26 @@
 //!
 //! Imports point up in this table only. `tests/tidy.rs` keeps that law.
 //!
-//! Reading order: [`kernel::Kernel`] (one page), [`reactor::Reactor::turn`] (one turn),
-//! [`machine::connection`] (one life), [`machine::close`] (how it ended).
+//! # Reading order
+//!
+//! 1. [`kernel::Kernel`]: one page, everything a server asks of its operating system.
+//! 2. [`reactor::Reactor::turn`]: one turn of the loop.
+//! 3. [`machine::connection`]: one life, without any I/O.
+//! 4. [`machine::wheel`], [`machine::reply`], [`machine::outbox`]: what a turn needs on the way.
+//! 5. [`machine::close`]: how it ended; from [`Evidence`](machine::close::Evidence) through
+//!    [`classify`](fn@machine::close::classify) to [`Kind`](machine::close::Kind).
+//! 6. [`server`]: the same on real sockets, for a program of your own.
+//! 7. [`client`], then `lab` and `load`: the other side.
+//! 8. `simulation`: the world in which the loop is held to its promises.
+//!
+//! # What is stable
+//!
+//! For programs of your own: [`server`], [`config`], and what comes out of them, which is
+//! [`reactor::Ending`] and [`machine::close`]. Names of verdicts and fields of the close log may
+//! grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so that they
+//! can be read, tested and put to other uses; they change with a new minor version until 1.0. The
+//! modules of the feature `cli` are the program's own, public for its tests and benches, and no
+//! interface.
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -35,6 +35,14 @@ pub const READ_BUFFER_BYTES_MAX: usize = 16 << 20;
 /// The shared read buffer and the framing of replies.
 ///
 /// Read into [`space`](Self::space), then take the [`reply`](Self::reply) to as many bytes as came.
+///
+/// ```
+/// use closecall::machine::reply::{Framing, Replier};
+///
+/// let mut replier = Replier::new(Framing::Chunk, b"back:", 1024);
+/// replier.space()[..2].copy_from_slice(b"Hi");
+/// assert_eq!(replier.reply(2, &mut false), b"back:Hi");
+/// ```
 pub struct Replier {
     framing: Framing,
     prefix_bytes: usize,

@@ -55,6 +55,19 @@ const VACANT: Entry = Entry { due: UNARMED, next: NONE, previous: NONE };
 /// sleep no longer than until [`next_due`](Self::next_due).
 ///
 /// Keys are expected to be dense and small: memory is 16 bytes times the largest key, below 2^31.
+///
+/// ```
+/// use closecall::machine::tick::Tick;
+/// use closecall::machine::wheel::TimerWheel;
+///
+/// let mut wheel = TimerWheel::new(8, 100, Tick::from_ms(0));
+/// wheel.arm(7, Tick::from_ms(10_000));
+/// wheel.arm(7, Tick::from_ms(10_500)); // somebody spoke: the same call moves it
+/// assert_eq!(wheel.pop_due(Tick::from_ms(10_499), &mut 32), None);
+/// let due = wheel.next_due().unwrap(); // never early, at most two ticks late
+/// assert!((10_500..=10_516).contains(&due.as_ms()));
+/// assert_eq!(wheel.pop_due(due, &mut 32), Some(7));
+/// ```
 pub struct TimerWheel {
     tick_ms: u64,
     /// The first wheel tick that has not passed. Every armed entry hangs in

@@ -1,32 +1,63 @@
 //! What can be said about an ended connection: stable names, and how sure we are.
 
-/// How a connection ended. The names are stable: they may grow, they are never renamed.
+/// How a connection ended. The names are stable: they may grow, they are never renamed. What each
+/// may mean to whoever reads it, and what to do about it, is in `docs/CLOSING.md`.
+///
+/// Sources: RFC 9293, sections 3.5.2 (resets), 3.6 (closing) and 3.8.3 (giving up); what else is
+/// behind one is named there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 #[repr(u8)]
-#[allow(missing_docs)] // each is documented in the table of `NAMES` below and in `classify`
+#[non_exhaustive]
 pub enum Kind {
+    /// The peer's FIN came, and its TCP acknowledged every byte of ours.
     PeerFinDelivered,
+    /// The peer sent its FIN, and after that took our reply (RFC 9293, 3.6.1: half-closed).
     PeerFinHalfCloseServed,
+    /// The peer connected, said nothing and closed.
     PeerFinProbe,
+    /// The peer's FIN came, and its reset in answer to our reply: nobody was there to read it.
     PeerFinReplyRefused,
+    /// The peer half-closed, its TCP acknowledged the reply, and then it reset: most likely with
+    /// the reply unread (RFC 1122, 4.2.2.13).
     PeerFinReplyDiscarded,
+    /// The peer's FIN came, and no word about the last of our reply.
     PeerFinUnconfirmed,
+    /// The peer connected, said nothing and reset.
     PeerResetProbe,
+    /// A reset after the whole reply was acknowledged: the peer closed with bytes unread (RFC 1122,
+    /// 4.2.2.13), or aborted (SO_LINGER 0, socket(7)).
     PeerResetReplyAcked,
+    /// A reset with a part of the reply unacknowledged.
     PeerResetReplyUndelivered,
+    /// A reset before a byte of the reply was sent.
     PeerResetBeforeReply,
+    /// A reset in answer to a retransmission or a probe: the peer knows nothing of the connection
+    /// any more.
     PeerResetStale,
+    /// Nothing came for the whole read deadline, and we closed.
     TimeoutRead,
+    /// The peer took nothing for the whole write deadline, and we reset.
     TimeoutWriteStall,
+    /// Keep-alive probes went unanswered (RFC 9293, 3.8.4).
     TimeoutKeepalive,
+    /// What we sent was not acknowledged until the system gave up (RFC 9293, 3.8.3; for
+    /// TCP_USER_TIMEOUT tcp(7) and RFC 5482).
     TimeoutRetransmit,
+    /// The same, and the network said that there is no way (ICMP; RFC 9293, 3.9.2.2).
     TimeoutUnreachable,
+    /// We were shutting down.
     LocalDrain,
+    /// A client of ours had all that it came for, and both sides closed.
     LocalDone,
+    /// A limit of ours.
     LocalPolicy,
+    /// Somebody on this machine ended the socket (`ss --kill`, tcp(7): ECONNABORTED).
     LocalKilled,
+    /// This machine had no file, memory or watch for it.
     LocalResource,
+    /// This machine's network went away.
     LocalNetwork,
+    /// Any other error of a call of ours.
     LocalIo,
 }
 

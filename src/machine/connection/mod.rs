@@ -126,6 +126,31 @@ enum Phase {
 const NOT_ASKED: u32 = u32::MAX;
 
 /// One connection, from accept to verdict. It holds no socket.
+///
+/// ```
+/// use closecall::machine::connection::{Connection, Hints, Rules, Step};
+/// use closecall::machine::tick::Tick;
+///
+/// let rules = Rules {
+///     read_deadline_ms: Some(10_000),
+///     write_deadline_ms: Some(10_000),
+///     verdict_wait_ms: 2_000,
+///     retry_ms: 20,
+///     may_wait: true,
+///     short_read_drains: true,
+///     drain_ends: None,
+/// };
+/// let peer = "192.0.2.1:7".parse::<std::net::SocketAddr>().unwrap();
+/// let mut connection = Connection::new(1, peer.into(), Tick::from_ms(0), &rules);
+/// assert_eq!(connection.step(), Step::Wait);
+/// connection.ready(Hints::default()); // an event: there may be something
+/// assert_eq!(connection.step(), Step::Receive);
+/// connection.received(2, 1024, Tick::from_ms(5), &rules);
+/// connection.answered(b"back:Hi", 7, Tick::from_ms(5), &rules); // the socket took all of it
+/// assert_eq!(connection.step(), Step::Wait);
+/// assert!(!connection.is_due(Tick::from_ms(10_004), &rules)); // ten seconds from the last byte
+/// assert!(connection.is_due(Tick::from_ms(10_005), &rules));
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     id: u64,
