@@ -133,6 +133,7 @@ fn generator(report: &Report) -> String {
         (Some(share), Some(waited)) => {
             format!("{} of a processor, waited {} for one", percent(share), percent(waited))
         }
+        (None, _) if report.duration_s == 0.0 => "measured nothing".to_owned(),
         (None, _) => "its share of a processor is not known here".to_owned(),
     };
     match report.generator.cpu_us_per_echo {
