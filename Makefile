@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak check bench doc experiments limit scale compare draw
+.PHONY: help run test faults soak fuzz check bench doc experiments limit scale compare draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,6 +17,14 @@ faults: ## failing system calls, limits, abuse, clocks and full outputs against 
 
 soak: ## ten minutes of mixed load and faults on 10,000 connections; SOAK_SECONDS=60 for one
 	CLOSECALL_LONG=1 cargo test --release --test soak -- --nocapture
+
+fuzz: ## look for inputs that break a promise, on nightly: each target for a minute; SECONDS=600 for ten
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	for target in $$(cargo fuzz list); do \
+		mkdir -p fuzz/target/corpus/$$target fuzz/found/$$target; \
+		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target \
+			fuzz/found/$$target -- -max_total_time=$(or $(SECONDS),60) || exit 1; \
+	done
 
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run

@@ -1,11 +1,12 @@
 //! Promise: any evidence gets a verdict, none says more than the evidence carries, and knowing less
-//! never makes it surer.
+//! never makes it surer. `classifier/promises.rs` says what that means.
+
+#[path = "classifier/promises.rs"]
+mod promises;
 
 use std::collections::BTreeSet;
 
-use closecall::machine::close::{
-    Certainty, Evidence, FirstError, Initiator, Kind, Level, LocalCause, Via, classify,
-};
+use closecall::machine::close::{Evidence, FirstError, Kind, LocalCause, Via, classify};
 use closecall::machine::errno::{Errno, Meaning, System, table};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -108,118 +109,6 @@ prop_compose! {
     }
 }
 
-// ---- what must hold of each ---------------------------------------------------------------------
-
-/// What is said of each kind, as people may rely on it: name, status, initiator, level.
-const PROMISED: &[(&str, u8, Initiator, Level)] = &[
-    ("peer_fin.delivered", 1, Initiator::Peer, Level::Info),
-    ("peer_fin.half_close_served", 1, Initiator::Peer, Level::Info),
-    ("peer_fin.probe", 1, Initiator::Peer, Level::Debug),
-    ("peer_fin.reply_refused", 1, Initiator::Peer, Level::Info),
-    ("peer_fin.reply_discarded", 1, Initiator::Peer, Level::Info),
-    ("peer_fin.unconfirmed", 1, Initiator::Peer, Level::Info),
-    ("peer_reset.probe", 1, Initiator::Peer, Level::Debug),
-    ("peer_reset.reply_acked", 1, Initiator::Peer, Level::Info),
-    ("peer_reset.reply_undelivered", 1, Initiator::Peer, Level::Info),
-    ("peer_reset.before_reply", 1, Initiator::Peer, Level::Info),
-    ("peer_reset.stale", 1, Initiator::Peer, Level::Info),
-    ("timeout.read", 2, Initiator::Local, Level::Info),
-    ("timeout.write_stall", 2, Initiator::Local, Level::Info),
-    ("timeout.keepalive", 2, Initiator::Network, Level::Info),
-    ("timeout.retransmit", 2, Initiator::Network, Level::Warn),
-    ("timeout.unreachable", 3, Initiator::Network, Level::Warn),
-    ("local.drain", 0, Initiator::Local, Level::Info),
-    ("local.done", 0, Initiator::Local, Level::Info),
-    ("local.policy", 3, Initiator::Local, Level::Info),
-    ("local.killed", 3, Initiator::Local, Level::Warn),
-    ("local.resource", 3, Initiator::Local, Level::Error),
-    ("local.network", 3, Initiator::Local, Level::Error),
-    ("local.io", 3, Initiator::Unknown, Level::Error),
-];
-
-/// The verdict is one of those that are promised, and its parts fit each other.
-fn is_whole(evidence: &Evidence) {
-    let verdict = classify(evidence);
-    assert_eq!(verdict, classify(evidence), "the same evidence gives the same verdict");
-    let kind = verdict.kind;
-    let row = PROMISED.iter().find(|row| row.0 == kind.name());
-    let row = row.unwrap_or_else(|| panic!("{} is not promised", kind.name()));
-    assert_eq!((kind.status(), kind.initiator(), kind.level()), (row.1, row.2, row.3));
-    let late = kind == Kind::PeerFinUnconfirmed
-        && evidence.error.is_some_and(|e| e.errno.meaning(evidence.system) == Meaning::TimedOut);
-    assert_eq!(verdict.status, if late { 2 } else { row.1 }, "{verdict:?} of {evidence:#?}");
-}
-
-/// Nobody is said to have a reply of which bytes are missing, or may be.
-fn claims_no_more_than_arrived(evidence: &Evidence) {
-    use Kind::*;
-    let verdict = classify(evidence);
-    let missing = evidence.undelivered > Some(0) || evidence.unsent > 0;
-    let unknown = evidence.undelivered.is_none() && evidence.tx > 0;
-    let has_it = matches!(
-        verdict.kind,
-        PeerFinDelivered | PeerFinHalfCloseServed | PeerFinReplyDiscarded | PeerResetReplyAcked
-    );
-    assert!(!(has_it && (missing || unknown)), "{verdict:?} of {evidence:#?}");
-    let refused = matches!(verdict.kind, PeerFinReplyRefused | PeerResetReplyUndelivered);
-    let certain = verdict.certainty == Certainty::Certain;
-    assert!(!(refused && certain && unknown), "{verdict:?} of {evidence:#?}");
-}
-
-/// A fact that a system may not tell, and its removal. What we did ourselves is always known.
-type Removal = (&'static str, fn(&mut Evidence));
-
-const REMOVALS: &[Removal] = &[
-    ("fin_received", |e| e.fin_received = None),
-    ("undelivered", |e| e.undelivered = None),
-    ("fin_acknowledged", |e| e.fin_acknowledged = false),
-    ("unread", |e| e.unread = None),
-    ("retransmits", |e| e.retransmits = None),
-    ("probes", |e| e.probes = None),
-];
-
-/// A verdict on less is no surer. A fact at a time is enough where the rest is asked as well.
-fn knows_no_better_without_a_fact(evidence: &Evidence) {
-    if evidence.undelivered.is_some_and(|bytes| u64::from(bytes) > evidence.tx) {
-        return; // more than was ever sent: who takes that away takes a contradiction away
-    }
-    let more = classify(evidence);
-    for (fact, remove) in REMOVALS {
-        let mut rest = *evidence;
-        remove(&mut rest);
-        let less = classify(&rest);
-        let surer = less.certainty > more.certainty;
-        assert!(!surer, "without {fact}: {less:?}, with it: {more:?}, of {evidence:#?}");
-    }
-}
-
-/// What an unknown fact may turn out to be; false if it is known.
-type Finding = (&'static str, fn(&mut Evidence) -> bool);
-
-const FINDINGS: &[Finding] = &[
-    ("a FIN", |e| e.fin_received.replace(true).is_none()),
-    ("no FIN", |e| e.fin_received.replace(false).is_none()),
-    ("all delivered", |e| e.undelivered.replace(0).is_none()),
-    ("some undelivered", |e| e.tx >= 5 && e.undelivered.replace(5).is_none()),
-    ("no retransmission", |e| e.retransmits.replace(0).is_none()),
-    ("retransmissions", |e| e.retransmits.replace(2).is_none()),
-    ("no probe", |e| e.probes.replace(0).is_none()),
-    ("probes", |e| e.probes.replace(2).is_none()),
-    ("unread bytes", |e| e.unread.replace(5).is_none()),
-];
-
-/// What is certain stays so, whatever else is learnt.
-fn what_is_certain_stands(evidence: &Evidence) {
-    let before = classify(evidence);
-    for (finding, learn) in FINDINGS {
-        let mut more = *evidence;
-        if before.certainty == Certainty::Certain && learn(&mut more) {
-            let after = classify(&more);
-            assert_eq!(before, after, "before and after {finding}: {evidence:#?}");
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 20_000,
@@ -229,23 +118,12 @@ proptest! {
 
     #[test]
     fn any_evidence_has_a_verdict_that_it_carries(evidence in any_evidence()) {
-        is_whole(&evidence);
-        claims_no_more_than_arrived(&evidence);
-        what_is_certain_stands(&evidence);
+        promises::hold(&evidence);
     }
 
     #[test]
     fn each_fact_less_makes_no_verdict_surer(evidence in any_evidence()) {
-        // Every subset of the facts, and every fact of each.
-        for subset in 0..1 << REMOVALS.len() {
-            let mut rest = evidence;
-            for (index, (_, remove)) in REMOVALS.iter().enumerate() {
-                if subset & (1 << index) != 0 {
-                    remove(&mut rest);
-                }
-            }
-            knows_no_better_without_a_fact(&rest);
-        }
+        promises::hold_with_less(&evidence);
     }
 }
 
@@ -253,10 +131,7 @@ proptest! {
 fn all_evidence_in_small_is_judged_by_what_it_carries() {
     let mut kinds = BTreeSet::new();
     for evidence in all_small() {
-        is_whole(&evidence);
-        claims_no_more_than_arrived(&evidence);
-        knows_no_better_without_a_fact(&evidence);
-        what_is_certain_stands(&evidence);
+        promises::hold(&evidence);
         kinds.insert(classify(&evidence).kind);
     }
     for cause in CAUSES {
@@ -271,7 +146,7 @@ fn all_evidence_in_small_is_judged_by_what_it_carries() {
 #[test]
 fn the_names_and_what_goes_with_them_are_those_that_are_promised() {
     let names: Vec<_> = Kind::all().map(Kind::name).collect();
-    assert_eq!(names, PROMISED.iter().map(|row| row.0).collect::<Vec<_>>());
+    assert_eq!(names, promises::PROMISED.iter().map(|row| row.0).collect::<Vec<_>>());
 }
 
 // ---- error numbers, system by system ------------------------------------------------------------

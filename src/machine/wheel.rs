@@ -121,7 +121,8 @@ impl TimerWheel {
         if self.entries.len() <= key as usize {
             self.entries.resize(key as usize + 1, VACANT);
         }
-        self.entries[key as usize].due = deadline.as_ms().div_ceil(self.tick_ms) + 1;
+        let due = deadline.as_ms().div_ceil(self.tick_ms) + 1;
+        self.entries[key as usize].due = due.min(UNARMED - 1); // the last moment of all is one, too
         self.armed += 1;
         self.link(key);
     }
@@ -349,6 +350,19 @@ mod tests {
         wheel.arm(1, now.after(5));
         wheel.arm(1, Tick::NEVER);
         assert!(wheel.is_empty() && !wheel.is_armed(1) && wheel.next_due().is_none());
+    }
+
+    /// Regression, found by fuzzing: with ticks of a millisecond the tick after the last moment was
+    /// the mark of who is not armed, so a key that was armed again hung in two slots.
+    #[test]
+    fn the_last_moment_is_a_deadline_like_any_other() {
+        let last = Tick::from_ms(Tick::NEVER.as_ms() - 1);
+        let mut wheel = TimerWheel::new(1, 0, last);
+        wheel.arm(0, last);
+        assert!(wheel.is_armed(0) && wheel.len() == 1);
+        wheel.arm(0, last);
+        assert_eq!(pop_all(&mut wheel, last), [0]);
+        assert!(wheel.is_empty() && wheel.next_due().is_none());
     }
 
     #[test]

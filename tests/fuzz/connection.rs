@@ -1,0 +1,270 @@
+//! A fuzzer's bytes spell one connection's life: whatever its peer, its kernel and the clock do, it
+//! does what its contract says, and its evidence is what a bystander has counted.
+
+use closecall::machine::close::{Certainty, FirstError, LocalCause, SocketFacts, TcpFacts, Via};
+use closecall::machine::close::{Kind, classify};
+use closecall::machine::connection::{Connection, Goodbye, Hints, Rules, Step};
+use closecall::machine::errno::{Errno, System, table};
+use closecall::machine::tick::Tick;
+use closecall::simulation::Choices;
+
+use crate::promises;
+
+#[path = "connection/steps.rs"]
+mod steps;
+
+/// Each act has bytes of its own, so that a change of one leaves the others as they are. They spell
+/// what the calls that follow from it come to, too; when they have run out, nothing moves any more.
+const ACT_BYTES: usize = 16;
+
+/// Steps of a visit: one for each byte that makes something move, and a few that only ask.
+const STEPS_MAX: usize = ACT_BYTES + 12;
+
+/// Times that an alarm may ring at one moment: for the drain, and at its end.
+const RINGS_MAX: u32 = 3;
+
+/// What one read may bring, in bytes.
+const SPACE: usize = 64;
+
+pub(crate) fn run(bytes: &[u8]) {
+    let mut acts = bytes.chunks(ACT_BYTES).map(Choices::from_bytes);
+    let Some(mut setting) = acts.next() else { return };
+    let mut life = Life::new(&mut setting);
+    for mut choices in acts {
+        let was_over = life.is_over();
+        life.act(&mut choices);
+        match (was_over, life.is_over()) {
+            (false, true) => life.conclude(&mut choices),
+            (true, over) => assert!(over, "there was an end of it"),
+            (false, false) => {}
+        }
+    }
+}
+
+/// A connection, who asks it and what came of it.
+struct Life {
+    connection: Connection,
+    rules: Rules,
+    system: System,
+    /// Whether there can be events for room to send.
+    watchable: bool,
+    now: Tick,
+    /// When the loop asks it again.
+    alarm: Tick,
+    // What a bystander has counted.
+    rx: u64,
+    discarded: u64,
+    tx: u64,
+    /// Of the last reply, what was not taken.
+    owed: Vec<u8>,
+    /// When its deadline began: at the last byte either way, or at our FIN.
+    since: Tick,
+    /// How long it may wait for its evidence, once our FIN is out.
+    wait_ms: Option<u64>,
+    /// An event said so, and no call has said otherwise: there may be bytes, perhaps the last that
+    /// have an edge, or room.
+    readable: bool,
+    reads_on: bool,
+    writable: bool,
+    fin_received: bool,
+    error: Option<FirstError>,
+    ended_by_us: bool,
+}
+
+impl Life {
+    fn new(choices: &mut Choices) -> Life {
+        let rules = Rules {
+            read_deadline_ms: choices.one_in(2).then(|| choices.magnitude(1, 1 << 20)),
+            write_deadline_ms: choices.one_in(2).then(|| choices.magnitude(4, 1 << 20)),
+            verdict_wait_ms: choices.magnitude(0, 1 << 20),
+            retry_ms: choices.between(1, 100),
+            may_wait: true,
+            short_read_drains: choices.one_in(2),
+            drain_ends: None,
+        };
+        let system = choices.pick(&[System::Linux, System::Bsd, System::Windows]);
+        let now = Tick::from_ms(choices.magnitude(0, 1 << 40));
+        let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
+        let connection = Connection::new(1, peer, now, &rules);
+        Life {
+            alarm: connection.alarm(now, &rules),
+            connection,
+            rules,
+            system,
+            watchable: !choices.one_in(4),
+            now,
+            rx: 0,
+            discarded: 0,
+            tx: 0,
+            owed: Vec::new(),
+            since: now,
+            wait_ms: None,
+            readable: false,
+            reads_on: false,
+            writable: false,
+            fin_received: false,
+            error: None,
+            ended_by_us: false,
+        }
+    }
+
+    // ---- what happens to it --------------------------------------------------------------------
+
+    fn act(&mut self, choices: &mut Choices) {
+        match choices.below(8) {
+            0 => self.time_passes(choices),
+            1 => self.rules.may_wait = !self.rules.may_wait,
+            2 if self.rules.drain_ends.is_none() => {
+                self.rules.drain_ends = Some(self.now.after(choices.magnitude(0, 1 << 20)));
+                self.alarm = Tick::from_ms(0);
+            }
+            3 => {
+                let waits = self.wait_ms.is_some();
+                self.connection.hurry();
+                self.visit(choices);
+                assert!(!waits || self.is_over(), "it was to be decided at once");
+            }
+            4 if choices.one_in(16) => {
+                self.ended_by_us = true;
+                self.connection.refuse(LocalCause::Policy);
+            }
+            _ => {
+                let mut hint = || choices.one_in(4);
+                let hints = Hints { read_closed: hint(), priority: hint(), error: hint() };
+                self.connection.ready(hints);
+                (self.readable, self.writable) = (true, true);
+                self.reads_on |= hints != Hints::default();
+                self.visit(choices);
+            }
+        }
+    }
+
+    /// Until its alarm, or not so long.
+    fn time_passes(&mut self, choices: &mut Choices) {
+        let ms = choices.magnitude(0, 1 << 21);
+        self.now = self.now.after(ms.min(self.alarm.since(self.now)));
+        let mut rings = 0;
+        while self.alarm <= self.now && !self.is_over() {
+            rings += 1;
+            assert!(rings <= RINGS_MAX, "it rings without end");
+            self.rings(choices);
+        }
+        let due = self.connection.is_due(self.now, &self.rules);
+        assert!(!due || self.is_over(), "it is due, and its alarm is not");
+    }
+
+    /// As the loop does it: everything is tried once more before anything is decided.
+    fn rings(&mut self, choices: &mut Choices) {
+        if self.connection.rang(self.now, &self.rules) {
+            self.visit(choices);
+        }
+        if self.connection.is_due(self.now, &self.rules) {
+            self.is_not_early();
+            self.ended_by_us = true;
+            self.connection.expire(self.now, &self.rules);
+            self.visit(choices);
+        }
+        self.alarm = self.connection.alarm(self.now, &self.rules);
+    }
+
+    fn is_over(&self) -> bool {
+        self.connection.step() == Step::End
+    }
+
+    /// A deadline is no moment earlier than it says.
+    fn is_not_early(&self) {
+        let limit_ms = match self.wait_ms {
+            _ if self.rules.drain_ends.is_some() => return,
+            Some(wait_ms) => wait_ms,
+            None if self.owed.is_empty() => self.rules.read_deadline_ms.unwrap(),
+            None => self.rules.write_deadline_ms.unwrap(),
+        };
+        assert!(self.now.since(self.since) >= limit_ms, "early");
+    }
+
+    fn visit(&mut self, choices: &mut Choices) {
+        for _ in 0..STEPS_MAX {
+            let step = self.connection.step();
+            assert_eq!(step, self.connection.step(), "asking changes nothing");
+            assert_eq!(self.connection.pending(), self.owed);
+            match step {
+                Step::Wait => return self.waits(),
+                Step::End => return,
+                Step::Receive | Step::Discard => self.receive(step, choices),
+                Step::Send => self.send(choices),
+                Step::ShutDown => self.shut_down(choices),
+                Step::WatchWritable => self.connection.watches_writable(self.watchable),
+                Step::TakeError if choices.one_in(2) => self.fails(Via::SoError, choices),
+                Step::TakeError => self.connection.error_taken(None, self.system),
+                Step::AskUnacked => {
+                    let unacked = self.unacked(choices);
+                    self.connection.unacked(unacked, self.now, &self.rules);
+                }
+            }
+        }
+        panic!("no end of steps");
+    }
+
+    /// What it waits for will come.
+    fn waits(&mut self) {
+        assert!(self.error.is_none(), "it has an error and waits");
+        let alarm = self.connection.alarm(self.now, &self.rules);
+        if self.connection.take_alarm_moved() {
+            self.alarm = alarm;
+        }
+        assert!(self.alarm <= alarm, "it oversleeps");
+        assert!(self.wait_ms.is_none() || alarm < Tick::NEVER, "it settles for ever");
+        let drains = self.rules.drain_ends.is_some();
+        assert!(self.wait_ms != Some(0) || drains, "it may not wait for evidence");
+        match self.owed.is_empty() {
+            true => assert!(self.fin_received || !self.readable, "it forgets what came"),
+            false => assert!(!self.writable, "it forgets that there is room"),
+        }
+    }
+
+    // ---- how it ended --------------------------------------------------------------------------
+
+    fn conclude(&mut self, choices: &mut Choices) {
+        let settled = self.connection.is_settled();
+        let (facts, unacked) = match settled {
+            true => (SocketFacts::SETTLED, Some(0)),
+            false => (facts(choices), self.unacked(choices)),
+        };
+        if choices.one_in(2) {
+            let errno = Errno(choices.pick(table(self.system)).0);
+            self.connection.latch(errno, Via::SoError);
+            self.error.get_or_insert(FirstError { errno, via: Via::SoError });
+        }
+        let evidence = self.connection.evidence(&facts, unacked, self.system);
+        let counted = (self.rx, self.discarded, self.tx, self.owed.len() as u64);
+        let told = (evidence.rx, evidence.discarded, evidence.tx, evidence.unsent);
+        assert_eq!(told, counted);
+        assert_eq!(evidence.error, self.error, "the first error counts");
+        assert_eq!(evidence.fin_sent, self.wait_ms.is_some());
+        assert!(!self.fin_received || evidence.fin_received == Some(true));
+        let more = evidence.undelivered.is_some_and(|bytes| u64::from(bytes) > self.tx);
+        assert!(!more, "more is undelivered than was sent");
+        assert!(self.ended_by_us || evidence.cause.is_none(), "{evidence:?}");
+        promises::hold(&evidence);
+        promises::hold_with_less(&evidence);
+        let verdict = classify(&evidence);
+        let certain = verdict.certainty == Certainty::Certain;
+        assert!(!settled || self.fin_received, "settled without a FIN");
+        assert!(!settled || certain || self.error.is_some(), "{verdict:?} of {evidence:?}");
+        assert!(self.ended_by_us || verdict.kind != Kind::LocalDrain);
+        let plain = self.connection.goodbye() == Goodbye::Plain;
+        assert!(plain || (self.ended_by_us && self.error.is_none()), "reset, and why?");
+    }
+}
+
+/// What a system may say of the socket, or not say.
+fn facts(choices: &mut Choices) -> SocketFacts {
+    let unread = choices.one_in(2).then(|| choices.magnitude(0, 100) as u32);
+    let tcp = choices.one_in(2).then(|| TcpFacts {
+        closed: choices.one_in(2),
+        bytes_received: choices.one_in(2).then(|| choices.magnitude(0, u64::MAX)),
+        retransmits: choices.below(3) as u8,
+        probes: choices.below(3) as u8,
+    });
+    SocketFacts { unread, tcp }
+}

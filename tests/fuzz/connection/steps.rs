@@ -1,0 +1,95 @@
+//! What a connection's steps come to: calls that give or take bytes, would block or fail.
+
+use closecall::machine::close::{FirstError, Via};
+use closecall::machine::connection::Step;
+use closecall::machine::errno::{Errno, Meaning, table};
+use closecall::simulation::Choices;
+
+use super::{Life, SPACE};
+
+impl Life {
+    pub(super) fn receive(&mut self, step: Step, choices: &mut Choices) {
+        assert!(!self.fin_received && self.owed.is_empty(), "nothing is to be received");
+        assert_eq!(step == Step::Discard, self.wait_ms.is_some());
+        match choices.below(4) {
+            0 => {
+                (self.readable, self.reads_on) = (false, false);
+                return self.connection.blocked(Via::Recv);
+            }
+            1 if choices.one_in(2) => return self.fails(Via::Recv, choices),
+            1 => {
+                self.fin_received = true;
+                return self.connection.received_fin();
+            }
+            _ => {}
+        }
+        let bytes = choices.between(1, SPACE as u64);
+        self.connection.received(bytes as usize, SPACE, self.now, &self.rules);
+        self.rx += bytes;
+        let drains = self.rules.short_read_drains && !self.reads_on;
+        self.readable &= bytes == SPACE as u64 || !drains;
+        if step == Step::Discard {
+            self.discarded += bytes;
+            return;
+        }
+        // No two replies are the same, so none is sent twice or in another's place.
+        let reply: Vec<u8> = (0..bytes).map(|index| (self.rx + index) as u8).collect();
+        let taken = choices.between(0, bytes) as usize;
+        self.connection.answered(&reply, taken, self.now, &self.rules);
+        self.tx += taken as u64;
+        self.since = self.now;
+        self.owed = reply[taken..].to_vec();
+        if taken == 0 {
+            self.cannot_send(choices);
+        }
+    }
+
+    pub(super) fn send(&mut self, choices: &mut Choices) {
+        assert!(!self.owed.is_empty() && self.wait_ms.is_none(), "nothing is to be sent");
+        let bytes = choices.between(0, self.owed.len() as u64) as usize;
+        if bytes == 0 {
+            return self.cannot_send(choices);
+        }
+        self.connection.flushed(bytes, self.now, &self.rules);
+        self.owed.drain(..bytes);
+        self.tx += bytes as u64;
+        self.since = self.now;
+    }
+
+    fn cannot_send(&mut self, choices: &mut Choices) {
+        self.writable = false;
+        match choices.one_in(2) {
+            true => self.fails(Via::Send, choices),
+            false => self.connection.blocked(Via::Send),
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, choices: &mut Choices) {
+        assert!(self.owed.is_empty() && self.wait_ms.is_none(), "our FIN is out of turn");
+        let took = !choices.one_in(4);
+        self.connection.shut_down(took, self.now, &self.rules);
+        if took {
+            self.since = self.now;
+            self.wait_ms = Some(if self.rules.may_wait { self.rules.verdict_wait_ms } else { 0 });
+        }
+    }
+
+    pub(super) fn fails(&mut self, via: Via, choices: &mut Choices) {
+        let errno = Errno(choices.pick(table(self.system)).0);
+        match via {
+            Via::SoError => self.connection.error_taken(Some(errno), self.system),
+            Via::Recv | Via::Send => self.connection.failed(errno, via, self.system),
+        }
+        self.readable &= via != Via::Recv;
+        // Being short of memory is no end, unless the socket itself ended of it.
+        if via == Via::SoError || errno.meaning(self.system) != Meaning::NoMemory {
+            self.error = Some(FirstError { errno, via });
+        }
+    }
+
+    /// At most all that was sent, our FIN being one more.
+    pub(super) fn unacked(&self, choices: &mut Choices) -> Option<u32> {
+        let sent = self.tx + u64::from(self.wait_ms.is_some());
+        choices.one_in(2).then(|| choices.between(0, sent) as u32)
+    }
+}
