@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak check bench doc experiments limit scale compare draw
+.PHONY: help run test faults soak check cross bench doc experiments limit scale compare draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,9 @@ soak: ## ten minutes of mixed load and faults on 10,000 connections; SOAK_SECOND
 
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
+
+cross: ## other systems: compile for Windows, macOS, FreeBSD and aarch64, run the tests under wine
+	tests/cross.sh; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: something was skipped, and said so
 
 bench: ## how near the server is to the limit: CPU per echo and per cycle beside a minimal C program
 	cargo build --release
