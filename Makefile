@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz check bench doc experiments limit scale compare draw
+.PHONY: help run test faults soak fuzz cross check bench doc experiments limit scale compare draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,9 @@ fuzz: ## look for inputs that break a promise, on nightly: each target for a min
 
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
+
+cross: ## other systems: compile for Windows, macOS, FreeBSD and aarch64, run the tests under wine
+	tests/cross.sh; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: something was skipped, and said so
 
 bench: ## how near the server is to the limit: CPU per echo and per cycle beside a minimal C program
 	cargo build --release

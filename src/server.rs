@@ -150,7 +150,7 @@ fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     if let Some(ms) = config.keepalive_ms {
         socket.set_tcp_keepalive(&keepalive(ms))?;
     }
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(ms) = config.user_timeout_ms {
         socket.set_tcp_user_timeout(Some(Duration::from_millis(ms)))?;
     }

@@ -8,7 +8,7 @@ use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
-use common::{Bed, MESSAGE, REPLY, half_close};
+use common::{Bed, MESSAGE, REPLY, half_close, sayable, tops_up};
 use socket2::SockRef;
 
 #[test]
@@ -24,7 +24,8 @@ fn the_article_s_message_comes_back_with_the_prefix() {
 
 #[test]
 fn each_connection_gets_its_own_replies() {
-    let mut bed = Bed::new();
+    // Without a deadline: on a slow machine a client waits its turn for longer than that.
+    let mut bed = Bed::with(|config| config.read_deadline_ms = None);
     let mut clients: Vec<TcpStream> = (0..200).map(|_| bed.client()).collect();
     for round in 0..3 {
         for (number, client) in clients.iter_mut().enumerate() {
@@ -99,9 +100,56 @@ fn megabytes_pass_through_a_full_socket() {
     drop(client);
     let ending = bed.ending();
     // Whether the FIN came before the last reply was out is a race here, and both is well.
-    let kinds = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed];
+    let kinds = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed].map(sayable);
     assert!(kinds.contains(&ending.verdict.kind), "{ending:#?}");
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (24_000_000, 24_000_000));
+}
+
+/// Its reply is stuck, and what it said meanwhile is not read. On Windows each send that blocks
+/// asks for all events anew, so that of the unread input as well: then nobody must send for it.
+#[test]
+fn the_loop_sleeps_beside_a_stuck_reply_and_unread_input() {
+    let mut bed = Bed::with(|config| {
+        config.framing = Framing::Raw;
+        config.write_deadline_ms = Some(500);
+    });
+    let mut client = bed.narrow_client();
+    let mut turns = 0;
+    tops_up(&mut client);
+    while bed.last.alarms == 0 {
+        bed.turn();
+        tops_up(&mut client);
+    }
+    bed.turns_until(|bed| {
+        turns += 1;
+        !bed.endings.is_empty() || turns > 50
+    });
+    assert!(turns <= 50, "it turned {turns} times for nothing but its deadline");
+    bed.ends_as(Kind::TimeoutWriteStall);
+}
+
+/// Many messages that come one at a time and together, each into a small read: wherever a read
+/// stops, the next event is not missed.
+#[test]
+fn many_short_messages_come_back_whatever_a_read_leaves() {
+    for read_buffer_bytes in [1, 7, 64, 4096] {
+        let mut bed = Bed::with(|config| {
+            config.framing = Framing::Raw;
+            config.read_buffer_bytes = read_buffer_bytes;
+            config.read_deadline_ms = None;
+        });
+        let mut client = bed.client();
+        for round in 0..40_usize {
+            let message: Vec<u8> = (0..round * 7 % 70 + 1).map(|i| (round + i) as u8).collect();
+            client.write_all(&message).unwrap();
+            if round % 3 == 0 {
+                bed.turn();
+                client.write_all(&message).unwrap();
+                assert_eq!(bed.receives(&mut client, message.len()), message);
+            }
+            assert_eq!(bed.receives(&mut client, message.len()), message, "round {round}");
+        }
+    }
 }
 
 #[test]

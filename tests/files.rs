@@ -1,6 +1,8 @@
 //! Promise: out of open files, newcomers wait or are told, and the loop sleeps between its tries.
 //!
 //! A file of its own with one test at a time: the limit belongs to the whole process.
+//! Linux only: it counts in /proc and lowers RLIMIT_NOFILE.
+#![cfg(target_os = "linux")]
 
 mod common;
 

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use closecall::config::Overload;
 use closecall::machine::close::Kind;
-use common::{Bed, MESSAGE, REPLY};
+use common::{Bed, MESSAGE, REPLY, sayable};
 
 #[test]
 fn beyond_the_limit_a_newcomer_waits_for_a_slot() {
@@ -43,6 +43,7 @@ fn a_full_server_sleeps() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "wine closes with a FIN, never with a reset")]
 fn shedding_resets_the_newcomer_and_nobody_else() {
     let mut bed = Bed::with(|config| {
         config.max_connections = 1;
@@ -58,6 +59,7 @@ fn shedding_resets_the_newcomer_and_nobody_else() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "wine closes with a FIN, never with a reset")]
 fn one_address_may_have_so_many_and_no_more() {
     let mut bed = Bed::with(|config| config.max_per_ip = Some(2));
     let (mut first, second) = (bed.client(), bed.client());
@@ -118,9 +120,7 @@ fn nobody_is_refused_for_one_who_is_leaving() {
             bed.echoes(&mut client);
             drop(client);
         }
-        assert!(
-            bed.endings.iter().all(|e| e.verdict.kind == Kind::PeerFinDelivered),
-            "{overload:?}"
-        );
+        let kind = sayable(Kind::PeerFinDelivered);
+        assert!(bed.endings.iter().all(|e| e.verdict.kind == kind), "{overload:?}");
     }
 }

@@ -128,8 +128,7 @@ fn config(args: &ServeArgs, open_files: Option<u64>) -> Result<Config, Failure> 
     })
 }
 
-const HAS_USER_TIMEOUT: bool =
-    cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd"));
+const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 fn available(option: &str, asked: bool, available: bool) -> Result<(), Failure> {
     if asked && !available {

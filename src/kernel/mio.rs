@@ -187,6 +187,7 @@ impl Kernel for MioKernel {
                     read_closed: event.is_read_closed(),
                     priority: event.is_priority(),
                     error: event.is_error(),
+                    no_room: cfg!(windows) && !(event.is_writable() || event.is_error()),
                 };
                 Event::Socket(token as u32, hints)
             });

@@ -20,7 +20,12 @@ const ONE_SEGMENT_BYTES: u32 = 536;
 /// The system has no file, no port or no way to there.
 pub(super) fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
     let source = plan.sources.map(|sources| sources.of(number));
+    #[cfg(target_os = "linux")] // one call; elsewhere it is two
     let socket = open(plan.server, source, Type::STREAM.nonblocking())?;
+    #[cfg(not(target_os = "linux"))]
+    let socket = open(plan.server, source, Type::STREAM)?;
+    #[cfg(not(target_os = "linux"))]
+    socket.set_nonblocking(true)?;
     if plan.depth > 1 || plan.size > ONE_SEGMENT_BYTES {
         socket.set_tcp_nodelay(true)?;
     }

@@ -133,8 +133,9 @@ const BSD: &[Row] = &[
     (23, "ENFILE", Meaning::NoFiles),
     (55, "ENOBUFS", Meaning::NoMemory),
     (12, "ENOMEM", Meaning::NoMemory),
-    (100, "EPROTO", Meaning::Aborted), // macOS
-    (92, "EPROTO", Meaning::Aborted),  // FreeBSD
+    (41, "EPROTOTYPE", Meaning::Reset), // macOS: a send while the connection is being torn down
+    (100, "EPROTO", Meaning::Aborted),  // macOS
+    (92, "EPROTO", Meaning::Aborted),   // FreeBSD
     (57, "ENOTCONN", Meaning::NotConnected),
     (58, "ESHUTDOWN", Meaning::NotConnected),
     (1, "EPERM", Meaning::Other),
@@ -236,16 +237,93 @@ mod tests {
         }
     }
 
+    /// Compiled for macOS or FreeBSD it is checked already: no machine is needed to run it.
+    #[cfg(any(target_os = "macos", target_os = "freebsd"))]
+    const _: () = {
+        let foreign = if cfg!(target_os = "macos") { 92 } else { 100 };
+        let libc = [
+            libc::ECONNRESET,
+            libc::EPIPE,
+            libc::ETIMEDOUT,
+            libc::EHOSTUNREACH,
+            libc::ENETUNREACH,
+            libc::ECONNREFUSED,
+            libc::EHOSTDOWN,
+            libc::ENETDOWN,
+            libc::ECONNABORTED,
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOBUFS,
+            libc::ENOMEM,
+            libc::EPROTOTYPE,
+            libc::EPROTO,
+            libc::EPROTO,
+            libc::ENOTCONN,
+            libc::ESHUTDOWN,
+            libc::EPERM,
+            libc::EINTR,
+            libc::EBADF,
+            libc::EACCES,
+            libc::EINVAL,
+            libc::EAGAIN,
+            libc::EADDRINUSE,
+            libc::EADDRNOTAVAIL,
+        ];
+        assert!(libc.len() == BSD.len());
+        let mut row = 0;
+        while row < libc.len() {
+            assert!(BSD[row].0 == libc[row] || BSD[row].0 == foreign);
+            row += 1;
+        }
+    };
+
+    #[test]
+    fn macos_and_freebsd_have_their_own_numbers() {
+        for (number, name, meaning) in [
+            (54, "ECONNRESET", Meaning::Reset),
+            (32, "EPIPE", Meaning::Reset),
+            (41, "EPROTOTYPE", Meaning::Reset),
+            (60, "ETIMEDOUT", Meaning::TimedOut),
+            (65, "EHOSTUNREACH", Meaning::Unreachable),
+            (51, "ENETUNREACH", Meaning::Unreachable),
+            (61, "ECONNREFUSED", Meaning::Unreachable),
+            (64, "EHOSTDOWN", Meaning::Unreachable),
+            (50, "ENETDOWN", Meaning::NetworkDown),
+            (53, "ECONNABORTED", Meaning::Killed),
+            (24, "EMFILE", Meaning::NoFiles),
+            (23, "ENFILE", Meaning::NoFiles),
+            (55, "ENOBUFS", Meaning::NoMemory),
+            (12, "ENOMEM", Meaning::NoMemory),
+            (100, "EPROTO", Meaning::Aborted), // macOS
+            (92, "EPROTO", Meaning::Aborted),  // FreeBSD
+            (57, "ENOTCONN", Meaning::NotConnected),
+            (58, "ESHUTDOWN", Meaning::NotConnected),
+        ] {
+            let errno = Errno(number);
+            let said = (errno.name(System::Bsd), errno.meaning(System::Bsd));
+            assert_eq!(said, (Some(name), meaning), "{number}");
+        }
+        for number in [104, 110, 111, 113, 10054] {
+            assert_eq!(Errno(number).meaning(System::Bsd), Meaning::Other, "{number}");
+        }
+    }
+
     /// Where Windows differs from what a Unix table would lead one to expect.
     #[test]
     fn windows_has_its_own_numbers_and_its_own_meanings() {
         for (number, meaning) in [
             (10053, Meaning::Reset), // after our send: the peer is gone
             (10054, Meaning::Reset),
+            (10052, Meaning::TimedOut), // keepalive, and not the network
             (10060, Meaning::TimedOut),
             (10050, Meaning::NetworkDown),
             (10051, Meaning::Unreachable),
+            (10061, Meaning::Unreachable),
+            (10064, Meaning::Unreachable),
             (10065, Meaning::Unreachable),
+            (10024, Meaning::NoFiles),
+            (10055, Meaning::NoMemory),
+            (8, Meaning::NoMemory),
             (10057, Meaning::NotConnected),
             (10058, Meaning::NotConnected),
             (104, Meaning::Other), // a number of Linux

@@ -232,11 +232,11 @@ impl<const LINUX: bool> World<LINUX> {
         }
         let room = link.room() as usize;
         if room == 0 {
-            self.link(index).no_space = true;
+            self.asks_for_room(index);
             return Io::WouldBlock;
         }
         if self.strike(Fault::SendBlocks) {
-            self.link(index).no_space = true;
+            self.asks_for_room(index);
             let later_us = self.choices.magnitude(1, 50_000);
             self.agenda.add(self.now_us + later_us, index, Due::Room);
             return Io::WouldBlock;
@@ -247,6 +247,19 @@ impl<const LINUX: bool> World<LINUX> {
         }
         self.takes_bytes(index, taken);
         Io::Done(taken)
+    }
+
+    /// A send would block. Where only that brings further events, it asks for all of them: input
+    /// that was left unread is one at once.
+    fn asks_for_room(&mut self, index: u32) {
+        let link = self.link(index);
+        link.no_space = true;
+        if !LINUX {
+            link.armed = true;
+            if link.has_input() {
+                self.signal(index);
+            }
+        }
     }
 
     /// The socket takes the next `bytes` bytes of the reply.

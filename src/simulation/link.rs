@@ -247,6 +247,11 @@ impl Link {
         self.up.unread > 0 || (self.up.fin_arrived() && !self.told.fin) || self.errno.is_some()
     }
 
+    /// Whether an event says that there is no room: a send has blocked, and nothing came of it yet.
+    pub(super) fn is_full(&self) -> bool {
+        self.no_space && !self.dead && self.errno.is_none()
+    }
+
     /// What an event says of this socket now; `None` if there is nothing to say (tcp_poll).
     pub(super) fn poll(&self) -> Option<Hints> {
         let read_closed = self.up.fin_arrived() || self.dead;
@@ -257,6 +262,7 @@ impl Link {
             read_closed,
             priority: self.urgent.is_some_and(|mark| (self.model.rx..arrived).contains(&mark)),
             error: self.errno.is_some(),
+            no_room: false,
         })
     }
 }

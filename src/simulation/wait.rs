@@ -164,8 +164,9 @@ impl<const LINUX: bool> World<LINUX> {
     fn gather_one(&mut self, index: u32, events: &mut Vec<Event>) {
         let link = self.link(index);
         link.ready = false;
-        let (Hold::Watched(key), Some(hints)) = (link.hold, link.poll()) else { return };
+        let (Hold::Watched(key), Some(mut hints)) = (link.hold, link.poll()) else { return };
         link.armed = LINUX;
+        hints.no_room = !LINUX && link.is_full();
         events.push(Event::Socket(key, hints));
         self.turn.touched.push(index);
         self.note(index, What::Event(hints));
@@ -205,6 +206,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// Any hints. An error is not hinted at where SO_ERROR holds a soft one: that does not happen.
     fn choose_hints(&mut self, may_hint_error: bool) -> Hints {
         let mut hint = || self.choices.below(2) == 1;
-        Hints { read_closed: hint(), priority: hint(), error: hint() && may_hint_error }
+        let (read_closed, priority, error) = (hint(), hint(), hint() && may_hint_error);
+        Hints { read_closed, priority, error, no_room: false }
     }
 }

@@ -13,7 +13,9 @@ impl Connection {
     pub fn ready(&mut self, hints: Hints) {
         // A socket that was not readable is not harmed by one more recv. A missed edge is for ever.
         self.bits.set(Bit::Readable);
-        self.bits.set(Bit::Writable);
+        if !hints.no_room {
+            self.bits.set(Bit::Writable);
+        }
         if self.phase == Phase::Settling {
             self.bits.set(Bit::Asks);
         }

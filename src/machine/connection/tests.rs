@@ -162,6 +162,16 @@ fn it_is_not_read_while_output_is_pending() {
 }
 
 #[test]
+fn nothing_is_sent_at_an_event_that_says_there_is_no_room() {
+    let mut life = Life::new();
+    life.event().echoes(30).connection.blocked(Via::Send);
+    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
+    life.connection.ready(Hints { no_room: true, ..Hints::default() });
+    life.wants(Step::Wait);
+    life.event().wants(Step::Send);
+}
+
+#[test]
 fn without_events_for_room_it_is_tried_again_in_a_while() {
     let mut life = Life::new();
     life.event().echoes(30).connection.blocked(Via::Send);

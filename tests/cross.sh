@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# Other systems: everything is compiled for them, and the tests run as Windows programs under wine.
+#
+#   tests/cross.sh                    all of it
+#   tests/cross.sh check [TARGET…]    compile the library, the program and its tests; link nothing
+#   tests/cross.sh wine [ARGS…]       build for Windows and run under wine; ARGS go to `cargo test`
+#                                     and replace the choice of tests made below
+#
+# A target's standard library comes from rustup, if it is there or rustup can fetch it. Elsewhere, on
+# Debian for amd64, Debian's own compiler builds it from source. mingw-w64 and wine are taken as they
+# are installed. What is missing of all this is unpacked from Debian's packages into a folder:
+# installing them would replace others.
+#
+# CLOSECALL_CROSS_CACHE   that folder, 1 to 2 GB; ~/.cache/closecall-cross if not set
+# CARGO_TARGET_DIR        where cargo builds, 3 GB more; target/ if not set
+#
+# Exit code: 0 all of it went well, 1 something failed, 77 nothing failed but something was skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+WINDOWS=x86_64-pc-windows-gnu
+CHECKED=(
+    "$WINDOWS"
+    x86_64-apple-darwin
+    aarch64-apple-darwin
+    x86_64-unknown-freebsd
+    aarch64-unknown-linux-gnu
+)
+
+# The library, the library with its second kernel, and the program with all of its tests.
+PARTS=(
+    "--lib --no-default-features"
+    "--lib --no-default-features --features simulation"
+    "--all-targets"
+)
+
+# The tests whose promise is one of every system; what wine cannot do is ignored in them, with the
+# reason. Not among them: close, close_full, close_killed, close_local and race, which hold what only
+# Linux tells (SIOCOUTQ, TCP_INFO) against resets, which wine does not send; and whole files that are
+# of Linux or of Unix, of which nothing is compiled here.
+RUN=(--lib)
+for test in calm classifier deadline drain echo overload simulation wheel; do
+    RUN+=(--test "$test")
+done
+
+cache=${CLOSECALL_CROSS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/closecall-cross}
+root=$cache/root
+export CARGO_TERM_COLOR=never WINEDEBUG=${WINEDEBUG:--all}
+failed=() skipped=()
+
+say() { printf '\n== %s\n' "$*"; }
+skip() {
+    printf 'skipped: %s\n' "$*"
+    skipped+=("$*")
+}
+
+# Runs a command under a name, and keeps the name if it fails.
+attempt() {
+    say "$1"
+    "${@:2}" || failed+=("$1")
+}
+
+# Unpacks Debian's packages, with everything that they need and that is not installed.
+unpack() {
+    command -v apt-get >/dev/null && [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || return
+    local packages archive
+    packages=$(apt-get install -s --no-install-recommends "$@" 2>/dev/null |
+        sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    [ -n "$packages" ] || return
+    mkdir -p "$cache/packages" "$root"
+    # shellcheck disable=SC2086 # it is a list
+    (cd "$cache/packages" && apt-get download -q $packages 2>/dev/null) || return
+    for archive in "$cache"/packages/*.deb; do
+        dpkg -x "$archive" "$root" || return
+    done
+    rm -r "$cache/packages"
+}
+
+# Writes a program that runs another with the unpacked libraries.
+wrap() { # NAME COMMAND…
+    mkdir -p "$cache/bin"
+    {
+        echo '#!/bin/sh'
+        echo "LD_LIBRARY_PATH='$root/usr/lib/x86_64-linux-gnu' exec ${*:2} \"\$@\""
+    } >"$cache/bin/$1"
+    chmod +x "$cache/bin/$1"
+}
+
+# Debian's compiler for browsers is newer than its others. It brings no other target's library, but
+# the sources of it; to build these, cargo has to believe that it is a nightly.
+have_debian_compiler() {
+    [ -x "$root/usr/bin/rustc" ] ||
+        { unpack rustc-web libstd-rust-web-dev rust-web-src && [ -x "$root/usr/bin/rustc" ]; } ||
+        return
+    wrap rustc "'$root/usr/bin/rustc' --sysroot '$root/usr'"
+}
+
+# How cargo has to be called for a target, in $cargo, and how it checks, in $lints and $strict: with
+# clippy where that knows the target, and no warning is let through. Fails if neither can be had.
+choose_compiler() {
+    local target=$1 library
+    cargo=(cargo) lints=(clippy) strict=(-- -D warnings)
+    library=$(rustc --print target-libdir --target "$target" 2>/dev/null) || library=/nowhere
+    compgen -G "$library/libstd-*.rlib" >/dev/null && return
+    if command -v rustup >/dev/null && timeout 300 rustup -q target add "$target" 2>/dev/null; then
+        return
+    fi
+    have_debian_compiler || return
+    cargo=(env RUSTC_BOOTSTRAP=1 "RUSTC=$cache/bin/rustc" cargo -Zbuild-std)
+    lints=(check) strict=()
+}
+
+# A check links nothing, so the one C file among the dependencies of the tests needs no compiler.
+without_c() {
+    local target=${1//-/_}
+    env "CC_$target=true" "AR_$target=true" "${@:2}"
+}
+
+check() {
+    local target part
+    for target in "$@"; do
+        if ! choose_compiler "$target"; then
+            skip "$target: rustup has no library for it, and there is no Debian compiler"
+            continue
+        fi
+        for part in "${PARTS[@]}"; do
+            # shellcheck disable=SC2086 # it is a list
+            attempt "$target: $part" without_c "$target" \
+                "${cargo[@]}" "${lints[@]}" --locked --target "$target" $part "${strict[@]}"
+        done
+    done
+}
+
+# mingw's gcc, to link with.
+have_linker() {
+    local tool
+    command -v x86_64-w64-mingw32-gcc >/dev/null && return
+    [ -x "$root/usr/bin/x86_64-w64-mingw32-gcc-win32" ] || unpack gcc-mingw-w64-x86-64-win32 ||
+        return
+    mkdir -p "$cache/bin"
+    for tool in "$root"/usr/bin/x86_64-w64-mingw32-*; do
+        tool=${tool##*/}
+        ln -sf "../root/usr/bin/$tool" "$cache/bin/${tool%-win32}"
+    done
+    PATH=$PATH:$cache/bin
+}
+
+# wine, in a world of its own, in $cache/bin/wine. What it lacks before its version 9 and what every
+# program of Rust asks for is one function: random bytes.
+have_wine() {
+    local wine zlib
+    wine=$(command -v wine64 || command -v wine || true)
+    if [ -z "$wine" ]; then
+        wine=$root/usr/lib/wine/wine64
+        [ -x "$wine" ] || unpack wine64 || return
+        ln -sf wineserver64 "$root/usr/lib/wine/wineserver" # the package's own looks in /usr
+    fi
+    wrap wine "'$wine'"
+    export WINEPREFIX=$cache/prefix
+    local system=$WINEPREFIX/drive_c/windows/system32
+    [ -d "$system" ] || "$cache/bin/wine" wineboot >/dev/null 2>&1 || true # makes its world
+    [ -d "$system" ] || return
+    zlib=$root/usr/x86_64-w64-mingw32/lib/zlib1.dll # what is unpacked does not find its own
+    [ ! -e "$zlib" ] || cp "$zlib" "$system" || return
+    "$cache/bin/wine" cmd /c exit >/dev/null 2>&1 || return
+    [ -e "$system/bcryptprimitives.dll" ] && return
+    x86_64-w64-mingw32-gcc -shared -x c - -o "$system/bcryptprimitives.dll" -ladvapi32 <<'C'
+int __stdcall SystemFunction036(void *, unsigned long);
+__declspec(dllexport) int __stdcall ProcessPrng(unsigned char *bytes, unsigned long long count) {
+    return SystemFunction036(bytes, count);
+}
+C
+}
+
+run_under_wine() {
+    if ! choose_compiler "$WINDOWS"; then
+        skip "wine: rustup has no library for $WINDOWS, and there is no Debian compiler"
+    elif ! have_linker; then
+        skip "wine: no x86_64-w64-mingw32-gcc (on Debian: gcc-mingw-w64-x86-64)"
+    elif ! have_wine; then
+        skip "wine: no wine64, or it does not start"
+    else
+        export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc
+        export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$cache/bin/wine
+        export CARGO_PROFILE_DEV_DEBUG=line-tables-only # a third of the room
+        attempt "under wine: $*" "${cargo[@]}" test --locked --no-fail-fast --target "$WINDOWS" "$@"
+    fi
+}
+
+case ${1-} in
+    check) shift && check "${@:-${CHECKED[@]}}" ;;
+    wine) shift && run_under_wine "${@:-${RUN[@]}}" ;;
+    "") check "${CHECKED[@]}" && run_under_wine "${RUN[@]}" ;;
+    *) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0" && exit 2 ;;
+esac
+
+say "the end"
+for name in "${failed[@]}"; do echo "failed: $name"; done
+for reason in "${skipped[@]}"; do echo "skipped: $reason"; done
+[ ${#failed[@]} -eq 0 ] || exit 1
+[ ${#skipped[@]} -eq 0 ] || exit 77
+echo "nothing failed, nothing was skipped"
