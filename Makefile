@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak check bench doc experiments limit scale compare draw
+.PHONY: help run test faults soak coverage mutants check bench doc experiments limit scale compare draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,6 +17,18 @@ faults: ## failing system calls, limits, abuse, clocks and full outputs against 
 
 soak: ## ten minutes of mixed load and faults on 10,000 connections; SOAK_SECONDS=60 for one
 	CLOSECALL_LONG=1 cargo test --release --test soak -- --nocapture
+
+# The bare library: what is measured and mutated below needs no command line.
+BARE = --locked --no-default-features --features simulation
+DECIDES = $(addprefix --test ,budget calm classifier close close_full close_killed close_local deadline drain echo \
+	facts overload simulation slow wheel)
+
+coverage: ## which lines of machine/ and reactor/ no test reaches (cargo-llvm-cov, and llvm's own tools)
+	cargo llvm-cov $(BARE) --lib $(DECIDES) --ignore-filename-regex 'src/(client|config|kernel|server|simulation)' \
+		--fail-under-lines 95 --show-missing-lines
+
+mutants: ## machine/ and reactor/ with one small error at a time, which a test has to notice; MUTANTS="--shard 1/8"
+	CLOSECALL_SEEDS=2000 cargo mutants $(MUTANTS)
 
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
