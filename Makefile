@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz cross check bench doc experiments limit scale compare draw
+.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,18 @@ fuzz: ## look for inputs that break a promise, on nightly: each target for a min
 		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target \
 			fuzz/found/$$target -- -max_total_time=$(or $(SECONDS),60) || exit 1; \
 	done
+
+# The bare library: what is measured and mutated below needs no command line.
+BARE = --locked --no-default-features --features simulation
+DECIDES = $(addprefix --test ,accept budget calm classifier close close_full close_killed close_local deadline drain echo \
+	facts overload simulation slow wheel)
+
+coverage: ## which lines of machine/ and reactor/ no test reaches (cargo-llvm-cov, and llvm's own tools)
+	cargo llvm-cov $(BARE) --lib $(DECIDES) --ignore-filename-regex 'src/(client|config|kernel|server|simulation)' \
+		--fail-under-lines 95 --show-missing-lines
+
+mutants: ## machine/ and reactor/ with one small error at a time, which a test has to notice; MUTANTS="--shard 1/8"
+	CLOSECALL_SEEDS=2000 cargo mutants $(MUTANTS)
 
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run

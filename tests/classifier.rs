@@ -149,6 +149,15 @@ fn the_names_and_what_goes_with_them_are_those_that_are_promised() {
     assert_eq!(names, promises::PROMISED.iter().map(|row| row.0).collect::<Vec<_>>());
 }
 
+#[test]
+fn who_how_sure_and_through_which_call_have_names_that_are_promised() {
+    use Certainty::{Certain, Likely, Unknown};
+    let initiators = [Initiator::Peer, Initiator::Local, Initiator::Network, Initiator::Unknown];
+    assert_eq!(initiators.map(Initiator::name), ["peer", "local", "network", "unknown"]);
+    assert_eq!([Unknown, Likely, Certain].map(Certainty::name), ["unknown", "likely", "certain"]);
+    assert_eq!(VIAS.map(Via::name), ["recv", "send", "so_error"]);
+}
+
 // ---- error numbers, system by system ------------------------------------------------------------
 
 /// What a connection that had its reply, and no FIN, is said to have ended as.

@@ -305,3 +305,15 @@ fn urgent_data_does_not_hide_a_fin() {
     assert_refused(&ending, 3);
     assert_eq!(error(&ending), Some((libc::EPIPE, Via::Send)));
 }
+
+/// Where the kernel may not be asked, what became of the reply is unknown, and nobody guesses.
+#[test]
+fn without_probes_the_verdict_says_what_the_calls_said() {
+    let mut bed = Bed::with(|config| config.probes = false);
+    bed.plays(Way::Reset);
+    let ending = bed.ends_as(Kind::PeerResetReplyUndelivered);
+    assert_eq!(said(&ending), (1, Certainty::Unknown));
+    let evidence = &ending.evidence;
+    assert_eq!((evidence.undelivered, evidence.unread, evidence.fin_received), (None, None, None));
+    assert_eq!((evidence.retransmits, evidence.probes), (None, None));
+}

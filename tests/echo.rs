@@ -180,6 +180,7 @@ fn a_spent_budget_is_carried_on_in_the_next_turn() {
     for client in &mut clients {
         assert_eq!(bed.receives(client, 1000), [b'x'; 1000]);
     }
+    assert!(bed.visits >= 3 * 1000 / 10, "one read a visit, and {} visits", bed.visits);
 }
 
 #[test]

@@ -167,6 +167,19 @@ mod tests {
         assert_eq!(whole, expected.map(|line| format!("from server back[rust]:{line}")).concat());
     }
 
+    /// For the log: what came, without the prefix that lies before it.
+    #[test]
+    fn the_request_is_what_was_read() {
+        let mut replier = Replier::new(Framing::Chunk, PREFIX, 16);
+        replier.space()[..5].copy_from_slice(b"a\nbcd");
+        assert_eq!(replier.request(4), b"a\nbc");
+    }
+
+    #[test]
+    fn the_longest_prefix_and_buffer_are_what_the_manual_says() {
+        assert_eq!((PREFIX_BYTES_MAX, READ_BUFFER_BYTES_MAX), (4_096, 16 * 1024 * 1024));
+    }
+
     #[test]
     fn a_reply_of_lines_fits_one_buffer() {
         let mut replier = Replier::new(Framing::Line, PREFIX, 1000);

@@ -32,3 +32,15 @@ impl Tick {
         self.0.saturating_sub(earlier.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_forwards_and_ends_at_never() {
+        let now = Tick::from_ms(5);
+        assert_eq!((now.after(3).since(now), now.since(now.after(3))), (3, 0));
+        assert_eq!((now.after(u64::MAX), Tick::NEVER.as_ms()), (Tick::NEVER, u64::MAX));
+    }
+}

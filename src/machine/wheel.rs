@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn is_never_early_and_at_most_two_ticks_late() {
-        for ms in [0, 1, 7, 8, 9, 10_000, ROUND_MS - 1, ROUND_MS, 3 * ROUND_MS + 5] {
+        for ms in [0, 1, 3, 7, 8, 9, 10_000, ROUND_MS - 1, ROUND_MS, 3 * ROUND_MS + 5] {
             let (mut wheel, start) = wheel();
             let deadline = start.after(ms);
             wheel.arm(0, deadline);
@@ -345,9 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn dropping_one_of_a_slot_leaves_the_others() {
+        for dropped in 0..3 {
+            let (mut wheel, start) = wheel();
+            (0..3).for_each(|key| wheel.arm(key, start.after(50)));
+            wheel.disarm(dropped);
+            let mut left = pop_all(&mut wheel, start.after(100));
+            left.sort_unstable();
+            assert_eq!(left, [[1, 2], [0, 2], [0, 1]][dropped as usize]);
+            assert_eq!(wheel.next_due(), None, "nothing of it is left");
+        }
+    }
+
+    #[test]
     fn never_is_the_same_as_disarmed() {
         let (mut wheel, now) = wheel();
         wheel.arm(1, now.after(5));
+        assert!(!wheel.is_empty() && wheel.is_armed(1));
         wheel.arm(1, Tick::NEVER);
         assert!(wheel.is_empty() && !wheel.is_armed(1) && wheel.next_due().is_none());
     }

@@ -188,7 +188,11 @@ fn is_waiting<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::machine::connection::Rules;
+    use crate::machine::tick::Tick;
 
     /// With a socket that is a descriptor and nothing else, as mio's is in a release build.
     #[test]
@@ -200,5 +204,95 @@ mod tests {
     #[test]
     fn a_connection_fits_a_line_and_a_half_of_the_cache() {
         assert_eq!(size_of::<Connection>(), 96);
+    }
+
+    /// One whose FIN came and was answered, so that it waits for its evidence.
+    fn settling(id: u64) -> Connection {
+        let rules = Rules {
+            read_deadline_ms: None,
+            write_deadline_ms: None,
+            verdict_wait_ms: 2_000,
+            retry_ms: 20,
+            may_wait: true,
+            short_read_drains: true,
+            drain_ends: None,
+        };
+        let (now, peer) = (Tick::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 50_000)));
+        let mut connection = Connection::new(id, peer.into(), now, &rules);
+        connection.received_fin();
+        connection.shut_down(true, now, &rules);
+        connection
+    }
+
+    fn begins_to_wait(table: &mut Table<()>, id: u64) -> u32 {
+        let key = table.insert((), settling(id));
+        table.waits(key);
+        key
+    }
+
+    fn ends(table: &mut Table<()>, key: u32) {
+        table.end(key);
+        table.free(key);
+    }
+
+    /// Slots are used again and numbers are not: whoever stood in the line under this key is gone.
+    #[test]
+    fn the_oldest_who_waits_is_one_who_is_there_still() {
+        let mut table = Table::new(4, false);
+        let [first, second, third] = [1, 2, 3].map(|id| begins_to_wait(&mut table, id));
+        ends(&mut table, first);
+        assert_eq!(begins_to_wait(&mut table, 4), first, "in its slot");
+        table.end(second); // and its slot is not free yet
+        assert_eq!(table.take_oldest_waiting(), Some(third));
+        table.waits_first(third);
+        let line = [(); 3].map(|()| table.take_oldest_waiting());
+        assert_eq!(line, [Some(third), Some(first), None]);
+    }
+
+    /// A line of which nobody is ever taken would grow with each connection there has been.
+    #[test]
+    fn who_was_decided_meanwhile_leaves_the_line_in_time() {
+        let mut table = Table::new(4, false);
+        let there: Vec<u32> = (0..2).map(|id| begins_to_wait(&mut table, id)).collect();
+        let mut longest = 0;
+        for id in 2..1_000 {
+            let key = begins_to_wait(&mut table, id);
+            longest = longest.max(table.waiting.len());
+            ends(&mut table, key);
+        }
+        assert_eq!(longest, 64 + 2 * 3, "three slots were taken when it was tidied");
+        assert_eq!(
+            [(); 3].map(|()| table.take_oldest_waiting()),
+            [Some(there[0]), Some(there[1]), None]
+        );
+    }
+
+    /// Limits are about who is there: an address that nobody uses any more is forgotten.
+    #[test]
+    fn connections_of_an_address_are_counted_while_they_last() {
+        let mut table = Table::new(4, true);
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let keys = [1, 2].map(|id| table.insert((), settling(id)));
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        assert_eq!((table.count_of(ip), table.count_of(mapped)), (2, 2));
+        for (key, left) in keys.into_iter().zip([1, 0]) {
+            table.end(key);
+            table.end(key); // twice is once
+            assert_eq!((table.count_of(ip), table.open()), (left, left as usize));
+        }
+        assert_eq!((table.len(), table.per_ip), (2, Some(HashMap::new())));
+    }
+
+    #[test]
+    fn a_visit_is_owed_once_and_not_to_who_has_ended() {
+        let mut table = Table::new(4, false);
+        let [first, second] = [1, 2].map(|id| table.insert((), settling(id)));
+        [first, first, second].into_iter().for_each(|key| table.owe_visit(key));
+        assert_eq!(table.unfinished(), 2);
+        table.end(first);
+        assert_eq!((table.unfinished(), table.take_unfinished()), (1, Some(second)));
+        table.owe_visit(second);
+        assert_eq!(table.take_unfinished(), Some(second), "another one, once it is paid");
+        assert!(table.get_mut(first).is_none() && table.get_mut(second).is_some());
     }
 }

@@ -58,6 +58,7 @@ pub struct Calm {
     accepted: u32,
     open: u32,
     sent_bytes: u64,
+    looks: u64,
     choices: Choices,
     /// The order of [`Speakers::InTurn`], and the place in it of who had the last turn.
     order: Vec<u32>,
@@ -80,6 +81,7 @@ impl Calm {
             accepted: 0,
             open: 0,
             sent_bytes: 0,
+            looks: 0,
             choices: Choices::seeded(seed),
             order: Vec::new(),
             last: 0,
@@ -113,6 +115,11 @@ impl Calm {
     /// Bytes that were sent.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// How often the clock was looked at.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// Chooses the speakers of a turn.
@@ -163,6 +170,7 @@ impl Kernel for Calm {
     const SHORT_READ_DRAINS: bool = true;
 
     fn now(&mut self) -> Tick {
+        self.looks += 1;
         Tick::from_ms(self.now_ms)
     }
 

@@ -28,6 +28,8 @@ pub struct Bed {
     pub last: Turn,
     /// Alarms that rang so far.
     pub alarms: u32,
+    /// Visits to connections so far.
+    pub visits: u32,
     watchdog: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -69,6 +71,7 @@ impl Bed {
             endings: Vec::new(),
             last: Turn::default(),
             alarms: 0,
+            visits: 0,
             watchdog: Some((alive, thread)),
         }
     }
@@ -135,6 +138,7 @@ impl Bed {
         assert_eq!(counters.accepted, counters.open + counters.ended(), "counters add up");
         self.endings.extend(self.server.endings());
         self.alarms += self.last.alarms;
+        self.visits += self.last.visits;
         self.last
     }
 

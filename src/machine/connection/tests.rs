@@ -1,5 +1,8 @@
 //! The life of a connection, told step by step, with a clock of the test's own.
 
+mod end;
+mod facts;
+
 use super::*;
 use crate::machine::close::{FirstError, Kind, SocketFacts, classify};
 use crate::machine::errno::System;
@@ -35,7 +38,7 @@ impl Life {
     fn with(rules: Rules) -> Life {
         let now = Tick::from_ms((1 << 36) + 7);
         let peer = SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
-        Life { connection: Connection::new(1, peer, now, &rules), rules, now }
+        Life { connection: Connection::new(7, peer, now, &rules), rules, now }
     }
 
     fn passes(&mut self, ms: u64) -> &mut Life {
@@ -341,4 +344,36 @@ fn the_end_of_the_drain_is_a_reset() {
     life.passes(5_000).rings();
     life.reads_blocked().is_told_unacked(0).expires().wants(Step::End);
     assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
+}
+
+#[test]
+fn the_end_of_the_drain_cuts_off_what_is_still_going_out() {
+    let mut life = Life::new();
+    life.event().echoes(30).connection.blocked(Via::Send);
+    life.is_told_unacked(30).watches_writable();
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.rings();
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(30).expires().passes(4_999);
+    assert!(!life.connection.is_due(life.now, &life.rules), "it has until the end of the drain");
+    life.passes(1).expires().wants(Step::End);
+    assert_eq!((life.verdict(30), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
+}
+
+#[test]
+fn the_drain_does_not_wait_for_a_newcomer_s_deadline() {
+    let life = Life::with(Rules { drain_ends: Some(Tick::NEVER), ..rules() });
+    assert!(life.connection.alarm(life.now, &life.rules) <= life.now);
+    assert!(life.connection.is_due(life.now, &life.rules));
+}
+
+/// So a busy connection never touches the wheel.
+#[test]
+fn reading_and_answering_do_not_move_the_alarm() {
+    let mut life = Life::new();
+    life.event().echoes(37);
+    assert!(!life.connection.take_alarm_moved());
+    life.event().echoes(30);
+    assert!(life.connection.take_alarm_moved(), "the write deadline may be the earlier one");
+    assert!(!life.connection.take_alarm_moved(), "once");
 }

@@ -65,6 +65,10 @@ const ROWS: &[Row] = &[
     (Kind::PeerFinReplyRefused, Certain, |e| {
         (e.error, e.fin_received, e.unsent) = (error(EPIPE), Some(true), 9);
     }),
+    (Kind::PeerFinReplyRefused, Certain, |e| {
+        (e.error, e.fin_received) = (error(EPIPE), Some(true));
+        (e.undelivered, e.unsent) = (Some(5), 9);
+    }),
     (Kind::PeerFinReplyRefused, Unknown, |e| {
         (e.error, e.fin_received, e.undelivered) = (error(EPIPE), Some(true), None);
     }),
@@ -73,6 +77,9 @@ const ROWS: &[Row] = &[
     }),
     (Kind::PeerResetStale, Likely, |e| {
         (e.error, e.retransmits, e.probes) = (error(ECONNRESET), None, Some(1));
+    }),
+    (Kind::PeerResetStale, Likely, |e| {
+        (e.error, e.retransmits, e.probes) = (error(ECONNRESET), Some(2), None);
     }),
     (Kind::PeerResetStale, Unknown, |e| {
         (e.error, e.retransmits, e.undelivered) = (error(ECONNRESET), Some(2), None);
@@ -104,6 +111,10 @@ const ROWS: &[Row] = &[
         (e.error, e.unsent) = (error(ECONNRESET), 9);
     }),
     (Kind::PeerResetReplyAcked, Certain, |e| e.error = error(ECONNRESET)),
+    // Nothing was owed, so nothing of it was held back.
+    (Kind::PeerResetReplyAcked, Certain, |e| {
+        (e.error, e.reply_untouched) = (error(ECONNRESET), true);
+    }),
     (Kind::PeerResetReplyAcked, Likely, |e| {
         (e.error, e.fin_received) = (error(ECONNRESET), None);
     }),
@@ -136,6 +147,11 @@ const ROWS: &[Row] = &[
     (Kind::TimeoutUnreachable, Certain, |e| e.error = error(113)),
     (Kind::TimeoutUnreachable, Likely, |e| {
         (e.error, e.fin_received) = (error(113), None);
+    }),
+    // Of nothing, nothing is undelivered: with a FIN it would have been a probe, and no more.
+    (Kind::TimeoutUnreachable, Likely, |e| {
+        (e.error, e.fin_received, e.undelivered) = (error(113), None, None);
+        (e.rx, e.tx) = (0, 0);
     }),
     (Kind::LocalIo, Unknown, |e| e.error = error(9)),
     (Kind::PeerFinProbe, Certain, |e| {
@@ -208,4 +224,6 @@ fn an_unconfirmed_reply_that_timed_out_has_the_status_of_a_timeout() {
     assert_eq!(classify(&open).status, 1);
     assert_eq!(classify(&Evidence { error: error(ETIMEDOUT), ..open }).status, 2);
     assert_eq!(classify(&Evidence { error: error(113), ..open }).status, 1);
+    let delivered = Evidence { error: error(ETIMEDOUT), undelivered: Some(0), ..open };
+    assert_eq!(classify(&delivered).status, 1, "only our FIN was not acknowledged");
 }

@@ -1,0 +1,212 @@
+//! Promise: whatever accept says, the loop neither spins nor forgets anybody, and holds no more
+//! files than it may. The kernel here has one listener, whose answers the test writes down.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+
+use closecall::config::{Config, Overload};
+use closecall::kernel::{Event, Io, Kernel};
+use closecall::machine::close::SocketFacts;
+use closecall::machine::connection::{Goodbye, Hints};
+use closecall::machine::errno::{Errno, System};
+use closecall::machine::tick::Tick;
+use closecall::reactor::{Reactor, Turn};
+
+const EPERM: Errno = Errno(1);
+const EMFILE: Errno = Errno(24);
+
+/// What accept says, in this order, and `last` from then on.
+#[derive(Clone, Default)]
+struct Answers {
+    first: VecDeque<Io<()>>,
+    last: Option<Io<()>>,
+}
+
+/// A kernel of one listener. Its peers send a FIN when they are told to and acknowledge nothing.
+#[derive(Default)]
+struct Door {
+    now_ms: u64,
+    answers: Cell<Answers>,
+    /// The events of the next turn.
+    events: Cell<Vec<Event>>,
+    /// For how long the loop wanted to sleep last.
+    slept_ms: Option<u64>,
+    asked: Cell<u32>,
+    shed: u32,
+    open: usize,
+    open_max: usize,
+}
+
+impl Door {
+    fn answers(&self, first: &[Io<()>], last: Io<()>) {
+        let first = first.iter().copied().collect();
+        self.answers.set(Answers { first, last: Some(last) });
+        self.asked.set(0);
+        self.happens([Event::Listener(0)]);
+    }
+
+    fn happens(&self, more: impl IntoIterator<Item = Event>) {
+        let mut events = self.events.take();
+        events.extend(more);
+        self.events.set(events);
+    }
+}
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 50_000))
+}
+
+impl Kernel for Door {
+    type Socket = ();
+    const SYSTEM: System = System::Linux;
+    const SHORT_READ_DRAINS: bool = true;
+
+    fn now(&mut self) -> Tick {
+        Tick::from_ms(self.now_ms)
+    }
+
+    fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
+        events.append(self.events.get_mut());
+        self.slept_ms = timeout_ms;
+        if events.is_empty() {
+            self.now_ms += timeout_ms.expect("there is always something to wait for");
+        }
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        1
+    }
+
+    fn accept(&mut self, _: usize) -> Io<((), SocketAddr)> {
+        self.asked.set(self.asked.get() + 1);
+        let answers = self.answers.get_mut();
+        let answer = answers.first.pop_front().or(answers.last).unwrap_or(Io::WouldBlock);
+        if answer == Io::Done(()) {
+            self.open += 1;
+            self.open_max = self.open_max.max(self.open);
+        }
+        answer.map(|()| ((), peer()))
+    }
+
+    fn shed(&mut self, _: usize) -> Io<SocketAddr> {
+        self.shed += 1;
+        self.answers.get_mut().last = Some(Io::WouldBlock);
+        Io::Done(peer())
+    }
+
+    fn stop_listening(&mut self) {}
+
+    fn watch(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn watch_writable(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn recv(&mut self, (): &mut (), _: &mut [u8]) -> Io<usize> {
+        Io::Done(0)
+    }
+
+    fn send(&mut self, (): &mut (), bytes: &[u8]) -> Io<usize> {
+        Io::Done(bytes.len())
+    }
+
+    fn shutdown_write(&mut self, (): &mut ()) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn unacked(&mut self, (): &mut ()) -> Option<u32> {
+        Some(1)
+    }
+
+    fn local(&mut self, (): &mut ()) -> Option<SocketAddr> {
+        None
+    }
+
+    fn facts(&mut self, (): &mut ()) -> SocketFacts {
+        SocketFacts::default()
+    }
+
+    fn take_error(&mut self, (): &mut ()) -> Option<Errno> {
+        None
+    }
+
+    fn close(&mut self, (): (), _: Goodbye) {
+        self.open -= 1;
+    }
+}
+
+fn server(change: impl FnOnce(&mut Config)) -> Reactor<Door> {
+    let mut config = Config { accepts_per_turn: 16, max_connections: 1_000, ..Config::default() };
+    change(&mut config);
+    Reactor::new(Door::default(), config)
+}
+
+fn turn(server: &mut Reactor<Door>) -> Turn {
+    server.turn().expect("a poll that works")
+}
+
+#[test]
+fn an_accept_that_only_fails_is_asked_less_often() {
+    let mut server = server(|_| ());
+    server.kernel().answers(&[], Io::Failed(EPERM));
+    turn(&mut server);
+    assert_eq!(server.kernel().asked.get(), 16, "the budget: each may be about one newcomer");
+    for round in 2..5 {
+        let turn = turn(&mut server);
+        assert_eq!((server.kernel().slept_ms, turn.accepted), (Some(100), 0));
+        assert_eq!(server.kernel().asked.get(), 16 * round);
+    }
+}
+
+#[test]
+fn an_accept_that_fails_now_and_then_is_asked_on() {
+    let mut server = server(|_| ());
+    server.kernel().answers(&[Io::Failed(EPERM), Io::Done(())], Io::WouldBlock);
+    assert_eq!(turn(&mut server).accepted, 1);
+    turn(&mut server);
+    assert!(server.kernel().slept_ms > Some(100), "there is no pause: its deadline is what comes");
+}
+
+#[test]
+fn out_of_files_newcomers_wait_or_are_told() {
+    for (overload, shed) in [(Overload::Wait, 0), (Overload::Shed, 1)] {
+        let mut server = server(|config| config.overload = overload);
+        server.kernel().answers(&[], Io::Failed(EMFILE));
+        let turn = turn(&mut server);
+        assert_eq!((server.kernel().shed, turn.ended), (shed, shed), "{overload:?}");
+        assert_eq!(server.counters().open, 0);
+    }
+    // An error about one newcomer is no reason to reset the next.
+    let mut server = server(|config| config.overload = Overload::Shed);
+    server.kernel().answers(&[Io::Failed(EPERM)], Io::WouldBlock);
+    turn(&mut server);
+    assert_eq!(server.kernel().shed, 0);
+}
+
+/// Who leaves to make room holds its file until the turn ends.
+#[test]
+fn who_makes_room_for_newcomers_does_so_a_few_at_a_time() {
+    let mut server = server(|config| config.max_connections = 8);
+    server.kernel().answers(&[Io::Done(()); 8], Io::WouldBlock);
+    assert_eq!(turn(&mut server).accepted, 8);
+    let fin = Hints { read_closed: true, ..Hints::default() };
+    server.kernel().happens((0..8).map(|key| Event::Socket(key, fin)));
+    assert_eq!(turn(&mut server).ended, 1, "an eighth is not to wait for its evidence");
+    server.kernel().answers(&[], Io::Done(()));
+    assert_eq!(turn(&mut server).accepted, 1 + 4, "one slot is free, and four are made");
+    assert_eq!((server.counters().open, server.kernel().open_max), (8, 8 + 4));
+}
+
+/// One that was gone before it was accepted is none of those who are owed an answer.
+#[test]
+fn errors_do_not_use_up_the_last_sweep_of_the_backlog() {
+    let mut server = server(|config| config.backlog = 1);
+    server.kernel().happens([Event::Stop(1)]);
+    server.kernel().answers(&[Io::Failed(EPERM); 8], Io::Done(()));
+    assert_eq!(turn(&mut server).accepted, 2, "a backlog of one, and the one more of Linux");
+}
