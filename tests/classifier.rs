@@ -6,7 +6,9 @@ mod promises;
 
 use std::collections::BTreeSet;
 
-use closecall::machine::close::{Evidence, FirstError, Kind, LocalCause, Via, classify};
+use closecall::machine::close::{
+    Certainty, Evidence, FirstError, Initiator, Kind, LocalCause, Via, classify,
+};
 use closecall::machine::errno::{Errno, Meaning, System, table};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -162,8 +162,10 @@ fn limits_are_recorded_as_the_schema_says() {
     for options in [&["--max-per-ip", "1"][..], &["--max-connections", "1", "--overload", "shed"]] {
         let server = serve(options);
         let stays = echoed(server.address());
-        let mut beyond = connect(server.address());
-        assert!(reads_on(&mut beyond).is_err(), "reset, and not closed");
+        // On a busy machine the reset is there before connect has returned.
+        let beyond = TcpStream::connect(server.address());
+        let closed = beyond.is_ok_and(|mut beyond| reads_on(&mut beyond).is_ok());
+        assert!(!closed, "reset, and not closed");
         let records = records(server, 1, vec![stays]);
         assert_eq!(verdicts(&records), ["local.drain", "local.policy"]);
         assert_eq!(records[0]["local"], Value::Null, "it never had a place here");

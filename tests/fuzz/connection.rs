@@ -130,10 +130,12 @@ impl Life {
             }
             _ => {
                 let mut hint = || choices.one_in(4);
-                let hints = Hints { read_closed: hint(), priority: hint(), error: hint() };
+                let (read_closed, priority, error) = (hint(), hint(), hint());
+                let hints = Hints { read_closed, priority, error, no_room: hint() };
                 self.connection.ready(hints);
-                (self.readable, self.writable) = (true, true);
-                self.reads_on |= hints != Hints::default();
+                self.readable = true;
+                self.writable |= !hints.no_room;
+                self.reads_on |= read_closed || priority || error;
                 self.visit(choices);
             }
         }
