@@ -1,7 +1,6 @@
 //! A stdout or stderr that is closed, full or read by nobody stops nothing, and what clients send
 //! reaches neither of them raw.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
@@ -47,13 +46,19 @@ fn a_closed_stdout_stops_nothing() {
     assert_eq!(row(&stop(&mut server), "accepted"), Some(10));
 }
 
+/// Takes nothing: there is no space left on it.
+#[cfg(target_os = "linux")]
+fn full() -> std::fs::File {
+    std::fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_stdout_stops_nothing() {
     let (_holder, address) = reserved();
     let mut command =
         closecall(&["serve", "--reuse-port", "--close-log", "-", "--listen", &address]);
-    command.stdout(File::options().write(true).open("/dev/full").unwrap());
+    command.stdout(full());
     let mut server = Process::of(command.stderr(Stdio::piped()).spawn().unwrap());
     server.stderr.wait_for("at most");
     come_and_go(address.parse().unwrap(), 10);
@@ -88,7 +93,7 @@ fn a_full_stderr_stops_nothing() {
     for filter in ["trace", "loud=very"] {
         let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
         command.env("RUST_LOG", filter);
-        command.stderr(File::options().write(true).open("/dev/full").unwrap());
+        command.stderr(full());
         let mut server = Process::of(command.stdout(Stdio::piped()).spawn().unwrap());
         chatter(server.address(), 100);
         come_and_go(server.address(), 10);
@@ -180,7 +185,7 @@ fn a_report_that_cannot_be_written_is_a_failure_in_one_line() {
     let server = super::serve(&[]);
     for args in with_a_report(&server.address().to_string()) {
         let mut command = closecall(&args);
-        command.stdout(File::options().write(true).open("/dev/full").unwrap());
+        command.stdout(full());
         let mut process = Process::of(command.stderr(Stdio::piped()).spawn().unwrap());
         let (code, stderr) = (process.exit_code(), process.stderr.text());
         assert_eq!((code, stderr.lines().count()), (1, 1), "{args:?}: {stderr}");
