@@ -178,7 +178,7 @@ impl Server {
         let facts = self.kernel.facts(&mut socket);
         let unacked = self.kernel.unacked(&mut socket);
         // Last of all: an error is handed out once.
-        if connection.has_no_error()
+        if !connection.has_error()
             && connection.is_suspect()
             && let Some(errno) = self.kernel.take_error(&mut socket)
         {

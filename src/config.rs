@@ -16,6 +16,10 @@ pub enum Overload {
 
 /// The settings of a [`Server`](crate::server::Server). [`Config::default`] is the article's
 /// server: chunks, `from server back[rust]:`, ten seconds.
+///
+/// There will be more settings: end yours with `..Config::default()`. The ranges named here are
+/// those of the command line. Beyond them a server still serves, with more memory or later
+/// deadlines.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     // ---- where, and what is said ----
@@ -49,9 +53,11 @@ pub struct Config {
     pub retry_ms: u64,
     /// When to try again to accept after running out of files or memory. Default: 100 ms.
     pub accept_retry_ms: u64,
-    /// TCP_USER_TIMEOUT in milliseconds; `None` leaves it to the system. Default: `None`.
+    /// TCP_USER_TIMEOUT (tcp(7), RFC 5482) in milliseconds; `None` leaves it to the system.
+    /// Default: `None`.
     pub user_timeout_ms: Option<u64>,
-    /// SO_KEEPALIVE: idle for this long, then 3 probes a third of it apart. Default: `None`.
+    /// SO_KEEPALIVE (socket(7), RFC 9293, section 3.8.4), in milliseconds: idle for this long, then
+    /// 3 probes a third of it apart. Default: `None`.
     pub keepalive_ms: Option<u64>,
 
     // ---- limits ----
@@ -61,21 +67,23 @@ pub struct Config {
     pub max_per_ip: Option<u32>,
     /// What happens to newcomers beyond them. Default: [`Overload::Wait`].
     pub overload: Overload,
-    /// Connections that the kernel may keep before they are accepted. Default: 4,096.
+    /// Connections that the kernel may keep before they are accepted (listen(2)). Default: 4,096.
     pub backlog: i32,
-    /// Whether several processes may listen on one port. Default: no.
+    /// Whether several processes may listen on one port: SO_REUSEPORT (socket(7)). Default: no.
     pub reuse_port: bool,
-    /// Whether the kernel is asked what became of the last reply. Without it verdicts say less.
-    /// Default: yes.
+    /// Whether the kernel is asked what became of the last reply (nothing to do with TCP's probes).
+    /// Without it verdicts say less. Default: yes.
     pub probes: bool,
 
     // ---- budgets: what one turn of the loop may do ----
-    /// Newcomers accepted in a turn, over all listeners: about a millisecond. Default: 64.
+    /// Newcomers accepted in a turn, over all listeners: about a millisecond; or a quarter of what
+    /// serving cost in it, if that is more. Default: 64.
     pub accepts_per_turn: u32,
-    /// Bytes received from one connection in one visit. Small reads count as 1,024 bytes each.
-    /// Default: 262,144.
+    /// Bytes received from and sent to one connection in one visit, where each call counts as 1,024
+    /// at least. 0 counts as 1. Default: 262,144.
     pub bytes_per_visit: usize,
-    /// Deadlines looked at in a turn: about 200 µs, which the others wait for. Default: 32.
+    /// Deadlines looked at in a turn: about 200 µs, which the others wait for; or half of what
+    /// serving cost in it, if that is more. Default: 32.
     pub expiries_per_turn: u32,
     /// Connections served between two looks at the clock. Default: 64.
     pub clock_interval: u32,
@@ -115,8 +123,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Above this many connections nobody begins to wait for evidence: seven eighths of the limit.
-    pub fn waiting_max(&self) -> usize {
+    /// Above this many open connections nobody begins to wait for evidence: seven eighths of the
+    /// limit.
+    pub fn settles_below(&self) -> usize {
         self.max_connections - self.max_connections / 8
     }
 }

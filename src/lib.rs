@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+//! An echo server that knows how every connection ended.
+//!
+//! One thread, one loop on readiness, and for each connection a verdict: who ended it, how, and
+//! what became of the last reply, with the evidence. [`server`] shows it in a program of your own,
+//! in ten lines; the README of the repository shows the command line, and `docs/` tells the rest.
 //!
 //! # The map of the house
 //!
@@ -8,6 +12,7 @@
 //! |---|---|---|
 //! | [`machine`] | pure state machines: time, bytes, one connection's life, how it ended | nothing of ours, no socket, no clock, no log |
 //! | [`kernel`] | one trait: all that is asked of the operating system; mio behind it | plain types of `machine` |
+//! | [`config`] | every limit and every duration, with its default | `machine` |
 //! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
@@ -17,7 +22,8 @@
 //! | `load` | many clients in one loop: how fast, how many, and is every reply right (feature `cli`) | `kernel`, `machine` |
 //! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
 //!
-//! Imports point up in this table only. `tests/tidy.rs` keeps that law.
+//! Imports point towards [`machine`] only, which is up in this table. `tests/tidy.rs` keeps that
+//! law.
 //!
 //! # Reading order
 //!
@@ -33,8 +39,10 @@
 //!
 //! # What is stable
 //!
-//! For programs of your own: [`server`], [`config`], and what comes out of them, which is
-//! [`reactor::Ending`] and [`machine::close`]. Names of verdicts and fields of the close log may
+//! For programs of your own: [`server`] with its [`Handle`](kernel::mio::Handle), [`config`] with
+//! [`Framing`](machine::reply::Framing), and what comes out of them, which is [`reactor::Turn`],
+//! [`reactor::Counters`], [`reactor::Ending`] and in it [`machine::close`] and
+//! [`machine::errno`]. Names of verdicts and fields of the close log may
 //! grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so that they
 //! can be read, tested and put to other uses; they change with a new minor version until 1.0. The
 //! modules of the feature `cli` are the program's own, public for its tests and benches, and no

@@ -145,8 +145,8 @@ have_linker() {
     PATH=$PATH:$cache/bin
 }
 
-# wine, in a world of its own, in $cache/bin/wine. What it lacks before its version 9 and what every
-# program of Rust asks for is one function: random bytes.
+# wine, in a world of its own, in $cache/bin/run-windows. What it lacks before its version 9 and what
+# every program of Rust asks for is one function: random bytes.
 have_wine() {
     local wine zlib
     wine=$(command -v wine64 || command -v wine || true)
@@ -155,14 +155,14 @@ have_wine() {
         [ -x "$wine" ] || unpack wine64 || return
         ln -sf wineserver64 "$root/usr/lib/wine/wineserver" # the package's own looks in /usr
     fi
-    wrap wine "'$wine'"
+    wrap run-windows "'$wine'"
     export WINEPREFIX=$cache/prefix
     local system=$WINEPREFIX/drive_c/windows/system32
-    [ -d "$system" ] || "$cache/bin/wine" wineboot >/dev/null 2>&1 || true # makes its world
+    [ -d "$system" ] || "$cache/bin/run-windows" wineboot >/dev/null 2>&1 || true # makes its world
     [ -d "$system" ] || return
     zlib=$root/usr/x86_64-w64-mingw32/lib/zlib1.dll # what is unpacked does not find its own
     [ ! -e "$zlib" ] || cp "$zlib" "$system" || return
-    "$cache/bin/wine" cmd /c exit >/dev/null 2>&1 || return
+    "$cache/bin/run-windows" cmd /c exit >/dev/null 2>&1 || return
     [ -e "$system/bcryptprimitives.dll" ] && return
     x86_64-w64-mingw32-gcc -shared -x c - -o "$system/bcryptprimitives.dll" -ladvapi32 <<'C'
 int __stdcall SystemFunction036(void *, unsigned long);
@@ -181,7 +181,7 @@ run_under_wine() {
         skip "wine: no wine64, or it does not start"
     else
         export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc
-        export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$cache/bin/wine
+        export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$cache/bin/run-windows
         export CARGO_PROFILE_DEV_DEBUG=line-tables-only # a third of the room
         attempt "under wine: $*" "${cargo[@]}" test --locked --no-fail-fast --target "$WINDOWS" "$@"
     fi

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The layers and what each may import of ours. Imports point up in this list, never down.
+/// The layers and what each may import of ours. Imports point towards `machine`, up in this list.
 const LAYERS: &[(&str, &[&str])] = &[
     ("machine", &[]),
     ("config", &["machine"]),
@@ -103,7 +103,7 @@ fn assert_clean(broken: &[String]) {
 }
 
 #[test]
-fn imports_point_down_only() {
+fn imports_point_towards_the_machine_only() {
     let mut broken = Vec::new();
     for source in sources("src") {
         let layer = source.layer();

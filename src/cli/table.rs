@@ -17,7 +17,7 @@ use crate::reactor::Counters;
 /// ```
 pub(super) fn text(counters: &Counters, records_lost: Option<u64>) -> String {
     let mut rows: Vec<(&str, u64)> = Kind::all()
-        .map(|kind| (kind.name(), counters.verdicts[kind as usize]))
+        .map(|kind| (kind.name(), counters.of(kind)))
         .filter(|(_, count)| *count > 0)
         .collect();
     rows.push(("all verdicts", counters.ended()));

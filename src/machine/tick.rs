@@ -3,7 +3,8 @@
 //! Nothing here reads a clock. `now` is an argument, so a test owns time.
 
 /// A moment: whole milliseconds of a monotonic clock since a start that means nothing, rounded
-/// down. 2^64 ms are 584 million years.
+/// down. 2^64 ms are 584 million years. (The ticks of the [`wheel`](super::wheel) are coarser: each
+/// is as many of these as the grain of all deadlines.)
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Tick(u64);
 

@@ -7,12 +7,13 @@ use super::listener::{AcceptError, Pause, accept_error};
 use super::{Ending, Reactor, Stage};
 use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
-use crate::machine::close::{LocalCause, SocketFacts};
+use crate::machine::close::{LocalCause, SocketFacts, classify};
 use crate::machine::connection::{Connection, Goodbye};
 use crate::machine::errno::Errno;
 
 /// Those who are leaving still hold their slots and files when a newcomer is accepted in their
-/// place: so many at a time, which is less than the files that are held in reserve.
+/// place: so many at a time. `closecall serve` keeps as many files free for them; where nobody
+/// does, accept may say EMFILE instead.
 pub(super) const LEAVING_MAX: usize = 4;
 
 /// Whether to go on accepting in this turn.
@@ -84,7 +85,7 @@ impl<K: Kernel> Reactor<K> {
         }
         match self.config.overload {
             Overload::Shed => self.shed(listener),
-            Overload::Wait => match self.table.take_oldest_waiting() {
+            Overload::Wait => match self.table.take_oldest_settling() {
                 None => {
                     self.pause(Pause::Full);
                     Io::Done(Then::Stop)
@@ -94,7 +95,7 @@ impl<K: Kernel> Reactor<K> {
                     let newcomer = self.kernel.accept(listener);
                     match newcomer {
                         Io::Done(_) => self.decide_now(oldest),
-                        _ => self.table.waits_first(oldest),
+                        _ => self.table.settles_first(oldest),
                     }
                     newcomer.map(|(socket, peer)| self.welcome(socket, peer))
                 }
@@ -149,7 +150,8 @@ impl<K: Kernel> Reactor<K> {
     /// One that never had a slot: all that is known of it is that we did not want it.
     fn report_refused(&mut self, connection: &Connection) {
         let evidence = connection.evidence(&SocketFacts::default(), None, K::SYSTEM);
-        self.report(Ending::new(connection, None, evidence, self.now));
+        let verdict = classify(&evidence);
+        self.report(Ending::new(connection, None, evidence, verdict, self.now));
     }
 
     /// Whether newcomers are to be told that the system is out of something.
@@ -177,7 +179,7 @@ impl<K: Kernel> Reactor<K> {
             AcceptError::Next => Then::Continue,
             AcceptError::Exhausted => {
                 self.pause(Pause::Exhausted(errno));
-                if let Some(oldest) = self.table.take_oldest_waiting() {
+                if let Some(oldest) = self.table.take_oldest_settling() {
                     self.decide_now(oldest);
                 }
                 Then::Stop

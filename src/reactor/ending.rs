@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use crate::machine::close::{Evidence, Kind, Verdict, classify};
+use crate::machine::close::{Evidence, Kind, Verdict};
 use crate::machine::connection::Connection;
 use crate::machine::tick::Tick;
 
 /// How one connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Ending {
     /// The connection's number, counted from 1 in the order of accept.
     pub id: u64,
@@ -26,18 +27,19 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// What is said of `connection`, by this evidence.
+    /// What is said of `connection`, and why.
     pub(super) fn new(
         connection: &Connection,
         local: Option<SocketAddr>,
         evidence: Evidence,
+        verdict: Verdict,
         now: Tick,
     ) -> Ending {
         Ending {
             id: connection.id(),
             peer: connection.peer(),
             local,
-            verdict: classify(&evidence),
+            verdict,
             evidence,
             duration_ms: connection.age_ms(now),
             verdict_wait_ms: connection.waited_ms(now),
@@ -48,13 +50,14 @@ impl Ending {
 /// What happened so far. At every moment `accepted` is the number of open connections and of all
 /// verdicts together.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Counters {
     /// Connections accepted, those included that were reset at once.
     pub accepted: u64,
     /// Connections that have not ended, those included that wait for their evidence.
     pub open: u64,
     /// Endings by [`Kind`], in its order.
-    pub verdicts: [u64; Kind::COUNT],
+    pub(crate) verdicts: [u64; Kind::COUNT],
     /// Endings that found the list full and were counted only.
     pub endings_missed: u64,
 }
@@ -66,6 +69,11 @@ impl Default for Counters {
 }
 
 impl Counters {
+    /// How many ended in this way.
+    pub fn of(&self, kind: Kind) -> u64 {
+        self.verdicts[kind as usize]
+    }
+
     /// All verdicts together.
     pub fn ended(&self) -> u64 {
         self.verdicts.iter().sum()

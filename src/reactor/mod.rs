@@ -31,7 +31,7 @@ use self::table::{Entry, Table};
 use self::visit::{Outcome, Visit};
 use crate::config::Config;
 use crate::kernel::{Event, Kernel};
-use crate::machine::close::{LocalCause, SocketFacts, Via};
+use crate::machine::close::{LocalCause, SocketFacts, Via, classify};
 use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
 use crate::machine::tick::Tick;
@@ -60,6 +60,7 @@ impl Stage {
 
 /// What one turn did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Turn {
     /// Where the server is after it.
     pub stage: Stage,
@@ -277,28 +278,29 @@ impl<K: Kernel> Reactor<K> {
         }
         self.visits_since_clock += 1;
         self.turn.visits += 1;
-        self.rules.may_wait = self.table.open() <= self.config.waiting_max();
+        self.rules.may_wait = self.table.open() <= self.config.settles_below();
         let Some(entry) = self.table.get_mut(key) else { return };
-        let waited = entry.connection.is_settling();
+        let was_settling = entry.connection.is_settling();
+        let budget = self.config.bytes_per_visit.max(1);
         let mut visit = Visit {
             kernel: &mut self.kernel,
             replier: &mut self.replier,
             rules: &self.rules,
             now: self.now,
-            budget: self.config.bytes_per_visit,
+            budget,
             probes: self.config.probes,
         };
         let outcome = visit.run(key, entry);
-        self.turn.bytes += (self.config.bytes_per_visit - visit.budget) as u64;
+        self.turn.bytes += (budget - visit.budget) as u64;
         if entry.connection.take_alarm_moved() && outcome != Outcome::Ended {
             self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
         }
-        if !waited && entry.connection.is_settling() {
-            self.table.waits(key);
-            self.listeners.resume(); // who waits can make room
+        if !was_settling && entry.connection.is_settling() {
+            self.table.settles(key);
+            self.listeners.resume(); // who only waits for its evidence can make room
         }
         match outcome {
-            Outcome::Waits => {}
+            Outcome::Idle => {}
             Outcome::Unfinished => self.table.owe_visit(key),
             Outcome::Ended => self.table.end(key),
         }
@@ -316,7 +318,7 @@ impl<K: Kernel> Reactor<K> {
         // SO_ERROR last, and only where there is reason: it also hands out errors of the network
         // that ended nothing.
         let closed = facts.tcp.is_some_and(|tcp| tcp.closed);
-        if connection.has_no_error()
+        if !connection.has_error()
             && (connection.is_suspect() || closed)
             && let Some(errno) = self.kernel.take_error(socket)
         {
@@ -324,7 +326,8 @@ impl<K: Kernel> Reactor<K> {
         }
         let goodbye = connection.goodbye();
         let evidence = connection.evidence(&facts, unacked, K::SYSTEM);
-        let ending = Ending::new(connection, local, evidence, self.now);
+        let verdict = classify(&evidence);
+        let ending = Ending::new(connection, local, evidence, verdict, self.now);
         self.report(ending);
         let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);

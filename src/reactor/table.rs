@@ -37,7 +37,7 @@ pub(super) struct Table<S> {
     unfinished: VecDeque<u32>,
     /// Who waits for its evidence, oldest first, with its number. One that is decided stays until
     /// it comes to the front or the line is tidied.
-    waiting: VecDeque<(u32, u64)>,
+    settling: VecDeque<(u32, u64)>,
     /// Who ended in this turn, in that order.
     ended: VecDeque<u32>,
     /// Connections by address, where there is a limit on them.
@@ -51,7 +51,7 @@ impl<S> Table<S> {
         Table {
             slab: Slab::with_capacity(slots),
             unfinished: VecDeque::new(),
-            waiting: VecDeque::new(),
+            settling: VecDeque::new(),
             ended: VecDeque::new(),
             per_ip: counts_per_ip.then(HashMap::new),
         }
@@ -113,22 +113,22 @@ impl<S> Table<S> {
         self.unfinished.len()
     }
 
-    // ---- waiting for evidence ----
+    // ---- settling: our FIN is out, and its evidence is waited for ----
 
     /// `key` has begun to wait for its evidence.
-    pub(super) fn waits(&mut self, key: u32) {
+    pub(super) fn settles(&mut self, key: u32) {
         // Those that were decided meanwhile are thrown out when they may be more than half.
-        if self.waiting.len() >= 64 + 2 * self.slab.len() {
+        if self.settling.len() >= 64 + 2 * self.slab.len() {
             let slab = &self.slab;
-            self.waiting.retain(|&(key, id)| is_waiting(slab, key, id));
+            self.settling.retain(|&(key, id)| is_settling_as(slab, key, id));
         }
-        self.waiting.push_back((key, self.slab[key as usize].connection.id()));
+        self.settling.push_back((key, self.slab[key as usize].connection.id()));
     }
 
-    /// The one that has waited for its evidence longest, which leaves the line.
-    pub(super) fn take_oldest_waiting(&mut self) -> Option<u32> {
-        while let Some((key, id)) = self.waiting.pop_front() {
-            if is_waiting(&self.slab, key, id) {
+    /// The one that has been settling longest, which leaves the line.
+    pub(super) fn take_oldest_settling(&mut self) -> Option<u32> {
+        while let Some((key, id)) = self.settling.pop_front() {
+            if is_settling_as(&self.slab, key, id) {
                 return Some(key);
             }
         }
@@ -136,8 +136,8 @@ impl<S> Table<S> {
     }
 
     /// Puts `key`, just taken as the oldest, back to the front of the line.
-    pub(super) fn waits_first(&mut self, key: u32) {
-        self.waiting.push_front((key, self.slab[key as usize].connection.id()));
+    pub(super) fn settles_first(&mut self, key: u32) {
+        self.settling.push_front((key, self.slab[key as usize].connection.id()));
     }
 
     // ---- reaping ----
@@ -174,13 +174,14 @@ impl<S> Table<S> {
 
     /// Frees the slot of the first that ended and gives its socket. Only at the end of a turn.
     pub(super) fn free(&mut self, key: u32) -> S {
-        self.ended.pop_front();
+        let first = self.ended.pop_front();
+        debug_assert_eq!(first, Some(key), "slots are freed in the order of `next_ended`");
         self.slab.remove(key as usize).socket
     }
 }
 
-/// Whether connection number `id` is in the slot `key` still, and waiting.
-fn is_waiting<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
+/// Whether connection number `id` is in the slot `key` still, and settling.
+fn is_settling_as<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
     slab.get(key as usize).is_some_and(|entry| {
         entry.owed != Owed::Reaping && entry.connection.id() == id && entry.connection.is_settling()
     })
@@ -197,7 +198,7 @@ mod tests {
     /// With a socket that is a descriptor and nothing else, as mio's is in a release build.
     #[test]
     fn an_idle_connection_takes_104_bytes() {
-        assert_eq!(size_of::<Entry<i32>>(), 104);
+        assert_eq!(size_of::<Entry<i32>>(), 104); // and 16 in the wheel
         assert_eq!(size_of::<Option<Entry<i32>>>(), 104, "no room for a tag");
     }
 
@@ -224,9 +225,9 @@ mod tests {
         connection
     }
 
-    fn begins_to_wait(table: &mut Table<()>, id: u64) -> u32 {
+    fn begins_to_settle(table: &mut Table<()>, id: u64) -> u32 {
         let key = table.insert((), settling(id));
-        table.waits(key);
+        table.settles(key);
         key
     }
 
@@ -239,13 +240,13 @@ mod tests {
     #[test]
     fn the_oldest_who_waits_is_one_who_is_there_still() {
         let mut table = Table::new(4, false);
-        let [first, second, third] = [1, 2, 3].map(|id| begins_to_wait(&mut table, id));
+        let [first, second, third] = [1, 2, 3].map(|id| begins_to_settle(&mut table, id));
         ends(&mut table, first);
-        assert_eq!(begins_to_wait(&mut table, 4), first, "in its slot");
+        assert_eq!(begins_to_settle(&mut table, 4), first, "in its slot");
         table.end(second); // and its slot is not free yet
-        assert_eq!(table.take_oldest_waiting(), Some(third));
-        table.waits_first(third);
-        let line = [(); 3].map(|()| table.take_oldest_waiting());
+        assert_eq!(table.take_oldest_settling(), Some(third));
+        table.settles_first(third);
+        let line = [(); 3].map(|()| table.take_oldest_settling());
         assert_eq!(line, [Some(third), Some(first), None]);
     }
 
@@ -253,16 +254,16 @@ mod tests {
     #[test]
     fn who_was_decided_meanwhile_leaves_the_line_in_time() {
         let mut table = Table::new(4, false);
-        let there: Vec<u32> = (0..2).map(|id| begins_to_wait(&mut table, id)).collect();
+        let there: Vec<u32> = (0..2).map(|id| begins_to_settle(&mut table, id)).collect();
         let mut longest = 0;
         for id in 2..1_000 {
-            let key = begins_to_wait(&mut table, id);
-            longest = longest.max(table.waiting.len());
+            let key = begins_to_settle(&mut table, id);
+            longest = longest.max(table.settling.len());
             ends(&mut table, key);
         }
         assert_eq!(longest, 64 + 2 * 3, "three slots were taken when it was tidied");
         assert_eq!(
-            [(); 3].map(|()| table.take_oldest_waiting()),
+            [(); 3].map(|()| table.take_oldest_settling()),
             [Some(there[0]), Some(there[1]), None]
         );
     }

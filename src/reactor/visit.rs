@@ -12,8 +12,8 @@ use super::table::Entry;
 /// How a visit ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
-    /// Nothing until an event or its alarm.
-    Waits,
+    /// Nothing to do until an event or its alarm.
+    Idle,
     /// Its budget stopped it: it is owed another visit, because no event will come.
     Unfinished,
     /// It is over.
@@ -40,7 +40,7 @@ impl<K: Kernel> Visit<'_, K> {
     pub(super) fn run(&mut self, key: u32, entry: &mut Entry<K::Socket>) -> Outcome {
         loop {
             match entry.connection.step() {
-                Step::Wait => return Outcome::Waits,
+                Step::Wait => return Outcome::Idle,
                 Step::End => return Outcome::Ended,
                 Step::Receive | Step::Discard | Step::Send if self.budget == 0 => {
                     return Outcome::Unfinished;

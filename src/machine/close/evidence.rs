@@ -37,6 +37,7 @@ pub struct FirstError {
 
 /// Why we ended a connection that was alive, where it was we who did.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum LocalCause {
     /// The peer was silent for the whole read deadline.
     ReadDeadline,

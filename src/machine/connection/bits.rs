@@ -23,7 +23,7 @@ pub(super) enum Bit {
     /// The kernel took bytes from us after the peer's FIN.
     SentAfterFin,
     /// Everything we sent is acknowledged, our FIN too.
-    Settled,
+    AllAcknowledged,
     /// Of the pending reply nothing was sent.
     ReplyUntouched,
     /// The system was short of memory: try again on the timer.

@@ -9,7 +9,9 @@ impl Connection {
     /// Both FINs are in order and everything that we sent, ours too, is acknowledged: there is
     /// nothing left to ask.
     pub fn is_settled(&self) -> bool {
-        self.bits.has(Bit::Settled) && self.bits.has(Bit::FinReceived) && self.error_via.is_none()
+        self.bits.has(Bit::AllAcknowledged)
+            && self.bits.has(Bit::FinReceived)
+            && self.error_via.is_none()
     }
 
     /// Our FIN is out and the verdict is not.
@@ -17,9 +19,9 @@ impl Connection {
         self.phase == Phase::Settling
     }
 
-    /// Whether no call has handed out an error.
-    pub fn has_no_error(&self) -> bool {
-        self.error_via.is_none()
+    /// Whether a call has handed out an error.
+    pub fn has_error(&self) -> bool {
+        self.error_via.is_some()
     }
 
     /// Whether SO_ERROR may know of one: an event or a failed shutdown spoke of it.
@@ -40,15 +42,15 @@ impl Connection {
     /// limit, one who does not acknowledge our FIN. Everywhere else it could cut off a reply that a
     /// slow peer is still taking.
     pub fn goodbye(&self) -> Goodbye {
-        let Some(cause) = self.cause.filter(|_| self.has_no_error()) else {
+        let Some(cause) = self.cause.filter(|_| !self.has_error()) else {
             return Goodbye::Plain;
         };
         let fin_received = self.bits.has(Bit::FinReceived);
         // Where the system does not tell what is acknowledged, nothing speaks for a reset.
-        let settled = self.bits.has(Bit::Settled) || self.unacked == NOT_ASKED;
+        let owes_nothing = self.bits.has(Bit::AllAcknowledged) || self.unacked == NOT_ASKED;
         let plain = match cause {
             LocalCause::WriteDeadline | LocalCause::Policy | LocalCause::Resource => false,
-            LocalCause::ReadDeadline => fin_received || settled || self.bits.has(Bit::Hurries),
+            LocalCause::ReadDeadline => fin_received || owes_nothing || self.bits.has(Bit::Hurries),
             LocalCause::Drain => fin_received || self.bits.has(Bit::Hurries),
         };
         if plain { Goodbye::Plain } else { Goodbye::Reset }
@@ -66,12 +68,14 @@ impl Connection {
             Some((received, unread)) => Some(received > self.rx + u64::from(unread)),
             None => None,
         };
-        // Until our FIN is out the peer knows nothing of our intention: its reset was first.
-        let forestalled = !fin_sent && !self.has_no_error();
-        let parts = matches!(self.cause, Some(LocalCause::ReadDeadline | LocalCause::Drain));
+        // These two begin with our FIN. Until it is out the peer knows nothing of our intention: an
+        // error before that is an end of its own.
+        let begins_with_fin =
+            matches!(self.cause, Some(LocalCause::ReadDeadline | LocalCause::Drain));
+        let forestalled = begins_with_fin && !fin_sent && self.has_error();
         Evidence {
             system,
-            cause: self.cause.filter(|_| !(parts && forestalled)),
+            cause: self.cause.filter(|_| !forestalled),
             error: self.error_via.map(|via| FirstError { errno: self.errno, via }),
             fin_received,
             fin_sent,

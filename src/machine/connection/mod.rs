@@ -22,7 +22,7 @@
 
 mod bits;
 mod end;
-mod facts;
+mod reports;
 #[cfg(test)]
 mod tests;
 
@@ -96,7 +96,8 @@ pub struct Rules {
     pub verdict_wait_ms: u64,
     /// When to try again after the system was short of memory, in milliseconds.
     pub retry_ms: u64,
-    /// Whether another connection may begin to wait: false when too many do.
+    /// Whether another connection may begin to wait for its evidence: false when the table is
+    /// nearly full.
     pub may_wait: bool,
     /// Whether a short read means that nothing is left (Linux and the BSDs).
     pub short_read_drains: bool,
@@ -247,6 +248,7 @@ impl Connection {
             Some(end) => end,
             None => Tick::NEVER,
         };
+        // Asked in between, so that progress is seen when it happens: see `rang`.
         let sample = match rules.write_deadline_ms {
             Some(ms) if !self.outbox.is_empty() => now.after(ms / 4),
             _ => Tick::NEVER,

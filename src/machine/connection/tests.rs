@@ -1,7 +1,7 @@
 //! The life of a connection, told step by step, with a clock of the test's own.
 
 mod end;
-mod facts;
+mod reports;
 
 use super::*;
 use crate::machine::close::{FirstError, Kind, SocketFacts, classify};

@@ -1,4 +1,4 @@
-//! What happens to a connection: events, time, and what its steps came to.
+//! What is reported to a connection: events, time, and what its steps came to.
 
 use super::bits::Bit;
 use super::{Connection, Hints, NOT_ASKED, Phase, Rules};
@@ -54,11 +54,14 @@ impl Connection {
         let silence =
             if rules.drain_ends.is_some() { LocalCause::Drain } else { LocalCause::ReadDeadline };
         match self.phase {
-            // The drain's turn: no more requests, but the reply under way goes out.
+            // Silence: our FIN goes out. Or the drain has begun, and its end is not here: no more
+            // requests, but the reply under way goes out before our FIN.
             Phase::Open if self.outbox.is_empty() || (self.deadline > now && !over) => {
                 self.cause = Some(silence);
                 self.phase = Phase::Closing;
             }
+            // Its output is stuck. That is a stall, whatever had begun to end it; but when the
+            // drain is over, what had begun it stands.
             Phase::Open | Phase::Closing => {
                 let stall = if over { LocalCause::Drain } else { LocalCause::WriteDeadline };
                 self.cause = Some(self.cause.filter(|_| over).unwrap_or(stall));
@@ -221,11 +224,12 @@ impl Connection {
             return;
         }
         let fin_received = self.bits.has(Bit::FinReceived);
-        let settled = bytes == Some(0);
-        self.bits.put(Bit::Settled, settled);
-        if self.bits.has(Bit::Hurries) || fin_received && (settled || bytes.is_none()) {
+        let acknowledged = bytes == Some(0);
+        self.bits.put(Bit::AllAcknowledged, acknowledged);
+        if self.bits.has(Bit::Hurries) || fin_received && (acknowledged || bytes.is_none()) {
             self.phase = Phase::Ended;
-        } else if shrank && !settled && !fin_received && self.cause != Some(LocalCause::Drain) {
+        } else if shrank && !acknowledged && !fin_received && self.cause != Some(LocalCause::Drain)
+        {
             self.deadline = now.after(rules.verdict_wait_ms);
         }
     }
