@@ -28,7 +28,7 @@ fuzz: ## look for inputs that break a promise, on nightly: each target for a min
 
 # The bare library: what is measured and mutated below needs no command line.
 BARE = --locked --no-default-features --features simulation
-DECIDES = $(addprefix --test ,accept budget calm classifier close close_full close_killed close_local deadline drain echo \
+DECIDES = $(addprefix --test ,answers budget calm classifier close close_full close_killed close_local deadline drain echo \
 	facts overload simulation slow wheel)
 
 coverage: ## which lines of machine/ and reactor/ no test reaches (cargo-llvm-cov, and llvm's own tools)

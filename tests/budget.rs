@@ -77,6 +77,21 @@ fn the_clock_is_looked_at_once_in_so_many_visits() {
     assert_eq!(reactor.kernel().looks() - before, 2 + u64::from(SPEAKERS - 1) / 64);
 }
 
+/// Regression: with a budget of 0 the loop owed everybody a visit, for ever.
+#[test]
+fn a_budget_of_nothing_serves_and_sleeps_all_the_same() {
+    let mut reactor = held(5, |config| config.bytes_per_visit = 0);
+    reactor.kernel().speak(Speakers::InTurn(5));
+    turn(&mut reactor);
+    reactor.kernel().speak(Speakers::Nobody);
+    let turns = std::iter::from_fn(|| {
+        turn(&mut reactor);
+        (reactor.kernel().open() > 0).then_some(())
+    });
+    assert!(turns.take(100).count() < 100, "it does not sleep until their deadlines");
+    assert_eq!(reactor.kernel().sent_bytes(), 5 * 37);
+}
+
 #[test]
 fn endings_beyond_the_list_are_counted() {
     let mut reactor = held(5, |config| config.endings_max = 3);

@@ -1,5 +1,6 @@
 //! Promise: whatever accept says, the loop neither spins nor forgets anybody, and holds no more
-//! files than it may. The kernel here has one listener, whose answers the test writes down.
+//! files than it may; and an error is heard that comes after the last visit. The kernel here has
+//! one listener and answers what the test writes down.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -8,7 +9,7 @@ use std::net::SocketAddr;
 
 use closecall::config::{Config, Overload};
 use closecall::kernel::{Event, Io, Kernel};
-use closecall::machine::close::SocketFacts;
+use closecall::machine::close::{FirstError, SocketFacts, TcpFacts, Via};
 use closecall::machine::connection::{Goodbye, Hints};
 use closecall::machine::errno::{Errno, System};
 use closecall::machine::tick::Tick;
@@ -16,6 +17,7 @@ use closecall::reactor::{Reactor, Turn};
 
 const EPERM: Errno = Errno(1);
 const EMFILE: Errno = Errno(24);
+const EPIPE: Errno = Errno(32);
 
 /// What accept says, in this order, and `last` from then on.
 #[derive(Clone, Default)]
@@ -37,6 +39,8 @@ struct Door {
     shed: u32,
     open: usize,
     open_max: usize,
+    /// What SO_ERROR says once the socket is over, which no event has told.
+    late_error: Cell<Option<Errno>>,
 }
 
 impl Door {
@@ -128,11 +132,12 @@ impl Kernel for Door {
     }
 
     fn facts(&mut self, (): &mut ()) -> SocketFacts {
-        SocketFacts::default()
+        let closed = self.late_error.get().is_some();
+        SocketFacts { unread: Some(0), tcp: Some(TcpFacts { closed, ..TcpFacts::default() }) }
     }
 
     fn take_error(&mut self, (): &mut ()) -> Option<Errno> {
-        None
+        self.late_error.take()
     }
 
     fn close(&mut self, (): (), _: Goodbye) {
@@ -209,4 +214,22 @@ fn errors_do_not_use_up_the_last_sweep_of_the_backlog() {
     server.kernel().happens([Event::Stop(1)]);
     server.kernel().answers(&[Io::Failed(EPERM); 8], Io::Done(()));
     assert_eq!(turn(&mut server).accepted, 2, "a backlog of one, and the one more of Linux");
+}
+
+/// Others are served between a connection's last visit and the end of the turn, where its evidence
+/// is collected.
+#[test]
+fn an_error_that_comes_after_the_last_visit_is_heard() {
+    for late in [None, Some(EPIPE)] {
+        let mut server = server(|config| config.verdict_wait_ms = 0);
+        server.kernel().answers(&[Io::Done(())], Io::WouldBlock);
+        turn(&mut server);
+        let fin = Hints { read_closed: true, ..Hints::default() };
+        server.kernel().happens([Event::Socket(0, fin)]);
+        server.kernel().late_error.set(late);
+        assert_eq!(turn(&mut server).ended, 1);
+        let ending = server.endings().next().expect("it has ended");
+        let error = late.map(|errno| FirstError { errno, via: Via::SoError });
+        assert_eq!(ending.evidence.error, error);
+    }
 }
