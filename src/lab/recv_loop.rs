@@ -40,7 +40,8 @@ impl LastRecv {
         }
     }
 
-    /// The status that the article's last version would give it; none if it never would.
+    /// The status that the article's last version would give it, were it not for its type
+    /// assertion, which panics at an EOF; none if it never would.
     pub fn status(self) -> Option<u8> {
         match self {
             LastRecv::Zero => Some(1),
