@@ -1,27 +1,16 @@
 //! What is still wrong with each rung, measured, beside the rung that has mended it.
 
 use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use closecall::client::{Act, Client, Did, Plan};
 
-use super::process::PATIENCE;
+use super::process::{Output, PATIENCE};
 use super::rung::*;
 
 /// How long a client that nobody will answer waits before it says so. Nothing depends on its
 /// length: a longer one is in vain as well.
 const IN_VAIN: Duration = Duration::from_millis(300);
-
-/// Waits until `done`.
-#[track_caller]
-fn wait_until(mut done: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain");
-        thread::yield_now();
-    }
-}
 
 /// Whether a client got back everything it sent, with a prefix wherever a read began.
 fn all_came_back(client: &Client) -> bool {
@@ -204,11 +193,7 @@ fn says_of_read_and_lost(name: &str) -> (String, String) {
 
     // Its request and its FIN are there before the server can answer: no race.
     let mut lost = rung.echoes();
-    rung.process.signal("STOP");
-    wait_until(|| {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", rung.id)).unwrap();
-        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
-    });
+    rung.stops();
     plays(&mut lost, &[Act::Send, Act::Close]);
     rung.process.signal("CONT");
 
@@ -269,4 +254,47 @@ fn waits_for_a_file(name: &str, patience: Duration) -> Did {
 fn on_verdicts_who_waits_for_a_file_waits_for_ever() {
     assert_eq!(waits_for_a_file(VERDICTS, IN_VAIN), Did::GaveUp);
     assert_eq!(waits_for_a_file(EMBED, PATIENCE), Did::Read(REPLY.len(), None));
+}
+
+/// A request is there when it is to stop: one is ended by a signal, the other by Enter.
+#[test]
+fn on_verdicts_a_stop_cuts_off_who_is_being_served() {
+    let rung = Rung::start(VERDICTS);
+    let mut client = rung.echoes();
+    rung.stops();
+    plays(&mut client, &[Act::Send]);
+    rung.process.signal("TERM"); // which ends it as it is
+    client.play(Act::AwaitEnd);
+    assert_eq!(client.received(), REPLY.len(), "there is no second reply");
+
+    let mut rung = Rung::start(EMBED);
+    let mut client = rung.echoes();
+    rung.stops();
+    plays(&mut client, &[Act::Send]);
+    rung.enter();
+    rung.process.signal("CONT");
+    plays(&mut client, &[Act::ReadToEnd]);
+    assert_eq!(client.received(), 2 * REPLY.len());
+}
+
+// ---- 7: whoever reports, serves ---------------------------------------------------------------
+
+#[test]
+fn on_embed_a_report_that_nobody_reads_holds_up_everybody() {
+    let (rung, stdout) = Rung::unread(EMBED);
+    let plan = Plan { patience: IN_VAIN, ..rung.plan() };
+    let mut clients = 0;
+    let mut held_up = loop {
+        let mut client = rung.connects(&plan);
+        plays(&mut client, &[Act::Send]);
+        if client.play(Act::Read).did == Did::GaveUp {
+            break client;
+        }
+        plays(&mut client, &[Act::Close]);
+        clients += 1;
+        assert!(clients < 10_000, "a pipe holds 64 KiB");
+    };
+    assert_eq!(held_up.play(Act::Read).did, Did::GaveUp);
+    let _read = Output::of(stdout);
+    wait_until(|| held_up.play(Act::Read).did == Did::Read(REPLY.len(), None));
 }

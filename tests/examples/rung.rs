@@ -1,10 +1,12 @@
 //! A rung as a process, and clients for it.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))] // the flaws are measured on Linux
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Instant;
 
 use closecall::client::{Act, Client, Did, Plan};
 
@@ -61,6 +63,35 @@ impl Rung {
         Rung { address: process.address(), process, id, stdin }
     }
 
+    /// One of whose output only the address is read, and the rest of that output.
+    #[track_caller]
+    pub(crate) fn unread(name: &str) -> (Rung, ChildStdout) {
+        let mut command = Command::new(program(name));
+        command.arg("127.0.0.1:0").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            stdout.read_exact(&mut byte).unwrap();
+            line.extend_from_slice(&byte);
+        }
+        let address = String::from_utf8(line).unwrap();
+        let address = address.trim().strip_prefix("listening on ").unwrap().parse().unwrap();
+        let id = child.id();
+        (Rung { address, process: Process::of(child), id, stdin }, stdout)
+    }
+
+    /// Keeps it from running until it is sent CONT.
+    #[track_caller]
+    pub(crate) fn stops(&self) {
+        self.process.signal("STOP");
+        wait_until(|| {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap();
+            stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+        });
+    }
+
     /// What the article's client has to know, and everything it gets is kept.
     pub(crate) fn plan(&self) -> Plan {
         Plan {
@@ -94,6 +125,16 @@ impl Rung {
     /// Presses Enter.
     pub(crate) fn enter(&mut self) {
         self.stdin.write_all(b"\n").unwrap();
+    }
+}
+
+/// Waits until `done`.
+#[track_caller]
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain");
+        thread::yield_now();
     }
 }
 
