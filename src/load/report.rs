@@ -103,7 +103,8 @@ pub struct ServerRow {
     pub cpu_us_per_echo: Option<f64>,
     /// Its resident memory when measuring began.
     pub rss_bytes: Option<u64>,
-    /// How much that had grown since before the first connection, for each connection.
+    /// How much that had grown since before the first connection, for each connection. Null if it
+    /// had not: they lie in memory that others had left.
     pub bytes_per_connection: Option<f64>,
 }
 

@@ -48,10 +48,11 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
     line("ended as", counts(&report.verdicts));
     line("generator", generator(report));
     if let Some(server) = &report.server {
+        let grew = server.bytes_per_connection.map(|it| format!("{it} bytes a connection"));
         let parts = [
             server.cpu_us_per_echo.map(|us| format!("{us:.2} µs of CPU for each")),
             server.rss_bytes.map(|rss| format!("{} resident", bytes(rss))),
-            server.bytes_per_connection.map(|it| format!("{it} bytes a connection")),
+            server.rss_bytes.map(|_| grew.unwrap_or_else(|| "no more than before".to_owned())),
         ];
         line("server", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
     }

@@ -69,9 +69,8 @@ impl Watch {
                 .filter(|_| outcome.done > 0)
                 .map(|ns| (ns as f64 / outcome.done as f64).round() / 1000.0),
             rss_bytes: self.rss_connected,
-            bytes_per_connection: grown.filter(|_| outcome.connected > 0).map(|(now, before)| {
-                ((now as f64 - before as f64) / outcome.connected as f64).round()
-            }),
+            bytes_per_connection: grown
+                .and_then(|(now, before)| bytes_each(now, before, outcome.connected)),
         })
     }
 }
@@ -127,4 +126,24 @@ fn bar(plan: &Plan) -> ProgressBar {
         Err(_) => bar,
     };
     bar.with_message(format!("looking at {}", plan.server))
+}
+
+/// How many bytes more there are for each of `connections`. None if there are no more: then they lie
+/// in memory that others have left, and nothing is known of how much.
+fn bytes_each(now: u64, before: u64, connections: u64) -> Option<f64> {
+    let grown = now.checked_sub(before).filter(|&grown| grown > 0 && connections > 0)?;
+    Some((grown as f64 / connections as f64).round())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_was_there_before_says_nothing_of_a_connection() {
+        assert_eq!(bytes_each(13_000, 1_000, 100), Some(120.0));
+        assert_eq!(bytes_each(1_000, 1_000, 100), None);
+        assert_eq!(bytes_each(900, 1_000, 100), None);
+        assert_eq!(bytes_each(2_000, 1_000, 0), None);
+    }
 }
