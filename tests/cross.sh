@@ -39,7 +39,7 @@ PARTS=(
 # Linux tells (SIOCOUTQ, TCP_INFO) against resets, which wine does not send; and whole files that are
 # of Linux or of Unix, of which nothing is compiled here.
 RUN=(--lib)
-for test in calm classifier deadline drain echo overload simulation wheel; do
+for test in answers budget calm classifier deadline drain echo overload simulation wheel; do
     RUN+=(--test "$test")
 done
 
