@@ -31,14 +31,19 @@ use service::{
 /// One call in so many fails.
 const RATE: u64 = 100;
 
+/// Whoever said nothing for so long is near its read deadline.
+fn silent() -> Duration {
+    Duration::from_secs(short_or_long(2, 50))
+}
+
 /// How the load is spread.
 const WORKERS: u64 = 4;
 
 /// A slot of one worker.
 enum Slot {
     Empty,
-    /// Every exchange with it has to succeed.
-    Talks(TcpStream),
+    /// Every exchange with it has to succeed. It spoke last at that moment.
+    Talks(TcpStream, Instant),
     /// It says nothing until the read deadline.
     Silent(TcpStream),
     /// It reads nothing until the write deadline.
@@ -69,7 +74,9 @@ impl Worker {
             let slot = std::mem::replace(&mut self.slots[index], Slot::Empty);
             self.slots[index] = match slot {
                 Slot::Empty => self.comes(),
-                Slot::Talks(client) => self.goes_on(client),
+                // The machine kept it from speaking for so long: its end may have come already.
+                Slot::Talks(client, spoke) if spoke.elapsed() > silent() => Slot::Silent(client),
+                Slot::Talks(client, _) => self.goes_on(client),
                 Slot::Silent(client) if hears_its_end(&client) => Slot::Empty,
                 Slot::Stuck(client) if pushes(&client).is_some() => Slot::Empty,
                 left => left,
@@ -83,7 +90,7 @@ impl Worker {
         match self.seeded.below(100) {
             0..2 => Slot::Stuck(connect_narrow(self.address).unwrap()),
             2..4 => Slot::Silent(connect(self.address)),
-            _ => Slot::Talks(connect(self.address)),
+            _ => Slot::Talks(connect(self.address), Instant::now()),
         }
     }
 
@@ -103,7 +110,7 @@ impl Worker {
                 let line = self.seeded.line(bytes as usize);
                 exchange(&mut client, &line).unwrap();
                 self.exchanges += 1;
-                return Slot::Talks(client);
+                return Slot::Talks(client, Instant::now());
             }
         }
         Slot::Empty
@@ -153,7 +160,7 @@ fn it_stays_as_it_is() {
     let connections = short_or_long(200, 10_000);
     let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|it| it.parse().ok());
     let seconds = seconds.unwrap_or(short_or_long(5, 600));
-    let deadlines = ["--read-deadline", short_or_long("2s", "60s"), "--write-deadline", "2s"];
+    let deadlines = ["--read-deadline", short_or_long("4s", "60s"), "--write-deadline", "2s"];
     let options = [&["--framing", "line", "--close-log", "-"], &deadlines[..]].concat();
     let mut command = serve_everywhere(&options);
     command.env("RUST_LOG", "warn");

@@ -20,9 +20,10 @@ use crate::machine::errno::{Errno, Meaning, System};
 use crate::reactor::{Stage, Turn};
 use crate::server::{BindError, Server};
 
-/// How long the exit waits for the close log and stdout, and after them for stderr: a second in
-/// all.
-const FINISH: Duration = Duration::from_millis(500);
+/// How long the exit waits for the close log and stdout, and after them for stderr: four seconds in
+/// all, where nobody reads them. A reader that is alive takes a moment, and on a machine that is
+/// short of processors a long one.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// Serves until a signal, and gives the exit code.
 ///

@@ -179,6 +179,13 @@ fn with_a_report(server: &str) -> [Vec<&str>; 7] {
     ]
 }
 
+/// What came on stderr, but for what `load` says of a busy machine.
+#[cfg(target_os = "linux")]
+fn said(process: &Process) -> String {
+    let text = process.stderr.text();
+    text.split_inclusive('\n').filter(|line| !line.contains("at its limit")).collect()
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_report_that_cannot_be_written_is_a_failure_in_one_line() {
@@ -187,7 +194,7 @@ fn a_report_that_cannot_be_written_is_a_failure_in_one_line() {
         let mut command = closecall(&args);
         command.stdout(full());
         let mut process = Process::of(command.stderr(Stdio::piped()).spawn().unwrap());
-        let (code, stderr) = (process.exit_code(), process.stderr.text());
+        let (code, stderr) = (process.exit_code(), said(&process));
         assert_eq!((code, stderr.lines().count()), (1, 1), "{args:?}: {stderr}");
         assert!(stderr.contains("stdout cannot be written: No space left"), "{args:?}: {stderr}");
     }
@@ -203,6 +210,6 @@ fn a_reader_who_has_gone_is_no_failure() {
         let mut command = closecall(&args);
         let mut process =
             Process::of(command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap());
-        assert_eq!((process.exit_code(), &*process.stderr.text()), (0, ""), "{args:?}");
+        assert_eq!((process.exit_code(), &*said(&process)), (0, ""), "{args:?}");
     }
 }

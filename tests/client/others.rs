@@ -160,7 +160,12 @@ fn a_server_that_never_stops() {
     let moment = plays(server, &[Act::Send, Act::Hold]);
     let Did::Failed(why) = &moment.did else { panic!("{moment:?}") };
     assert!(why.ends_with("bytes came, and they are not the whole echo"), "{why}");
-    let closed = plays(server, &[Act::Send, Act::Hold, Act::Close]);
+    // However busy the machine, something is unread after so long.
+    let patient = Plan { patience: Duration::from_secs(2), ..plan(server) };
+    let (mut client, _) = Client::connect(&patient).unwrap();
+    client.play(Act::Send);
+    client.play(Act::Hold);
+    let closed = client.play(Act::Close);
     assert!(matches!(closed.did, Did::Closed { unread: 1.., reset: true, .. }), "{closed:?}");
 }
 

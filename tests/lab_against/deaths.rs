@@ -60,7 +60,7 @@ fn a_server_that_dies_a_moment_later_is_named_with_the_right_scenario() {
             clients.lock().unwrap().push(stream.try_clone().unwrap());
             thread::spawn(move || {
                 if echoes(&mut stream) == Err(ErrorKind::ConnectionReset) {
-                    takes_its_time_of(30); // that is how long it takes to die
+                    takes_its_time_of(10); // that is how long it takes to die
                     SockRef::from(&*listener).shutdown(std::net::Shutdown::Both).unwrap();
                     for client in clients.lock().unwrap().iter() {
                         let _ = client.shutdown(std::net::Shutdown::Both);

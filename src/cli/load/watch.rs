@@ -128,8 +128,8 @@ fn bar(plan: &Plan) -> ProgressBar {
     bar.with_message(format!("looking at {}", plan.server))
 }
 
-/// How many bytes more there are for each of `connections`. None if there are no more: then they lie
-/// in memory that others have left, and nothing is known of how much.
+/// How many bytes more there are for each of `connections`. None if there are no more: then they
+/// lie in memory that others have left, and nothing is known of how much.
 fn bytes_each(now: u64, before: u64, connections: u64) -> Option<f64> {
     let grown = now.checked_sub(before).filter(|&grown| grown > 0 && connections > 0)?;
     Some((grown as f64 / connections as f64).round())
