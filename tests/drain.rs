@@ -113,7 +113,7 @@ fn the_backlog_of_a_full_server_is_served_as_well() {
 #[cfg_attr(not(target_os = "linux"), ignore = "only Linux tells what is undelivered")]
 fn who_has_closed_and_reads_slowly_gets_everything() {
     let mut bed = Bed::with(|config| {
-        config.drain_ms = 200;
+        config.drain_ms = 1_000;
         config.framing = Framing::Raw;
     });
     let mut client = bed.narrow_client();
