@@ -91,7 +91,7 @@ fn our_own(name: &str) -> (Process, PathBuf) {
     let path = std::env::temp_dir().join(file);
     let _ = fs::remove_file(&path);
     let log = path.to_str().unwrap();
-    let options = ["--read-deadline", "500ms", "--write-deadline", "1s", "--close-log", log];
+    let options = ["--read-deadline", "1s", "--write-deadline", "3s", "--close-log", log];
     let server =
         Process::start(closecall(&[&["serve", "--listen", "127.0.0.1:0"], &options[..]].concat()));
     (server, path)
@@ -178,10 +178,10 @@ fn a_server_without_a_deadline_is_no_failure() {
         let _ = echoes(&mut stream);
         true
     });
-    let (code, report) = against(endless, &["--only", "S9", "--patience", "200ms"]);
+    let (code, report) = against(endless, &["--only", "S9", "--patience", "1s"]);
     assert_eq!(code, 0);
     let silent = row(&report, "S9");
-    assert_eq!(silent["seen"]["in_vain"], "the client waited in vain for the server's end, 200ms");
+    assert_eq!(silent["seen"]["in_vain"], "the client waited in vain for the server's end, 1s");
     assert_eq!((&silent["outcome"], &silent["seen"]["end"]), (&"ok".into(), &Value::Null));
 }
 
@@ -211,7 +211,7 @@ fn an_interrupt_is_heard_while_the_client_waits() {
 fn our_own_server_tells_each_verdict_in_its_close_log() {
     let (server, log) = our_own("whole");
     let log = log.to_str().unwrap();
-    let args = ["--observe", log, "--repeat", "20", "--patience", "3s"];
+    let args = ["--observe", log, "--repeat", "20", "--patience", "8s"];
     let (code, report) = against(server.address(), &args);
     assert_eq!(code, 0, "{report:#}");
     for (id, outcome) in outcomes(&report) {

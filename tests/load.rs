@@ -111,9 +111,9 @@ fn echo_counts_replies_and_looks_at_the_server() {
 
 #[test]
 fn hold_keeps_silent_peers_alive_beyond_the_deadline_of_the_server() {
-    let (_server, address) = serve(&["--read-deadline", "1500ms"]);
+    let (_server, address) = serve(&["--read-deadline", "3s"]);
     let address = address.to_string();
-    let run = ["hold", &address, "-c20", "-d2500ms", "--every", "150ms"];
+    let run = ["hold", &address, "-c20", "-d4s", "--every", "150ms"];
     let report = Run::good(&run);
     assert_eq!((&report["held"], &report["closed_loop"]), (&20.into(), &true.into()));
     assert_eq!(report["verdicts"], serde_json::json!({"local.done": 20}));
@@ -131,7 +131,7 @@ fn hold_keeps_silent_peers_alive_beyond_the_deadline_of_the_server() {
 fn churn_ends_each_cycle_in_order_on_both_sides() {
     let (mut server, address) = serve(&[]);
     let address = address.to_string();
-    let report = Run::good(&["churn", &address, "-c8", "-d200ms", "--source", "127.0.1.0/28"]);
+    let report = Run::good(&["churn", &address, "-c8", "-d1s", "--source", "127.0.1.0/28"]);
     let cycles = report["cycles"].as_u64().unwrap();
     assert!(cycles > 8, "places are used again: {cycles}");
     assert_eq!(report["verdicts"], serde_json::json!({ "local.done": cycles }));

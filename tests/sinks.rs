@@ -64,7 +64,8 @@ fn a_stuck_stderr_costs_lines_which_are_counted() {
     (0..echoes).for_each(|_| exchange(&mut client, LINE).unwrap());
     let stderr = Output::of(unread); // at last
     stderr.wait_for(" log lines were dropped");
-    exchange(&mut client, LINE).unwrap();
+    exchange(&mut client, b"the last one\n").unwrap();
+    stderr.wait_until(|text| text.matches("the last one").count() == 2);
     parts(&mut client).unwrap();
     service.process.signal("TERM");
     assert_eq!(service.process.exit_code(), 0);

@@ -44,8 +44,9 @@ struct Scene {
 impl Scene {
     #[track_caller]
     fn set(drain: &str) -> Scene {
-        let options = ["--framing", "line", "--drain", drain, "--read-deadline", "off"];
-        let service = Service::of(serve_everywhere(&options));
+        let base = ["--framing", "line", "--drain", drain];
+        let patient = ["--read-deadline", "off", "--write-deadline", "off"];
+        let service = Service::of(serve_everywhere(&[&base[..], &patient].concat()));
         let address = service.address;
         let count = short_or_long(1_000, 5_000);
         let mut mid_echo: Vec<TcpStream> =
@@ -74,7 +75,7 @@ impl Scene {
 
 #[test]
 fn nobody_in_flight_is_reset_and_the_backlog_is_served() {
-    let mut scene = Scene::set("2s");
+    let mut scene = Scene::set("5s");
     let (all, asked) = (scene.clients(), Instant::now());
     scene.service.process.signal("TERM");
     scene.service.thaw();

@@ -9,7 +9,7 @@ use crate::service::{
 
 #[test]
 fn a_byte_at_a_time_is_a_line_in_the_end() {
-    let service = Service::start(&["--framing", "line"]);
+    let service = Service::start(&["--framing", "line", "--read-deadline", "off"]);
     let count = short_or_long(100, 1_000);
     let mut clients: Vec<TcpStream> = (0..count).map(|_| connect(service.address)).collect();
     let line = Seeded::new(seed()).line(40);
@@ -28,7 +28,7 @@ fn a_byte_at_a_time_is_a_line_in_the_end() {
 
 #[test]
 fn who_shuts_down_at_once_gets_its_whole_reply() {
-    let service = Service::start(&["--framing", "line"]);
+    let service = Service::start(&["--framing", "line", "--read-deadline", "off"]);
     let count = short_or_long(200, 2_000);
     let line = Seeded::new(seed()).line(50_000);
     let mut clients: Vec<TcpStream> = (0..count).map(|_| connect(service.address)).collect();

@@ -64,7 +64,7 @@ impl Stalled {
 #[test]
 fn who_never_reads_costs_a_reply_each_and_is_gone_after_the_write_deadline() {
     let count = short_or_long(1_000, 10_000);
-    let (limit, deadline) = ((count + 1).to_string(), short_or_long("2s", "10s"));
+    let (limit, deadline) = ((count + 1).to_string(), short_or_long("5s", "20s"));
     let service = Service::of(serve_everywhere(&[
         "--max-connections",
         &limit,
@@ -95,7 +95,10 @@ fn who_never_reads_costs_a_reply_each_and_is_gone_after_the_write_deadline() {
     assert!(!states.contains(&FIN_WAIT_1), "something goes on offering: {states:?}");
     // Now the quiet ones may find out as well.
     stalled.stubborn.append(&mut stalled.quiet);
-    stalled.sift();
+    wait_until("the quiet ones have heard of it", || {
+        stalled.sift();
+        stalled.stubborn.is_empty()
+    });
     let is_reset =
         |it: &ErrorKind| [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(it);
     assert_eq!(stalled.ends.len(), count);

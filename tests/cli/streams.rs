@@ -114,6 +114,7 @@ fn a_stderr_that_nobody_reads_stops_nothing() {
     let stderr = Output::of(unread); // at last
     stderr.wait_for(" log lines were dropped");
     chatter(address, 1);
+    stderr.wait_for(" #2 ");
     server.signal("TERM");
     assert_eq!(server.exit_code(), 0);
     assert_eq!(row(&stderr.wait_to_end(), "accepted"), Some(2));

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Nothing takes this long; what does, hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program with these arguments, and with nothing in its environment that bears on it.
 pub(crate) fn closecall(args: &[&str]) -> Command {

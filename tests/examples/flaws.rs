@@ -263,8 +263,9 @@ fn on_verdicts_a_stop_cuts_off_who_is_being_served() {
     let mut client = rung.echoes();
     rung.stops();
     plays(&mut client, &[Act::Send]);
-    rung.process.signal("TERM"); // which ends it as it is
-    client.play(Act::AwaitEnd);
+    rung.process.signal("TERM");
+    rung.process.signal("CONT");
+    assert!(matches!(client.play(Act::AwaitEnd).did, Did::Saw(_)));
     assert_eq!(client.received(), REPLY.len(), "there is no second reply");
 
     let mut rung = Rung::start(EMBED);
@@ -282,7 +283,7 @@ fn on_verdicts_a_stop_cuts_off_who_is_being_served() {
 #[test]
 fn on_embed_a_report_that_nobody_reads_holds_up_everybody() {
     let (rung, stdout) = Rung::unread(EMBED);
-    let plan = Plan { patience: IN_VAIN, ..rung.plan() };
+    let plan = Plan { patience: Duration::from_secs(2), ..rung.plan() };
     let mut clients = 0;
     let mut held_up = loop {
         let mut client = rung.connects(&plan);

@@ -4,12 +4,12 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::{against, dies_of_a_reset, echoes, lab, our_own, outcomes, row, server};
 
@@ -52,21 +52,16 @@ fn a_server_that_dies_of_a_reset_is_found_out_and_named() {
 fn a_server_that_dies_a_moment_later_is_named_with_the_right_scenario() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = Arc::new(listener);
     thread::spawn(move || {
-        let clients: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        // One client after the other, and so are they played.
         while let Ok((mut stream, _)) = listener.accept() {
-            let (listener, clients) = (Arc::clone(&listener), Arc::clone(&clients));
-            clients.lock().unwrap().push(stream.try_clone().unwrap());
-            thread::spawn(move || {
-                if echoes(&mut stream) == Err(ErrorKind::ConnectionReset) {
-                    takes_its_time_of(10); // that is how long it takes to die
-                    SockRef::from(&*listener).shutdown(std::net::Shutdown::Both).unwrap();
-                    for client in clients.lock().unwrap().iter() {
-                        let _ = client.shutdown(std::net::Shutdown::Both);
-                    }
-                }
-            });
+            if echoes(&mut stream) == Err(ErrorKind::ConnectionReset) {
+                let (mut other, _) = listener.accept().unwrap();
+                let mut message = [0; 4096];
+                let bytes = other.read(&mut message).unwrap();
+                other.write_all(&message[..bytes]).unwrap();
+                return; // and nobody listens any more
+            }
         }
     });
     let (code, report) = against(address, &["--only", "S1,S4,S6"]);
@@ -83,7 +78,7 @@ fn a_server_that_hangs_is_not_called_dead() {
         }
         true
     });
-    let (code, report) = against(hangs, &["--only", "S1,S4,S6", "--patience", "300ms"]);
+    let (code, report) = against(hangs, &["--only", "S1,S4,S6", "--patience", "1s"]);
     assert_eq!(code, 1);
     assert_eq!(outcomes(&report), [("S1", "ok"), ("S4", "failed"), ("S6", "skipped")]);
     assert_eq!(report["server"]["died_of"], json!([]));
@@ -102,7 +97,7 @@ fn a_server_that_is_started_again_is_played_on_with() {
             let (stream, _) = listener.accept().unwrap();
             if !dies_of_a_reset(stream) {
                 drop(listener);
-                takes_its_time_of(300); // its supervisor is in no hurry
+                takes_its_time_of(1_000); // its supervisor is in no hurry
                 listener = TcpListener::bind(address).unwrap();
             }
         }

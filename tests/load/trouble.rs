@@ -66,7 +66,7 @@ fn what_came_due_for_a_cycle_and_was_not_answered_is_counted() {
         Some(if connection == 0 { right(line) } else { Vec::new() })
     });
     let address = address.to_string();
-    let options = ["-c1", "-d300ms", "--rate", "100", "--timeout", "200ms"];
+    let options = ["-c1", "-d300ms", "--rate", "100", "--timeout", "1s"];
     let run = Run::of(load(&[&["churn", &address], &options[..]].concat()));
     assert_eq!((run.code, &run.report["cycles"]), (1, &0.into()), "{:#}", run.report);
     assert_eq!(run.report["unanswered"], 30, "{:#}", run.report);
@@ -119,7 +119,7 @@ fn a_server_that_never_answers_is_waited_for_as_long_as_was_said() {
 #[test]
 fn a_reply_that_is_not_what_was_sent_teaches_no_prefix() {
     let address = start(|_, _, _: &[u8]| Some(b"220 ready\r\n".to_vec()));
-    let run = Run::of(load(&["echo", &address.to_string(), "--timeout", "200ms"]));
+    let run = Run::of(load(&["echo", &address.to_string(), "--timeout", "2s"]));
     assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
     assert!(run.stderr.contains("220 ready\\r\\n"), "{}", run.stderr);
 }
@@ -166,7 +166,7 @@ fn established(address: &str) -> usize {
 #[test]
 fn churn_goes_on_when_connections_are_refused_and_counts_them() {
     let address = start(|connection, _, line: &[u8]| (connection < 3).then(|| right(line)));
-    let run = Run::of(load(&["churn", &address.to_string(), "-c2", "-d300ms"]));
+    let run = Run::of(load(&["churn", &address.to_string(), "-c2", "-d1s"]));
     assert_eq!((run.code, &run.report["cycles"]), (1, &2.into()), "{:#}", run.report);
     assert!(run.errors("closed") + run.errors("reset") >= 2, "{:#}", run.report);
 }
