@@ -75,6 +75,9 @@ fn garbage_reaches_no_log_raw() {
         // Nor did a newline: each line is one of ours.
         let (log, _) = text.rsplit_once("verdict ").unwrap();
         assert!(log.lines().all(|it| it.starts_with("20") || it.starts_with("… ")), "{log}");
+        // And it shows 256 bytes, of which none takes more than four characters.
+        let longest = log.lines().map(str::len).max();
+        assert!(longest < Some(4 * 256 + 150), "{longest:?}");
     }
 }
 
