@@ -17,9 +17,9 @@ pub enum Overload {
 /// The settings of a [`Server`](crate::server::Server). [`Config::default`] is the article's
 /// server: chunks, `from server back[rust]:`, ten seconds.
 ///
-/// There will be more settings: end yours with `..Config::default()`. The ranges named here are
-/// those of the command line. Beyond them a server still serves, with more memory or later
-/// deadlines.
+/// There will be more settings: end yours with `..Config::default()`. Ranges are checked by the
+/// command line and not here: a table for `max_connections` is reserved at the start, a longer
+/// prefix or read buffer takes its memory, and a coarser tick makes deadlines later.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     // ---- where, and what is said ----
@@ -125,7 +125,7 @@ impl Default for Config {
 impl Config {
     /// Above this many open connections nobody begins to wait for evidence: seven eighths of the
     /// limit.
-    pub fn settles_below(&self) -> usize {
+    pub fn settles_up_to(&self) -> usize {
         self.max_connections - self.max_connections / 8
     }
 }

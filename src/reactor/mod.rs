@@ -278,7 +278,7 @@ impl<K: Kernel> Reactor<K> {
         }
         self.visits_since_clock += 1;
         self.turn.visits += 1;
-        self.rules.may_wait = self.table.open() <= self.config.settles_below();
+        self.rules.may_wait = self.table.open() <= self.config.settles_up_to();
         let Some(entry) = self.table.get_mut(key) else { return };
         let was_settling = entry.connection.is_settling();
         let budget = self.config.bytes_per_visit.max(1);

@@ -118,7 +118,7 @@ impl<const LINUX: bool> World<LINUX> {
         let open = self.open;
         let clock_us = self.clock_us;
         let config = &self.setting.config;
-        let may_not_wait = config.verdict_wait_ms == 0 || open > config.settles_below();
+        let may_not_wait = config.verdict_wait_ms == 0 || open > config.settles_up_to();
         let deadline_ms = config.read_deadline_ms;
         let draining = self.is_draining();
         let link = &mut self.links[index as usize];

@@ -41,6 +41,16 @@ impl Life {
         Life { connection: Connection::new(7, peer, now, &rules), rules, now }
     }
 
+    /// The drain has begun, and its reply is stuck in a full socket.
+    fn is_stuck_in_the_drain(&mut self) -> &mut Life {
+        self.event().echoes(30).connection.blocked(Via::Send);
+        self.is_told_unacked(30).watches_writable();
+        self.rules.drain_ends = Some(self.now.after(5_000));
+        self.rings();
+        self.wants(Step::Send).connection.blocked(Via::Send);
+        self.is_told_unacked(30).expires()
+    }
+
     fn passes(&mut self, ms: u64) -> &mut Life {
         self.now = self.now.after(ms);
         self
@@ -349,12 +359,7 @@ fn the_end_of_the_drain_is_a_reset() {
 #[test]
 fn the_end_of_the_drain_cuts_off_what_is_still_going_out() {
     let mut life = Life::new();
-    life.event().echoes(30).connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable();
-    life.rules.drain_ends = Some(life.now.after(5_000));
-    life.rings();
-    life.wants(Step::Send).connection.blocked(Via::Send);
-    life.is_told_unacked(30).expires().passes(4_999);
+    life.is_stuck_in_the_drain().passes(4_999);
     assert!(!life.connection.is_due(life.now, &life.rules), "it has until the end of the drain");
     life.passes(1).expires().wants(Step::End);
     assert_eq!((life.verdict(30), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));

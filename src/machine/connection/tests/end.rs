@@ -151,12 +151,7 @@ fn our_fin_counts_as_a_byte_until_it_is_acknowledged() {
 #[test]
 fn a_reset_is_the_peer_s_end_if_our_fin_was_not_out() {
     let mut life = Life::new();
-    life.event().echoes(30).connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable();
-    life.rules.drain_ends = Some(life.now.after(5_000));
-    life.rings();
-    life.wants(Step::Send).connection.blocked(Via::Send);
-    life.is_told_unacked(30).expires();
+    life.is_stuck_in_the_drain();
     assert_eq!(life.evidence(30, None, 0).cause, Some(LocalCause::Drain));
     life.connection.latch(ECONNRESET, Via::Send);
     assert_eq!(life.evidence(30, None, 0).cause, None);
