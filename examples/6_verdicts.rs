@@ -54,6 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             retry_ms: 20,
             may_wait: true,
             short_read_drains: MioKernel::SHORT_READ_DRAINS,
+            max_age_ms: None,
             drain_ends: None,
         },
         wheel: TimerWheel::new(8, 0, kernel.now()),
@@ -116,7 +117,11 @@ impl Server {
                 Step::Wait => break,
                 Step::End => return self.conclude(key),
                 step @ (Step::Receive | Step::Discard) => {
-                    let space = self.replier.space();
+                    let bytes_max = match step {
+                        Step::Receive => connection.answers_bytes_max(),
+                        _ => u64::MAX,
+                    };
+                    let space = self.replier.space_within(bytes_max, usize::MAX);
                     let space_bytes = space.len();
                     match kernel.recv(socket, space) {
                         Io::Done(0) => connection.received_fin(),
@@ -144,6 +149,7 @@ impl Server {
                     connection.watches_writable(kernel.watch_writable(socket, key).is_ok());
                 }
                 Step::TakeError => connection.error_taken(kernel.take_error(socket), System::HERE),
+                Step::AskUnread => connection.unread(kernel.unread(socket)),
                 Step::AskUnacked => connection.unacked(kernel.unacked(socket), now, rules),
             }
         }

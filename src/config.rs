@@ -65,6 +65,14 @@ pub struct Config {
     pub max_connections: usize,
     /// Connections at a time from one address; `None` is no limit. Default: `None`.
     pub max_per_ip: Option<u32>,
+    /// A connection older than this ends politely, in milliseconds: what has arrived is answered,
+    /// then our FIN goes out. Up to a tenth less, by the connection's number, so that those of one
+    /// moment do not end in one moment. `None` is no limit. Default: `None`.
+    pub max_age_ms: Option<u64>,
+    /// What all pending output together may take, in bytes: near it reads become small. Beyond it
+    /// each connection may own one small reply, see
+    /// [`output_bytes_max`](Self::output_bytes_max). `None` is no limit. Default: `None`.
+    pub output_memory_bytes: Option<u64>,
     /// What happens to newcomers beyond them. Default: [`Overload::Wait`].
     pub overload: Overload,
     /// Connections that the kernel may keep before they are accepted (listen(2)). Default: 4,096.
@@ -76,18 +84,24 @@ pub struct Config {
     pub probes: bool,
 
     // ---- budgets: what one turn of the loop may do ----
-    /// Newcomers accepted in a turn, over all listeners: about a millisecond; or a quarter of what
-    /// serving cost in it, if that is more. Default: 64.
+    /// Newcomers accepted in a turn, over all listeners: less than 200 µs; or a quarter of what
+    /// serving cost in it, if that is more. 0 counts as 1. Default: 16.
     pub accepts_per_turn: u32,
-    /// Bytes received from and sent to one connection in one visit, where each call counts as 1,024
-    /// at least. 0 counts as 1. Default: 262,144.
+    /// Bytes received from and sent to one connection in one visit, where each call counts as 4,096
+    /// at least. 0 counts as 1. Default: 65,536.
     pub bytes_per_visit: usize,
-    /// Deadlines looked at in a turn: about 200 µs, which the others wait for; or half of what
-    /// serving cost in it, if that is more. Default: 32.
+    /// Bytes for which connections are served in a turn: so much for those with an event, and as
+    /// much again for those that were stopped by a budget. 0 counts as 1. Default: 1,048,576.
+    pub bytes_per_turn: u64,
+    /// Deadlines looked at in a turn: less than 200 µs, which the others wait for; or half of what
+    /// serving cost in it, if that is more. 0 counts as 1. Default: 16.
     pub expiries_per_turn: u32,
+    /// Ended connections whose evidence is taken and whose sockets are closed in a turn: less than
+    /// 200 µs; or half of what serving cost in it, if that is more. 0 counts as 1. Default: 16.
+    pub reaps_per_turn: u32,
     /// Connections served between two looks at the clock. Default: 64.
     pub clock_interval: u32,
-    /// Endings kept for whoever asks; more are counted and not kept. Default: 65,536.
+    /// Endings kept until they are asked for; more are counted and not kept. Default: 65,536.
     pub endings_max: usize,
 }
 
@@ -109,13 +123,17 @@ impl Default for Config {
             keepalive_ms: None,
             max_connections: 1 << 20,
             max_per_ip: None,
+            max_age_ms: None,
+            output_memory_bytes: None,
             overload: Overload::Wait,
             backlog: 4096,
             reuse_port: false,
             probes: true,
-            accepts_per_turn: 64,
-            bytes_per_visit: 256 << 10,
-            expiries_per_turn: 32,
+            accepts_per_turn: 16,
+            bytes_per_visit: 64 << 10,
+            bytes_per_turn: 1 << 20,
+            expiries_per_turn: 16,
+            reaps_per_turn: 16,
             clock_interval: 64,
             endings_max: 1 << 16,
         }

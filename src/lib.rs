@@ -11,7 +11,8 @@
 //! | layer | what it is | what it may know |
 //! |---|---|---|
 //! | [`machine`] | pure state machines: time, bytes, one connection's life, how it ended | nothing of ours, no socket, no clock, no log |
-//! | [`kernel`] | one trait: all that is asked of the operating system; mio behind it | plain types of `machine` |
+//! | `socket` | what the operating system tells of one socket; all `unsafe` code there is | plain types of `machine` |
+//! | [`kernel`] | one trait: all that is asked of the operating system; mio behind it | plain types of `machine`, `socket` |
 //! | [`config`] | every limit and every duration, with its default | `machine` |
 //! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
@@ -64,3 +65,4 @@ pub mod record;
 pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod socket;

@@ -36,6 +36,8 @@ struct Door {
     /// For how long the loop wanted to sleep last.
     slept_ms: Option<u64>,
     asked: Cell<u32>,
+    /// Whether a newcomer waits at the listener.
+    waits: Cell<bool>,
     shed: u32,
     open: usize,
     open_max: usize,
@@ -95,6 +97,10 @@ impl Kernel for Door {
         answer.map(|()| ((), peer()))
     }
 
+    fn has_newcomer(&mut self, _: usize) -> bool {
+        self.waits.get()
+    }
+
     fn shed(&mut self, _: usize) -> Io<SocketAddr> {
         self.shed += 1;
         self.answers.get_mut().last = Some(Io::WouldBlock);
@@ -127,6 +133,10 @@ impl Kernel for Door {
         Some(1)
     }
 
+    fn unread(&mut self, (): &mut ()) -> Option<u32> {
+        Some(0)
+    }
+
     fn local(&mut self, (): &mut ()) -> Option<SocketAddr> {
         None
     }
@@ -143,12 +153,21 @@ impl Kernel for Door {
     fn close(&mut self, (): (), _: Goodbye) {
         self.open -= 1;
     }
+
+    fn give_back_memory(&mut self) {}
 }
 
 fn server(change: impl FnOnce(&mut Config)) -> Reactor<Door> {
-    let mut config = Config { accepts_per_turn: 16, max_connections: 1_000, ..Config::default() };
+    let mut config = Config {
+        accepts_per_turn: 16,
+        reaps_per_turn: 64,
+        max_connections: 1_000,
+        ..Config::default()
+    };
     change(&mut config);
-    Reactor::new(Door::default(), config)
+    let door = Door::default();
+    door.waits.set(true);
+    Reactor::new(door, config)
 }
 
 fn turn(server: &mut Reactor<Door>) -> Turn {

@@ -6,7 +6,7 @@ use closecall::reactor::{Reactor, Turn};
 use closecall::simulation::{Calm, Speakers};
 
 /// A small request costs a visit and as many bytes, and 16 KiB cost as much as another visit.
-const CALL_COSTS_BYTES: u64 = 1_024;
+const CALL_COSTS_BYTES: u64 = 4_096;
 const BYTES_LIKE_A_VISIT: u64 = 16_384;
 
 const SPEAKERS: u32 = 1_000;
@@ -19,6 +19,8 @@ fn held(connections: u32, change: impl FnOnce(&mut Config)) -> Reactor<Calm> {
     let mut config = Config {
         accepts_per_turn: 1,
         expiries_per_turn: 1,
+        reaps_per_turn: 1,
+        bytes_per_turn: u64::MAX, // this kernel forgets what is not read in its turn
         max_connections: 10_000,
         ..Config::default()
     };

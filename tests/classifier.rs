@@ -15,11 +15,12 @@ use proptest::sample::select;
 
 const SYSTEMS: [System; 3] = [System::Linux, System::Bsd, System::Windows];
 const VIAS: [Via; 3] = [Via::Recv, Via::Send, Via::SoError];
-const CAUSES: [LocalCause; 5] = [
+const CAUSES: [LocalCause; 6] = [
     LocalCause::ReadDeadline,
     LocalCause::WriteDeadline,
     LocalCause::Drain,
     LocalCause::Policy,
+    LocalCause::MaxAge,
     LocalCause::Resource,
 ];
 
@@ -61,6 +62,7 @@ fn small_evidence(mut number: usize) -> Option<Evidence> {
         unread: digit(number, &[None, Some(0)]),
         retransmits: digit(number, &[None, Some(0), Some(2)]),
         probes: digit(number, &[None, Some(0), Some(2)]),
+        last_ack_ms: digit(number, &[None, Some(0), Some(60_000)]),
     };
     (*number == 0).then_some(evidence)
 }
@@ -103,10 +105,12 @@ prop_compose! {
         (rx, discarded, tx, unsent) in (any_bytes(), any_bytes(), any_bytes(), any_bytes()),
         (undelivered, unread) in (any_count(), any_count()),
         (retransmits, probes) in (any_tries(), any_tries()),
+        last_ack_ms in any_count(),
     ) -> Evidence {
         Evidence {
             system, cause, error, fin_received, fin_sent, sent_after_fin, rx, discarded, tx,
             undelivered, fin_acknowledged, unsent, reply_untouched, unread, retransmits, probes,
+            last_ack_ms,
         }
     }
 }

@@ -37,7 +37,7 @@ fn idle_connections_get_our_fin_and_newcomers_are_refused() {
     assert!(TcpStream::connect(bed.address()).is_err(), "the listener is closed");
     drop(client);
     bed.ends_as(Kind::LocalDrain);
-    assert_eq!(bed.last.stage, Stage::Stopped);
+    assert_eq!(bed.turn().stage, Stage::Stopped);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn who_does_not_part_is_reset_at_the_end_of_the_drain() {
     assert_eq!(bed.reads_to_end(&mut silent).unwrap(), b"", "our FIN first");
     let ending = bed.ends_as(Kind::LocalDrain);
     assert!(ending.verdict_wait_ms >= 250, "{ending:?}");
-    assert_eq!(bed.last.stage, Stage::Stopped);
+    assert_eq!(bed.turn().stage, Stage::Stopped);
     // Its next word is answered by a reset: nothing is there any more.
     silent.write_all(MESSAGE).ok();
     assert!(silent.write_all(MESSAGE).is_err() || silent.take_error().unwrap().is_some());
@@ -84,11 +84,36 @@ fn the_second_stop_ends_at_once() {
     assert!(bed.endings.iter().all(|ending| ending.verdict.kind == Kind::LocalDrain));
 }
 
+/// A turn in which something ended is not the last one, so that whoever loops `while` it is not over
+/// reads every ending. The last turn waits for nothing, and so does each one after it.
 #[test]
-fn a_server_without_connections_stops_in_one_turn() {
+fn a_server_that_has_stopped_says_so_at_once() {
     let mut bed = Bed::new();
     bed.server.handle().stop();
-    assert_eq!(bed.turn().stage, Stage::Stopped);
+    assert_eq!(bed.turn().stage, Stage::Draining);
+    for _ in 0..3 {
+        let last = bed.turn();
+        assert_eq!((last.stage, last.visits, last.ended), (Stage::Stopped, 0, 0));
+    }
+}
+
+/// Regression: the example on the first page of the documentation never saw the endings of its last
+/// turn, which were all of those that a second stop makes.
+#[test]
+fn the_natural_loop_sees_every_ending() {
+    for stops in [1, 2] {
+        let mut bed = Bed::with(|config| config.reaps_per_turn = 3);
+        let clients: Vec<TcpStream> = (0..10).map(|_| bed.client()).collect();
+        bed.accepts(10);
+        (0..stops).for_each(|_| bed.server.handle().stop());
+        let mut clients = Some(clients);
+        let mut endings = 0;
+        while !bed.server.turn().unwrap().stage.is_over() {
+            endings += bed.server.endings().count();
+            drop(clients.take()); // once the drain has begun
+        }
+        assert_eq!((endings, bed.server.counters().ended()), (10, 10), "{stops} stops");
+    }
 }
 
 /// Whoever is in the backlog has been told by its kernel that it is connected. That the table is

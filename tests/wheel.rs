@@ -11,7 +11,10 @@ use proptest::prelude::*;
 fn operation() -> impl Strategy<Value = Operation> {
     // Within a round, just around one round of 4,096 ticks, and far beyond.
     let in_ms = || prop_oneof![0..200_u64, 3_900..4_300_u64, 30_000..45_000_u64, 0..1_u64 << 40];
-    let passes = || prop_oneof![0..50_u64, 0..5_000_u64, 30_000..90_000_u64];
+    // As much time as may pass between two turns: up to ten years, over deadlines and towards them.
+    const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3_600_000;
+    let jump = || prop_oneof![90_000..86_400_000_u64, 0..TEN_YEARS_MS];
+    let passes = || prop_oneof![0..50_u64, 0..5_000_u64, 30_000..90_000_u64, jump()];
     prop_oneof![
         6 => (0..64_u32, in_ms()).prop_map(|(key, in_ms)| Operation::Arm { key, in_ms }),
         1 => (0..100_u32, 1..3_000_u32, in_ms())
@@ -21,6 +24,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (0..3_100_u32).prop_map(|key| Operation::Disarm { key }),
         4 => (passes(), prop::option::of(in_ms()))
             .prop_map(|(ms, rearm)| Operation::Pass { ms, rearm }),
+        2 => passes().prop_map(|ms| Operation::Skip { ms }),
         2 => (passes(), 1..40_u32)
             .prop_map(|(ms, budget)| Operation::PassWithBudget { ms, budget }),
     ]

@@ -22,7 +22,12 @@ impl Held {
     pub(crate) fn new(connections: u32) -> Held {
         // Near its limit a loop lets nobody wait for evidence.
         let max_connections = 2 * connections as usize;
-        let config = Config { max_connections, ..Config::default() };
+        let config = Config {
+            max_connections,
+            bytes_per_turn: u64::MAX, // all that speak in a turn are served in it
+            reaps_per_turn: u32::MAX,
+            ..Config::default()
+        };
         Held { reactor: Reactor::new(Calm::new(u64::from(connections)), config), connections }
     }
 

@@ -18,13 +18,18 @@ use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, Meaning, System};
 use crate::machine::peer::Peer;
 use crate::machine::tick::Tick;
+use crate::socket;
 
 /// The waker's token, and below it the listeners', from the top down. Keys come from the bottom up
 /// and stay below 2^31, so the two do not meet.
 const STOP: Token = Token(usize::MAX);
 
 /// Events taken from the kernel at once. What is left comes with the next wait.
-const EVENTS_PER_WAIT: usize = 1024;
+const EVENTS_PER_WAIT: usize = 256;
+
+/// The longest sleep in one wait, in milliseconds: a day. epoll_wait(2) takes the milliseconds as
+/// an `int`, which ends after 24 days; the loop goes back to sleep if it was too early.
+const SLEEP_MS_MAX: u64 = 24 * 3_600_000;
 
 /// Stops a server from another thread or from a signal handler's thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -117,32 +122,6 @@ pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
 }
 
-/// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ).
-#[cfg(target_os = "linux")]
-pub(crate) fn unacked(socket: &TcpStream) -> Option<u32> {
-    super::tcp_info::unacked(std::os::fd::AsFd::as_fd(socket))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn unacked(_socket: &TcpStream) -> Option<u32> {
-    None
-}
-
-/// What else the system knows about a socket: TCP_INFO, SIOCINQ.
-#[cfg(target_os = "linux")]
-pub(crate) fn facts(socket: &TcpStream) -> SocketFacts {
-    let descriptor = std::os::fd::AsFd::as_fd(socket);
-    SocketFacts {
-        unread: super::tcp_info::unread(descriptor),
-        tcp: super::tcp_info::tcp_facts(descriptor),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn facts(_socket: &TcpStream) -> SocketFacts {
-    SocketFacts::default()
-}
-
 /// Takes the pending error (SO_ERROR), which nobody will be told again.
 pub(crate) fn take_error(socket: &TcpStream) -> Option<Errno> {
     socket.take_error().ok().flatten().map(|error| errno(&error))
@@ -172,7 +151,8 @@ impl Kernel for MioKernel {
     }
 
     fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout_ms.map(Duration::from_millis)) {
+        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.min(SLEEP_MS_MAX)));
+        match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
@@ -201,6 +181,10 @@ impl Kernel for MioKernel {
 
     fn accept(&mut self, listener: usize) -> Io<(TcpStream, SocketAddr)> {
         uninterrupted(|| self.listeners[listener].accept())
+    }
+
+    fn has_newcomer(&mut self, listener: usize) -> bool {
+        socket::has_newcomer(&self.listeners[listener])
     }
 
     fn shed(&mut self, listener: usize) -> Io<SocketAddr> {
@@ -248,7 +232,11 @@ impl Kernel for MioKernel {
     }
 
     fn unacked(&mut self, socket: &mut TcpStream) -> Option<u32> {
-        unacked(socket)
+        socket::unacked(socket)
+    }
+
+    fn unread(&mut self, socket: &mut TcpStream) -> Option<u32> {
+        socket::unread(socket)
     }
 
     fn local(&mut self, socket: &mut TcpStream) -> Option<SocketAddr> {
@@ -256,7 +244,7 @@ impl Kernel for MioKernel {
     }
 
     fn facts(&mut self, socket: &mut TcpStream) -> SocketFacts {
-        facts(socket)
+        socket::facts(socket)
     }
 
     fn take_error(&mut self, socket: &mut TcpStream) -> Option<Errno> {
@@ -269,5 +257,9 @@ impl Kernel for MioKernel {
             let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
         }
         drop(socket);
+    }
+
+    fn give_back_memory(&mut self) {
+        socket::give_back_memory();
     }
 }

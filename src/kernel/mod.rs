@@ -12,8 +12,6 @@
 //! * EINTR never comes out of here. Every other error number does, as it is.
 
 pub mod mio;
-#[cfg(target_os = "linux")]
-mod tcp_info;
 
 use std::io;
 use std::net::SocketAddr;
@@ -84,6 +82,11 @@ pub trait Kernel {
     /// Takes the next newcomer, with the address that the peer had at that moment.
     fn accept(&mut self, listener: usize) -> Io<(Self::Socket, SocketAddr)>;
 
+    /// Whether a newcomer waits at this listener. Where the system does not tell, one may.
+    ///
+    /// accept(2) takes a file before it looks: out of files it says so to an empty backlog, too.
+    fn has_newcomer(&mut self, listener: usize) -> bool;
+
     /// Takes the next newcomer and resets it, even when no file is left for it.
     fn shed(&mut self, listener: usize) -> Io<SocketAddr>;
 
@@ -118,6 +121,9 @@ pub trait Kernel {
     /// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ).
     fn unacked(&mut self, socket: &mut Self::Socket) -> Option<u32>;
 
+    /// How many bytes lie in the receive queue (SIOCINQ).
+    fn unread(&mut self, socket: &mut Self::Socket) -> Option<u32>;
+
     /// Our own end's address. Asked once, when the connection has ended, before anything else.
     fn local(&mut self, socket: &mut Self::Socket) -> Option<SocketAddr>;
 
@@ -129,4 +135,7 @@ pub trait Kernel {
 
     /// Closes the socket; its key gets no further events.
     fn close(&mut self, socket: Self::Socket, goodbye: Goodbye);
+
+    /// Gives memory that is free in this process back to the system. It may take milliseconds.
+    fn give_back_memory(&mut self);
 }

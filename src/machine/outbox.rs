@@ -51,6 +51,11 @@ impl Outbox {
         self.0.is_none()
     }
 
+    /// How much memory it takes, in bytes: what was put in, until the last of it is sent.
+    pub fn held(&self) -> usize {
+        self.0.as_ref().map_or(0, |leftover| leftover.bytes.len())
+    }
+
     /// How much is pending, in bytes.
     pub fn len(&self) -> usize {
         self.pending().len()
@@ -66,9 +71,9 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.fill(b"left over");
         outbox.advance(5);
-        assert_eq!((outbox.pending(), outbox.len()), (&b"over"[..], 4));
+        assert_eq!((outbox.pending(), outbox.len(), outbox.held()), (&b"over"[..], 4, 9));
         outbox.advance(4);
-        assert!(outbox.is_empty() && outbox.0.is_none());
+        assert!(outbox.is_empty() && outbox.0.is_none() && outbox.held() == 0);
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub const PREFIX_BYTES_MAX: usize = 4096;
 /// The longest read buffer that is accepted, in bytes: 16 MiB.
 pub const READ_BUFFER_BYTES_MAX: usize = 16 << 20;
 
+/// However short output memory is, a read may take this much, in bytes, where the buffer and the
+/// framing let it: with less, a server would spend its time on calls.
+pub const READ_BYTES_MIN: usize = 256;
+
 /// The shared read buffer and the framing of replies.
 ///
 /// Read into [`space`](Self::space), then take the [`reply`](Self::reply) to as many bytes as came.
@@ -80,9 +84,26 @@ impl Replier {
         }
     }
 
-    /// Where the next read goes.
+    /// Where the next read goes, if it may take as much as fits.
     pub fn space(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.prefix_bytes..][..self.read_bytes]
+        self.space_within(u64::MAX, usize::MAX)
+    }
+
+    /// Where the next read goes: at most `read_bytes`, and as much less as its reply may be no
+    /// longer than `reply_bytes`. One byte at least, or [`READ_BYTES_MIN`] where that fits.
+    pub fn space_within(&mut self, read_bytes: u64, reply_bytes: usize) -> &mut [u8] {
+        let for_reply = match self.framing {
+            Framing::Raw => reply_bytes,
+            Framing::Chunk => reply_bytes.saturating_sub(self.prefix_bytes),
+            Framing::Line => reply_bytes / (self.prefix_bytes + 1),
+        };
+        let floor = match self.framing {
+            Framing::Raw | Framing::Chunk => READ_BYTES_MIN,
+            Framing::Line => READ_BYTES_MIN / (self.prefix_bytes + 1),
+        };
+        let wanted = usize::try_from(read_bytes).unwrap_or(usize::MAX).min(for_reply.max(floor));
+        let bytes = wanted.clamp(1, self.read_bytes);
+        &mut self.buffer[self.prefix_bytes..][..bytes]
     }
 
     /// The first `bytes` bytes of the last read.
@@ -112,6 +133,12 @@ impl Replier {
                 &self.lines
             }
         }
+    }
+
+    /// The longest reply to the shortest read that is made when output memory is short, in bytes.
+    pub fn reply_bytes_min(&self) -> usize {
+        let prefix_bytes = if self.framing == Framing::Raw { 0 } else { self.prefix_bytes };
+        READ_BYTES_MIN.min(self.read_bytes) + prefix_bytes
     }
 
     /// The longest reply there can be, in bytes: what one connection may own of output.
@@ -178,6 +205,26 @@ mod tests {
     #[test]
     fn the_longest_prefix_and_buffer_are_what_the_manual_says() {
         assert_eq!((PREFIX_BYTES_MAX, READ_BUFFER_BYTES_MAX), (4_096, 16 * 1024 * 1024));
+    }
+
+    /// When output memory is short, reads shrink until their replies fit, and never to nothing.
+    #[test]
+    fn a_read_can_be_kept_so_small_that_its_reply_fits() {
+        for framing in [Framing::Chunk, Framing::Line, Framing::Raw] {
+            let mut replier = Replier::new(framing, PREFIX, 65_536);
+            for allowed in [65_536, 10_000, 1_000, 300, 10, 0] {
+                let space = replier.space_within(u64::MAX, allowed);
+                space.fill(b'\n');
+                let bytes = space.len();
+                let reply_bytes = replier.reply(bytes, &mut false).len();
+                let bound = allowed.max(replier.reply_bytes_min());
+                assert!(
+                    bytes >= 1 && reply_bytes <= bound,
+                    "{framing:?}, {allowed}: {reply_bytes}"
+                );
+            }
+            assert_eq!(replier.space_within(3, usize::MAX).len(), 3, "no more than is answered");
+        }
     }
 
     #[test]

@@ -34,6 +34,27 @@ impl Tick {
     }
 }
 
+/// A number of milliseconds in six bytes: 2^48 ms are 8,900 years. More than that counts as that.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Span([u16; 3]);
+
+impl Span {
+    /// The longest span there is, in milliseconds.
+    const MS_MAX: u64 = (1 << 48) - 1;
+
+    /// A span of `ms` milliseconds.
+    pub const fn from_ms(ms: u64) -> Span {
+        let ms = if ms > Span::MS_MAX { Span::MS_MAX } else { ms };
+        Span([ms as u16, (ms >> 16) as u16, (ms >> 32) as u16])
+    }
+
+    /// Its length in milliseconds.
+    pub const fn as_ms(self) -> u64 {
+        let Span([low, middle, high]) = self;
+        low as u64 | (middle as u64) << 16 | (high as u64) << 32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +64,15 @@ mod tests {
         let now = Tick::from_ms(5);
         assert_eq!((now.after(3).since(now), now.since(now.after(3))), (3, 0));
         assert_eq!((now.after(u64::MAX), Tick::NEVER.as_ms()), (Tick::NEVER, u64::MAX));
+    }
+
+    #[test]
+    fn a_span_is_exact_for_thousands_of_years() {
+        assert_eq!(size_of::<Span>(), 6);
+        const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3_600_000;
+        for ms in [0, 1, 65_535, 65_536, 1 << 32, TEN_YEARS_MS, (1 << 48) - 1] {
+            assert_eq!(Span::from_ms(ms).as_ms(), ms);
+        }
+        assert_eq!(Span::from_ms(u64::MAX).as_ms(), (1 << 48) - 1);
     }
 }

@@ -12,12 +12,17 @@
 //! * A slot never mixes rounds. A deadline more than one round away is parked in the round's last
 //!   slot and moved on when that comes up, so whatever hangs in a slot has its time there.
 //!
+//! Any amount of time may pass between two calls: a server is idle for a year, a laptop sleeps for
+//! a night. Nothing walks through that time. An empty wheel [skips](TimerWheel::skip_to) it, and a
+//! deadline that lies beyond it is looked at twice, however many rounds it spans: once where it was
+//! parked, and once more from the list of those that lag behind, when the cursor has caught up.
+//!
 //! ```text
 //!                 cursor: the first tick that has not passed
 //!                    │
-//!   slots    ┌───┬───▼───┬───┬───┬───┬─ ─ ─┬──────┐
-//!            │ · │   2   │ · │ 0 │ · │     │ 4095 │      head of a list, by key
-//!            └───┴───┬───┴───┴─┬─┴───┴─ ─ ─┴──────┘
+//!   slots    ┌───┬───▼───┬───┬───┬───┬─ ─ ─┬──────┐  ┌─────────┐
+//!            │ · │   2   │ · │ 0 │ · │     │ 4095 │  │ lagging │   head of a list, by key
+//!            └───┴───┬───┴───┴─┬─┴───┴─ ─ ─┴──────┘  └─────────┘
 //!   entries      2 ◀─┴─▶ 7     0          linked both ways, so that dropping one is O(1)
 //!   occupied   0   1       0   1   0         a bit for each slot, and a word for the words
 //! ```
@@ -29,6 +34,10 @@ use super::tick::Tick;
 
 /// Slots on the ring: 64 words of 64 bits, so that one more word tells which words are not empty.
 const SLOTS: u64 = 64 * 64;
+
+/// One more list beside the ring: deadlines that were parked, were looked at late, and lie more
+/// than a round ahead of a cursor that has not caught up with the time.
+const LAGGING: usize = SLOTS as usize;
 
 /// No entry: the end of a list, or an empty slot.
 const NONE: u32 = u32::MAX;
@@ -71,8 +80,9 @@ const VACANT: Entry = Entry { due: UNARMED, next: NONE, previous: NONE };
 pub struct TimerWheel {
     tick_ms: u64,
     /// The first wheel tick that has not passed. Every armed entry hangs in
-    /// `cursor ..= cursor + SLOTS - 1`.
+    /// `cursor ..= cursor + SLOTS - 1`, or is lagging.
     cursor: u64,
+    /// A list for each slot, and the one of those that lag behind.
     heads: Box<[u32]>,
     occupied: Occupied,
     entries: Vec<Entry>,
@@ -87,10 +97,25 @@ impl TimerWheel {
         TimerWheel {
             tick_ms,
             cursor: now.as_ms() / tick_ms,
-            heads: vec![NONE; SLOTS as usize].into_boxed_slice(),
+            heads: vec![NONE; LAGGING + 1].into_boxed_slice(),
             occupied: Occupied::default(),
             entries: Vec::with_capacity(keys),
             armed: 0,
+        }
+    }
+
+    /// Gives back the memory of keys that were armed, where none is now.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            self.entries = Vec::with_capacity(self.entries.capacity());
+        }
+    }
+
+    /// Notes that it is `now`, where nothing is armed: time in which nothing could become due is
+    /// not walked through later.
+    pub fn skip_to(&mut self, now: Tick) {
+        if self.is_empty() {
+            self.cursor = self.cursor.max(now.as_ms() / self.tick_ms);
         }
     }
 
@@ -124,7 +149,7 @@ impl TimerWheel {
         let due = deadline.as_ms().div_ceil(self.tick_ms) + 1;
         self.entries[key as usize].due = due.min(UNARMED - 1); // the last moment of all is one, too
         self.armed += 1;
-        self.link(key);
+        self.link(key, self.cursor);
     }
 
     /// Forgets `key`. O(1); nothing happens where it is not armed.
@@ -139,26 +164,34 @@ impl TimerWheel {
     /// Takes one key that is due at `now`, disarmed; `None` when no more are due or the budget is
     /// spent. Every entry that is looked at costs one of `budget`.
     ///
-    /// Keys come in the order of their ticks. Arming while popping is allowed, the key in hand
-    /// included; what is armed for the past comes in this same run.
+    /// Keys come in the order of their ticks, unless more than a round of 4,096 ticks has passed
+    /// since the last call. Arming while popping is allowed, the key in hand included; what is
+    /// armed for the past comes in this same run.
     pub fn pop_due(&mut self, now: Tick, budget: &mut u32) -> Option<u32> {
         let now = now.as_ms() / self.tick_ms;
         while *budget > 0 {
-            let Some(at) = self.occupied.first_from(self.cursor).filter(|&at| at <= now) else {
-                self.cursor = self.cursor.max(now);
-                return None;
+            let key = match self.occupied.first_from(self.cursor).filter(|&at| at <= now) {
+                Some(at) => {
+                    self.cursor = at;
+                    self.heads[slot(at)]
+                }
+                None => {
+                    self.cursor = self.cursor.max(now);
+                    self.heads[LAGGING]
+                }
             };
-            self.cursor = at;
+            if key == NONE {
+                return None;
+            }
             *budget -= 1;
-            let key = self.heads[slot(at)];
             self.unlink(key);
             let entry = &mut self.entries[key as usize];
-            if entry.due <= at {
+            if entry.due <= now {
                 entry.due = UNARMED;
                 self.armed -= 1;
                 return Some(key);
             }
-            self.link(key); // it was parked here, more than a round before its time
+            self.link(key, now); // it was parked here, more than a round before its time
         }
         None
     }
@@ -168,20 +201,28 @@ impl TimerWheel {
     /// It is exact, but for deadlines armed more than a round of 4,096 ticks ahead: those are
     /// looked at, and moved on, once a round on their way.
     pub fn next_due(&self) -> Option<Tick> {
-        let at = self.occupied.first_from(self.cursor)?;
+        let at = match self.heads[LAGGING] {
+            NONE => self.occupied.first_from(self.cursor)?,
+            _ => self.cursor,
+        };
         Some(Tick::from_ms(at.saturating_mul(self.tick_ms)))
     }
 
     /// Hangs an unlinked entry into the slot of its tick, or of the round's last tick where its own
-    /// lies beyond. What is overdue hangs at the cursor.
-    fn link(&mut self, key: u32) {
+    /// lies beyond. What is overdue hangs at the cursor. At the wheel tick `now` a round that has
+    /// passed already is no place to park: such an entry lags until the cursor is there.
+    fn link(&mut self, key: u32, now: u64) {
         let due = self.entries[key as usize].due;
-        let slot = slot(due.clamp(self.cursor, self.cursor.saturating_add(SLOTS - 1)));
+        let last = self.cursor.saturating_add(SLOTS - 1);
+        let slot = match due > last && now > last {
+            true => LAGGING,
+            false => slot(due.clamp(self.cursor, last)),
+        };
         let next = std::mem::replace(&mut self.heads[slot], key);
-        if next == NONE {
-            self.occupied.insert(slot);
-        } else {
+        if next != NONE {
             self.entries[next as usize].previous = key;
+        } else if slot != LAGGING {
+            self.occupied.insert(slot);
         }
         let entry = &mut self.entries[key as usize];
         entry.next = next;
@@ -199,7 +240,7 @@ impl TimerWheel {
         }
         let slot = (previous & !FIRST) as usize;
         self.heads[slot] = next;
-        if next == NONE {
+        if next == NONE && slot != LAGGING {
             self.occupied.remove(slot);
         }
     }
@@ -313,6 +354,63 @@ mod tests {
             looks += 1;
         }
         assert_eq!(looks, 11);
+    }
+
+    const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+
+    /// Regression: the cursor of an idle wheel stood still, and the first deadlines after 30 idle
+    /// days were walked to round by round: 79,000 looks each, for 13 seconds.
+    #[test]
+    fn an_idle_wheel_skips_the_time_that_passes() {
+        for idle_ms in [1_000, 24 * 3_600_000, 30 * 24 * 3_600_000, YEAR_MS, 10 * YEAR_MS] {
+            let (mut wheel, start) = wheel();
+            wheel.arm(0, start.after(5)); // it has served before
+            pop_all(&mut wheel, start.after(100));
+            let now = start.after(idle_ms);
+            wheel.skip_to(now);
+            (0..1_000).for_each(|key| wheel.arm(key, now.after(10_000)));
+            let due = wheel.next_due().unwrap();
+            assert!(due > now.after(10_000) && due <= now.after(10_000 + 2 * TICK_MS));
+            let mut budget = 1_000;
+            let popped = std::iter::from_fn(|| wheel.pop_due(due, &mut budget)).count();
+            assert_eq!((popped, budget), (1_000, 0), "after {idle_ms} ms: one look each");
+        }
+    }
+
+    /// However much time passes while something is armed, it is looked at twice at most.
+    #[test]
+    fn a_jump_over_many_rounds_costs_two_looks() {
+        for jump_ms in [ROUND_MS + 1, 30 * 24 * 3_600_000, 10 * YEAR_MS] {
+            let (mut wheel, start) = wheel();
+            let deadline = start.after(jump_ms + 10_000);
+            wheel.arm(0, deadline);
+            wheel.arm(1, start.after(3 * ROUND_MS / 2).min(start.after(jump_ms)));
+            let now = start.after(jump_ms);
+            let mut budget = 4;
+            assert_eq!(wheel.pop_due(now.after(2 * TICK_MS), &mut budget), Some(1));
+            assert!(wheel.next_due().unwrap() <= now.after(2 * TICK_MS), "0 is to be looked at");
+            assert_eq!(wheel.pop_due(now.after(2 * TICK_MS), &mut budget), None);
+            assert!(budget >= 1, "after {jump_ms} ms: {budget} of four looks are left");
+            let due = wheel.next_due().unwrap();
+            assert!(due > deadline && due <= deadline.after(2 * TICK_MS));
+            assert_eq!(pop_all(&mut wheel, due), [0]);
+            assert!(wheel.is_empty() && wheel.next_due().is_none());
+        }
+    }
+
+    /// One that lags can be moved and dropped like any other, also when the budget has ended there.
+    #[test]
+    fn what_lags_can_be_dropped_and_moved() {
+        let (mut wheel, start) = wheel();
+        (0..3).for_each(|key| wheel.arm(key, start.after(YEAR_MS)));
+        let now = start.after(YEAR_MS / 2);
+        assert_eq!(wheel.pop_due(now, &mut 3), None, "each was looked at, and lags");
+        wheel.disarm(1);
+        wheel.arm(2, now.after(50));
+        assert_eq!(pop_all(&mut wheel, now), [0u32; 0]);
+        assert_eq!(pop_all(&mut wheel, now.after(50 + 2 * TICK_MS)), [2]);
+        assert_eq!(pop_all(&mut wheel, start.after(YEAR_MS + 2 * TICK_MS)), [0]);
+        assert!(wheel.is_empty() && wheel.next_due().is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{LocalCause, SocketFacts, classify};
 use crate::machine::connection::{Connection, Goodbye};
-use crate::machine::errno::Errno;
+use crate::machine::errno::{Errno, Meaning};
 
 /// Those who are leaving still hold their slots and files when a newcomer is accepted in their
 /// place: so many at a time. `closecall serve` keeps as many files free for them; where nobody
@@ -39,6 +39,10 @@ impl<K: Kernel> Reactor<K> {
             let then = match newcomer {
                 Io::Done(then) => then,
                 Io::WouldBlock => {
+                    self.listeners.drained(listener);
+                    Then::Continue
+                }
+                Io::Failed(errno) if self.finds_none_waiting(listener, errno) => {
                     self.listeners.drained(listener);
                     Then::Continue
                 }
@@ -79,13 +83,19 @@ impl<K: Kernel> Reactor<K> {
         }
         if self.table.open() < self.config.max_connections {
             return match self.kernel.accept(listener) {
-                Io::Failed(errno) if self.sheds(errno) => self.shed(listener),
+                Io::Failed(errno) if self.sheds(errno) => {
+                    match self.kernel.has_newcomer(listener) {
+                        true => self.shed(listener),
+                        false => Io::WouldBlock,
+                    }
+                }
                 newcomer => newcomer.map(|(socket, peer)| self.welcome(socket, peer)),
             };
         }
         match self.config.overload {
             Overload::Shed => self.shed(listener),
             Overload::Wait => match self.table.take_oldest_settling() {
+                None if !self.kernel.has_newcomer(listener) => Io::WouldBlock,
                 None => {
                     self.pause(Pause::Full);
                     Io::Done(Then::Stop)
@@ -108,12 +118,14 @@ impl<K: Kernel> Reactor<K> {
     fn decide_now(&mut self, key: u32) {
         if let Some(entry) = self.table.get_mut(key) {
             entry.connection.hurry();
-            self.visit(key);
+            // None is served twice in a turn, and one that was is asked for its evidence only.
+            let was_visited = entry.visited_in == self.turn_number;
+            self.visit_within(key, if was_visited { 0 } else { self.bytes_per_visit() });
         }
         // Its budget stopped it: what it goes on sending is not waited for.
         if let Some(entry) = self.table.get_mut(key) {
             entry.connection.expire(self.now, &self.rules);
-            self.visit(key);
+            self.visit_within(key, 0);
         }
     }
 
@@ -131,7 +143,7 @@ impl<K: Kernel> Reactor<K> {
             self.report_refused(&connection);
             return Then::Continue;
         }
-        let key = self.table.insert(socket, connection);
+        let key = self.table.insert(socket, connection, self.turn_number);
         let Some(entry) = self.table.get_mut(key) else { return Then::Continue };
         match self.kernel.watch(&mut entry.socket, key) {
             Ok(()) => {
@@ -141,7 +153,10 @@ impl<K: Kernel> Reactor<K> {
             Err(errno) => {
                 entry.connection.refuse(LocalCause::Resource);
                 self.table.end(key);
-                self.pause(Pause::Exhausted(errno));
+                if self.config.overload == Overload::Shed {
+                    return Then::Continue; // the others are reset like this one
+                }
+                self.pause(Pause::Unwatchable(errno));
                 Then::Stop
             }
         }
@@ -174,6 +189,13 @@ impl<K: Kernel> Reactor<K> {
         })
     }
 
+    /// Whether accept has failed for want of a file or memory, and no newcomer waits. It fails so
+    /// whether one waits or not; where none does, nothing is logged and nothing is given up.
+    fn finds_none_waiting(&mut self, listener: usize, errno: Errno) -> bool {
+        accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
+            && !self.kernel.has_newcomer(listener)
+    }
+
     fn accept_failed(&mut self, errno: Errno) -> Then {
         match accept_error(errno, K::SYSTEM) {
             AcceptError::Next => Then::Continue,
@@ -187,35 +209,42 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Accepts nobody for a while, and says so once an episode.
+    /// Accepts no newcomer for a while, and logs that once an episode.
     fn pause(&mut self, pause: Pause) {
-        let retry_at = match pause {
-            Pause::Full => None,
-            Pause::Exhausted(_) | Pause::Failing(_) => {
-                Some(self.now.after(self.config.accept_retry_ms))
-            }
-        };
-        if !self.listeners.pause(self.now, retry_at) {
+        let retry_ms = self.config.accept_retry_ms;
+        let retry_at = (pause != Pause::Full).then(|| self.now.after(retry_ms));
+        if !self.listeners.pause(pause, self.now, retry_at) {
             return;
         }
         let name = |errno: Errno| errno.name(K::SYSTEM).unwrap_or("an unknown error");
-        let open = self.table.len();
+        let open = self.table.open();
         match pause {
             Pause::Full => log::warn!(
-                "{open} connections, which is the limit: from now on newcomers wait in the backlog \
-                 until one ends (see --max-connections and --overload)"
+                "{open} connections, which is the limit: newcomers wait in the backlog until one \
+                 ends (see --max-connections and --overload)"
             ),
             Pause::Exhausted(errno) => log::warn!(
-                "{} with {open} connections: newcomers wait in the backlog, trying again every {} \
-                 ms (raise the open-file limit or lower --max-connections)",
+                "accept: {} with {open} connections open; newcomers wait in the backlog, and the \
+                 next attempt is in {retry_ms} ms ({})",
                 name(errno),
-                self.config.accept_retry_ms
+                match errno.meaning(K::SYSTEM) {
+                    Meaning::NoFiles => "raise the open-file limit or lower --max-connections",
+                    _ => "the system is short of memory for sockets",
+                }
+            ),
+            Pause::Unwatchable(errno) => log::warn!(
+                "a newcomer was reset, because the system cannot watch it ({}) beside {open} \
+                 others; more wait in the backlog, and one is tried every {retry_ms} ms ({})",
+                name(errno),
+                match errno.name(K::SYSTEM) {
+                    Some("ENOSPC") => "raise fs.epoll.max_user_watches",
+                    _ => "the system is short of memory",
+                }
             ),
             Pause::Failing(errno) => log::error!(
-                "accept gives {} (number {}) and nothing else: trying again every {} ms",
+                "accept: {} (number {}) each time; the next attempt is in {retry_ms} ms",
                 name(errno),
                 errno.0,
-                self.config.accept_retry_ms
             ),
         }
     }

@@ -8,7 +8,7 @@
 //!   ┌───────┐ ─────▶ ┌───────┐ ─────────────────────────────────────────▶ ┌────────┐
 //!   │ Quiet │        │ Ready │                                            │ Paused │
 //!   └───────┘ ◀───── └───────┘ ◀───────────────────────────────────────── └────────┘
-//!          would block         a slot was freed, or it is time to try again
+//!          would block         its cause is gone, or it is time to try again
 //! ```
 
 use crate::machine::errno::{Errno, Meaning, System};
@@ -35,14 +35,19 @@ pub(super) fn accept_error(errno: Errno, system: System) -> AcceptError {
     }
 }
 
-/// Why nobody is accepted for the time being.
+/// Why no newcomer is accepted for the time being. A pause ends by its cause.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pause {
-    /// Every slot is taken.
+    /// Every slot is taken. It ends when one is freed, or when a connection only waits for its
+    /// evidence and can make room.
     Full,
-    /// The system has no file, or no memory, for another one.
+    /// The system has no file, or no memory, to accept another one. It ends when a connection has
+    /// given back what it had, or in time.
     Exhausted(Errno),
-    /// accept failed again and again for other reasons.
+    /// The system has no memory, or no watch, for the one that was accepted last, which was reset.
+    /// It ends likewise.
+    Unwatchable(Errno),
+    /// accept failed again and again for other reasons. It ends in time.
     Failing(Errno),
 }
 
@@ -54,7 +59,7 @@ pub(super) struct Listeners {
     allowance: Vec<u32>,
     /// Where the next round begins, so that a busy listener does not starve the others.
     next: usize,
-    paused: bool,
+    pause: Option<Pause>,
     /// When to try again, where that may help.
     retry_at: Option<Tick>,
     /// When the present or last episode of overload was reported.
@@ -70,7 +75,7 @@ impl Listeners {
             ready: vec![false; count],
             allowance: vec![u32::MAX; count],
             next: 0,
-            paused: false,
+            pause: None,
             retry_at: None,
             reported_at: None,
         }
@@ -101,7 +106,7 @@ impl Listeners {
 
     /// The next one to accept from, in turn; `None` if all are quiet or paused.
     pub(super) fn next_ready(&mut self, now: Tick) -> Option<usize> {
-        if self.paused && self.retry_at.is_none_or(|at| now < at) {
+        if self.pause.is_some() && self.retry_at.is_none_or(|at| now < at) {
             return None;
         }
         self.resume();
@@ -116,10 +121,10 @@ impl Listeners {
         self.ready[listener] = false;
     }
 
-    /// Accepts nobody until a slot is freed or, with `retry_at`, until then. Gives `true` if that
-    /// is to be reported: once an episode.
-    pub(super) fn pause(&mut self, now: Tick, retry_at: Option<Tick>) -> bool {
-        self.paused = true;
+    /// Accepts no newcomer until the cause of the pause is gone or, with `retry_at`, until then.
+    /// Gives `true` if that is to be reported: once an episode.
+    pub(super) fn pause(&mut self, pause: Pause, now: Tick, retry_at: Option<Tick>) -> bool {
+        self.pause = Some(pause);
         self.retry_at = retry_at;
         let due = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY_MS);
         if due {
@@ -128,15 +133,28 @@ impl Listeners {
         due
     }
 
-    /// A slot was freed.
-    pub(super) fn resume(&mut self) {
-        self.paused = false;
+    /// A connection has begun to wait for nothing but its evidence: a newcomer can have its place.
+    pub(super) fn room_can_be_made(&mut self) {
+        if self.pause == Some(Pause::Full) {
+            self.resume();
+        }
+    }
+
+    /// A connection has given back its slot, its file, its memory and its watch.
+    pub(super) fn resources_are_back(&mut self) {
+        if !matches!(self.pause, Some(Pause::Failing(_))) {
+            self.resume();
+        }
+    }
+
+    fn resume(&mut self) {
+        self.pause = None;
         self.retry_at = None;
     }
 
     /// Whether accept is owed a call now, without an event.
     pub(super) fn is_unfinished(&self) -> bool {
-        !self.paused && self.any_ready()
+        self.pause.is_none() && self.any_ready()
     }
 
     /// Whether there may be newcomers, paused or not.
@@ -185,17 +203,27 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_ends_with_a_freed_slot_or_in_time_and_never_spins() {
+    fn a_pause_ends_by_its_cause_or_in_time_and_never_spins() {
+        const ENOSPC: Errno = Errno(28);
         let mut listeners = Listeners::new(1);
         listeners.edge(0);
         let now = Tick::from_ms(5_000);
-        assert!(listeners.pause(now, Some(now.after(100))), "the episode is reported");
+        let retry_at = Some(now.after(100));
+        assert!(listeners.pause(Pause::Unwatchable(ENOSPC), now, retry_at), "it is reported");
         assert_eq!((listeners.next_ready(now), listeners.is_unfinished()), (None, false));
+        listeners.room_can_be_made();
+        assert_eq!(listeners.next_ready(now), None, "a place is not what is short");
         assert_eq!(listeners.next_ready(now.after(100)), Some(0));
-        assert!(!listeners.pause(now.after(100), None), "once");
+        assert!(!listeners.pause(Pause::Full, now.after(100), None), "once");
         assert_eq!(listeners.next_ready(now.after(900)), None, "only a slot helps");
-        listeners.resume();
+        listeners.room_can_be_made();
         assert!(listeners.is_unfinished());
+        listeners.pause(Pause::Exhausted(ENOSPC), now, retry_at);
+        listeners.resources_are_back();
+        assert!(listeners.is_unfinished());
+        listeners.pause(Pause::Failing(ENOSPC), now, retry_at);
+        listeners.resources_are_back();
+        assert_eq!((listeners.next_ready(now), listeners.retry_at()), (None, retry_at));
     }
 
     #[test]

@@ -1,23 +1,31 @@
 //! Serves. One thread, one loop, and this is one turn of it:
 //!
 //! ```text
-//!   wait      until something happens, a deadline comes, or not at all if somebody is owed a visit
-//!   serve     whoever is ready, each within a budget; who is stopped by it is owed a visit
-//!   serve     whoever was owed a visit
-//!   accept    within a budget; after those who are leaving, so that nobody is refused for them
+//!   wait      until something happens, a deadline comes, or not at all while a visit is owed
+//!   line up   connections with an event: each is owed a visit
+//!   serve     connections that are owed a visit, the oldest first, each once and within a budget,
+//!             until the budget of the turn is spent; those that are stopped are owed another
+//!   accept    within a budget; after those that are leaving, so that none is refused for them
 //!   expire    deadlines, within a budget; after I/O, so bytes that came in time save a connection
-//!   reap      each ending, once; only now are slots free again
+//!   reap      each ending, once, within a budget; only now are slots free again
 //! ```
 //!
-//! The budgets of accept and expire grow with the work of serving, so that however busy the peers
-//! are, newcomers and deadlines keep their share of the turn.
+//! So a turn is bounded whatever the peers do. There are two lines, as in FQ-CoDel (RFC 8290): a
+//! connection that took much of its last visit is a bulk sender and waits among its like, so that a
+//! small question never waits behind them, and each line has a budget, so that neither starves. The
+//! budgets of accept, expire and reap grow with the work of serving, so that however busy the peers
+//! are, newcomers, deadlines and endings keep their share.
 //!
 //! What happens to one connection is a verdict and never an `Err`, so no peer can stop the loop:
 //! the type of [`Reactor::turn`] knows of a broken poll and of nothing else.
 
 mod accept;
 mod ending;
+mod line;
 mod listener;
+mod memory;
+mod reap;
+mod serve;
 mod table;
 mod visit;
 
@@ -27,11 +35,10 @@ use std::io;
 
 pub use self::ending::{Counters, Ending};
 use self::listener::Listeners;
-use self::table::{Entry, Table};
-use self::visit::{Outcome, Visit};
+use self::memory::OutputMemory;
+use self::table::Table;
 use crate::config::Config;
 use crate::kernel::{Event, Kernel};
-use crate::machine::close::{LocalCause, SocketFacts, Via, classify};
 use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
 use crate::machine::tick::Tick;
@@ -43,16 +50,18 @@ pub enum Stage {
     /// Accepting and answering.
     #[default]
     Serving,
-    /// Asked to stop: what has arrived is answered, everybody is sent a FIN.
+    /// Asked to stop: what has arrived is answered, then each connection is sent our FIN; or asked
+    /// twice, and the last endings are still to be reported.
     Draining,
-    /// Over: every connection had its end.
+    /// Over: every connection has ended, and each ending was handed out.
     Stopped,
-    /// Over, by force: connections were reset.
+    /// The same, by force: connections were reset.
     Forced,
 }
 
 impl Stage {
-    /// Whether there is nothing more to do.
+    /// Whether there is nothing more to do: no connection is left, and every ending was in the list
+    /// after an earlier turn.
     pub fn is_over(self) -> bool {
         matches!(self, Stage::Stopped | Stage::Forced)
     }
@@ -74,14 +83,17 @@ pub struct Turn {
     pub bytes: u64,
     /// Alarms that rang.
     pub alarms: u32,
-    /// Connections that ended.
+    /// Connections that ended and were reaped: each has an [`Ending`].
     pub ended: u32,
+    /// Connections that have ended and are still to be reaped.
+    pub unreaped: u32,
 }
 
 /// The loop, and all that it owns: the kernel, the table, the wheel, the shared buffer.
 ///
 /// Call [`turn`](Self::turn) until its stage [is over](Stage::is_over); after each turn take the
-/// [`endings`](Self::endings).
+/// [`endings`](Self::endings). The turn that says so is one in which nothing ended, so that a loop
+/// `while !turn.stage.is_over()` has seen every ending.
 pub struct Reactor<K: Kernel> {
     kernel: K,
     config: Config,
@@ -94,8 +106,16 @@ pub struct Reactor<K: Kernel> {
     table: Table<K::Socket>,
     wheel: TimerWheel,
     replier: Replier,
+    output: OutputMemory,
     stage: Stage,
+    /// Asked to stop twice: nothing is waited for any more.
+    forced: bool,
     turn: Turn,
+    /// The number of the turn; it wraps.
+    turn_number: u16,
+    /// Connections whose alarm rang in the turn in which they were visited: it rings again in the
+    /// next.
+    again: Vec<u32>,
     endings: VecDeque<Ending>,
     counters: Counters,
 }
@@ -113,6 +133,7 @@ impl<K: Kernel> Reactor<K> {
                 retry_ms: config.retry_ms,
                 may_wait: true,
                 short_read_drains: K::SHORT_READ_DRAINS,
+                max_age_ms: config.max_age_ms,
                 drain_ends: None,
             },
             now,
@@ -122,8 +143,12 @@ impl<K: Kernel> Reactor<K> {
             table: Table::new(slots, config.max_per_ip.is_some()),
             wheel: TimerWheel::new(config.tick_ms, slots, now),
             replier: Replier::new(config.framing, &config.prefix, config.read_buffer_bytes),
+            output: OutputMemory::new(config.output_memory_bytes),
             stage: Stage::Serving,
+            forced: false,
             turn: Turn::default(),
+            turn_number: 0,
+            again: Vec::new(),
             endings: VecDeque::new(),
             counters: Counters::default(),
             kernel,
@@ -131,20 +156,33 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// One turn of the loop.
+    /// One turn of the loop. When the server is over it says so at once, however often it is asked.
     ///
     /// # Errors
     /// The poll is broken. What happens to a connection is an [`Ending`], never an error.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.turn = Turn::default();
-        self.wait()?;
-        self.serve_ready();
-        self.serve_unfinished();
-        self.accept();
-        self.expire();
-        self.reap();
+        if !self.has_stopped() {
+            self.turn_number = self.turn_number.wrapping_add(1);
+            self.wait()?;
+            self.line_up();
+            self.serve();
+            self.accept();
+            self.expire();
+            self.reap();
+            self.tidy_memory();
+        }
         self.turn.stage = self.stage;
         Ok(self.turn)
+    }
+
+    /// Whether the server is over. It is once nothing is left after the turn before.
+    fn has_stopped(&mut self) -> bool {
+        let nothing_left = !self.listeners.is_open() && self.table.len() == 0;
+        if self.stage == Stage::Draining && nothing_left {
+            self.stage = if self.forced { Stage::Forced } else { Stage::Stopped };
+        }
+        self.stage.is_over()
     }
 
     /// The endings since this was last called, oldest first.
@@ -157,23 +195,24 @@ impl<K: Kernel> Reactor<K> {
         &self.counters
     }
 
-    /// The kernel, for whoever owns both: the simulated world asks its own.
+    /// The kernel, for the program that owns both: the simulated world asks its own.
     pub fn kernel(&self) -> &K {
         &self.kernel
     }
 
-    // ---- the parts of a turn, in their order --------------------------------------------------
+    // ---- waiting --------------------------------------------------------------------------------
 
     fn wait(&mut self) -> io::Result<()> {
         self.events.clear();
         let timeout_ms = self.timeout_ms();
         self.kernel.wait(timeout_ms, &mut self.events)?;
         self.read_clock();
+        self.wheel.skip_to(self.now);
         self.turn.events = self.events.len() as u32;
         for index in 0..self.events.len() {
             match self.events[index] {
                 Event::Listener(listener) => self.listeners.edge(listener),
-                // Before anybody is served: the drain ends so long after this moment.
+                // Before any connection is served: the drain's time counts from this moment.
                 Event::Stop(calls) => self.stop(calls),
                 Event::Socket(..) => {}
             }
@@ -181,13 +220,15 @@ impl<K: Kernel> Reactor<K> {
         Ok(())
     }
 
-    /// How long there is nothing to do: not at all while somebody is owed a visit.
+    /// How long there is nothing to do: not at all while a visit, an accept or a reaping is owed.
     fn timeout_ms(&mut self) -> Option<u64> {
-        if self.table.unfinished() > 0 || self.listeners.is_unfinished() {
+        let owed = self.table.unfinished() + self.table.to_reap();
+        if owed > 0 || self.listeners.is_unfinished() {
             return Some(0);
         }
         let sweep_ends = self.rules.drain_ends.filter(|_| self.listeners.is_open());
-        let alarm = [self.wheel.next_due(), self.listeners.retry_at(), sweep_ends];
+        let tidies_at = self.output.tidies_at();
+        let alarm = [self.wheel.next_due(), self.listeners.retry_at(), sweep_ends, tidies_at];
         let alarm = alarm.into_iter().flatten().min();
         alarm.map(|alarm| {
             self.read_clock(); // the turn took its time, and the next alarm does not wait for it
@@ -195,178 +236,35 @@ impl<K: Kernel> Reactor<K> {
         })
     }
 
-    fn serve_ready(&mut self) {
-        for index in 0..self.events.len() {
-            if let Event::Socket(key, hints) = self.events[index]
-                && let Some(entry) = self.table.get_mut(key)
-            {
-                entry.connection.ready(hints);
-                self.visit(key);
-            }
-        }
-    }
-
-    fn serve_unfinished(&mut self) {
-        // Those that are stopped once more stand behind these and wait for the next turn.
-        for _ in 0..self.table.unfinished() {
-            if let Some(key) = self.table.take_unfinished() {
-                self.visit(key);
-            }
-        }
-    }
-
-    fn expire(&mut self) {
-        let mut budget = self.config.expiries_per_turn.max(1).max(self.share(2));
-        while let Some(key) = self.wheel.pop_due(self.now, &mut budget) {
-            self.turn.alarms += 1;
-            let past = self.past();
-            let Some(entry) = self.table.get_mut(key) else { continue };
-            if entry.connection.rang(past, &self.rules) {
-                self.visit(key);
-            }
-            let past = self.past();
-            if let Some(entry) = self.table.get_mut(key)
-                && entry.connection.is_due(past, &self.rules)
-            {
-                entry.connection.expire(past, &self.rules);
-                self.visit(key);
-            }
-            if let Some(entry) = self.table.get_mut(key) {
-                self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
-            }
-        }
-    }
-
-    fn reap(&mut self) {
-        while let Some(key) = self.table.next_ended() {
-            self.wheel.disarm(key);
-            self.conclude(key);
-            self.listeners.resume();
-        }
-        self.counters.open = self.table.len() as u64;
-        let listening = self.listeners.is_open();
-        if self.stage == Stage::Draining && !listening && self.table.len() == 0 {
-            self.stage = Stage::Stopped;
-        }
-    }
-
-    // ---- leaves -------------------------------------------------------------------------------
-
-    /// One part in `parts` of what serving cost in this turn, counted in visits, or in deadlines,
-    /// which cost about the same.
-    fn share(&self, parts: u32) -> u32 {
-        const BYTES_LIKE_A_VISIT: u64 = 16 << 10;
-        let visits = u64::from(self.turn.visits) + self.turn.bytes / BYTES_LIKE_A_VISIT;
-        u32::try_from(visits).unwrap_or(u32::MAX) / parts
-    }
-
-    /// The last moment that has passed for sure. The clock rounds down: a deadline of this very
-    /// millisecond may lie ahead still.
-    fn past(&self) -> Tick {
-        Tick::from_ms(self.now.as_ms().saturating_sub(1))
-    }
-
     fn read_clock(&mut self) {
         self.now = self.kernel.now();
         self.visits_since_clock = 0;
     }
 
-    /// Does what a connection wants done, and puts it where it belongs afterwards.
-    fn visit(&mut self, key: u32) {
-        if self.visits_since_clock >= self.config.clock_interval {
-            self.read_clock();
-        }
-        self.visits_since_clock += 1;
-        self.turn.visits += 1;
-        self.rules.may_wait = self.table.open() <= self.config.settles_up_to();
-        let Some(entry) = self.table.get_mut(key) else { return };
-        let was_settling = entry.connection.is_settling();
-        let budget = self.config.bytes_per_visit.max(1);
-        let mut visit = Visit {
-            kernel: &mut self.kernel,
-            replier: &mut self.replier,
-            rules: &self.rules,
-            now: self.now,
-            budget,
-            probes: self.config.probes,
-        };
-        let outcome = visit.run(key, entry);
-        self.turn.bytes += (budget - visit.budget) as u64;
-        if entry.connection.take_alarm_moved() && outcome != Outcome::Ended {
-            self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
-        }
-        if !was_settling && entry.connection.is_settling() {
-            self.table.settles(key);
-            self.listeners.resume(); // who only waits for its evidence can make room
-        }
-        match outcome {
-            Outcome::Idle => {}
-            Outcome::Unfinished => self.table.owe_visit(key),
-            Outcome::Ended => self.table.end(key),
-        }
-    }
+    // ---- stopping -------------------------------------------------------------------------------
 
-    /// Collects the evidence, says how it ended and parts with the socket.
-    fn conclude(&mut self, key: u32) {
-        let Entry { socket, connection, .. } = self.table.ended(key);
-        let local = self.kernel.local(socket);
-        let (facts, unacked) = match connection.is_settled() {
-            true => (SocketFacts::SETTLED, Some(0)),
-            false if self.config.probes => (self.kernel.facts(socket), self.kernel.unacked(socket)),
-            false => (SocketFacts::default(), None),
-        };
-        // SO_ERROR last, and only where there is reason: it also hands out errors of the network
-        // that ended nothing.
-        let closed = facts.tcp.is_some_and(|tcp| tcp.closed);
-        if !connection.has_error()
-            && (connection.is_suspect() || closed)
-            && let Some(errno) = self.kernel.take_error(socket)
-        {
-            connection.latch(errno, Via::SoError);
-        }
-        let goodbye = connection.goodbye();
-        let evidence = connection.evidence(&facts, unacked, K::SYSTEM);
-        let verdict = classify(&evidence);
-        let ending = Ending::new(connection, local, evidence, verdict, self.now);
-        self.report(ending);
-        let socket = self.table.free(key);
-        self.kernel.close(socket, goodbye);
-    }
-
-    fn report(&mut self, ending: Ending) {
-        self.turn.ended += 1;
-        self.counters.verdicts[ending.verdict.kind as usize] += 1;
-        if self.endings.len() < self.config.endings_max {
-            self.endings.push_back(ending);
-        } else {
-            self.counters.endings_missed += 1;
-        }
-    }
-
-    /// The first call drains, the second ends at once.
+    /// The first call drains, the second ends at once: every connection has ended then, and is
+    /// reaped like any other, within the budget of each turn.
     fn stop(&mut self, calls: u32) {
-        match self.stage {
-            Stage::Serving | Stage::Draining if calls >= 2 => {
-                self.kernel.stop_listening();
-                self.listeners.close();
-                for key in self.table.keys() {
-                    if let Some(entry) = self.table.get_mut(key) {
-                        entry.connection.refuse(LocalCause::Drain);
-                        self.table.end(key);
-                    }
-                }
-                self.stage = Stage::Forced;
+        if self.stage == Stage::Serving {
+            self.stage = Stage::Draining;
+            self.rules.drain_ends = Some(self.now.after(self.config.drain_ms));
+            self.listeners.sweep(self.config.backlog.max(1).unsigned_abs());
+            // All are due at once: the expiry path does the rest, within its budget.
+            for key in self.table.keys() {
+                self.wheel.arm(key, Tick::from_ms(0));
             }
-            Stage::Serving => {
-                self.stage = Stage::Draining;
-                self.rules.drain_ends = Some(self.now.after(self.config.drain_ms));
-                self.listeners.sweep(self.config.backlog.max(1).unsigned_abs());
-                // Everybody is due at once: the expiry path does the rest, within its budget.
-                for key in self.table.keys() {
-                    self.wheel.arm(key, Tick::from_ms(0));
+        }
+        if calls >= 2 && self.stage == Stage::Draining && !self.forced {
+            self.forced = true;
+            self.kernel.stop_listening();
+            self.listeners.close();
+            for key in self.table.keys() {
+                if let Some(entry) = self.table.get_mut(key) {
+                    entry.connection.cut_off();
+                    self.table.end(key);
                 }
             }
-            _ => {}
         }
     }
 }

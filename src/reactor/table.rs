@@ -1,13 +1,14 @@
 //! The connections that are open, each in a slot of its own.
 //!
 //! A slot is freed only when the turn ends, so no event of a turn can reach a newcomer in the place
-//! of whoever the event was for.
+//! of the connection that the event was for.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use slab::Slab;
 
+use super::line::Line;
 use crate::machine::connection::Connection;
 
 /// What the loop owes a connection.
@@ -15,10 +16,19 @@ use crate::machine::connection::Connection;
 enum Owed {
     /// Nothing: an event or its alarm will come.
     Nothing,
-    /// Another visit: its budget ended the last one, and there will be no event for it.
+    /// Another visit: a budget ended the last one, and there will be no event for it.
     Visit,
-    /// Its slot, at the end of this turn.
+    /// Its slot, at the end of a turn.
     Reaping,
+}
+
+/// How much a connection took of its last visit, and so in which line it waits for the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// Little: it is visited as soon as there is an event.
+    Sparse,
+    /// Much: it waits its turn among those like it.
+    Bulk,
 }
 
 /// A connection and its socket.
@@ -27,18 +37,25 @@ pub(super) struct Entry<S> {
     pub(super) socket: S,
     pub(super) connection: Connection,
     owed: Owed,
+    pub(super) pace: Pace,
+    /// The number of the turn in which it was visited last. It wraps: then a connection may be
+    /// taken for one that was visited, and is visited in the next turn.
+    pub(super) visited_in: u16,
 }
 
-/// The slab of connections, and the three lines in which one of them may stand.
+/// The slab of connections, and the lines in which one of them may stand.
 #[derive(Debug)]
 pub(super) struct Table<S> {
     slab: Slab<Entry<S>>,
-    /// Who was stopped by its budget and is owed another visit.
-    unfinished: VecDeque<u32>,
-    /// Who waits for its evidence, oldest first, with its number. One that is decided stays until
-    /// it comes to the front or the line is tidied.
-    settling: VecDeque<(u32, u64)>,
-    /// Who ended in this turn, in that order.
+    slots: usize,
+    /// Connections that are owed a visit: those of a sparse pace, and bulk senders. As in FQ-CoDel
+    /// (RFC 8290, section 4.1) a flow that takes little does not wait behind those that take much.
+    sparse: Line,
+    bulk: Line,
+    owed_visits: usize,
+    /// Connections that wait for their evidence.
+    settling: Line,
+    /// Connections that have ended, in that order.
     ended: VecDeque<u32>,
     /// Connections by address, where there is a limit on them.
     per_ip: Option<HashMap<IpAddr, u32>>,
@@ -50,11 +67,23 @@ impl<S> Table<S> {
     pub(super) fn new(slots: usize, counts_per_ip: bool) -> Table<S> {
         Table {
             slab: Slab::with_capacity(slots),
-            unfinished: VecDeque::new(),
-            settling: VecDeque::new(),
+            slots,
+            sparse: Line::default(),
+            bulk: Line::default(),
+            owed_visits: 0,
+            settling: Line::default(),
             ended: VecDeque::new(),
             per_ip: counts_per_ip.then(HashMap::new),
         }
+    }
+
+    /// Gives back memory: of the lines, and of the slots where none is taken.
+    pub(super) fn shrink(&mut self) {
+        if self.slab.is_empty() {
+            self.slab = Slab::with_capacity(self.slots);
+        }
+        [&mut self.sparse, &mut self.bulk, &mut self.settling].into_iter().for_each(Line::shrink);
+        self.ended.shrink_to_fit();
     }
 
     /// How many slots are taken.
@@ -72,12 +101,13 @@ impl<S> Table<S> {
         self.per_ip.as_ref().and_then(|counts| counts.get(&ip.to_canonical()).copied()).unwrap_or(0)
     }
 
-    /// Gives a newcomer a slot.
-    pub(super) fn insert(&mut self, socket: S, connection: Connection) -> u32 {
+    /// Gives a newcomer a slot, in the turn of this number.
+    pub(super) fn insert(&mut self, socket: S, connection: Connection, turn: u16) -> u32 {
         if let Some(counts) = &mut self.per_ip {
             *counts.entry(connection.peer().ip()).or_default() += 1;
         }
-        self.slab.insert(Entry { socket, connection, owed: Owed::Nothing }) as u32
+        let (owed, pace, visited_in) = (Owed::Nothing, Pace::Sparse, turn.wrapping_sub(1));
+        self.slab.insert(Entry { socket, connection, owed, pace, visited_in }) as u32
     }
 
     /// The connection with this key, unless it ended or never was: events may be stale.
@@ -95,59 +125,65 @@ impl<S> Table<S> {
     /// Owes `key` another visit; once, however often this is said.
     pub(super) fn owe_visit(&mut self, key: u32) {
         let entry = &mut self.slab[key as usize];
-        if entry.owed == Owed::Nothing {
-            entry.owed = Owed::Visit;
-            self.unfinished.push_back(key);
+        if entry.owed != Owed::Nothing {
+            return;
         }
+        entry.owed = Owed::Visit;
+        let (pace, place) = (entry.pace, (key, entry.connection.id()));
+        self.owed_visits += 1;
+        let slab = &self.slab;
+        let line = if pace == Pace::Bulk { &mut self.bulk } else { &mut self.sparse };
+        line.push_back(place, slab.len(), |key, id| is_owed(slab, key, id));
     }
 
-    /// The next one that is owed a visit, which is taken as paid.
-    pub(super) fn take_unfinished(&mut self) -> Option<u32> {
-        let key = self.unfinished.pop_front()?;
+    /// The next one of this pace that is owed a visit, which is taken as paid.
+    pub(super) fn take_unfinished(&mut self, pace: Pace) -> Option<u32> {
+        let slab = &self.slab;
+        let line = if pace == Pace::Bulk { &mut self.bulk } else { &mut self.sparse };
+        let key = line.pop_front(|key, id| is_owed(slab, key, id))?;
         self.slab[key as usize].owed = Owed::Nothing;
+        self.owed_visits -= 1;
         Some(key)
     }
 
     /// How many are owed a visit.
     pub(super) fn unfinished(&self) -> usize {
-        self.unfinished.len()
+        self.owed_visits
     }
 
     // ---- settling: our FIN is out, and its evidence is waited for ----
 
     /// `key` has begun to wait for its evidence.
     pub(super) fn settles(&mut self, key: u32) {
-        // Those that were decided meanwhile are thrown out when they may be more than half.
-        if self.settling.len() >= 64 + 2 * self.slab.len() {
-            let slab = &self.slab;
-            self.settling.retain(|&(key, id)| is_settling_as(slab, key, id));
-        }
-        self.settling.push_back((key, self.slab[key as usize].connection.id()));
+        let slab = &self.slab;
+        let place = (key, slab[key as usize].connection.id());
+        self.settling.push_back(place, slab.len(), |key, id| is_settling_as(slab, key, id));
     }
 
     /// The one that has been settling longest, which leaves the line.
     pub(super) fn take_oldest_settling(&mut self) -> Option<u32> {
-        while let Some((key, id)) = self.settling.pop_front() {
-            if is_settling_as(&self.slab, key, id) {
-                return Some(key);
-            }
-        }
-        None
+        let slab = &self.slab;
+        self.settling.pop_front(|key, id| is_settling_as(slab, key, id))
     }
 
     /// Puts `key`, just taken as the oldest, back to the front of the line.
     pub(super) fn settles_first(&mut self, key: u32) {
-        self.settling.push_front((key, self.slab[key as usize].connection.id()));
+        self.settling.push_front(key, self.slab[key as usize].connection.id());
     }
 
     // ---- reaping ----
 
-    /// `key` is over: from now on it cannot be found, and its slot is free when the turn ends.
+    /// How many have ended and are still to be reaped.
+    pub(super) fn to_reap(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// `key` has ended: from now on it cannot be found, and its slot is free once it is reaped.
     pub(super) fn end(&mut self, key: u32) {
         let entry = &mut self.slab[key as usize];
         match std::mem::replace(&mut entry.owed, Owed::Reaping) {
             Owed::Nothing => {}
-            Owed::Visit => self.unfinished.retain(|&other| other != key),
+            Owed::Visit => self.owed_visits -= 1,
             Owed::Reaping => return,
         }
         self.ended.push_back(key);
@@ -178,6 +214,12 @@ impl<S> Table<S> {
         debug_assert_eq!(first, Some(key), "slots are freed in the order of `next_ended`");
         self.slab.remove(key as usize).socket
     }
+}
+
+/// Whether connection number `id` is in the slot `key` still, and owed a visit.
+fn is_owed<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
+    slab.get(key as usize)
+        .is_some_and(|entry| entry.owed == Owed::Visit && entry.connection.id() == id)
 }
 
 /// Whether connection number `id` is in the slot `key` still, and settling.
@@ -216,6 +258,7 @@ mod tests {
             retry_ms: 20,
             may_wait: true,
             short_read_drains: true,
+            max_age_ms: None,
             drain_ends: None,
         };
         let (now, peer) = (Tick::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 50_000)));
@@ -226,7 +269,7 @@ mod tests {
     }
 
     fn begins_to_settle(table: &mut Table<()>, id: u64) -> u32 {
-        let key = table.insert((), settling(id));
+        let key = table.insert((), settling(id), 0);
         table.settles(key);
         key
     }
@@ -250,30 +293,12 @@ mod tests {
         assert_eq!(line, [Some(third), Some(first), None]);
     }
 
-    /// A line of which nobody is ever taken would grow with each connection there has been.
-    #[test]
-    fn who_was_decided_meanwhile_leaves_the_line_in_time() {
-        let mut table = Table::new(4, false);
-        let there: Vec<u32> = (0..2).map(|id| begins_to_settle(&mut table, id)).collect();
-        let mut longest = 0;
-        for id in 2..1_000 {
-            let key = begins_to_settle(&mut table, id);
-            longest = longest.max(table.settling.len());
-            ends(&mut table, key);
-        }
-        assert_eq!(longest, 64 + 2 * 3, "three slots were taken when it was tidied");
-        assert_eq!(
-            [(); 3].map(|()| table.take_oldest_settling()),
-            [Some(there[0]), Some(there[1]), None]
-        );
-    }
-
     /// Limits are about who is there: an address that nobody uses any more is forgotten.
     #[test]
     fn connections_of_an_address_are_counted_while_they_last() {
         let mut table = Table::new(4, true);
         let ip = IpAddr::from([192, 0, 2, 1]);
-        let keys = [1, 2].map(|id| table.insert((), settling(id)));
+        let keys = [1, 2].map(|id| table.insert((), settling(id), 0));
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         assert_eq!((table.count_of(ip), table.count_of(mapped)), (2, 2));
         for (key, left) in keys.into_iter().zip([1, 0]) {
@@ -285,15 +310,39 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_is_owed_once_and_not_to_who_has_ended() {
+    fn a_visit_is_owed_once_and_not_to_what_has_ended() {
         let mut table = Table::new(4, false);
-        let [first, second] = [1, 2].map(|id| table.insert((), settling(id)));
+        let [first, second] = [1, 2].map(|id| table.insert((), settling(id), 0));
         [first, first, second].into_iter().for_each(|key| table.owe_visit(key));
         assert_eq!(table.unfinished(), 2);
         table.end(first);
-        assert_eq!((table.unfinished(), table.take_unfinished()), (1, Some(second)));
+        assert_eq!((table.unfinished(), table.take_unfinished(Pace::Sparse)), (1, Some(second)));
         table.owe_visit(second);
-        assert_eq!(table.take_unfinished(), Some(second), "another one, once it is paid");
+        let again = table.take_unfinished(Pace::Sparse);
+        assert_eq!(again, Some(second), "another one, once it is paid");
         assert!(table.get_mut(first).is_none() && table.get_mut(second).is_some());
+    }
+
+    #[test]
+    fn a_sparse_flow_does_not_stand_behind_bulk_senders() {
+        let mut table = Table::new(4, false);
+        let [bulk, sparse] = [1, 2].map(|id| table.insert((), settling(id), 0));
+        table.get_mut(bulk).unwrap().pace = Pace::Bulk;
+        [bulk, sparse].into_iter().for_each(|key| table.owe_visit(key));
+        let taken =
+            [Pace::Sparse, Pace::Sparse, Pace::Bulk].map(|pace| table.take_unfinished(pace));
+        assert_eq!((taken, table.unfinished()), ([Some(sparse), None, Some(bulk)], 0));
+    }
+
+    /// Regression: each end searched the line of those that are owed a visit, so a storm of resets
+    /// took time with the square of their number.
+    #[test]
+    fn an_end_does_not_search_the_line() {
+        let mut table = Table::new(8, false);
+        let keys: Vec<u32> = (0..8).map(|id| table.insert((), settling(id), 0)).collect();
+        keys.iter().for_each(|&key| table.owe_visit(key));
+        keys.iter().rev().for_each(|&key| table.end(key));
+        assert_eq!((table.unfinished(), table.sparse.len()), (0, 8), "they leave it in passing");
+        assert_eq!((table.take_unfinished(Pace::Sparse), table.sparse.len()), (None, 0));
     }
 }

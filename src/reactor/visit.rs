@@ -16,12 +16,12 @@ pub(super) enum Outcome {
     Idle,
     /// Its budget stopped it: it is owed another visit, because no event will come.
     Unfinished,
-    /// It is over.
+    /// It has ended.
     Ended,
 }
 
 /// A read or write costs its visit at least this many bytes: a system call is not free.
-const CALL_COSTS_BYTES: usize = 1024;
+pub(super) const CALL_COSTS_BYTES: usize = 4096;
 
 /// What a visit needs beside the connection.
 pub(super) struct Visit<'a, K: Kernel> {
@@ -31,6 +31,8 @@ pub(super) struct Visit<'a, K: Kernel> {
     pub(super) now: Tick,
     /// What is left to receive or send in this visit, in bytes.
     pub(super) budget: usize,
+    /// The longest reply that may be left over, as far as it can be kept so short, in bytes.
+    pub(super) reply_bytes: usize,
     /// Whether the kernel is asked what became of the reply.
     pub(super) probes: bool,
 }
@@ -65,6 +67,10 @@ impl<K: Kernel> Visit<'_, K> {
                         if self.probes { self.kernel.unacked(&mut entry.socket) } else { None };
                     entry.connection.unacked(bytes, self.now, self.rules);
                 }
+                Step::AskUnread => {
+                    let bytes = self.kernel.unread(&mut entry.socket);
+                    entry.connection.unread(bytes);
+                }
             }
         }
     }
@@ -72,7 +78,7 @@ impl<K: Kernel> Visit<'_, K> {
     /// Receives into the shared buffer and answers from it.
     fn receive(&mut self, entry: &mut Entry<K::Socket>) {
         let connection = &mut entry.connection;
-        let space = self.replier.space();
+        let space = self.replier.space_within(connection.answers_bytes_max(), self.reply_bytes);
         let space_bytes = space.len();
         let bytes = match self.kernel.recv(&mut entry.socket, space) {
             Io::Done(0) => return connection.received_fin(),
@@ -113,7 +119,7 @@ impl<K: Kernel> Visit<'_, K> {
         }
     }
 
-    /// Receives what came after our FIN, and drops it.
+    /// Receives what came too late to be answered, and drops it.
     fn discard(&mut self, entry: &mut Entry<K::Socket>) {
         let connection = &mut entry.connection;
         let space = self.replier.space();

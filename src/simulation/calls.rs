@@ -11,12 +11,13 @@ use super::model::say;
 use super::pipe::Fin;
 use super::trace::What;
 use super::world::{Key, World};
+use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{FirstError, LocalCause, Via};
 use crate::machine::errno::{Errno, Meaning};
 
 /// How many places may be given away in a turn before they are free.
-const LEAVING_MAX: usize = 4;
+pub(super) const LEAVING_MAX: usize = 4;
 
 /// What the calls do, once they have taken their time.
 impl<const LINUX: bool> World<LINUX> {
@@ -28,7 +29,8 @@ impl<const LINUX: bool> World<LINUX> {
             return Io::WouldBlock;
         }
         if self.paused_until_ms.is_some_and(|until_ms| self.clock_us / 1_000 < until_ms) {
-            self.violate(Rule::Accept, None, "accepts again, and neither time nor a slot has come");
+            let what = "accepts again, and neither time nor a slot has come";
+            self.violate(Rule::Accept, None, what);
         }
         let full = self.open >= self.setting.config.max_connections;
         // Who has ended in this turn is closed at its end, and holds a place till then.
@@ -41,7 +43,7 @@ impl<const LINUX: bool> World<LINUX> {
         if self.is_exhausted() || self.strike(Fault::AcceptExhausted) {
             let files = self.open >= self.setting.files || self.choices.below(2) == 0;
             let why = if files { Meaning::NoFiles } else { Meaning::NoMemory };
-            return Io::Failed(self.exhaust(why));
+            return Io::Failed(self.out_of(why, listener));
         }
         if !self.doors[listener].queue.is_empty() && self.strike(Fault::AcceptLoses) {
             self.doors.iter_mut().for_each(|door| door.since_us = self.now_us);
@@ -55,7 +57,7 @@ impl<const LINUX: bool> World<LINUX> {
         match self.next_in_line(listener) {
             None => Io::WouldBlock,
             Some(index) => {
-                self.turn.made_room |= full;
+                self.given_up += u32::from(full);
                 self.tally.made_room += u64::from(full);
                 Io::Done(index)
             }
@@ -69,12 +71,25 @@ impl<const LINUX: bool> World<LINUX> {
         next
     }
 
+    /// Accept is out of files or memory, which it says whether a newcomer waits or not.
+    pub(super) fn out_of(&mut self, why: Meaning, listener: usize) -> Errno {
+        if self.doors[listener].queue.is_empty() {
+            self.accept_fails = true;
+            return match why {
+                Meaning::NoFiles => Self::NUMBERS.no_files(&mut self.choices),
+                _ => Self::NUMBERS.no_memory(&mut self.choices),
+            };
+        }
+        self.exhaust(why)
+    }
+
     /// Accept, or watch, is out of files or memory: the loop is to leave it alone for a while.
     pub(super) fn exhaust(&mut self, why: Meaning) -> Errno {
         self.tally.pauses += 1;
         let retry_ms = self.setting.config.accept_retry_ms;
         self.paused_until_ms = Some(self.clock_us / 1_000 + retry_ms);
-        (self.turn.exhausted, self.accept_fails) = (true, true);
+        self.accept_fails = true;
+        self.given_up += 1;
         self.doors.iter_mut().for_each(|door| door.since_us = self.now_us); // they pause together
         match why {
             Meaning::NoFiles => Self::NUMBERS.no_files(&mut self.choices),
@@ -107,6 +122,9 @@ impl<const LINUX: bool> World<LINUX> {
         }
         if self.strike(Fault::WatchFails) {
             self.link(index).duty.cause = Some(LocalCause::Resource);
+            if self.setting.config.overload == Overload::Shed {
+                return Err(Self::NUMBERS.no_memory(&mut self.choices)); // the next is taken, too
+            }
             return Err(self.exhaust(Meaning::NoMemory));
         }
         let clock_us = self.clock_us;
@@ -150,7 +168,9 @@ impl<const LINUX: bool> World<LINUX> {
         let link = self.link(index);
         link.told.recv_retries = false;
         if link.up.unread > 0 {
-            return Io::Done(self.hand_out(index, space));
+            let bytes = self.hand_out(index, space);
+            self.check_visit(index, bytes);
+            return Io::Done(bytes);
         }
         link.armed = true;
         if link.up.fin_arrived() {
@@ -182,7 +202,8 @@ impl<const LINUX: bool> World<LINUX> {
         }
         let space = &mut space[..bytes];
         say(link.seed, link.model.rx, space);
-        if link.down.fin_sent() {
+        let too_late = link.duty.answers_until.is_some_and(|until| link.model.rx >= until);
+        if link.down.fin_sent() || too_late {
             link.model.discard(bytes as u64);
         } else {
             link.model.request(self.setting.config.framing, &self.setting.config.prefix, space);

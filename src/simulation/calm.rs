@@ -207,6 +207,10 @@ impl Kernel for Calm {
         Io::Done((CalmSocket(0), peer))
     }
 
+    fn has_newcomer(&mut self, _listener: usize) -> bool {
+        self.newcomers.get() > 0
+    }
+
     fn shed(&mut self, _listener: usize) -> Io<SocketAddr> {
         self.newcomer().map_or(Io::WouldBlock, Io::Done)
     }
@@ -254,6 +258,10 @@ impl Kernel for Calm {
         Some(u32::from(socket.0 & (SHUT | OVER) == SHUT))
     }
 
+    fn unread(&mut self, _socket: &mut CalmSocket) -> Option<u32> {
+        Some(0)
+    }
+
     fn local(&mut self, _socket: &mut CalmSocket) -> Option<SocketAddr> {
         Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 20003)))
     }
@@ -269,4 +277,6 @@ impl Kernel for Calm {
     fn close(&mut self, _socket: CalmSocket, _goodbye: Goodbye) {
         self.open -= 1;
     }
+
+    fn give_back_memory(&mut self) {}
 }

@@ -23,6 +23,7 @@ impl<const LINUX: bool> World<LINUX> {
     ///   a reply pending     write deadline since the last progress
     ///   our FIN out         verdict wait since then, or since the last progress before a FIN came
     ///   short of memory     the retry
+    ///   our FIN not out     the greatest age, unless it was asked to leave already
     ///   in any case         the end of the drain
     /// ```
     fn limit_ms(&self, link: &Link) -> Option<u64> {
@@ -33,6 +34,9 @@ impl<const LINUX: bool> World<LINUX> {
         let since_ms = link.duty.since_us / 1_000;
         let after = |ms: Option<u64>| ms.map(|ms| since_ms + ms);
         let drain_ends_ms = self.drain_ends_us().map(|us| us / 1_000);
+        let leaves = link.duty.answers_until.is_some();
+        let age_ms = config.max_age_ms.filter(|_| !leaves && !link.down.fin_sent());
+        let old_ms = age_ms.map(|ms| link.duty.accepted_us / 1_000 + ms);
         let own = if link.down.fin_sent() {
             match link.duty.cause {
                 Some(LocalCause::Drain) => drain_ends_ms,
@@ -40,6 +44,8 @@ impl<const LINUX: bool> World<LINUX> {
             }
         } else if !link.model.pending().is_empty() {
             after(config.write_deadline_ms)
+        } else if leaves && link.told.recv_retries {
+            None
         } else if let Some(stopped_us) = self.stopping.since_us {
             Some(stopped_us.max(link.duty.accepted_us) / 1_000)
         } else {
@@ -47,7 +53,7 @@ impl<const LINUX: bool> World<LINUX> {
         };
         let retries = link.told.recv_retries || link.told.send_retries;
         let retry = retries.then(|| link.duty.touched_us / 1_000 + config.retry_ms);
-        [own, retry, drain_ends_ms].into_iter().flatten().min()
+        [own, retry, old_ms, drain_ends_ms].into_iter().flatten().min()
     }
 
     /// What is owed to `link` has changed.
@@ -64,6 +70,10 @@ impl<const LINUX: bool> World<LINUX> {
     pub(super) fn begin_drain(&mut self) {
         self.stopping.since_us = Some(self.clock_us);
         for index in 0..self.links.len() as u32 {
+            let link = self.link(index);
+            let arrived = link.model.rx + u64::from(link.up.unread);
+            // One that was asked to leave before keeps the place at which its answers end.
+            link.duty.arrived_at_drain = arrived.min(link.duty.answers_until.unwrap_or(arrived));
             self.owe(index);
         }
     }
@@ -121,6 +131,9 @@ impl<const LINUX: bool> World<LINUX> {
         let may_not_wait = config.verdict_wait_ms == 0 || open > config.settles_up_to();
         let deadline_ms = config.read_deadline_ms;
         let draining = self.is_draining();
+        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= clock_us);
+        let tells = LINUX && self.setting.tells;
+        let [may_be_old, is_old] = self.ages(&self.links[index as usize]);
         let link = &mut self.links[index as usize];
         link.duty.may_not_wait = may_not_wait;
         if !link.model.pending().is_empty() {
@@ -131,9 +144,23 @@ impl<const LINUX: bool> World<LINUX> {
         }
         if draining {
             link.duty.cause = Some(LocalCause::Drain);
+            let answered = link.model.rx - link.model.discarded;
+            if tells && !over && !link.told.recv_retries && answered < link.duty.arrived_at_drain {
+                let left = link.duty.arrived_at_drain - answered;
+                let what = format!("{left} bytes had arrived when the drain began: no answer");
+                self.violate(Rule::Stop, Some(index), what);
+            }
             return;
         }
-        link.duty.cause = Some(LocalCause::ReadDeadline);
+        let silent = deadline_ms.is_some_and(|ms| clock_us >= link.duty.since_us + 1_000 * ms);
+        link.duty.silent = silent;
+        link.duty.cause = Some(match is_old || (may_be_old && !silent) {
+            true => LocalCause::MaxAge,
+            false => LocalCause::ReadDeadline,
+        });
+        if may_be_old {
+            return;
+        }
         let until_us = deadline_ms.map_or(u64::MAX, |ms| link.duty.since_us + 1_000 * ms);
         let unread = link.up.unread > 0 && link.unread_us <= until_us;
         let unread_fin = link.up.fin_arrived() && link.fin_us <= until_us;
@@ -148,12 +175,39 @@ impl<const LINUX: bool> World<LINUX> {
         }
     }
 
+    /// Whether a connection may be beyond its greatest age by now, and whether it must be: up to a
+    /// tenth is taken off.
+    pub(super) fn ages(&self, link: &Link) -> [bool; 2] {
+        let age_us = self.clock_us.saturating_sub(link.duty.accepted_us);
+        let max_age_us = self.setting.config.max_age_ms.map(|ms| 1_000 * ms);
+        let is_beyond = |us: Option<u64>| us.is_some_and(|us| age_us >= us);
+        [is_beyond(max_age_us.map(|us| us - us / 10)), is_beyond(max_age_us)]
+    }
+
     /// The loop closes a socket: why, is it time, and in which way?
     pub(super) fn check_close(&mut self, index: u32, goodbye: Goodbye) {
+        let now_us = self.decided_us(&self.links[index as usize]);
+        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
+        let cut_off = self.is_forced() || over;
+        let link = self.link(index);
+        let began = link.told.fin || link.told.dead || link.down.fin_sent();
+        if link.is_watched() && cut_off && !began {
+            link.duty.cause.get_or_insert(LocalCause::Drain);
+        }
         let link = &self.links[index as usize];
         let verdict = match link.hold {
             Hold::Watched(_) if self.is_forced() || link.told.dead => Ok(()),
-            Hold::Watched(_) if link.down.fin_sent() => self.check_settled(link, goodbye),
+            Hold::Watched(_) if link.down.fin_sent() => {
+                match self.check_settled(link, goodbye, false) {
+                    // It was given up for a newcomer, or for want of files; each such case is one.
+                    Err((Rule::Early, _)) if self.given_up > 0 => {
+                        let verdict = self.check_settled(link, goodbye, true);
+                        self.given_up -= 1;
+                        verdict
+                    }
+                    verdict => verdict,
+                }
+            }
             Hold::Watched(_) => self.check_stalled(link, goodbye),
             _ => self.check_refusal(link, goodbye),
         };
@@ -177,12 +231,17 @@ impl<const LINUX: bool> World<LINUX> {
     }
 
     /// Our FIN is out.
-    fn check_settled(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
+    fn check_settled(
+        &self,
+        link: &Link,
+        goodbye: Goodbye,
+        given_up: bool,
+    ) -> Result<(), (Rule, &'static str)> {
         let now_us = self.decided_us(link);
         let wait_ms = Some(self.setting.config.verdict_wait_ms);
         let settled = link.told.fin && link.told.unacked_alive == Some(0);
         let blind = link.told.fin && link.told.unacked_alive.is_none();
-        let hurried = link.duty.may_not_wait || self.turn.made_room || self.turn.exhausted;
+        let hurried = link.duty.may_not_wait || given_up;
         let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
         let waited = Self::is_over(link.duty.progress_us, wait_ms, now_us);
         let no_more = link.told.unacked_alive == Some(0);
@@ -194,10 +253,14 @@ impl<const LINUX: bool> World<LINUX> {
         let deaf = waited && link.told.unacked_alive.is_some_and(|bytes| bytes > 0);
         match (goodbye, link.duty.cause) {
             (Goodbye::Plain, _) => Ok(()),
-            (_, Some(LocalCause::Drain | LocalCause::ReadDeadline)) if drained && !settled => {
+            (_, Some(LocalCause::Drain | LocalCause::ReadDeadline | LocalCause::MaxAge))
+                if drained && !settled =>
+            {
                 Ok(())
             }
-            (_, Some(LocalCause::ReadDeadline)) if deaf && wait_ms > Some(0) && !link.told.fin => {
+            (_, Some(LocalCause::ReadDeadline | LocalCause::MaxAge))
+                if deaf && wait_ms > Some(0) && !link.told.fin =>
+            {
                 Ok(())
             }
             _ => Err((Rule::Goodbye, "reset, and what it was still to get is lost")),

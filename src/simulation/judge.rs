@@ -2,10 +2,12 @@
 //! world knows, and no turn without a reason.
 
 use super::Rule;
+use super::calls::LEAVING_MAX;
 use super::link::Hold;
 use super::truth::{contradiction, wrong_evidence};
 use super::world::{Woke, World};
 use crate::config::Config;
+use crate::machine::reply::READ_BYTES_MIN;
 use crate::reactor::{Counters, Ending, Stage, Turn};
 
 /// Turns in a row that may do nothing at all. One connection that was stopped by its budget may
@@ -48,10 +50,14 @@ impl Judge {
         endings: &[Ending],
         counters: &Counters,
     ) -> Check {
+        if turn.stage.is_over() {
+            return check_stage(world, turn); // it did nothing more
+        }
         if world.turn.number > TURNS_MAX {
             return broken(Rule::Liveness, None, format!("more than {TURNS_MAX} turns"));
         }
         self.check_counts(world, turn, endings, counters)?;
+        check_budgets(world, turn)?;
         for ending in endings {
             self.check_ending(world, ending)?;
         }
@@ -84,11 +90,13 @@ impl Judge {
             return broken(Rule::Count, None, what);
         }
         let limit = world.setting.config.max_per_ip.unwrap_or(u32::MAX);
+        let limit = limit.saturating_add(turn.unreaped);
         if let Some(machine) = world.by_machine.iter().position(|&count| count > limit) {
             let what = format!("more than max_per_ip from 192.0.2.{machine}");
             return broken(Rule::Memory, None, what);
         }
-        if world.open > world.setting.config.max_connections {
+        // Beside them a few that have ended, and are still to be reaped.
+        if world.open > world.setting.config.max_connections + LEAVING_MAX {
             let what = format!("{} are open, beyond max_connections", world.open);
             return broken(Rule::Memory, None, what);
         }
@@ -143,12 +151,15 @@ impl Judge {
             return check_alarms(world, turn);
         }
         self.idle_turns += 1;
-        let far = is_far(&world.setting.config, world.gap_us_max + world.frozen_us);
-        let full = world.open >= world.setting.config.max_connections;
+        let config = &world.setting.config;
+        let far = is_far(config, world.gap_us_max + world.frozen_us);
+        let full = world.open >= config.max_connections;
         if log.timeout_ms != Some(0) && !far && !full {
             return broken(Rule::BusyLoop, None, "woke in time and had nothing to do");
         }
-        let idle_turns_max = if far { IDLE_TURNS_MAX_FAR } else { IDLE_TURNS_MAX };
+        // Where a turn is worth one visit, each of those that are owed one has a turn of its own.
+        let owed = if config.bytes_per_turn < 1 << 20 { world.open as u32 } else { 0 };
+        let idle_turns_max = if far { IDLE_TURNS_MAX_FAR } else { IDLE_TURNS_MAX + owed };
         if self.idle_turns > idle_turns_max {
             return broken(Rule::BusyLoop, None, format!("{} turns without work", self.idle_turns));
         }
@@ -160,10 +171,37 @@ impl Judge {
 /// it.
 fn is_far(config: &Config, behind_us: u64) -> bool {
     let round_ms = config.tick_ms * (WHEEL_SLOTS - 2);
-    let deadlines = [config.read_deadline_ms, config.write_deadline_ms];
+    let deadlines = [config.read_deadline_ms, config.write_deadline_ms, config.max_age_ms];
     let others = [Some(config.verdict_wait_ms), Some(config.drain_ms)];
     let longest_ms = deadlines.iter().chain(&others).flatten().max().copied().unwrap_or(0);
     longest_ms + behind_us / 1_000 >= round_ms
+}
+
+/// A turn is bounded whatever the peers do: each line of those that are owed a visit has a budget,
+/// and so have the deadlines; each may be overdrawn by one visit. Output memory has a cap.
+fn check_budgets<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
+    let config = &world.setting.config;
+    let visit_max = visit_bytes_max(config) + config.read_buffer_bytes + config.prefix.len();
+    let made_room = 4 * visit_max as u64;
+    let bytes_max = 3 * (config.bytes_per_turn.max(1) + visit_max as u64) + made_room;
+    if turn.bytes > bytes_max {
+        let what = format!("a turn of {} bytes, where {bytes_max} are allowed", turn.bytes);
+        return broken(Rule::Fair, None, what);
+    }
+    let Some(output_max) = config.output_memory_bytes else { return Ok(()) };
+    let open = world.links.iter().filter(|link| link.is_watched());
+    let pending: u64 = open.map(|link| link.model.pending().len() as u64).sum();
+    let least = (READ_BYTES_MIN + config.prefix.len()) as u64;
+    match pending > output_max + least * world.open as u64 {
+        true => broken(Rule::Memory, None, format!("{pending} bytes of output are pending")),
+        false => Ok(()),
+    }
+}
+
+/// What a visit may be charged for before its last call, in bytes.
+pub(super) fn visit_bytes_max(config: &Config) -> usize {
+    const CALL_COSTS_BYTES: usize = 4_096;
+    config.bytes_per_visit.max(CALL_COSTS_BYTES)
 }
 
 /// A connection's alarm rings a few times in a turn at most, unless the turn is a long one.
@@ -184,7 +222,8 @@ fn check_stage<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
     let expected = match world.stopping.told {
         0 => [Stage::Serving, Stage::Serving],
         1 => [Stage::Draining, Stage::Stopped],
-        _ => [Stage::Forced, Stage::Stopped],
+        _ if turn.stage.is_over() => [Stage::Forced, Stage::Stopped],
+        _ => [Stage::Draining, Stage::Draining],
     };
     if !expected.contains(&turn.stage) {
         let what = format!("asked to stop {} times, it is {:?}", world.stopping.told, turn.stage);

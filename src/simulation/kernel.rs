@@ -57,18 +57,24 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         newcomer.map(|index| (SimSocket(index), self.welcome(index)))
     }
 
+    fn has_newcomer(&mut self, listener: usize) -> bool {
+        self.spend();
+        let waits = !self.doors[listener].queue.is_empty();
+        self.doors[listener].quiet |= !waits;
+        self.given_up += u32::from(waits && self.accept_fails); // it came after accept had looked
+        waits
+    }
+
     fn shed(&mut self, listener: usize) -> Io<SocketAddr> {
         self.spend();
         let full = self.open >= self.setting.config.max_connections;
-        if self.setting.config.overload == Overload::Wait
-            || !(full || self.paused_until_ms.is_some())
-        {
+        if self.setting.config.overload == Overload::Wait || !(full || self.accept_fails) {
             self.violate(Rule::Accept, None, "sheds a newcomer for no reason");
         }
         self.turn.accept_calls += 1;
         self.paused_until_ms = None;
         if self.strike(Fault::ShedFails) {
-            return Io::Failed(self.exhaust(Meaning::NoFiles));
+            return Io::Failed(self.out_of(Meaning::NoFiles, listener));
         }
         let Some(index) = self.next_in_line(listener) else { return Io::WouldBlock };
         let peer = self.welcome(index);
@@ -142,7 +148,6 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         let took = !self.link(index).is_over();
         self.note(index, What::ShutDown { took });
         self.check_shutdown(index);
-        self.paused_until_ms = None; // who waits for its evidence can make room
         if !took {
             self.link(index).told.dead = true;
             return Err(Self::NUMBERS.not_connected());
@@ -182,6 +187,19 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         unacked
     }
 
+    fn unread(&mut self, socket: &mut SimSocket) -> Option<u32> {
+        let SimSocket(index) = *socket;
+        self.call(index);
+        let tells = LINUX && self.setting.tells;
+        let link = self.link(index);
+        let unread = link.up.unread;
+        // What it answers from here on is what it was told of; or, where it was not told, nothing.
+        link.duty.answers_until = Some(link.model.rx + if tells { u64::from(unread) } else { 0 });
+        let told = tells.then_some(unread);
+        self.note(index, What::Unread(told));
+        told
+    }
+
     fn local(&mut self, socket: &mut SimSocket) -> Option<SocketAddr> {
         let SimSocket(index) = *socket;
         self.spend();
@@ -202,6 +220,7 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
                 bytes_received: Some(arrived + u64::from(link.up.fin_arrived())),
                 retransmits: link.retransmits,
                 probes: link.probes,
+                last_ack_ms: Some(0), // here no FIN_WAIT_2 expires
             }),
         };
         link.told.facts = Some(facts);
@@ -245,5 +264,9 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
             link.down.fin = link.down.fin.max(Fin::Queued);
             self.pump_down(index);
         }
+    }
+
+    fn give_back_memory(&mut self) {
+        self.spend();
     }
 }

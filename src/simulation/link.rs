@@ -71,14 +71,26 @@ pub(super) struct Duty {
     /// The clock at the last call about this socket while it was alive, and the turn.
     pub(super) touched_us: u64,
     pub(super) touched_turn: u64,
+    /// The place in its input at which answers end, once it was asked to leave and SIOCINQ was
+    /// asked.
+    pub(super) answers_until: Option<u64>,
+    /// The place in its input up to which it had arrived when the drain began.
+    pub(super) arrived_at_drain: u64,
+    /// What was received from it in its last turn, in bytes.
+    pub(super) moved_turn: u64,
+    pub(super) moved_bytes: usize,
+    /// The turn in which it is visited at the latest: each visits at least the first of each line,
+    /// and there were so many before it.
+    pub(super) owed_until: Option<u64>,
     /// The evidence is being taken: what is asked now decides nothing.
     pub(super) concluding: bool,
     /// What stands in the queue of limits for it; `u64::MAX` for nothing.
     pub(super) limit_ms: u64,
     /// It was accepted or shut down when there was no room to wait for evidence.
     pub(super) may_not_wait: bool,
-    /// Why we ended it, where we did.
+    /// Why we ended it, where we did; and whether its read deadline was over then.
     pub(super) cause: Option<LocalCause>,
+    pub(super) silent: bool,
     pub(super) closed_turn: u64,
 }
 
@@ -173,10 +185,16 @@ impl Link {
                 blocked_turn: 0,
                 touched_us: 0,
                 touched_turn: 0,
+                answers_until: None,
+                arrived_at_drain: 0,
+                moved_turn: 0,
+                moved_bytes: 0,
+                owed_until: None,
                 concluding: false,
                 limit_ms: u64::MAX,
                 may_not_wait: false,
                 cause: None,
+                silent: false,
                 closed_turn: 0,
             },
             peer: Peer::new(choices.below(kinds) as u8),

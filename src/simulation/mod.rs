@@ -79,11 +79,14 @@ pub enum Rule {
     Memory,
     /// No turn without work, no work without reason.
     BusyLoop,
+    /// No connection is served twice in a turn, a turn stays within its budgets, and none that is
+    /// owed a visit waits for more turns than there are connections.
+    Fair,
     /// A key that was in use when a turn began is nobody else's before it ends.
     SlotReuse,
     /// Newcomers are taken soon when they can be, and not asked for all the time when they cannot.
     Accept,
-    /// Asked to stop, it stops.
+    /// Asked to stop, it stops, and what had arrived by then is answered.
     Stop,
     /// It comes to an end.
     Liveness,

@@ -141,9 +141,19 @@ fn choose_config(choices: &mut Choices) -> Config {
         overload: choices.pick(&[Overload::Wait, Overload::Wait, Overload::Wait, Overload::Shed]),
         backlog: choices.pick(&[4096, 1, 5, 128]),
         probes: choices.below(12) < 11,
+        max_age_ms: match choices.below(6) {
+            5 => Some(choices.magnitude(20, 20_000)),
+            _ => None,
+        },
+        output_memory_bytes: match choices.below(6) {
+            5 => Some(choices.magnitude(1, 50_000)),
+            _ => None,
+        },
         accepts_per_turn: choices.pick(&[512, 1, 2, 7]),
-        bytes_per_visit: choices.pick(&[262_144, 1, 1_500, 5_000]),
+        bytes_per_visit: choices.pick(&[65_536, 1, 1_500, 5_000]),
+        bytes_per_turn: choices.pick(&[1 << 20, 1, 5_000, 40_000]),
         expiries_per_turn: choices.pick(&[1024, 1, 2, 9]),
+        reaps_per_turn: choices.pick(&[1024, 1, 3, 9]),
         clock_interval: choices.pick(&[64, 1, 5]),
         endings_max: if choices.below(16) == 15 { choices.below(3) as usize } else { 1 << 16 },
         ..Config::default()

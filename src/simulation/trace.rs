@@ -33,6 +33,7 @@ pub(super) enum What {
     Send { offered: usize, took: Io<usize> },
     ShutDown { took: bool },
     Unacked(Option<u32>),
+    Unread(Option<u32>),
     Facts,
     TakeError(Option<Errno>),
     Close(Goodbye),

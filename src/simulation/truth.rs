@@ -59,23 +59,30 @@ pub(super) fn contradiction<const LINUX: bool>(
     let meaning = link.told.error.map(|error| error.errno.meaning(World::<LINUX>::SYSTEM));
     // An error before our FIN was out: whatever we were about to do, it was first.
     let forestalled = link.told.error.is_some() && link.duty.shut_us.is_none();
-    if kind == Kind::LocalDrain {
-        return unless(world.is_draining() && !forestalled, "nobody asked to stop, or in time");
-    }
-    let cause = match kind {
-        Kind::TimeoutRead => Some(LocalCause::ReadDeadline),
-        Kind::LocalPolicy => Some(LocalCause::Policy),
-        Kind::LocalResource => Some(LocalCause::Resource),
-        _ => None,
+    let parting = |it: &LocalCause| {
+        matches!(it, LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
     };
-    let parting = |it: &LocalCause| matches!(it, LocalCause::ReadDeadline | LocalCause::Drain);
     let ours = link.duty.cause.filter(|it| !(forestalled && parting(it)));
-    if ours != cause {
-        return Some("it ended for another reason of ours");
+    let pending = !link.model.pending().is_empty();
+    let [may_be_old, _] = world.ages(link);
+    let fits = match kind {
+        // Where both have come in the same moment, either will do.
+        Kind::TimeoutRead if link.duty.silent && may_be_old => ours.is_some(),
+        Kind::TimeoutRead => ours == Some(LocalCause::ReadDeadline),
+        Kind::LocalDrain => ours == Some(LocalCause::Drain),
+        Kind::LocalResource => ours == Some(LocalCause::Resource),
+        // It may have begun to leave because of its age, unseen from here, or be silent as well.
+        Kind::LocalPolicy => ours == Some(LocalCause::Policy) || (ours.is_some() && may_be_old),
+        // A stall in the very moment in which the drain is over.
+        Kind::TimeoutWriteStall => ours.is_none_or(|it| it == LocalCause::Drain && pending),
+        _ => ours.is_none(),
+    };
+    if !fits {
+        return Some("it ended for another reason");
     }
     match kind {
-        _ if cause.is_some() => None,
-        Kind::TimeoutWriteStall => unless(!link.model.pending().is_empty(), "nothing was pending"),
+        Kind::TimeoutWriteStall => unless(pending, "nothing was pending"),
+        _ if ours.is_some() => None,
         _ => by_peer_fin(link, kind, meaning)
             .or_else(|| by_peer_reset(link, kind, meaning))
             .or_else(|| by_errno(link, kind, meaning)),
@@ -96,13 +103,16 @@ fn by_peer_fin(link: &Link, kind: Kind, meaning: Option<Meaning>) -> Option<&'st
     let settled = link.told.fin && link.told.unacked == Some(0) && !unsent && meaning.is_none();
     let served = [PeerFinDelivered, PeerFinHalfCloseServed, PeerFinProbe].contains(&kind);
     let refused = [PeerFinReplyRefused, PeerFinReplyDiscarded].contains(&kind);
+    let reset = meaning == Some(Meaning::Reset);
     let checks = [
         (settled && !served, "its FIN was read and everything acknowledged"),
+        (link.told.fin && meaning.is_none() && !is_peer_fin(kind), "its FIN came first"),
+        (reset && kind == PeerFinDelivered, "no FIN_WAIT_2 has expired"),
         (is_peer_fin(kind) && !link.up.fin_arrived(), "no FIN came"),
         (served && undelivered, "the reply was not delivered"),
         (served && !whole, "it was not read to its end"),
         (kind == PeerFinProbe && !silent, "it was no probe"),
-        (refused && meaning != Some(Meaning::Reset), "no reset came"),
+        (refused && !reset, "no reset came"),
         (kind == PeerFinReplyDiscarded && undelivered, "the reply was not delivered"),
     ];
     checks.into_iter().find(|(wrong, _)| *wrong).map(|(_, what)| what)

@@ -39,8 +39,6 @@ impl<const LINUX: bool> World<LINUX> {
             moved: false,
             accept_calls: 0,
             closes: 0,
-            made_room: false,
-            exhausted: false,
             touched,
             calls: 0,
         };
@@ -68,9 +66,10 @@ impl<const LINUX: bool> World<LINUX> {
         let pending = !link.model.pending().is_empty();
         let settled = link.told.fin && link.down.fin_sent() && link.unacked() == 0;
         let what = match link.hold {
+            Hold::Accepted | Hold::Watched(_) if at_once => return,
             Hold::Accepted => "accepted, and neither watched nor closed",
+            Hold::Watched(_) if link.ready => return,
             Hold::Watched(_) if link.told.dead => "an error was handed out, and it is not over",
-            Hold::Watched(_) if at_once || link.ready => return,
             Hold::Watched(_) if pending => match (link.errno, link.no_space) {
                 (Some(_), _) if !link.told.send_retries => {
                     "an error was signalled and nobody asked for it"
@@ -168,6 +167,11 @@ impl<const LINUX: bool> World<LINUX> {
         link.armed = LINUX;
         hints.no_room = !LINUX && link.is_full();
         events.push(Event::Socket(key, hints));
+        let until = self.turn.number + self.open as u64;
+        let link = self.link(index);
+        if link.model.pending().is_empty() && !link.told.fin {
+            link.duty.owed_until.get_or_insert(until); // a receive is what it gets
+        }
         self.turn.touched.push(index);
         self.note(index, What::Event(hints));
         if self.strike(Fault::Duplicate) {

@@ -6,10 +6,12 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::agenda::{Agenda, Due};
 use super::choices::Choices;
 use super::faults::{Fault, Numbers};
+use super::judge::visit_bytes_max;
 use super::link::{Hold, Link};
 use super::setting::Setting;
 use super::trace::{NO_LINK, Trace, What};
 use super::{Rule, Violation};
+use crate::machine::close::LocalCause;
 use crate::machine::errno::System;
 
 /// A listener.
@@ -53,10 +55,6 @@ pub(super) struct TurnLog {
     pub(super) moved: bool,
     pub(super) accept_calls: u32,
     pub(super) closes: u32,
-    /// A newcomer was taken although every slot was in use.
-    pub(super) made_room: bool,
-    /// An accept or a watch was out of files or memory.
-    pub(super) exhausted: bool,
     /// Links with an event or a call.
     pub(super) touched: Vec<u32>,
     pub(super) calls: u64,
@@ -131,6 +129,9 @@ pub struct World<const LINUX: bool> {
     pub(super) paused_until_ms: Option<u64>,
     /// The last accept failed.
     pub(super) accept_fails: bool,
+    /// Connections that may be decided early: a newcomer was taken although every slot was in use,
+    /// or an accept was out of files or memory.
+    pub(super) given_up: u32,
     pub(super) turn: TurnLog,
     pub(super) trace: Trace,
     pub(super) violation: Option<Violation>,
@@ -181,6 +182,7 @@ impl<const LINUX: bool> World<LINUX> {
             freed_us: 0,
             paused_until_ms: None,
             accept_fails: false,
+            given_up: 0,
             turn: TurnLog {
                 number: 0,
                 began_us: setting.start_us,
@@ -189,8 +191,6 @@ impl<const LINUX: bool> World<LINUX> {
                 moved: true,
                 accept_calls: 0,
                 closes: 0,
-                made_room: false,
-                exhausted: false,
                 touched: Vec::new(),
                 calls: 0,
             },
@@ -259,7 +259,28 @@ impl<const LINUX: bool> World<LINUX> {
         let (clock_us, turn) = (self.clock_us, self.turn.number);
         let duty = &mut self.link(link).duty;
         (duty.touched_us, duty.touched_turn) = (clock_us, turn);
+        let owed_until = duty.owed_until.take();
         self.turn.touched.push(link);
+        if let Some(until) = owed_until.filter(|&until| until < turn) {
+            let what = format!("its visit is {} turns late", turn - until);
+            self.violate(Rule::Fair, Some(link), what);
+        }
+    }
+
+    /// A receive has given `bytes` of `link`: is that the same visit still?
+    pub(super) fn check_visit(&mut self, index: u32, bytes: usize) {
+        let turn = self.turn.number;
+        let config = &self.setting.config;
+        let bytes_max = visit_bytes_max(config) + config.read_buffer_bytes;
+        let duty = &mut self.links[index as usize].duty;
+        if duty.moved_turn != turn {
+            (duty.moved_turn, duty.moved_bytes) = (turn, 0);
+        }
+        duty.moved_bytes += bytes.max(1);
+        if duty.moved_bytes > bytes_max {
+            let what = format!("{} bytes of it in a turn: two visits", duty.moved_bytes);
+            self.violate(Rule::Fair, Some(index), what);
+        }
     }
 
     /// Everything happens whose time has come.
@@ -302,6 +323,9 @@ impl<const LINUX: bool> World<LINUX> {
         self.turn.closes += 1;
         self.turn.moved = true;
         self.freed_us = self.now_us;
-        self.paused_until_ms = None;
+        // A newcomer that could not be watched gives back only what it had taken itself.
+        if link.duty.cause != Some(LocalCause::Resource) {
+            self.paused_until_ms = None;
+        }
     }
 }

@@ -92,6 +92,7 @@ const REMOVALS: &[Removal] = &[
     ("unread", |e| e.unread = None),
     ("retransmits", |e| e.retransmits = None),
     ("probes", |e| e.probes = None),
+    ("last_ack_ms", |e| e.last_ack_ms = None),
 ];
 
 /// A verdict on less is no surer. A fact at a time is enough where the rest is asked as well.
@@ -122,6 +123,8 @@ const FINDINGS: &[Finding] = &[
     ("no probe", |e| e.probes.replace(0).is_none()),
     ("probes", |e| e.probes.replace(2).is_none()),
     ("unread bytes", |e| e.unread.replace(5).is_none()),
+    ("a word just now", |e| e.last_ack_ms.replace(0).is_none()),
+    ("no word for long", |e| e.last_ack_ms.replace(60_000).is_none()),
 ];
 
 /// What is certain stays so, whatever else is learnt.

@@ -32,6 +32,7 @@ fn evidence(choices: &mut Choices) -> Evidence {
         unread: count(choices, u32::MAX),
         retransmits: count(choices, u8::MAX),
         probes: count(choices, u8::MAX),
+        last_ack_ms: count(choices, u32::MAX),
     }
 }
 
@@ -42,6 +43,7 @@ fn cause(choices: &mut Choices) -> LocalCause {
         LocalCause::Drain,
         LocalCause::Policy,
         LocalCause::Resource,
+        LocalCause::MaxAge,
     ])
 }
 

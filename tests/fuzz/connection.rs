@@ -20,8 +20,8 @@ const ACT_BYTES: usize = 16;
 /// Steps of a visit: one for each byte that makes something move, and a few that only ask.
 const STEPS_MAX: usize = ACT_BYTES + 12;
 
-/// Times that an alarm may ring at one moment: for the drain, and at its end.
-const RINGS_MAX: u32 = 3;
+/// Times that an alarm may ring at one moment: for its age, for the drain, and at its end.
+const RINGS_MAX: u32 = 4;
 
 /// What one read may bring, in bytes.
 const SPACE: usize = 64;
@@ -48,7 +48,10 @@ struct Life {
     system: System,
     /// Whether there can be events for room to send.
     watchable: bool,
+    accepted_at: Tick,
     now: Tick,
+    /// The place in its input at which answers end, once it was asked to leave.
+    answers_until: Option<u64>,
     /// When the loop asks it again.
     alarm: Tick,
     // What a bystander has counted.
@@ -73,17 +76,20 @@ struct Life {
 
 impl Life {
     fn new(choices: &mut Choices) -> Life {
-        let rules = Rules {
+        let mut rules = Rules {
             read_deadline_ms: choices.one_in(2).then(|| choices.magnitude(1, 1 << 20)),
             write_deadline_ms: choices.one_in(2).then(|| choices.magnitude(4, 1 << 20)),
             verdict_wait_ms: choices.magnitude(0, 1 << 20),
             retry_ms: choices.between(1, 100),
             may_wait: true,
             short_read_drains: choices.one_in(2),
+            max_age_ms: None,
             drain_ends: None,
         };
         let system = choices.pick(&[System::Linux, System::Bsd, System::Windows]);
         let now = Tick::from_ms(choices.magnitude(0, 1 << 40));
+        let watchable = !choices.one_in(4);
+        rules.max_age_ms = choices.one_in(4).then(|| choices.magnitude(1, 1 << 21));
         let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
         let connection = Connection::new(1, peer, now, &rules);
         Life {
@@ -91,8 +97,10 @@ impl Life {
             connection,
             rules,
             system,
-            watchable: !choices.one_in(4),
+            watchable,
+            accepted_at: now,
             now,
+            answers_until: None,
             rx: 0,
             discarded: 0,
             tx: 0,
@@ -173,10 +181,17 @@ impl Life {
         self.connection.step() == Step::End
     }
 
+    /// Whether it may have reached its greatest age: up to a tenth is taken off.
+    fn is_old(&self) -> bool {
+        let age_ms = self.now.since(self.accepted_at);
+        self.rules.max_age_ms.is_some_and(|ms| age_ms >= ms - ms / 10)
+    }
+
     /// A deadline is no moment earlier than it says.
     fn is_not_early(&self) {
         let limit_ms = match self.wait_ms {
-            _ if self.rules.drain_ends.is_some() => return,
+            _ if self.rules.drain_ends.is_some() || self.answers_until.is_some() => return,
+            None if self.is_old() => return,
             Some(wait_ms) => wait_ms,
             None if self.owed.is_empty() => self.rules.read_deadline_ms.unwrap(),
             None => self.rules.write_deadline_ms.unwrap(),
@@ -198,6 +213,12 @@ impl Life {
                 Step::WatchWritable => self.connection.watches_writable(self.watchable),
                 Step::TakeError if choices.one_in(2) => self.fails(Via::SoError, choices),
                 Step::TakeError => self.connection.error_taken(None, self.system),
+                Step::AskUnread => {
+                    assert!(self.answers_until.is_none(), "it was asked to leave once");
+                    let unread = choices.one_in(2).then(|| choices.magnitude(0, 200) as u32);
+                    self.answers_until = Some(self.rx + u64::from(unread.unwrap_or(0)));
+                    self.connection.unread(unread);
+                }
                 Step::AskUnacked => {
                     let unacked = self.unacked(choices);
                     self.connection.unacked(unacked, self.now, &self.rules);
@@ -267,6 +288,7 @@ fn facts(choices: &mut Choices) -> SocketFacts {
         bytes_received: choices.one_in(2).then(|| choices.magnitude(0, u64::MAX)),
         retransmits: choices.below(3) as u8,
         probes: choices.below(3) as u8,
+        last_ack_ms: choices.one_in(2).then(|| choices.magnitude(0, 100_000) as u32),
     });
     SocketFacts { unread, tcp }
 }

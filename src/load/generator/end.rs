@@ -4,13 +4,14 @@ use std::net::Shutdown;
 
 use super::Generator;
 use super::stage::Stage;
-use crate::kernel::mio::{errno, facts, take_error, unacked};
+use crate::kernel::mio::{errno, take_error};
 use crate::load::connection::{Phase, Why};
 use crate::load::tally::Trouble;
 use crate::load::verdict::verdict;
 use crate::machine::close::Via;
 use crate::machine::errno::{Errno, System};
 use crate::machine::tick::Tick;
+use crate::socket;
 
 impl Generator {
     /// Sends our FIN, and waits for the server's.
@@ -96,7 +97,7 @@ impl Generator {
         self.lose_turns(key);
         let entry = &mut self.slab[key];
         let Some(socket) = entry.socket.take() else { return };
-        let probe = || (facts(&socket), unacked(&socket));
+        let probe = || (socket::facts(&socket), socket::unacked(&socket));
         self.tally.ended(verdict(&entry.connection, why, probe));
         drop(socket);
         let connection = &mut entry.connection;

@@ -19,13 +19,13 @@ use Certainty::{Certain, Likely, Unknown};
 /// | read deadline | any | any | | `timeout.read` |
 /// | write deadline | any | any | | `timeout.write_stall` |
 /// | drain | any | any | | `local.drain` |
-/// | limit | any | any | | `local.policy` |
+/// | limit, greatest age | any | any | | `local.policy` |
 /// | watch failed | any | any | | `local.resource` |
 /// | no | killed here | any | | `local.killed` |
 /// | no | network down | any | | `local.network` |
 /// | no | no memory, no files | any | | `local.resource` |
 /// | no | reset | yes | no byte either way | `peer_fin.probe` |
-/// | no | reset | yes | U 0, unsent 0, our FIN open, sent before theirs | `peer_fin.delivered` |
+/// | no | reset | yes | U 0, unsent 0, sent before theirs, our FIN open, late | `peer_fin.delivered` |
 /// | no | reset | yes | U 0, nothing unsent | `peer_fin.reply_discarded` |
 /// | no | reset | yes | else | `peer_fin.reply_refused` |
 /// | no | reset | no | retransmitting, or probing with U 0 | `peer_reset.stale` |
@@ -43,6 +43,10 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | none, timeout, unreachable | yes | we sent after it | `peer_fin.half_close_served` |
 /// | no | none, timeout, unreachable | yes | else | `peer_fin.delivered` |
 /// | no | none | no | | `local.io` |
+///
+/// "Late" is long after the peer's last acknowledgement, which its FIN is too: a peer that has
+/// closed forgets the connection when its FIN_WAIT_2 is over, and only then does it answer our FIN
+/// with a reset although it has read everything.
 ///
 /// A FIN of which nothing is known is "no" here. Certainty then says what that costs: taking a fact
 /// away never makes a verdict more certain, and what is certain stands whatever the facts that are
@@ -89,7 +93,7 @@ fn by_us(cause: LocalCause) -> Kind {
         LocalCause::ReadDeadline => Kind::TimeoutRead,
         LocalCause::WriteDeadline => Kind::TimeoutWriteStall,
         LocalCause::Drain => Kind::LocalDrain,
-        LocalCause::Policy => Kind::LocalPolicy,
+        LocalCause::Policy | LocalCause::MaxAge => Kind::LocalPolicy,
         LocalCause::Resource => Kind::LocalResource,
     }
 }
@@ -137,15 +141,24 @@ fn certain_if_no_fin(evidence: &Evidence) -> Certainty {
     }
 }
 
+/// The shortest FIN_WAIT_2 of a peer that is taken for one that had expired, in milliseconds. Linux
+/// keeps a closed socket in it for 60 s unless it is told otherwise (tcp(7), tcp_fin_timeout), and
+/// no round trip is as long as this.
+const FIN_WAIT_2_MS_MIN: u32 = 3_000;
+
 fn reset_after_fin(evidence: &Evidence) -> Verdict {
     let open_fin = evidence.fin_sent && !evidence.fin_acknowledged;
+    let expired = evidence.last_ack_ms.is_some_and(|ms| ms >= FIN_WAIT_2_MS_MIN);
     match undelivered(evidence) {
         _ if is_silent(evidence) => verdict(Kind::PeerFinProbe, Certain),
         Some(0) if evidence.unsent > 0 => verdict(Kind::PeerFinReplyRefused, Certain),
-        // The reply was acknowledged, and only our FIN met a reset. Who sent its FIN after the
-        // reply is gone for good: its FIN_WAIT_2 was over. A half-closer that has read its reply is
-        // there to take our FIN, as a rule.
-        Some(0) if open_fin && !evidence.sent_after_fin => verdict(Kind::PeerFinDelivered, Likely),
+        // The reply was acknowledged, and only our FIN met a reset, long after the peer's last
+        // word. A peer that sent its FIN after the reply is gone for good then: its FIN_WAIT_2 had
+        // expired. A half-closer that has read its reply is there to take our FIN, as a rule. A
+        // reset right behind the FIN is a program that shut down, and closed over an unread reply.
+        Some(0) if open_fin && expired && !evidence.sent_after_fin => {
+            verdict(Kind::PeerFinDelivered, Likely)
+        }
         Some(0) => verdict(Kind::PeerFinReplyDiscarded, Likely),
         // The first reply of a connection is acknowledged as soon as it arrives.
         Some(bytes) if evidence.unsent > 0 || u64::from(bytes) >= evidence.tx => {

@@ -45,8 +45,10 @@ pub enum LocalCause {
     WriteDeadline,
     /// The server is shutting down.
     Drain,
-    /// A limit of ours: too many connections, or too many from one address.
+    /// A limit of ours: too many connections, or too many from one network.
     Policy,
+    /// A limit of ours, and a polite end: the connection had reached its greatest age.
+    MaxAge,
     /// The system would not let us watch the socket.
     Resource,
 }
@@ -66,7 +68,13 @@ impl SocketFacts {
     /// nothing is left to read, to retransmit or to probe for.
     pub const SETTLED: SocketFacts = SocketFacts {
         unread: Some(0),
-        tcp: Some(TcpFacts { closed: false, bytes_received: None, retransmits: 0, probes: 0 }),
+        tcp: Some(TcpFacts {
+            closed: false,
+            bytes_received: None,
+            retransmits: 0,
+            probes: 0,
+            last_ack_ms: None,
+        }),
     };
 }
 
@@ -81,6 +89,9 @@ pub struct TcpFacts {
     pub retransmits: u8,
     /// `tcpi_probes`: unanswered probes under way, cleared by an answer.
     pub probes: u8,
+    /// `tcpi_last_ack_recv`: milliseconds since the last segment with an acknowledgement came. The
+    /// peer's FIN is one; its reset is none.
+    pub last_ack_ms: Option<u32>,
 }
 
 /// Everything that [`classify`](fn@super::classify) may look at.
@@ -102,7 +113,7 @@ pub struct Evidence {
     pub sent_after_fin: bool,
     /// Bytes read, all of them.
     pub rx: u64,
-    /// Bytes read after our FIN, and dropped.
+    /// Bytes read and dropped: they came after our FIN, or after the connection was asked to leave.
     pub discarded: u64,
     /// Bytes that the kernel took from us, prefix included.
     pub tx: u64,
@@ -120,6 +131,8 @@ pub struct Evidence {
     pub retransmits: Option<u8>,
     /// Unanswered probes at the end.
     pub probes: Option<u8>,
+    /// Milliseconds from the peer's last acknowledgement, which its FIN is too, to the end.
+    pub last_ack_ms: Option<u32>,
 }
 
 impl Evidence {
@@ -142,6 +155,7 @@ impl Evidence {
             unread: None,
             retransmits: None,
             probes: None,
+            last_ack_ms: None,
         }
     }
 }

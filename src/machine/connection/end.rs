@@ -32,25 +32,33 @@ impl Connection {
     /// Keeps an error, if it is the first.
     pub fn latch(&mut self, errno: Errno, via: Via) {
         if self.error_via.is_none() {
-            (self.errno, self.error_via) = (errno, Some(via));
+            self.errno = u16::try_from(errno.0).unwrap_or(0);
+            self.error_via = Some(via);
         }
     }
 
     /// How its socket is to be closed.
     ///
-    /// A reset is for those from whom nothing is to be expected: a stalled reader, one beyond a
-    /// limit, one who does not acknowledge our FIN. Everywhere else it could cut off a reply that a
-    /// slow peer is still taking.
+    /// A reset is for peers from which nothing is to be expected: a stalled reader, one beyond a
+    /// limit, one that does not acknowledge our FIN. Everywhere else it could cut off a reply that
+    /// a slow peer is still taking. And where output never left us, a plain close would send a FIN
+    /// and so claim that the reply was whole.
     pub fn goodbye(&self) -> Goodbye {
-        let Some(cause) = self.cause.filter(|_| !self.has_error()) else {
+        if self.has_error() {
             return Goodbye::Plain;
-        };
+        }
+        if !self.outbox.is_empty() {
+            return Goodbye::Reset;
+        }
+        let Some(cause) = self.cause else { return Goodbye::Plain };
         let fin_received = self.bits.has(Bit::FinReceived);
         // Where the system does not tell what is acknowledged, nothing speaks for a reset.
         let owes_nothing = self.bits.has(Bit::AllAcknowledged) || self.unacked == NOT_ASKED;
         let plain = match cause {
             LocalCause::WriteDeadline | LocalCause::Policy | LocalCause::Resource => false,
-            LocalCause::ReadDeadline => fin_received || owes_nothing || self.bits.has(Bit::Hurries),
+            LocalCause::ReadDeadline | LocalCause::MaxAge => {
+                fin_received || owes_nothing || self.bits.has(Bit::Hurries)
+            }
             LocalCause::Drain => fin_received || self.bits.has(Bit::Hurries),
         };
         if plain { Goodbye::Plain } else { Goodbye::Reset }
@@ -68,20 +76,22 @@ impl Connection {
             Some((received, unread)) => Some(received > self.rx + u64::from(unread)),
             None => None,
         };
-        // These two begin with our FIN. Until it is out the peer knows nothing of our intention: an
+        // These begin with our FIN. Until it is out the peer knows nothing of our intention: an
         // error before that is an end of its own.
-        let begins_with_fin =
-            matches!(self.cause, Some(LocalCause::ReadDeadline | LocalCause::Drain));
+        let begins_with_fin = matches!(
+            self.cause,
+            Some(LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
+        );
         let forestalled = begins_with_fin && !fin_sent && self.has_error();
         Evidence {
             system,
             cause: self.cause.filter(|_| !forestalled),
-            error: self.error_via.map(|via| FirstError { errno: self.errno, via }),
+            error: self.error_via.map(|via| FirstError { errno: Errno(self.errno.into()), via }),
             fin_received,
             fin_sent,
             sent_after_fin: self.bits.has(Bit::SentAfterFin),
             rx: self.rx,
-            discarded: self.discarded,
+            discarded: self.rx.saturating_sub(self.answers_until),
             tx: self.tx,
             undelivered: unacked.map(|bytes| bytes.saturating_sub(u32::from(fin_sent))),
             fin_acknowledged: fin_sent && unacked == Some(0),
@@ -90,6 +100,7 @@ impl Connection {
             unread,
             retransmits: facts.tcp.map(|tcp| tcp.retransmits),
             probes: facts.tcp.map(|tcp| tcp.probes),
+            last_ack_ms: facts.tcp.and_then(|tcp| tcp.last_ack_ms),
         }
     }
 }

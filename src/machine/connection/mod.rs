@@ -1,14 +1,15 @@
 //! The life of one connection: facts in, intentions out.
 //!
 //! ```text
-//!           peer's FIN, read deadline, drain                 shutdown(Write) took
+//!           peer's FIN, read deadline                        shutdown(Write) took
 //!   ┌──────┐ ──────────────────────────▶ ┌─────────┐ output ┌──────────┐ settled, or
 //!   │ Open │                             │ Closing │ ─────▶ │ Settling │ ───────────┐
 //!   └──────┘                             └─────────┘  out   └──────────┘ waited out │
-//!      │      an error, write deadline, end of the drain: from anywhere             ▼
-//!      └──────────────────────────────────────────────────────────────────────▶ ┌───────┐
-//!                                                                               │ Ended │
-//!                                                                               └───────┘
+//!      │ drain, or too old ┌─────────┐        ▲                                     ▼
+//!      ├─────────────────▶ │ Leaving │ ───────┘ what had arrived was answered  ┌───────┐
+//!      │                   └─────────┘                                          │ Ended │
+//!      │      an error, write deadline, end of the drain: from anywhere         └───────┘
+//!      └────────────────────────────────────────────────────────────────────────────▲
 //! ```
 //!
 //! A [`Connection`] never does anything. Whoever owns the socket asks it for the next
@@ -30,10 +31,9 @@ use std::net::SocketAddr;
 
 use self::bits::{Bit, Bits};
 use super::close::{LocalCause, Via};
-use super::errno::Errno;
 use super::outbox::Outbox;
 use super::peer::Peer;
-use super::tick::Tick;
+use super::tick::{Span, Tick};
 
 /// What a connection wants done next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,8 +45,11 @@ pub enum Step {
     /// [`answered`](Connection::answered), or [`received_fin`](Connection::received_fin),
     /// `blocked` or `failed`.
     Receive,
-    /// Receive and drop: our FIN is out. Report as for `Receive`, without an answer.
+    /// Receive and drop: our FIN is out, or all that is answered was received. Report as for
+    /// `Receive`, without an answer.
     Discard,
+    /// Ask how much lies in the receive queue (SIOCINQ); report [`unread`](Connection::unread).
+    AskUnread,
     /// Send our FIN; report [`shut_down`](Connection::shut_down).
     ShutDown,
     /// Ask for events when there is room to send, too; report
@@ -101,7 +104,10 @@ pub struct Rules {
     pub may_wait: bool,
     /// Whether a short read means that nothing is left (Linux and the BSDs).
     pub short_read_drains: bool,
-    /// Set by the drain: every connection is asked to end, and has until here.
+    /// A connection older than this is asked to leave, in milliseconds; up to a tenth less, by its
+    /// number, so that those of one moment do not leave in one moment. `None` is never.
+    pub max_age_ms: Option<u64>,
+    /// Set by the drain: every connection is asked to leave, and has until here.
     pub drain_ends: Option<Tick>,
 }
 
@@ -113,12 +119,27 @@ impl Rules {
     fn write_deadline(&self, now: Tick) -> Tick {
         self.write_deadline_ms.map_or(Tick::NEVER, |ms| now.after(ms))
     }
+
+    /// Whether the drain has taken all the time it has.
+    fn drain_is_over(&self, now: Tick) -> bool {
+        self.drain_ends.is_some_and(|end| end <= now)
+    }
+
+    /// Why a connection is asked to leave, if it is.
+    fn leaving_cause(&self) -> LocalCause {
+        match self.drain_ends {
+            Some(_) => LocalCause::Drain,
+            None => LocalCause::MaxAge,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// Reading and answering.
     Open,
+    /// Asked to leave: what had arrived by then is read and answered, then our FIN goes out.
+    Leaving,
     /// Reading no more; our FIN follows the output that is pending.
     Closing,
     /// Our FIN is out; what became of the reply is still to be seen.
@@ -128,6 +149,9 @@ enum Phase {
 
 /// SIOCOUTQ was not asked yet, or the system does not tell.
 const NOT_ASKED: u32 = u32::MAX;
+
+/// No place in the input has been fixed at which the answers end.
+const NO_END: u64 = u64::MAX;
 
 /// One connection, from accept to verdict. It holds no socket.
 ///
@@ -142,6 +166,7 @@ const NOT_ASKED: u32 = u32::MAX;
 ///     retry_ms: 20,
 ///     may_wait: true,
 ///     short_read_drains: true,
+///     max_age_ms: None,
 ///     drain_ends: None,
 /// };
 /// let peer = "192.0.2.1:7".parse::<std::net::SocketAddr>().unwrap();
@@ -162,17 +187,19 @@ pub struct Connection {
     /// When silence or lack of progress is too long; what for depends on the phase.
     deadline: Tick,
     rx: u64,
-    discarded: u64,
+    /// The place in the input at which the answers end: what is received beyond it is dropped.
+    answers_until: u64,
     tx: u64,
     outbox: Outbox,
     peer: Peer,
-    /// The first error's number, and who got it; none while nobody did.
-    errno: Errno,
+    /// The first error's number and the call that gave it; none while there was none. All systems'
+    /// numbers fit 16 bits.
+    errno: u16,
     error_via: Option<Via>,
     /// SIOCOUTQ when it was last asked, to see whether it shrinks.
     unacked: u32,
-    /// When our FIN went out, in milliseconds from accept; 49 days at most.
-    fin_sent_after_ms: u32,
+    /// When our FIN went out, counted from accept.
+    fin_sent_after: Span,
     bits: Bits,
     phase: Phase,
     cause: Option<LocalCause>,
@@ -186,14 +213,14 @@ impl Connection {
             accepted_at: now,
             deadline: rules.read_deadline(now),
             rx: 0,
-            discarded: 0,
+            answers_until: NO_END,
             tx: 0,
             outbox: Outbox::default(),
             peer,
-            errno: Errno(0),
+            errno: 0,
             error_via: None,
             unacked: NOT_ASKED,
-            fin_sent_after_ms: 0,
+            fin_sent_after: Span::default(),
             bits: Bits::default(),
             phase: Phase::Open,
             cause: None,
@@ -208,7 +235,8 @@ impl Connection {
         let asks = self.bits.has(Bit::Asks);
         match self.phase {
             Phase::Ended => Step::End,
-            Phase::Open | Phase::Closing if !self.outbox.is_empty() => {
+            Phase::Leaving if self.answers_until == NO_END => Step::AskUnread,
+            Phase::Open | Phase::Leaving | Phase::Closing if !self.outbox.is_empty() => {
                 if self.bits.has(Bit::Writable) {
                     Step::Send
                 } else if asks {
@@ -219,9 +247,14 @@ impl Connection {
                     Step::WatchWritable
                 }
             }
-            Phase::Open if readable => Step::Receive,
+            Phase::Open | Phase::Leaving if readable && self.rx < self.answers_until => {
+                Step::Receive
+            }
+            // One more look before we move first: the peer's FIN may lie behind what was answered.
+            Phase::Leaving if readable => Step::Discard,
+            Phase::Leaving if self.bits.has(Bit::Retries) => Step::Wait,
             Phase::Open => Step::Wait,
-            Phase::Closing => Step::ShutDown,
+            Phase::Leaving | Phase::Closing => Step::ShutDown,
             // Whatever came before our FIN is dropped first: closing over it would reset the peer.
             Phase::Settling if readable => Step::Discard,
             Phase::Settling if asks && self.bits.has(Bit::Suspect) => Step::TakeError,
@@ -230,9 +263,19 @@ impl Connection {
         }
     }
 
+    /// How many more bytes are answered: no receive may take more.
+    pub fn answers_bytes_max(&self) -> u64 {
+        self.answers_until.saturating_sub(self.rx)
+    }
+
     /// The output to send now.
     pub fn pending(&self) -> &[u8] {
         self.outbox.pending()
+    }
+
+    /// How much memory the output takes, in bytes.
+    pub fn output_bytes(&self) -> usize {
+        self.outbox.held()
     }
 
     /// When this connection wants to be asked again at the latest; [`Tick::NEVER`] if it has no
@@ -242,10 +285,11 @@ impl Connection {
             true => now.after(rules.retry_ms),
             false => Tick::NEVER,
         };
-        let drain = match rules.drain_ends {
+        let leaves = match rules.drain_ends {
             // At once: a moment that moved on with each asking would never come.
             Some(_) if self.phase == Phase::Open => Tick::from_ms(0),
             Some(end) => end,
+            None if self.phase == Phase::Open => self.old_at(rules),
             None => Tick::NEVER,
         };
         // Asked in between, so that progress is seen when it happens: see `rang`.
@@ -253,7 +297,7 @@ impl Connection {
             Some(ms) if !self.outbox.is_empty() => now.after(ms / 4),
             _ => Tick::NEVER,
         };
-        self.deadline.min(retry).min(drain).min(sample)
+        self.deadline.min(retry).min(leaves).min(sample)
     }
 
     /// Whether [`alarm`](Self::alarm) may have become earlier since this was last asked. Reading
@@ -262,10 +306,24 @@ impl Connection {
         self.bits.take(Bit::AlarmMoved)
     }
 
-    /// Whether its time has come: its deadline, or the drain's turn to end it.
+    /// Whether its time has come: its deadline, or the moment at which it is asked to leave.
     pub fn is_due(&self, now: Tick, rules: &Rules) -> bool {
-        let drained = rules.drain_ends.is_some_and(|end| self.phase == Phase::Open || end <= now);
-        (self.deadline <= now || drained) && self.phase != Phase::Ended
+        let leaves = self.phase == Phase::Open && self.is_asked_to_leave(now, rules);
+        let due = self.deadline <= now || leaves || rules.drain_is_over(now);
+        due && self.phase != Phase::Ended
+    }
+
+    fn is_asked_to_leave(&self, now: Tick, rules: &Rules) -> bool {
+        rules.drain_ends.is_some() || self.old_at(rules) <= now
+    }
+
+    /// When it is too old: at its greatest age, less up to a tenth of that. The tenth is cut by the
+    /// connection's number, spread as Fibonacci hashing does it (Knuth, TAOCP 3, 6.4).
+    fn old_at(&self, rules: &Rules) -> Tick {
+        let Some(max_age_ms) = rules.max_age_ms else { return Tick::NEVER };
+        let spread = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let early_ms = (u128::from(max_age_ms / 10) * u128::from(spread)) >> 32;
+        self.accepted_at.after(max_age_ms - early_ms as u64)
     }
 
     // ---- who it is -----------------------------------------------------------------------------
@@ -287,7 +345,7 @@ impl Connection {
 
     /// Milliseconds since our FIN went out; 0 if it never did.
     pub fn waited_ms(&self, now: Tick) -> u64 {
-        let since = u64::from(self.fin_sent_after_ms);
+        let since = self.fin_sent_after.as_ms();
         if self.bits.has(Bit::FinSent) { self.age_ms(now).saturating_sub(since) } else { 0 }
     }
 

@@ -4,7 +4,7 @@ use super::bits::Bit;
 use super::{Connection, Hints, NOT_ASKED, Phase, Rules};
 use crate::machine::close::{LocalCause, Via};
 use crate::machine::errno::{Errno, Meaning, System};
-use crate::machine::tick::Tick;
+use crate::machine::tick::{Span, Tick};
 
 impl Connection {
     // ---- events and time -----------------------------------------------------------------------
@@ -38,38 +38,60 @@ impl Connection {
     /// While output is pending the alarm rings four times as often as its deadline needs: progress
     /// that was seen only at the end would count from there, and a stall could last twice as long.
     pub fn rang(&mut self, now: Tick, rules: &Rules) -> bool {
-        let retries = self.bits.take(Bit::Retries);
-        let tries_again = retries || !self.outbox.is_empty() || self.is_due(now, rules);
+        let tries_again = self.tries_again(now, rules);
         if tries_again {
+            self.bits.clear(Bit::Retries);
             self.bits.set(Bit::Readable);
+            self.bits.set(Bit::ReadsOn); // an event that would say so may be under way
             self.bits.set(Bit::Writable);
             self.bits.set(Bit::Asks);
         }
         tries_again
     }
 
+    /// Whether [`rang`](Self::rang) would say that it is time.
+    pub fn tries_again(&self, now: Tick, rules: &Rules) -> bool {
+        self.bits.has(Bit::Retries) || !self.outbox.is_empty() || self.is_due(now, rules)
+    }
+
     /// Everything was tried and it [`is_due`](Self::is_due) still: its time is up.
+    ///
+    /// An end that has begun keeps its cause. The drain and its end decide those that are open.
     pub fn expire(&mut self, now: Tick, rules: &Rules) {
-        let over = rules.drain_ends.is_some_and(|end| end <= now);
-        let silence =
-            if rules.drain_ends.is_some() { LocalCause::Drain } else { LocalCause::ReadDeadline };
+        let over = rules.drain_is_over(now);
+        let stalled = !self.outbox.is_empty() && (over || self.deadline <= now);
+        let may_be_owed = self.bits.has(Bit::Readable) || !self.outbox.is_empty();
         match self.phase {
-            // Silence: our FIN goes out. Or the drain has begun, and its end is not here: no more
-            // requests, but the reply under way goes out before our FIN.
-            Phase::Open if self.outbox.is_empty() || (self.deadline > now && !over) => {
-                self.cause = Some(silence);
-                self.phase = Phase::Closing;
-            }
-            // Its output is stuck. That is a stall, whatever had begun to end it; but when the
-            // drain is over, what had begun it stands.
-            Phase::Open | Phase::Closing => {
-                let stall = if over { LocalCause::Drain } else { LocalCause::WriteDeadline };
-                self.cause = Some(self.cause.filter(|_| over).unwrap_or(stall));
+            Phase::Open | Phase::Leaving | Phase::Closing if stalled => {
+                let cause = match (over, self.phase) {
+                    (false, _) => Some(LocalCause::WriteDeadline),
+                    (true, Phase::Closing) => None, // the peer's FIN, or our cause, came first
+                    (true, _) => Some(LocalCause::Drain),
+                };
+                self.cause = self.cause.or(cause);
                 self.phase = Phase::Ended;
             }
+            Phase::Open if self.is_asked_to_leave(now, rules) && may_be_owed && !over => {
+                self.phase = Phase::Leaving;
+            }
+            // Silence, or nothing that is owed an answer, or no time left to give it.
+            Phase::Open | Phase::Leaving => {
+                let leaves = self.phase == Phase::Leaving || self.is_asked_to_leave(now, rules);
+                let silence = LocalCause::ReadDeadline;
+                self.cause = Some(if leaves { rules.leaving_cause() } else { silence });
+                self.phase = Phase::Closing;
+            }
             Phase::Settling => self.phase = Phase::Ended,
-            Phase::Ended => {}
+            Phase::Closing | Phase::Ended => {}
         }
+    }
+
+    /// The second signal: it has no more time. What had begun to end it stands.
+    pub fn cut_off(&mut self) {
+        if matches!(self.phase, Phase::Open | Phase::Leaving) {
+            self.cause = Some(LocalCause::Drain);
+        }
+        self.phase = Phase::Ended;
     }
 
     // ---- what the steps came to ----------------------------------------------------------------
@@ -77,13 +99,27 @@ impl Connection {
     /// A receive gave `bytes` of the `space` it was offered.
     pub fn received(&mut self, bytes: usize, space: usize, now: Tick, rules: &Rules) {
         self.rx += bytes as u64;
+        self.bits.clear(Bit::Retries); // it is read only with nothing pending
         if bytes < space && rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
             self.bits.clear(Bit::Readable);
         }
         match self.phase {
-            Phase::Open => self.deadline = rules.read_deadline(now),
-            _ => self.discarded += bytes as u64,
+            Phase::Open | Phase::Leaving if self.rx <= self.answers_until => {
+                self.deadline = rules.read_deadline(now);
+            }
+            // It came after the peer was asked to leave: there was no FIN, so we move first.
+            Phase::Open | Phase::Leaving => {
+                self.cause = Some(rules.leaving_cause());
+                self.phase = Phase::Closing;
+            }
+            Phase::Closing | Phase::Settling | Phase::Ended => {}
         }
+    }
+
+    /// What SIOCINQ said as it was asked to leave: so many bytes are answered still. Where the
+    /// system does not tell, those were answered that one visit could read.
+    pub fn unread(&mut self, bytes: Option<u32>) {
+        self.answers_until = self.rx.saturating_add(u64::from(bytes.unwrap_or(0)));
     }
 
     /// Of the reply to what was received, the socket took the first `taken` bytes.
@@ -111,7 +147,7 @@ impl Connection {
         if self.bits.has(Bit::FinHinted) {
             self.bits.set(Bit::SentAfterFin);
         }
-        if self.outbox.is_empty() && self.phase == Phase::Open {
+        if self.outbox.is_empty() && matches!(self.phase, Phase::Open | Phase::Leaving) {
             self.deadline = rules.read_deadline(now);
             self.bits.set(Bit::AlarmMoved);
         } else {
@@ -135,6 +171,7 @@ impl Connection {
             Via::Recv | Via::SoError => {
                 self.bits.clear(Bit::Readable);
                 self.bits.clear(Bit::ReadsOn);
+                self.bits.clear(Bit::Retries); // it is read only with nothing pending
             }
         }
     }
@@ -158,7 +195,7 @@ impl Connection {
         self.bits.set(Bit::FinReceived);
         self.bits.set(Bit::FinHinted);
         match self.phase {
-            Phase::Open => self.phase = Phase::Closing,
+            Phase::Open | Phase::Leaving => self.phase = Phase::Closing,
             _ => self.bits.set(Bit::Asks),
         }
     }
@@ -186,8 +223,12 @@ impl Connection {
             self.phase = Phase::Ended;
             return;
         }
+        if self.phase == Phase::Leaving {
+            self.cause = Some(rules.leaving_cause());
+        }
         self.phase = Phase::Settling;
-        self.fin_sent_after_ms = now.since(self.accepted_at).try_into().unwrap_or(u32::MAX);
+        self.answers_until = self.answers_until.min(self.rx);
+        self.fin_sent_after = Span::from_ms(now.since(self.accepted_at));
         self.unacked = NOT_ASKED;
         self.bits.set(Bit::FinSent);
         self.bits.set(Bit::Asks); // on a near network it is often settled by now

@@ -48,6 +48,17 @@ const ROWS: &[Row] = &[
     }),
     (Kind::PeerFinDelivered, Likely, |e| {
         (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
+        e.last_ack_ms = Some(60_000);
+    }),
+    // A reset right behind the FIN: Java's close() is shutdown(SHUT_WR) and then close(2). Of 3,000
+    // such clients that never read, 18 were said to have been served.
+    (Kind::PeerFinReplyDiscarded, Likely, |e| {
+        (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
+        e.last_ack_ms = Some(1);
+    }),
+    (Kind::PeerFinReplyDiscarded, Likely, |e| {
+        (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);
+        e.last_ack_ms = None;
     }),
     (Kind::PeerFinReplyDiscarded, Likely, |e| {
         (e.error, e.fin_received, e.fin_sent) = (error(ECONNRESET), Some(true), true);

@@ -151,7 +151,9 @@ fn our_fin_counts_as_a_byte_until_it_is_acknowledged() {
 #[test]
 fn a_reset_is_the_peer_s_end_if_our_fin_was_not_out() {
     let mut life = Life::new();
-    life.is_stuck_in_the_drain();
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.rings();
+    life.reads_blocked().expires().wants(Step::ShutDown); // decided on, and not done
     assert_eq!(life.evidence(30, None, 0).cause, Some(LocalCause::Drain));
     life.connection.latch(ECONNRESET, Via::Send);
     assert_eq!(life.evidence(30, None, 0).cause, None);

@@ -1,4 +1,4 @@
-//! What Linux knows about a TCP socket: TCP_INFO, SIOCOUTQ, SIOCINQ. The only unsafe code there is.
+//! What Linux tells of a TCP socket: TCP_INFO, and SIOCOUTQ.
 //!
 //! Source: tcp(7), and `include/uapi/linux/tcp.h` for the layout, which only ever grows at its end.
 #![allow(unsafe_code)]
@@ -30,6 +30,9 @@ struct TcpInfo {
     bytes_received: u64,
 }
 
+/// The place of tcpi_last_ack_recv among [`TcpInfo::words`].
+const LAST_ACK_RECV: usize = 12;
+
 /// TCP_CLOSE in `include/net/tcp_states.h`.
 const STATE_CLOSE: u8 = 7;
 
@@ -54,24 +57,13 @@ pub(super) fn tcp_facts(socket: BorrowedFd<'_>) -> Option<TcpFacts> {
         bytes_received: filled(size_of::<TcpInfo>()).then_some(info.bytes_received),
         retransmits: info.retransmits,
         probes: info.probes,
+        last_ack_ms: filled(std::mem::offset_of!(TcpInfo, words) + 4 * (LAST_ACK_RECV + 1))
+            .then_some(info.words[LAST_ACK_RECV]),
     })
 }
 
 /// Bytes in the send queue that the peer has not acknowledged; a FIN of ours counts as one.
+/// SIOCOUTQ is TIOCOUTQ under another name, see tcp(7).
 pub(super) fn unacked(socket: BorrowedFd<'_>) -> Option<u32> {
-    queue(socket, libc::TIOCOUTQ)
-}
-
-/// Bytes in the receive queue that nobody has read.
-pub(super) fn unread(socket: BorrowedFd<'_>) -> Option<u32> {
-    queue(socket, libc::FIONREAD)
-}
-
-/// SIOCOUTQ and SIOCINQ are TIOCOUTQ and FIONREAD under other names, see tcp(7).
-fn queue(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Option<u32> {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: both requests write one int through the pointer, which is valid for it. The
-    // descriptor is borrowed, so it is open.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut bytes) };
-    if result == 0 { u32::try_from(bytes).ok() } else { None }
+    super::calls::queued_bytes(socket, libc::TIOCOUTQ)
 }

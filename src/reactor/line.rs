@@ -1,0 +1,87 @@
+//! A line: connections that wait for something, the oldest first.
+//!
+//! A connection that no longer waits is not looked for in its line, which would take longer the
+//! longer the line is. It stays until it comes to the front, or until the line is longer than it
+//! can honestly be and is tidied. So every operation takes constant time on average, also in a
+//! storm of resets, and a line is never longer than twice the number of connections.
+
+use std::collections::VecDeque;
+
+/// A line that shorter than this is not worth tidying.
+const UNTIDY_MIN: usize = 64;
+
+/// Keys of connections, each with the connection's number: slots are used again, numbers are not.
+#[derive(Debug, Default)]
+pub(super) struct Line(VecDeque<(u32, u64)>);
+
+impl Line {
+    /// Connection number `id`, in the slot `key`, goes to the end of the line.
+    ///
+    /// `waits` tells whether a connection still waits here, and `slots` how many connections there
+    /// are: it bounds the line.
+    pub(super) fn push_back(
+        &mut self,
+        (key, id): (u32, u64),
+        slots: usize,
+        waits: impl Fn(u32, u64) -> bool,
+    ) {
+        if self.0.len() >= UNTIDY_MIN + 2 * slots {
+            self.0.retain(|&(key, id)| waits(key, id));
+        }
+        self.0.push_back((key, id));
+    }
+
+    /// Connection number `id`, in the slot `key`, goes to the front of the line.
+    pub(super) fn push_front(&mut self, key: u32, id: u64) {
+        self.0.push_front((key, id));
+    }
+
+    /// The first that still waits, which leaves the line.
+    pub(super) fn pop_front(&mut self, waits: impl Fn(u32, u64) -> bool) -> Option<u32> {
+        while let Some((key, id)) = self.0.pop_front() {
+            if waits(key, id) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// How long the line is, those included that no longer wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives back the memory of a line that has been longer.
+    pub(super) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_still_waits_comes_first() {
+        let mut line = Line::default();
+        [10, 11, 12].into_iter().for_each(|id| line.push_back((id as u32, id), 3, |_, _| true));
+        assert_eq!(line.pop_front(|_, id| id != 10), Some(11));
+        line.push_front(11, 11);
+        let rest = [(); 3].map(|()| line.pop_front(|_, _| true));
+        assert_eq!(rest, [Some(11), Some(12), None]);
+    }
+
+    /// A line of which nothing is ever taken would grow with each connection there has been.
+    #[test]
+    fn a_line_is_tidied_before_it_is_twice_as_long_as_it_can_be() {
+        let mut line = Line::default();
+        let mut longest = 0;
+        for id in 0..10_000 {
+            line.push_back((id as u32 % 4, id), 4, |_, other| other + 4 > id);
+            longest = longest.max(line.len());
+        }
+        assert_eq!(longest, UNTIDY_MIN + 2 * 4);
+        assert_eq!(line.pop_front(|_, id| id >= 9_996), Some(9_996 % 4));
+    }
+}

@@ -1,0 +1,127 @@
+//! Output memory: a cap on what all pending replies take together, and its way back to the system.
+
+use super::Reactor;
+use crate::kernel::Kernel;
+use crate::machine::tick::Tick;
+
+/// Each reply may take at most one part in this many of what is left below the cap: so however many
+/// peers do not read, the sum only comes near it.
+const PARTS_OF_WHAT_IS_LEFT: u64 = 16;
+
+/// Memory is given back when this much of it has become free, in bytes. Less is not worth a call
+/// that may take milliseconds.
+const WORTH_GIVING_BACK_BYTES: u64 = 16 << 20;
+
+/// And when it has been free for this long, in milliseconds: peers that read now and then would
+/// take it again.
+const FREE_FOR_MS: u64 = 2_000;
+
+/// Accounts for the memory of all outboxes.
+#[derive(Debug)]
+pub(super) struct OutputMemory {
+    bytes_max: u64,
+    bytes: u64,
+    /// The most there was since memory was last given back.
+    peak_bytes: u64,
+    /// When memory goes back, unless it is taken again before.
+    tidies_at: Option<Tick>,
+}
+
+impl OutputMemory {
+    pub(super) fn new(bytes_max: Option<u64>) -> OutputMemory {
+        let bytes_max = bytes_max.unwrap_or(u64::MAX);
+        OutputMemory { bytes_max, bytes: 0, peak_bytes: 0, tidies_at: None }
+    }
+
+    /// An outbox held `before` bytes and holds `after` now.
+    pub(super) fn changed(&mut self, before: usize, after: usize) {
+        self.bytes = (self.bytes + after as u64).saturating_sub(before as u64);
+        self.peak_bytes = self.peak_bytes.max(self.bytes);
+    }
+
+    /// The longest reply that may be made now, in bytes.
+    pub(super) fn reply_bytes(&self) -> usize {
+        let left = self.bytes_max.saturating_sub(self.bytes) / PARTS_OF_WHAT_IS_LEFT;
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it is time to give memory back: most of what there was has been free for a while.
+    fn is_time(&mut self, now: Tick) -> bool {
+        let free = self.peak_bytes - self.bytes;
+        if free < WORTH_GIVING_BACK_BYTES || self.bytes > self.peak_bytes / 8 {
+            self.tidies_at = None;
+            return false;
+        }
+        let at = *self.tidies_at.get_or_insert(now.after(FREE_FOR_MS));
+        if now < at {
+            return false;
+        }
+        (self.peak_bytes, self.tidies_at) = (self.bytes, None);
+        true
+    }
+
+    /// When to look again.
+    pub(super) fn tidies_at(&self) -> Option<Tick> {
+        self.tidies_at
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Gives memory back that outboxes have taken, and with it what else has become free: of the
+    /// lines, and of the table where it is empty.
+    pub(super) fn tidy_memory(&mut self) {
+        if self.output.is_time(self.now) {
+            self.table.shrink();
+            self.wheel.shrink();
+            self.endings.shrink_to_fit();
+            self.events.shrink_to_fit();
+            self.kernel.give_back_memory();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn replies_shrink_as_the_cap_comes_near_and_never_pass_it() {
+        let mut output = OutputMemory::new(Some(64 * MIB));
+        let mut outboxes = 0;
+        while output.reply_bytes() > 256 {
+            output.changed(0, output.reply_bytes().min(65_559));
+            outboxes += 1;
+        }
+        assert!(output.bytes <= 64 * MIB && output.bytes > 63 * MIB, "{}", output.bytes);
+        assert!(outboxes > 1_000, "one peer cannot take it all: {outboxes}");
+        assert_eq!(OutputMemory::new(None).reply_bytes() as u64, u64::MAX / 16);
+    }
+
+    #[test]
+    fn memory_goes_back_once_when_it_has_been_free_for_a_while() {
+        let mut output = OutputMemory::new(None);
+        let now = Tick::from_ms(5_000);
+        output.changed(0, 100 << 20);
+        assert!(!output.is_time(now) && output.tidies_at().is_none(), "it is in use");
+        output.changed(100 << 20, 1 << 20);
+        assert!(!output.is_time(now), "peers may take it again");
+        assert_eq!(output.tidies_at(), Some(now.after(FREE_FOR_MS)));
+        output.changed(0, 60 << 20);
+        assert!(!output.is_time(now.after(FREE_FOR_MS)) && output.tidies_at().is_none());
+        output.changed(60 << 20, 0);
+        let later = now.after(FREE_FOR_MS);
+        assert!(!output.is_time(later));
+        assert!(output.is_time(later.after(FREE_FOR_MS)));
+        assert!(!output.is_time(later.after(60_000)) && output.tidies_at().is_none(), "once");
+    }
+
+    #[test]
+    fn little_is_not_worth_giving_back() {
+        let mut output = OutputMemory::new(None);
+        output.changed(0, 15 << 20);
+        output.changed(15 << 20, 0);
+        assert!(!output.is_time(Tick::from_ms(0)) && output.tidies_at().is_none());
+    }
+}

@@ -1,0 +1,151 @@
+//! Serving: connections that are owed a visit, and those whose time has come.
+
+use super::Reactor;
+use super::table::Pace;
+use super::visit::{CALL_COSTS_BYTES, Outcome, Visit};
+use crate::kernel::{Event, Kernel};
+use crate::machine::tick::Tick;
+
+/// A connection that moved this much in a visit, in bytes, is a bulk sender until it moves less.
+const BULK_BYTES: usize = 16 << 10;
+
+impl<K: Kernel> Reactor<K> {
+    /// Sets the hints of the connections with an event. Each is owed a visit, once.
+    pub(super) fn line_up(&mut self) {
+        for index in 0..self.events.len() {
+            if let Event::Socket(key, hints) = self.events[index]
+                && let Some(entry) = self.table.get_mut(key)
+            {
+                entry.connection.ready(hints);
+                self.table.owe_visit(key);
+            }
+        }
+    }
+
+    /// Serves those that are owed a visit, the oldest first: sparse flows within one budget, then
+    /// bulk senders within another. Whatever is stopped once more waits for the next turn.
+    pub(super) fn serve(&mut self) {
+        let budget = self.config.bytes_per_turn.max(1);
+        self.serve_line(Pace::Sparse, budget);
+        self.serve_line(Pace::Bulk, self.turn.bytes.saturating_add(budget));
+    }
+
+    /// Serves one line until the turn has been charged for `bytes_max`.
+    fn serve_line(&mut self, pace: Pace, bytes_max: u64) {
+        for _ in 0..self.table.unfinished() {
+            if self.turn.bytes >= bytes_max {
+                break;
+            }
+            let Some(key) = self.table.take_unfinished(pace) else { break };
+            let Some(entry) = self.table.get_mut(key) else { continue };
+            if entry.visited_in == self.turn_number {
+                self.table.owe_visit(key);
+            } else {
+                self.visit_within(key, self.bytes_per_visit());
+            }
+        }
+    }
+
+    /// Looks at the deadlines that have come, and ends the connections whose time is up.
+    pub(super) fn expire(&mut self) {
+        let mut looks = self.config.expiries_per_turn.max(1).max(self.share(2));
+        let bytes_max = self.turn.bytes.saturating_add(self.config.bytes_per_turn.max(1));
+        while self.turn.bytes < bytes_max
+            && let Some(key) = self.wheel.pop_due(self.now, &mut looks)
+        {
+            self.turn.alarms += 1;
+            self.alarm_rings(key);
+        }
+        for key in self.again.drain(..) {
+            self.wheel.arm(key, Tick::from_ms(0));
+        }
+    }
+
+    /// The alarm of `key` rings: everything is tried once more before anything is decided.
+    fn alarm_rings(&mut self, key: u32) {
+        let past = self.past();
+        let turn = self.turn_number;
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let mut budget = self.config.bytes_per_visit.max(1);
+        // None is served twice in a turn: its alarm rings again in the next.
+        if entry.visited_in == turn && entry.connection.tries_again(past, &self.rules) {
+            return self.again.push(key);
+        }
+        if entry.connection.rang(past, &self.rules) {
+            budget = self.visit_within(key, budget);
+        }
+        let past = self.past();
+        if let Some(entry) = self.table.get_mut(key)
+            && entry.connection.is_due(past, &self.rules)
+        {
+            entry.connection.expire(past, &self.rules);
+            self.visit_within(key, budget);
+        }
+        if let Some(entry) = self.table.get_mut(key) {
+            self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+        }
+    }
+
+    /// One part in `parts` of what serving cost in this turn, counted in visits, or in deadlines,
+    /// which cost about the same.
+    pub(super) fn share(&self, parts: u32) -> u32 {
+        const BYTES_LIKE_A_VISIT: u64 = 16 << 10;
+        let visits = u64::from(self.turn.visits) + self.turn.bytes / BYTES_LIKE_A_VISIT;
+        u32::try_from(visits).unwrap_or(u32::MAX) / parts
+    }
+
+    /// The last moment that has passed for sure. The clock rounds down: a deadline of this very
+    /// millisecond may lie ahead still.
+    fn past(&self) -> Tick {
+        Tick::from_ms(self.now.as_ms().saturating_sub(1))
+    }
+
+    /// What a visit may be charged for, in bytes.
+    pub(super) fn bytes_per_visit(&self) -> usize {
+        self.config.bytes_per_visit.max(1)
+    }
+
+    /// Does what a connection wants done, within `budget` bytes, and puts it where it belongs
+    /// afterwards. Gives what is left of the budget.
+    pub(super) fn visit_within(&mut self, key: u32, budget: usize) -> usize {
+        if self.visits_since_clock >= self.config.clock_interval {
+            self.read_clock();
+        }
+        self.visits_since_clock += 1;
+        self.turn.visits += 1;
+        self.rules.may_wait = self.table.open() <= self.config.settles_up_to();
+        let Some(entry) = self.table.get_mut(key) else { return budget };
+        entry.visited_in = self.turn_number;
+        let was_settling = entry.connection.is_settling();
+        let output_bytes = entry.connection.output_bytes();
+        let mut visit = Visit {
+            kernel: &mut self.kernel,
+            replier: &mut self.replier,
+            rules: &self.rules,
+            now: self.now,
+            budget,
+            reply_bytes: self.output.reply_bytes(),
+            probes: self.config.probes,
+        };
+        let outcome = visit.run(key, entry);
+        let left = visit.budget;
+        let spent = budget - left;
+        self.turn.bytes += spent.max(CALL_COSTS_BYTES) as u64;
+        self.output.changed(output_bytes, entry.connection.output_bytes());
+        let is_bulk = outcome == Outcome::Unfinished || spent >= BULK_BYTES;
+        entry.pace = if is_bulk { Pace::Bulk } else { Pace::Sparse };
+        if entry.connection.take_alarm_moved() && outcome != Outcome::Ended {
+            self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+        }
+        if !was_settling && entry.connection.is_settling() {
+            self.table.settles(key);
+            self.listeners.room_can_be_made(); // a connection that only waits for its evidence
+        }
+        match outcome {
+            Outcome::Idle => {}
+            Outcome::Unfinished => self.table.owe_visit(key),
+            Outcome::Ended => self.table.end(key),
+        }
+        left
+    }
+}

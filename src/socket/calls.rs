@@ -1,0 +1,46 @@
+//! System calls that neither mio nor socket2 has, on Unix: questions about the queues of a socket,
+//! and memory that goes back to the system.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+#[cfg(target_os = "linux")]
+type Request = libc::Ioctl;
+#[cfg(not(target_os = "linux"))]
+type Request = libc::c_ulong;
+
+/// Bytes in the receive queue that have not been read. SIOCINQ is FIONREAD under another name, see
+/// tcp(7).
+pub(super) fn unread(socket: BorrowedFd<'_>) -> Option<u32> {
+    queued_bytes(socket, libc::FIONREAD as Request)
+}
+
+/// What ioctl(2) says of one of the queues.
+pub(super) fn queued_bytes(socket: BorrowedFd<'_>, request: Request) -> Option<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the requests that are made here write one int through the pointer, which is valid for
+    // it. The descriptor is borrowed, so it is open.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut bytes) };
+    if result == 0 { u32::try_from(bytes).ok() } else { None }
+}
+
+/// Whether poll(2) says that there is input: at a listener, a connection to accept. Where it fails,
+/// there may be.
+pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the pointer is to one pollfd, and the count says so. The descriptor is borrowed, so
+    // it is open. With a timeout of 0 nothing blocks.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    ready != 0
+}
+
+/// Gives memory that is free in this process back to the system, where the C library is glibc: it
+/// keeps what lies below a piece that is in use (malloc_trim(3)). Other allocators do so by
+/// themselves, or cannot be asked.
+pub(super) fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes a number and works on the allocator's own state, under its locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
