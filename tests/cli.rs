@@ -72,7 +72,7 @@ fn stop(server: &mut Process) -> String {
 
 #[test]
 fn serves_and_ends_with_a_table() {
-    for signal in ["TERM", "INT", "HUP"] {
+    for signal in ["TERM", "INT"] {
         let mut server = serve(&["--listen", "127.0.0.1:0"]);
         let addresses = server.addresses(2);
         assert_ne!(addresses[0].port(), addresses[1].port());

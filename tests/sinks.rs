@@ -18,22 +18,13 @@ use std::process::{Command, Stdio};
 
 use process::{Output, Process, closecall_after};
 use service::{
-    Service, Table, connect, exchange, parts, say, serve, short_or_long, under, wait_until,
+    Service, Table, come_and_go, connect, exchange, parts, say, serve, short_or_long, under,
+    wait_until,
 };
 
 const LINE: &[u8] = b"Hi,here is glp\n";
 
 const OPTIONS: &[&str] = &["--framing", "line"];
-
-/// `count` connections, one after the other.
-#[track_caller]
-fn come_and_go(service: &Service, count: usize) {
-    for _ in 0..count {
-        let mut client = connect(service.address);
-        exchange(&mut client, LINE).unwrap();
-        parts(&mut client).unwrap();
-    }
-}
 
 /// The server, and its stderr, which nobody reads.
 fn with_a_stuck_stderr(filter: &str) -> (Service, impl Read + Send + 'static) {
@@ -82,7 +73,7 @@ fn a_closed_stderr_stops_nothing() {
     let mut command = closecall_after("exec 2>&-", &args);
     command.env("RUST_LOG", "trace");
     let mut service = Service::of(command);
-    come_and_go(&service, 100);
+    come_and_go(service.address, 100);
     service.process.signal("TERM");
     assert_eq!(service.process.exit_code(), 0);
     let records = service.process.stdout.text().lines().filter(|it| it.ends_with('}')).count();
@@ -102,7 +93,7 @@ fn stdout_stderr_and_close_log_may_all_be_full() {
     drop(reader); // and now stdout is gone, too
     let address = line.trim().strip_prefix("listening on ").unwrap().parse().unwrap();
     let mut service = Service { process, address };
-    come_and_go(&service, 500);
+    come_and_go(service.address, 500);
     service.process.signal("TERM");
     assert_eq!(service.process.exit_code(), 0);
 }
@@ -149,9 +140,9 @@ fn records(mut log: &File) -> u64 {
 fn a_full_disk_costs_records_which_are_counted() {
     let Some((service, log)) = on_a_small_disk() else { return };
     let stderr = service.process.stderr.clone();
-    come_and_go(&service, 400); // some 130 KB
+    come_and_go(service.address, 400); // some 130 KB
     stderr.wait_for("the close log cannot be written, records are being lost");
-    come_and_go(&service, 100);
+    come_and_go(service.address, 100);
     let table = service.stop();
     let (lost, written) = (table.get("close log: records lost"), records(&log));
     assert_eq!(
@@ -168,7 +159,7 @@ fn a_full_disk_costs_records_which_are_counted() {
 fn a_disk_with_room_again_is_written_again() {
     let Some((service, log)) = on_a_small_disk() else { return };
     let stderr = service.process.stderr.clone();
-    come_and_go(&service, 400);
+    come_and_go(service.address, 400);
     stderr.wait_for("the close log cannot be written, records are being lost");
     wait_until("it is full", || {
         let size = log.metadata().unwrap().len();
@@ -176,7 +167,7 @@ fn a_disk_with_room_again_is_written_again() {
     });
     let before = records(&log);
     log.set_len(0).unwrap(); // as whoever rotates it by copying does
-    come_and_go(&service, 100);
+    come_and_go(service.address, 100);
     let table = service.stop();
     let (lost, written) = (table.get("close log: records lost"), before + records(&log));
     assert_eq!(

@@ -32,8 +32,18 @@ pub(super) enum Command {
     ///
     /// stdout has one line for each address, `listening on 127.0.0.1:20003`. The log is on stderr,
     /// driven by RUST_LOG (default: info), and so is the table of verdicts on exit.
-    /// SIGINT, SIGTERM or SIGHUP drain the server (see --drain); a second one ends it at once with
-    /// exit code 1. nohup does not keep SIGHUP away; setsid does.
+    ///
+    /// SIGINT or SIGTERM drains the server (see --drain); a second one ends it at once with exit
+    /// code 1. SIGHUP reopens the close log and changes nothing else; if it was ignored at the
+    /// start (nohup) it stays ignored. SIGUSR1 prints the table of verdicts so far. To rotate the
+    /// close log: rename it, then `kill -HUP PID`; for logrotate (docs/OPERATING.md):
+    ///   /var/log/closecall/close.log {
+    ///       daily
+    ///       delaycompress
+    ///       postrotate
+    ///           kill -HUP "$(cat /run/closecall.pid)"
+    ///       endscript
+    ///   }
     ///
     /// DUR is a duration such as 250ms, 10s, 2m or 1h; where it may be missing, `off`.
     #[command(verbatim_doc_comment)]

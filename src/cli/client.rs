@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::args::ClientArgs;
 use super::values::{Addresses, End};
 use super::words::thousands;
-use super::{EXIT_FAILED, Failure};
+use super::{EXIT_FAILED, Failure, sink};
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
 
 /// How much of a message a line shows, in bytes.
@@ -172,8 +172,9 @@ fn list() -> String {
 /// # Errors
 /// It cannot be written: the disk is full, for example.
 pub(super) fn say(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    let mut stdout = io::stdout().lock();
+    let mut parts = sink::calls(text.as_bytes());
+    match parts.try_for_each(|part| stdout.write_all(part).and_then(|()| stdout.flush())) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Unsaid(format!("stdout cannot be written: {error}")))
         }

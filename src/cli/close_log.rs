@@ -3,15 +3,14 @@
 //! The fields, their order and their values are a promise, see `docs/close-log.schema.json`: fields
 //! may be added, none is renamed. What a system does not tell is null.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
 use super::Failure;
-use super::sink::{Content, Sink};
+use super::sink::{Content, Descriptor, Out, Sink};
 use super::words::thousands;
 use crate::reactor::Ending;
 use crate::record::Evidence;
@@ -29,30 +28,27 @@ pub(super) struct Record {
 /// Lines of the close log.
 pub(super) type RecordSink = Sink<Record>;
 
-/// Starts a sink of records that begins with the text `preamble`.
+/// Starts a sink of records that begins with the text `preamble`. `path` is the name of the file,
+/// for what is said when it is reopened.
 ///
 /// # Errors
 /// The system has no thread for it.
 pub(super) fn start_sink(
     name: &str,
-    out: impl Write + Send + 'static,
+    out: impl Out,
+    path: Option<&Path>,
     preamble: String,
 ) -> io::Result<RecordSink> {
-    Sink::start(name, out, Records, RECORDS_MAX, preamble.into_bytes())
+    let records = Records { path: path.map(Path::to_owned) };
+    Sink::start(name, out, records, RECORDS_MAX, preamble.into_bytes())
 }
 
 /// Opens the file of the close log for appending.
 ///
 /// # Errors
 /// It cannot be opened. The line says why.
-pub(super) fn open(path: &Path) -> Result<File, Failure> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    // A FIFO that nobody reads is an error then, and not a start that never ends. Our own
-    // descriptor, so nobody else is concerned; on a regular file it means nothing.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
-    options.open(path).map_err(|error| {
+pub(super) fn open(path: &Path) -> Result<Descriptor, Failure> {
+    Descriptor::open(path).map_err(|error| {
         Failure::Refused(format!(
             "--close-log {path:?} cannot be opened: {error}; name a file that can be written, or - \
              for stdout"
@@ -60,7 +56,9 @@ pub(super) fn open(path: &Path) -> Result<File, Failure> {
     })
 }
 
-struct Records;
+struct Records {
+    path: Option<PathBuf>,
+}
 
 impl Content for Records {
     type Item = Record;
@@ -77,6 +75,17 @@ impl Content for Records {
 
     fn lost(&mut self, lost: u64, _into: &mut Vec<u8>) {
         log::error!("{} records of the close log were lost", thousands(lost));
+    }
+
+    fn reopened(&mut self, result: io::Result<()>) {
+        let path = self.path.as_deref().unwrap_or(Path::new("-"));
+        match result {
+            Ok(()) => log::info!("the close log {path:?} is reopened"),
+            Err(error) => log::error!(
+                "the close log {path:?} cannot be reopened: {error}; the file that was open is \
+                 still written to: make {path:?} a file that can be written, and send SIGHUP again"
+            ),
+        }
     }
 }
 
@@ -148,7 +157,7 @@ mod tests {
         change(&mut ending);
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_374_000_123_999);
         let mut text = Vec::new();
-        Records.render(&Record { time, ending }, &mut text);
+        Records { path: None }.render(&Record { time, ending }, &mut text);
         String::from_utf8(text).unwrap()
     }
 

@@ -16,7 +16,7 @@ use super::args::LabArgs;
 use super::client::{holder, say};
 use super::values::{Addresses, Format};
 use super::words::thousands;
-use super::{EXIT_FAILED, Failure};
+use super::{EXIT_FAILED, Failure, signals};
 use crate::lab::{self, Options, Report, Row, Scenario, Target};
 
 /// Ctrl-C came: what has been played is shown.
@@ -35,7 +35,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     let against = against(args)?;
     let wire = wire::open(args)?;
     // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let _ = signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let bar = bar(scenarios.len());
     let wanted = scenarios.len();
     let options = Options {

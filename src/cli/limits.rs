@@ -4,8 +4,9 @@ use super::Failure;
 use super::words::thousands;
 
 /// Files that the process needs for itself, beside its listeners: three standard streams and copies
-/// of two of them, the poll, its waker, the reserve descriptor, the close log. That makes nine; the
-/// rest is for what was inherited.
+/// of two of them, the poll, its waker, the reserve descriptor, both ends of the signals' pipe, the
+/// close log, and two more for it while it is reopened and its last byte is read. That makes
+/// thirteen; the rest is for what was inherited.
 const FILES_RESERVED: u64 = 16;
 
 /// Connections at a time where the limit of open files allows more, or does not exist.

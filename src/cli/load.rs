@@ -20,7 +20,7 @@ use self::watch::Watch;
 use super::args::{Load, RunArgs};
 use super::client::{refused, say};
 use super::values::{Addresses, Format};
-use super::{EXIT_FAILED, Failure, limits};
+use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
     Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, Shortage, check,
     child, scout,
@@ -47,7 +47,7 @@ pub(super) fn run(what: &Load) -> Result<ExitCode, Failure> {
 /// `closecall load process`, for nobody to type. Signals are the parent's: it tells us.
 fn process() -> Result<ExitCode, Failure> {
     limits::raise_open_files();
-    let deaf = || drop(ctrlc::set_handler(|| ()));
+    let deaf = || drop(signals::on_interrupt(|| ()));
     let done = child(BufReader::new(io::stdin()), io::stdout(), deaf);
     Ok(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }

@@ -8,11 +8,17 @@ use std::io::{self, Write};
 
 use log::{LevelFilter, Record};
 
-use super::sink::{Content, Sink};
+use super::sink::{Content, Out, PIPE_BUF, Sink};
 use super::words::thousands;
 
 /// Lines that wait for stderr. A line is seldom longer than a kilobyte, so this is a few megabytes.
 const LINES_MAX: usize = 4096;
+
+/// The longest line, in bytes: with the newline that ends a torn line before it, it is still one
+/// call on a pipe, which no other writer tears. A line is about a kilobyte at most, unless it
+/// repeats a longer path or RUST_LOG. Where PIPE_BUF is 512 a long line may be torn: that is better
+/// than to cut it.
+const LINE_BYTES_MAX: usize = if PIPE_BUF < 4096 { 4094 } else { PIPE_BUF - 2 };
 
 /// The variable that drives the log.
 const VARIABLE: &str = "RUST_LOG";
@@ -41,7 +47,7 @@ impl Content for LogLines {
 ///
 /// # Errors
 /// The system has no thread for it.
-pub(super) fn start_sink(out: impl Write + Send + 'static) -> io::Result<LineSink> {
+pub(super) fn start_sink(out: impl Out) -> io::Result<LineSink> {
     Sink::start("stderr", out, LogLines, LINES_MAX, Vec::new())
 }
 
@@ -120,12 +126,26 @@ impl fmt::Write for OneLine {
     }
 }
 
+/// A line that is not too long, its newline included.
+fn shortened(line: &[u8]) -> Vec<u8> {
+    if line.len() <= LINE_BYTES_MAX {
+        return line.to_vec();
+    }
+    const END: &str = "…\n";
+    let is_start = |byte: u8| byte & 0xC0 != 0x80; // of a character of UTF-8
+    let mut length = LINE_BYTES_MAX - END.len();
+    while length > 0 && !is_start(line[length]) {
+        length -= 1;
+    }
+    [&line[..length], END.as_bytes()].concat()
+}
+
 /// Where env_logger writes: each call is a line.
 struct Pipe(LineSink);
 
 impl Write for Pipe {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line.to_vec());
+        self.0.push(shortened(line));
         Ok(line.len())
     }
 
@@ -150,6 +170,15 @@ mod tests {
         assert_eq!(set("warn,a=loud,b=c=d"), pair("warn", "a=loud b=c=d"));
         assert_eq!(set("a/b/c"), pair("", "a/b/c"));
         assert_eq!(set("/Hi"), pair("info/Hi", ""));
+    }
+
+    #[test]
+    fn a_line_fits_one_call_on_a_pipe() {
+        let line = |length: usize| ["é".repeat(length / 2).as_bytes(), b"\n"].concat();
+        assert_eq!(shortened(&line(4000)), line(4000));
+        let short = String::from_utf8(shortened(&line(5000))).unwrap();
+        assert!(short.len() <= LINE_BYTES_MAX && short.len() > LINE_BYTES_MAX - 4, "{short}");
+        assert!(short.ends_with("é…\n"), "{short}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod load;
 mod logging;
 mod report;
 mod serve;
+mod signals;
 mod sink;
 mod table;
 mod usage;
@@ -56,6 +57,7 @@ enum Failure {
 
 /// The program `closecall`.
 pub fn main() -> ExitCode {
+    signals::prepare();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let outcome = match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => match command {

@@ -13,8 +13,11 @@ use super::args::ServeArgs;
 use super::close_log::{self, RecordSink};
 use super::logging::{self, LineSink};
 use super::report::Report;
+use super::signals::{Asked, Signals};
+use super::sink::Descriptor;
+use super::table::{self, Records, SoFar};
 use super::words::{bytes, duration, thousands};
-use super::{EXIT_FAILED, Failure, limits, sink, table};
+use super::{EXIT_FAILED, Failure, limits};
 use crate::config::Config;
 use crate::machine::errno::{Errno, Meaning, System};
 use crate::reactor::{Stage, Turn};
@@ -39,23 +42,31 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     };
     let mut server = Server::bind(config.clone()).map_err(|error| refused(&error))?;
 
-    let stderr = sink::standard(&io::stderr()).and_then(logging::start_sink).map_err(no_sink)?;
+    let stderr = Descriptor::of(&io::stderr()).and_then(logging::start_sink).map_err(no_sink)?;
     logging::start(stderr.clone());
-    let handle = server.handle();
-    ctrlc::set_handler(move || handle.stop())
-        .map_err(|error| Failure::Refused(format!("signals cannot be handled: {error}")))?;
-    let stdout = sink::standard(&io::stdout())
-        .and_then(|out| close_log::start_sink("stdout", out, listening(server.addresses())))
-        .map_err(no_sink)?;
+    let signals = Signals::of_server().map_err(no_sink)?;
+    let path = args.close_log.as_deref();
     let file = file
-        .map(|file| close_log::start_sink("close log", file, String::new()))
+        .map(|file| close_log::start_sink("close log", file, path, String::new()))
         .transpose()
         .map_err(no_sink)?;
-    let close_log = if to_stdout { Some(stdout.clone()) } else { file };
+    let stdout = Descriptor::of(&io::stdout())
+        .and_then(|out| close_log::start_sink("stdout", out, None, listening(server.addresses())))
+        .map_err(no_sink)?;
+    let close_log = if to_stdout { Some(stdout.clone()) } else { file.clone() };
     let mut report = Report::start(close_log.clone()).map_err(no_sink)?;
+    let so_far = SoFar::default();
+    let (handle, sinks) = (server.handle(), (close_log.clone(), stderr.clone()));
+    let counters = so_far.clone();
+    let obey = move |asked| match asked {
+        Asked::Stop => handle.stop(),
+        Asked::Reopen => file.iter().for_each(RecordSink::reopen),
+        Asked::Table => say_so_far(&counters, sinks.0.as_ref(), &sinks.1),
+    };
+    signals.deliver(obey).map_err(no_sink)?;
 
     say_limits(&config, open_files);
-    let last = serve(&mut server, &mut report, &config);
+    let last = serve(&mut server, &mut report, &so_far, &config);
     report.finish();
     finish(&server, &stdout, close_log.as_ref(), &stderr);
     Ok(match last {
@@ -65,15 +76,22 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The loop.
-fn serve(server: &mut Server, report: &mut Report, config: &Config) -> io::Result<Turn> {
+fn serve(
+    server: &mut Server,
+    report: &mut Report,
+    so_far: &SoFar,
+    config: &Config,
+) -> io::Result<Turn> {
     let mut stage = Stage::Serving;
     loop {
         let turn = server
             .turn()
             .inspect_err(|error| log::error!(target: "closecall", "the poll is broken: {error}"))?;
+        let counted = so_far.set(server.counters());
         if turn.ended > 0 {
             report.take(server.endings());
         }
+        drop(counted);
         if turn.stage != stage {
             stage = turn.stage;
             say_stage(stage, server.counters().open, config);
@@ -90,10 +108,21 @@ fn finish(server: &Server, stdout: &RecordSink, close_log: Option<&RecordSink>, 
     let end = Instant::now() + FINISH;
     let patience = || end.saturating_duration_since(Instant::now());
     // What the loop had no room to list never came to the close log.
-    let lost = close_log.map(|sink| sink.finish(patience()) + counters.endings_missed);
+    let lost = close_log.map_or(0, |sink| sink.finish(patience()) + counters.endings_missed);
     stdout.finish(patience());
-    stderr.push_last(table::text(counters, lost).into_bytes());
+    let records = Records { lost, waiting: 0 };
+    stderr.push_last(table::text(counters, records).into_bytes());
     stderr.finish(FINISH);
+}
+
+/// SIGUSR1: how it goes, on stderr, whatever RUST_LOG says.
+fn say_so_far(so_far: &SoFar, close_log: Option<&RecordSink>, stderr: &LineSink) {
+    let (counters, records) = so_far.look(|counters| {
+        let (lost, waiting) = close_log.map_or((0, 0), RecordSink::so_far);
+        let lost = lost + close_log.map_or(0, |_| counters.endings_missed);
+        (counters.clone(), Records { lost, waiting })
+    });
+    stderr.push(table::text_so_far(&counters, records).into_bytes());
 }
 
 /// From options to a configuration.

@@ -1,31 +1,55 @@
 //! Where lines go: a bounded queue, and behind it a thread that writes.
 //!
-//! Files and terminals never say EAGAIN, and to set O_NONBLOCK on a descriptor that was inherited
-//! would set it for the parent, too. So whoever serves never writes: it [pushes](Sink::push), which
-//! takes a moment whatever the descriptor does. A stuck, closed or full one costs lines, which are
-//! counted, and nothing else.
+//! The thread that serves never writes. It [pushes](Sink::push), which takes a moment whatever the
+//! descriptor does. A stuck, closed or full one costs lines, which are counted, and nothing else.
 //!
 //! ```text
 //!   serving thread ──push──▶ [ queue, bounded ] ──batch──▶ writer thread ──write(2)──▶ descriptor
 //!                     full: lost += 1                failed: lost += lines not wholly written
 //! ```
+//!
+//! A line is written whole: no other writer of the same pipe or file tears it ([`out`] has how many
+//! bytes a call has), and a file that ends in the middle of a line gets a newline before the next
+//! one. Pushed = written + lost + waiting, at every moment; at the end nothing is waiting.
+
+mod out;
+mod writer;
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that are written with one call.
+pub(super) use self::out::{Descriptor, Out, PIPE_BUF};
+use self::writer::{Called, Writer};
+
+/// `text` in pieces that other writers of the same pipe do not tear: whole lines, up to PIPE_BUF
+/// bytes. A line that is longer is a piece.
+pub(super) fn calls(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let newline = |text: &[u8]| text.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);
+    std::iter::from_fn(move || {
+        let most = &text[..text.len().min(PIPE_BUF)];
+        let first_line = || text.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+        let length = match most.len() == text.len() {
+            true => text.len(),
+            false => newline(most).or_else(first_line).unwrap_or(text.len()),
+        };
+        let (piece, rest) = text.split_at(length);
+        text = rest;
+        (length > 0).then_some(piece)
+    })
+}
+
+/// Lines that are taken from the queue at once.
 const BATCH_MAX: usize = 256;
 
 /// After a batch more is gathered for this long, so that a busy server does not wake the writer for
 /// each line: a wake-up costs the serving thread a system call.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// When to try again to write to a descriptor that its owner has set to O_NONBLOCK.
-const RETRY: Duration = Duration::from_millis(10);
+/// How long the end waits for a call that is under way and depends on no reader.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What a sink carries, and what it says when some of it was lost. Runs in the writer thread.
 pub(super) trait Content: Send + 'static {
@@ -41,6 +65,9 @@ pub(super) trait Content: Send + 'static {
     /// Since this was last said `lost` items were lost, and now something could be written, or it
     /// is the end. Adds a line about it to `into`, or says it elsewhere.
     fn lost(&mut self, lost: u64, into: &mut Vec<u8>);
+
+    /// The descriptor was opened anew, or that failed and the old one goes on.
+    fn reopened(&mut self, _result: io::Result<()>) {}
 }
 
 /// A queue with a writer. Cheap to clone; all clones are one.
@@ -69,12 +96,30 @@ struct State<T> {
     in_flight: usize,
     /// Items that nobody will read.
     lost: u64,
+    /// The writer is in a call that returns at once.
+    calling: bool,
+    /// The descriptor is to be opened anew.
+    reopen: bool,
     /// The writer sleeps and wants to be woken.
     idle: bool,
     /// Nothing more will come.
     closed: bool,
+    /// What was not written by then is lost: nothing more may be written.
+    given_up: bool,
     /// The writer is done.
     finished: bool,
+}
+
+/// What the writer does next.
+enum Next {
+    /// It writes the items that it was given.
+    Batch,
+    /// It opens the descriptor anew.
+    Reopen,
+    /// It says what was lost: nothing is left, and nothing more will come.
+    End,
+    /// It writes nothing more.
+    GivenUp,
 }
 
 impl<T: Send + 'static> Sink<T> {
@@ -84,7 +129,7 @@ impl<T: Send + 'static> Sink<T> {
     /// The system has no thread for it.
     pub(super) fn start<C: Content<Item = T>>(
         name: &str,
-        out: impl Write + Send + 'static,
+        out: impl Out,
         content: C,
         items_max: usize,
         preamble: Vec<u8>,
@@ -100,8 +145,11 @@ impl<T: Send + 'static> Sink<T> {
             queue: VecDeque::new(),
             in_flight: 0,
             lost: 0,
+            calling: false,
+            reopen: false,
             idle: false,
             closed: false,
+            given_up: false,
             finished: false,
         };
         let shared = Shared {
@@ -135,14 +183,33 @@ impl<T: Send + 'static> Sink<T> {
         }
     }
 
+    /// Has the writer open its descriptor anew, before it writes anything more. Waits for nothing.
+    pub(super) fn reopen(&self) {
+        let mut state = self.shared.lock();
+        state.reopen = true;
+        state.idle = false;
+        self.shared.wake.notify_one();
+    }
+
+    /// Items that were lost so far, and items that wait to be written.
+    pub(super) fn so_far(&self) -> (u64, u64) {
+        let state = self.shared.lock();
+        (state.lost, (state.queue.len() + state.in_flight) as u64)
+    }
+
     /// Lets the writer end, waits for it up to `patience`, and gives the number of items that were
-    /// lost, those included that it did not get to.
+    /// lost, those included that it did not get to. After that it writes nothing more, so that what
+    /// is counted as lost does not appear after all. A call that is under way is waited for, where
+    /// it depends on no reader.
     pub(super) fn finish(&self, patience: Duration) -> u64 {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.wake.notify_one();
-        let waited = self.shared.finished.wait_timeout_while(state, patience, |s| !s.finished);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.wait(state, patience, |state| !state.finished);
+        if !state.finished {
+            state.given_up = true;
+            state = self.shared.wait(state, LAST_CALL, |state| state.calling);
+        }
         state.lost += (state.queue.len() + state.in_flight) as u64;
         state.queue.clear();
         state.in_flight = 0;
@@ -156,140 +223,84 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for items and moves a batch of them to `batch`, which is empty. Gives `false` when
-    /// there are none and none will come.
-    fn next_batch(&self, batch: &mut Vec<T>) -> bool {
+    /// Waits for the writer while `what` holds, up to `patience`.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State<T>>,
+        patience: Duration,
+        what: impl Fn(&State<T>) -> bool,
+    ) -> MutexGuard<'a, State<T>> {
+        let waited = self.finished.wait_timeout_while(state, patience, |state| what(state));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Waits until there is something to do. Moves a batch of items to `batch`, which is empty.
+    fn next(&self, batch: &mut Vec<T>) -> Next {
         let mut state = self.lock();
-        while state.queue.is_empty() && !state.closed {
+        while state.queue.is_empty() && !state.closed && !state.reopen {
             state.idle = true;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.idle = false;
+        if state.given_up {
+            return Next::GivenUp;
+        }
+        if std::mem::take(&mut state.reopen) {
+            return Next::Reopen;
+        }
         let count = state.queue.len().min(BATCH_MAX);
         batch.extend(state.queue.drain(..count));
         state.in_flight = count;
-        count > 0
+        if count > 0 { Next::Batch } else { Next::End }
     }
 
     /// Lets a few items come together, unless there is enough for a batch or it is the end.
     fn gather(&self) {
         let state = self.lock();
-        let waits = |state: &mut State<T>| !state.closed && state.queue.len() < BATCH_MAX;
+        let waits =
+            |state: &mut State<T>| !state.closed && !state.reopen && state.queue.len() < BATCH_MAX;
         drop(self.wake.wait_timeout_while(state, GATHER, waits));
     }
-}
 
-/// The other end of the queue.
-struct Writer<C: Content, W> {
-    shared: Arc<Shared<C::Item>>,
-    out: W,
-    content: C,
-    /// The last write ended in the middle of a line.
-    torn: bool,
-    /// The last write failed.
-    failing: bool,
-    /// How many lost items were told about.
-    told: u64,
-}
-
-impl<C: Content, W: Write> Writer<C, W> {
-    fn new(sink: &Sink<C::Item>, out: W, content: C) -> Writer<C, W> {
-        let shared = Arc::clone(&sink.shared);
-        Writer { shared, out, content, torn: false, failing: false, told: 0 }
+    /// Before each call of the writer. Gives why there shall be none.
+    fn begin_call(&self, returns_at_once: bool) -> Option<Called> {
+        let mut state = self.lock();
+        if state.given_up {
+            return Some(Called::GivenUp);
+        }
+        if std::mem::take(&mut state.reopen) {
+            return Some(Called::Reopen);
+        }
+        state.calling = returns_at_once;
+        None
     }
 
-    fn run(&mut self, preamble: &[u8]) {
-        self.write(preamble);
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut buffer = Vec::new();
-        let mut ends = Vec::with_capacity(BATCH_MAX);
-        while self.shared.next_batch(&mut batch) {
-            buffer.clear();
-            ends.clear();
-            if self.torn {
-                buffer.push(b'\n'); // what comes is not the rest of what was cut off
-            }
-            for item in batch.drain(..) {
-                self.content.render(&item, &mut buffer);
-                ends.push(buffer.len());
-            }
-            let written = self.write(&buffer);
-            // A line of which only the newline is missing gets it with the next write.
-            let whole = ends.partition_point(|end| end - 1 <= written);
-            let mut state = self.shared.lock();
-            // After the end of its patience `finish` has counted these already.
-            if state.in_flight > 0 {
-                state.in_flight = 0;
-                state.lost += (ends.len() - whole) as u64;
-            }
-            drop(state);
-            if !self.failing {
-                self.tell_lost();
-            }
-            self.shared.gather();
-        }
-        self.tell_lost();
-        self.shared.lock().finished = true;
-        self.shared.finished.notify_all();
-    }
-
-    /// Says how much was lost since it was last said. If that cannot be written it is said later.
-    fn tell_lost(&mut self) {
-        let lost = self.shared.lock().lost;
-        if lost == self.told {
-            return;
-        }
-        let mut line = Vec::new();
-        self.content.lost(lost - self.told, &mut line);
-        if self.torn && !line.is_empty() {
-            line.insert(0, b'\n');
-        }
-        if self.write(&line) == line.len() {
-            self.told = lost;
+    /// After each call: `whole` more items are written. Those that `finish` has counted already
+    /// stay lost.
+    fn end_call(&self, whole: usize) {
+        let mut state = self.lock();
+        state.calling = false;
+        state.in_flight = state.in_flight.saturating_sub(whole);
+        if state.given_up {
+            self.finished.notify_all();
         }
     }
 
-    /// Writes `bytes` and gives how many of them were taken: all, unless an error came.
-    fn write(&mut self, bytes: &[u8]) -> usize {
-        let mut written = 0;
-        while written < bytes.len() {
-            let error = match self.out.write(&bytes[written..]) {
-                Ok(0) => ErrorKind::WriteZero.into(),
-                Ok(count) => {
-                    written += count;
-                    self.failing = false;
-                    continue;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    thread::sleep(RETRY);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            if !std::mem::replace(&mut self.failing, true) {
-                self.content.failed(&error);
-            }
-            break;
-        }
-        if written > 0 {
-            self.torn = bytes[written - 1] != b'\n';
-        }
-        written
+    /// What is in flight is lost.
+    fn lose_in_flight(&self) {
+        let mut state = self.lock();
+        state.lost += std::mem::take(&mut state.in_flight) as u64;
     }
-}
 
-/// The descriptor behind a standard stream, as a file of its own: unbuffered, unlocked, and honest
-/// about errors, none of which the streams of the standard library are.
-#[cfg(unix)]
-pub(super) fn standard(stream: &impl std::os::fd::AsFd) -> io::Result<File> {
-    stream.as_fd().try_clone_to_owned().map(File::from)
-}
+    fn lost(&self) -> u64 {
+        self.lock().lost
+    }
 
-/// The handle behind a standard stream, as a file of its own.
-#[cfg(windows)]
-pub(super) fn standard(stream: &impl std::os::windows::io::AsHandle) -> io::Result<File> {
-    stream.as_handle().try_clone_to_owned().map(File::from)
+    /// The writer is done.
+    fn set_finished(&self) {
+        self.lock().finished = true;
+        self.finished.notify_all();
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,47 @@
-//! The table on the way out: how many connections ended how.
+//! The table of verdicts, on the way out and on SIGUSR1: how many connections ended how.
 
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::words::thousands;
 use crate::machine::close::Kind;
 use crate::reactor::Counters;
 
-/// The table, as text of several lines. `records_lost` is about the close log, if there is one.
+/// The close log at some moment, in records. All are 0 where there is none.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Records {
+    pub(super) lost: u64,
+    /// They are in the queue of the close log.
+    pub(super) waiting: u64,
+}
+
+/// The counters of the last turn, for other threads than the one that serves.
+#[derive(Clone, Default)]
+pub(super) struct SoFar(Arc<Mutex<Counters>>);
+
+impl SoFar {
+    /// After a turn: what happened so far. While what this gives is held, [`look`](Self::look)
+    /// waits: the endings of the turn are not yet where they are reported to.
+    pub(super) fn set(&self, counters: &Counters) -> MutexGuard<'_, Counters> {
+        let mut seen = self.lock();
+        if (seen.accepted, seen.open) != (counters.accepted, counters.open) {
+            seen.clone_from(counters);
+        }
+        seen
+    }
+
+    /// Looks at the counters, in a moment at which each ending that they count is reported. The
+    /// thread that serves waits meanwhile, so this does not take long.
+    pub(super) fn look<T>(&self, looks: impl FnOnce(&Counters) -> T) -> T {
+        looks(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The table on exit, as text of several lines.
 ///
 /// ```text
 /// verdict                connections
@@ -15,7 +50,16 @@ use crate::reactor::Counters;
 /// all verdicts                 4,813
 /// accepted                     4,813
 /// ```
-pub(super) fn text(counters: &Counters, records_lost: Option<u64>) -> String {
+pub(super) fn text(counters: &Counters, records: Records) -> String {
+    with_head("verdict", counters, records)
+}
+
+/// The table while the server serves. Its head is `verdict so far`.
+pub(super) fn text_so_far(counters: &Counters, records: Records) -> String {
+    with_head("verdict so far", counters, records)
+}
+
+fn with_head(head: &str, counters: &Counters, records: Records) -> String {
     let mut rows: Vec<(&str, u64)> = Kind::all()
         .map(|kind| (kind.name(), counters.of(kind)))
         .filter(|(_, count)| *count > 0)
@@ -25,18 +69,19 @@ pub(super) fn text(counters: &Counters, records_lost: Option<u64>) -> String {
         rows.push(("open", counters.open));
     }
     rows.push(("accepted", counters.accepted));
-    if let Some(lost) = records_lost.filter(|lost| *lost > 0) {
-        rows.push(("close log: records lost", lost));
-    }
+    let of_close_log = [
+        ("close log: records lost", records.lost),
+        ("close log: records waiting", records.waiting),
+    ];
+    rows.extend(of_close_log.into_iter().filter(|(_, count)| *count > 0));
 
-    const HEAD: (&str, &str) = ("verdict", "connections");
+    let head = (head, "connections");
     let rows: Vec<_> = rows.into_iter().map(|(name, count)| (name, thousands(count))).collect();
     let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-    let names = width(&mut rows.iter().map(|(name, _)| name.len())).max(HEAD.0.len());
-    let counts = width(&mut rows.iter().map(|(_, count)| count.len())).max(HEAD.1.len());
+    let names = width(&mut rows.iter().map(|(name, _)| name.len())).max(head.0.len());
+    let counts = width(&mut rows.iter().map(|(_, count)| count.len())).max(head.1.len());
     let mut text = String::new();
-    for (name, count) in [(HEAD.0, HEAD.1)].into_iter().chain(rows.iter().map(|(n, c)| (*n, &**c)))
-    {
+    for (name, count) in [head].into_iter().chain(rows.iter().map(|(n, c)| (*n, &**c))) {
         // Writing to memory does not fail.
         let _ = writeln!(text, "{name:<names$}  {count:>counts$}");
     }
@@ -61,12 +106,21 @@ open                               1
 accepted                       4,815
 close log: records lost            7
 ";
-        assert_eq!(text(&counters, Some(7)), expected);
+        let records = Records { lost: 7, waiting: 0 };
+        assert_eq!(text(&counters, records), expected);
         let quiet = "\
 verdict       connections
 all verdicts            0
 accepted                0
 ";
-        assert_eq!(text(&Counters::default(), Some(0)), quiet);
+        assert_eq!(text(&Counters::default(), Records::default()), quiet);
+        let so_far = "\
+verdict so far              connections
+all verdicts                          0
+accepted                              0
+close log: records waiting            3
+";
+        let records = Records { lost: 0, waiting: 3 };
+        assert_eq!(text_so_far(&Counters::default(), records), so_far);
     }
 }

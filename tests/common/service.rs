@@ -255,6 +255,16 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     client
 }
 
+/// `count` connections, one after the other: each says a line, reads the reply and parts in order.
+#[track_caller]
+pub(crate) fn come_and_go(address: SocketAddr, count: usize) {
+    for _ in 0..count {
+        let mut client = connect(address);
+        exchange(&mut client, b"Hi,here is glp\n").unwrap();
+        parts(&mut client).unwrap();
+    }
+}
+
 /// A client with as little room as the system lets it have, on both sides of its connection: a
 /// server that sends it something is stuck after some kilobytes.
 pub(crate) fn connect_narrow(address: SocketAddr) -> std::io::Result<TcpStream> {

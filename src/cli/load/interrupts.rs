@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::cli::signals;
+
 /// What an interrupt does to whoever is at work.
 type Tell = Box<dyn Fn() + Send>;
 
@@ -16,7 +18,7 @@ impl Interrupts {
     pub(super) fn caught() -> Interrupts {
         let interrupts = Interrupts::default();
         let catcher = interrupts.clone();
-        let _ = ctrlc::set_handler(move || catcher.came());
+        let _ = signals::on_interrupt(move || catcher.came());
         interrupts
     }
 
