@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator
@@ -72,11 +72,12 @@ def third_core(bench: Bench) -> Bench:
 def fair(bench: Bench, program: Program, flooders: int) -> dict[str, Any]:
     """What polite clients wait, established and fresh, and what the flood gets meanwhile."""
     quiet, pressures = third_core(bench), netstat("TCPMemoryPressures")
-    with Server(program, bench.server_cpu) as server, Crowd(
-        quiet, "polite", server.port, POLITE, GAP_MS
-    ) as polite, Crowd(quiet, "fresh", server.port, POLITE, GAP_MS) as fresh, Crowd(
-        bench, "flood", server.port, flooders
-    ) as flood:
+    with ExitStack() as running:
+        start = running.enter_context
+        server = start(Server(program, bench.server_cpu))
+        polite = start(Crowd(quiet, "polite", server.port, POLITE, GAP_MS))
+        fresh = start(Crowd(quiet, "fresh", server.port, POLITE, GAP_MS))
+        flood = start(Crowd(bench, "flood", server.port, flooders))
         flood.proceed()
         time.sleep(WARM_UP_S)
         polite.proceed()
@@ -121,11 +122,11 @@ def late(bench: Bench, program: Program, flooders: int) -> dict[str, Any]:
     """How late silent connections are ended, and how long after SIGTERM the listener is closed."""
     arguments = (*program.arguments, "--read-deadline", f"{LATE_DEADLINE_MS}ms")
     hasty = replace(program, arguments=arguments)
-    with Server(hasty, bench.server_cpu) as server, Crowd(
-        bench, "flood", server.port, flooders
-    ) as flood, Crowd(
-        third_core(bench), "silent", server.port, LATE_SILENT, OPENING_RATE
-    ) as silent:
+    with ExitStack() as running:
+        start = running.enter_context
+        server = start(Server(hasty, bench.server_cpu))
+        flood = start(Crowd(bench, "flood", server.port, flooders))
+        silent = start(Crowd(third_core(bench), "silent", server.port, LATE_SILENT, OPENING_RATE))
         silent.proceed()
         silent.expect("opened", timeout=30)
         flood.proceed()
@@ -184,9 +185,11 @@ def first_in_line() -> Iterator[None]:
 
 def bursts(bench: Bench, program: Program, silent: int) -> dict[str, Any]:
     """p99.9 of active connections: in quiet, while newcomers come, while their deadlines expire."""
-    with Server(program, bench.server_cpu) as server, Crowd(
-        third_core(bench), "polite", server.port, ACTIVE, ACTIVE_GAP_MS
-    ) as active, Crowd(bench, "silent", server.port, silent, OPENING_RATE) as crowd:
+    with ExitStack() as running:
+        start = running.enter_context
+        server = start(Server(program, bench.server_cpu))
+        active = start(Crowd(third_core(bench), "polite", server.port, ACTIVE, ACTIVE_GAP_MS))
+        crowd = start(Crowd(bench, "silent", server.port, silent, OPENING_RATE))
         active.proceed()
         time.sleep(WARM_UP_S)
         began = time.monotonic_ns()

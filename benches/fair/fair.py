@@ -27,6 +27,7 @@ from measuring import (
     CLOSECALL,
     Bench,
     Environment,
+    Program,
     choose_cores,
     compile_c,
     enough_files,
@@ -91,25 +92,26 @@ def plan(options: argparse.Namespace, bench: Bench, servers: list[Contestant]) -
         kind: Kind,
         size: int,
         chosen: list[Contestant],
-        measure: Callable[[Contestant], Sample],
+        sample: Callable[[Bench, Program, int], Sample],
         spare: int,
     ) -> None:
-        run = Run(kind, size, chosen, measure, {s.key: Cell() for s in chosen})
+        def take(server: Contestant) -> Sample:
+            return sample(bench, server.program, size)
+
+        run = Run(kind, size, chosen, take, {s.key: Cell() for s in chosen})
         if enough_files(run.title, size + spare):
             runs.append(run)
 
     for count in options.flooders if "fair" in options.only else ():
-        add(FAIR, count, servers, lambda s, n=count: fair(bench, s.program, n), 2 * POLITE)
+        add(FAIR, count, servers, fair, 2 * POLITE)
     for count in options.flooders if "late" in options.only else ():
-        add(LATE, count, ours, lambda s, n=count: late(bench, s.program, n), LATE_SILENT)
+        add(LATE, count, ours, late, LATE_SILENT)
     phases = [phase for phase in ("accept", "expiry") if phase in options.only]
     if phases:
         chosen = [s for s in servers if s.key in (*OURS, "tokio")]
-        size = options.silent
-        add(bursts_kind(phases), size, chosen, lambda s: bursts(bench, s.program, size), ACTIVE)
+        add(bursts_kind(phases), options.silent, chosen, bursts, ACTIVE)
     if "drain" in options.only:
-        size = options.silent
-        add(DRAIN, size, [the_floor(), *ours], lambda s: drain(bench, s.program, size), 0)
+        add(DRAIN, options.silent, [the_floor(), *ours], drain, 0)
     return runs
 
 
@@ -155,7 +157,7 @@ class Report:
                 "window: the rest went to other programs, or the server waited for the flood."
             )
         if self.options.rounds > 1 and samples:
-            spreads = (cell.spread("p99_ms") for run in fair for cell in run.cells.values())
+            spreads = (cell.factor("p99_ms") for run in fair for cell in run.cells.values())
             yield (
                 f"Between the rounds the p99 of one cell differs by a factor of up to "
                 f"{max(spreads):.1f}: that is how noisy the machine was."
@@ -177,7 +179,7 @@ class Report:
             yield "Interrupted: what is missing was not measured."
 
     def rounds(self) -> str:
-        return f"Medians of {self.options.rounds} rounds, of {self.options.seconds:g} s in `fair`."
+        return f"Rounds: {self.options.rounds}, of {self.options.seconds:g} s in `fair`; medians."
 
     def text(self) -> str:
         parts = [f"\n{table(lines)}\n\n{kind.note}" for kind, lines in self.tables()]
@@ -286,7 +288,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def minutes(runs: list[Run], options: argparse.Namespace) -> float:
     each = {**SECONDS_EACH, "fair": SECONDS_EACH["fair"] + options.seconds}
-    return sum(each[r.kind.key] * len(r.servers) for r in runs) * options.rounds / 60
+    seconds = sum(each[r.kind.key] * len(r.servers) for r in runs)
+    return float(seconds * options.rounds / 60)
 
 
 def run(options: argparse.Namespace) -> int:

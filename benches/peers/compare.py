@@ -105,7 +105,7 @@ class Column:
             quiet = median(s["quiet_p999_us"] for s in cell.samples)
             return f"{quiet:,.0f} -> {value:,.0f} µs"
         if self.experiment == "fair":
-            return f"{cell.median('p50_ms'):,.1f} / {value:,.1f} ms"
+            return f"{cell.middle('p50_ms'):,.1f} / {value:,.1f} ms"
         return f"{value:.2f} µs" + (f" {ratio:.2f}x" if ratio else "")
 
 

@@ -27,13 +27,13 @@ class Cell:
     samples: list[Sample] = field(default_factory=list)
     failure: str = ""
 
-    def median(self, name: str) -> float:
-        return median(sample[name] for sample in self.samples)
+    def middle(self, name: str) -> float:
+        return float(median(sample[name] for sample in self.samples))
 
-    def spread(self, name: str) -> float:
+    def factor(self, name: str) -> float:
         """The largest of the rounds as a multiple of the smallest."""
         values = [sample[name] for sample in self.samples]
-        return max(values) / min(values) if values else 1.0
+        return float(max(values) / min(values)) if values else 1.0
 
 
 def in_turns(servers: list[Contestant], number: int) -> list[Contestant]:
