@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare draw
+.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -63,5 +63,11 @@ compare: ## closecall beside libuv, tokio, Go and threads; COMPARE="--only echo 
 	cargo build --release
 	python3 benches/peers/compare.py --json target/compare.json --markdown target/compare.md $(COMPARE)
 
-draw: ## docs/compare.svg, from what `make compare` has measured last
-	cargo run --example draw -- docs/compare.svg target/compare.json
+fair: ## how long polite clients wait beside a flood: closecall, tokio, Go, libuv; FAIR="--rounds 3" chooses
+	cargo build --release
+	python3 benches/fair/fair.py --json target/fair.json --markdown target/fair.md $(FAIR)
+
+draw: ## docs/compare.svg and docs/fair.svg, from what `make compare` and `make fair` have measured last
+	for chart in compare fair; do \
+		[ ! -e target/$$chart.json ] || cargo run --example draw -- docs/$$chart.svg target/$$chart.json || exit 1; \
+	done

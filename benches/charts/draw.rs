@@ -4,11 +4,12 @@
 //! cargo run --example draw -- OUT.svg FILE.json...
 //! ```
 //!
-//! What a file holds decides what is drawn: one report of `make compare`, or any number of reports
-//! of `closecall load echo --format json`, in one file or in several. The files are read as they
-//! are: whatever is in a chart was measured.
+//! What a file holds decides what is drawn: one report of `make compare` or of `make fair`, or any
+//! number of reports of `closecall load echo --format json`, in one file or in several. The files
+//! are read as they are: whatever is in a chart was measured.
 
 mod compare;
+mod fair;
 mod latency;
 mod style;
 
@@ -21,6 +22,7 @@ use std::{env, fs};
 use serde_json::{Deserializer, Value};
 
 use compare::Comparison;
+use fair::Fairness;
 use latency::Run;
 
 const USAGE: &str = "usage: draw OUT.svg FILE.json...";
@@ -30,6 +32,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// What the files hold, and so what is drawn.
 enum Chart {
     Compare(Comparison),
+    Fair(Fairness),
     Latency(Vec<Run>),
 }
 
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         let command = format!("cargo run --example draw -- {}", arguments.join(" "));
         match chart {
             Chart::Compare(comparison) => compare::draw(&comparison, &command),
+            Chart::Fair(fairness) => fair::draw(&fairness, &command),
             Chart::Latency(runs) => latency::draw(&runs, &command),
         }
     });
@@ -80,16 +84,21 @@ fn read_all(files: &[String]) -> Outcome<Vec<(String, Value)>> {
 }
 
 fn chart(values: &[(String, Value)]) -> Outcome<Chart> {
-    let is_comparison = |value: &Value| value["tool"] == "compare";
+    let tool = |value: &Value| value["tool"].as_str().map(str::to_owned);
     match values {
-        [(file, value)] if is_comparison(value) => Ok(Chart::Compare(parse(file, value)?)),
+        [(file, value)] if tool(value).as_deref() == Some("compare") => {
+            Ok(Chart::Compare(parse(file, value)?))
+        }
+        [(file, value)] if tool(value).as_deref() == Some("fair") => {
+            Ok(Chart::Fair(parse(file, value)?))
+        }
         _ => {
             let runs = values.iter().map(|(file, value)| {
-                if is_comparison(value) {
-                    return Err(format!("{file}: a comparison is drawn by itself").into());
+                if let Some(tool) = tool(value) {
+                    return Err(format!("{file}: a report of `{tool}` is drawn by itself").into());
                 }
                 if value.get("latency_us").is_none() {
-                    let known = "neither of `make compare` nor of `closecall load --format json`";
+                    let known = "no report of `make compare`, `make fair` or `closecall load echo`";
                     return Err(format!("{file}: {known}").into());
                 }
                 parse(file, value)

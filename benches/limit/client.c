@@ -13,6 +13,7 @@
  */
 #define _GNU_SOURCE
 #include "generator.h"
+#include "silent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,17 +30,6 @@ enum {
     QUIET_S = 3,
     PATIENCE_S = 30, /* deadline: no longer than this do we wait for the FINs */
 };
-
-/* Tells the script where we are, and does nothing until it answers. */
-static void announce(const char *moment)
-{
-    char byte;
-
-    puts(moment);
-    fflush(stdout);
-    if (read(STDIN_FILENO, &byte, 1) != 1)
-        exit(1);
-}
 
 static void stay(struct connection *c)
 {
@@ -125,41 +115,13 @@ static void hold(uint32_t connections)
 /* --- deadline ---------------------------------------------------------------------------- */
 
 /* The active ones ask at an even pace all the while, one at each tick. The silent ones are opened
- * after a quiet phase and then only watched. Silence is counted from the moment before connect():
- * the server can only have accepted later. A server that never ends anyone early can therefore
- * not come out below its deadline, and lateness is never understated. */
+ * after a quiet phase and then only watched (silent.h). */
 static struct {
-    struct connection *active, *silent;
-    uint32_t active_count, silent_count, rate;
-    uint32_t next, opened, fins, others, skipped, slow;
-    uint64_t started, opening, opened_all, first_fin, last_fin, shortest, longest;
+    struct connection *active;
+    uint32_t active_count, next, skipped;
+    uint64_t started;
     int timer;
 } d;
-
-static void begin_silence(struct connection *c)
-{
-    d.slow += now() - c->at > 100 * MILLISECOND; /* its SYN was lost: its time says nothing */
-    c->state = SILENT;
-}
-
-/* A bare FIN is what we wait for. We do not react to it: the socket stays open to the end. */
-static void watch_silent(struct connection *c, uint32_t events)
-{
-    uint64_t time = now(), silence = time - c->at;
-
-    if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)))
-        return;
-    c->state = ENDED;
-    if (!(events & EPOLLRDHUP) || events & (EPOLLERR | EPOLLHUP)) {
-        d.others++;
-        return;
-    }
-    if (d.fins++ == 0)
-        d.first_fin = time;
-    d.last_fin = time;
-    d.shortest = silence < d.shortest ? silence : d.shortest;
-    d.longest = silence > d.longest ? silence : d.longest;
-}
 
 /* Latency counts from the actual send: it is the time of service. */
 static void record_only(struct connection *c)
@@ -177,16 +139,6 @@ static void ask_next(void)
         d.skipped++;
 }
 
-static void open_due(uint64_t time)
-{
-    uint64_t due = (time - d.opening) * d.rate / SECOND;
-
-    while (d.opened < d.silent_count && d.opened < due && connecting < CONNECTING_AT_ONCE)
-        open_one(&d.silent[d.opened++]);
-    if (d.opened == d.silent_count && connecting == 0 && !d.opened_all)
-        d.opened_all = now();
-}
-
 static void tick(void)
 {
     uint64_t ticks = 0, time = now();
@@ -197,8 +149,8 @@ static void tick(void)
         ticks = d.active_count;
     while (ticks-- > 0)
         ask_next();
-    if (time >= d.opening)
-        open_due(time);
+    if (time >= silence.opening)
+        open_due_silence(time);
 }
 
 static void start_ticking(void)
@@ -224,17 +176,12 @@ static void print_phase(const char *name, uint64_t from, uint64_t to)
 
 static void print_deadline(void)
 {
-    double open_s = d.opened_all ? (double)(d.opened_all - d.opening) / (double)SECOND : 0;
-
     putchar('{');
-    print_phase("quiet", d.started, d.opening);
-    print_phase("burst", d.first_fin - 100 * MILLISECOND, d.last_fin + 100 * MILLISECOND);
-    printf("\"silent\":%u,\"fin\":%u,\"other\":%u,\"slow_connects\":%u,\"open_s\":%.3f,"
-           "\"fin_min_ms\":%.3f,\"fin_max_ms\":%.3f,\"skipped\":%u,"
-           "\"mismatches\":%lu,\"errors\":%lu}\n",
-           d.silent_count, d.fins, d.others, d.slow, open_s,
-           d.fins ? (double)d.shortest / (double)MILLISECOND : 0,
-           (double)d.longest / (double)MILLISECOND, d.skipped, mismatches, errors);
+    print_phase("quiet", d.started, silence.opening);
+    print_phase("burst", silence.first_fin - 100 * MILLISECOND,
+                silence.last_fin + 100 * MILLISECOND);
+    print_silence();
+    printf("\"skipped\":%u,\"mismatches\":%lu,\"errors\":%lu}\n", d.skipped, mismatches, errors);
 }
 
 static void deadline(uint32_t silent, uint32_t active, uint32_t rate)
@@ -243,19 +190,12 @@ static void deadline(uint32_t silent, uint32_t active, uint32_t rate)
     on_open = stay;
     on_reply = record_only;
     d.active = open_all(active);
-    d.silent = allocate(silent);
     d.active_count = active;
-    d.silent_count = silent;
-    d.rate = rate;
-    d.shortest = UINT64_MAX;
-
-    on_open = begin_silence;
-    on_silent = watch_silent;
     d.started = now() + WARM_UP_MS * MILLISECOND;
-    d.opening = d.started + QUIET_S * SECOND;
+    prepare_silence(silent, rate, d.started + QUIET_S * SECOND);
     start_ticking();
-    uint64_t give_up = d.opening + silent * SECOND / rate + PATIENCE_S * SECOND;
-    while (d.fins + d.others < silent && now() < give_up)
+    uint64_t give_up = silence.opening + silent * SECOND / rate + PATIENCE_S * SECOND;
+    while (silence.fins + silence.others < silent && now() < give_up)
         turn();
     for (uint64_t end = now() + 200 * MILLISECOND; now() < end;)
         turn();
@@ -274,12 +214,11 @@ static _Noreturn void usage(void)
     exit(2);
 }
 
-/* A positive number up to `most`, or the usage. */
 static double number(const char *text, double most)
 {
-    char *end;
-    double value = strtod(text, &end);
-    if (*text == 0 || *end != 0 || !(value > 0) || value > most)
+    double value;
+
+    if (!read_number(text, most, &value))
         usage();
     return value;
 }

@@ -37,7 +37,7 @@ size_t sampled;
 
 void (*on_open)(struct connection *);
 void (*on_reply)(struct connection *);
-void (*on_silent)(struct connection *, uint32_t);
+void (*on_event)(struct connection *, uint32_t);
 void (*on_tick)(void);
 
 static struct sockaddr_in server;
@@ -79,6 +79,30 @@ bool prepare(const char *host, uint16_t port)
     return true;
 }
 
+void announce(const char *moment)
+{
+    char byte;
+
+    puts(moment);
+    fflush(stdout);
+    if (read(STDIN_FILENO, &byte, 1) != 1)
+        exit(1);
+}
+
+bool read_number(const char *text, double most, double *value)
+{
+    char *end;
+
+    *value = strtod(text, &end);
+    return *text != 0 && *end == 0 && *value > 0 && *value <= most;
+}
+
+void request_line(size_t bytes)
+{
+    request_bytes = bytes;
+    request[bytes - 1] = '\n';
+}
+
 /* --- one connection ---------------------------------------------------------------------- */
 
 void drop(struct connection *c)
@@ -89,8 +113,7 @@ void drop(struct connection *c)
     c->state = CLOSED;
 }
 
-/* Counts an error and ends the connection; the first few are told on stderr. */
-static void fail(struct connection *c, const char *what, int error)
+void fail(struct connection *c, const char *what, int error)
 {
     if (errors++ < 3)
         fprintf(stderr, "client: connection %u: %s: %s\n", c->number, what,
@@ -212,8 +235,8 @@ bool turn(void)
             finish_connect(c, ready[i].events);
         else if (c->state == WAITING)
             hear(c);
-        else if (c->state == SILENT)
-            on_silent(c, ready[i].events);
+        else if (c->state == WATCHED)
+            on_event(c, ready[i].events);
     }
     return count != 0;
 }

@@ -16,7 +16,7 @@ enum {
     CONNECTING_AT_ONCE = 256, /* far below any backlog: a full one costs a second each */
 };
 
-enum state { CLOSED, CONNECTING, IDLE, WAITING, SILENT, ENDED };
+enum state { CLOSED, CONNECTING, IDLE, WAITING, WATCHED, ENDED };
 
 struct connection {
     int fd;
@@ -41,10 +41,11 @@ extern struct sample *samples;
 extern size_t sampled;
 
 /* What a mode does about a connection that is open, about one that has its whole and correct
- * reply, about anything that happens to a silent one, and about a timer of its own. */
+ * reply, about any event of one that the mode has set to WATCHED, and about a descriptor of its
+ * own in `epoll` (data.ptr NULL: a timer, stdin). */
 extern void (*on_open)(struct connection *);
 extern void (*on_reply)(struct connection *);
-extern void (*on_silent)(struct connection *, uint32_t events);
+extern void (*on_event)(struct connection *, uint32_t events);
 extern void (*on_tick)(void);
 
 _Noreturn void die(const char *what);
@@ -53,11 +54,22 @@ uint64_t now(void); /* nanoseconds, monotonic */
 /* Raises the limit of open files; false: HOST is not an IPv4 address. */
 bool prepare(const char *host, uint16_t port);
 
+/* Makes each request a line of `bytes` bytes, the newline included. Without it, letters. */
+void request_line(size_t bytes);
+
 struct connection *allocate(uint32_t count);
 struct connection *open_all(uint32_t count);
 void open_one(struct connection *c);
 void ask(struct connection *c);
 void drop(struct connection *c);
+/* Counts an error and drops the connection; the first few are reported on stderr. `error` 0: the
+ * server closed it. */
+void fail(struct connection *c, const char *what, int error);
+
+/* Prints where the program is, and waits for a byte on stdin. */
+void announce(const char *moment);
+/* A positive number up to `most`; false: the text is none. */
+bool read_number(const char *text, double most, double *value);
 
 /* Waits once and serves what is ready; false: nothing came for five seconds. */
 bool turn(void);

@@ -3,7 +3,8 @@
 Processes on cores of their own, what /proc knows of them, one window of load with a fresh server
 and a fresh client, and the state of TIME_WAIT.
 
-Shared by run.py (closecall beside the floor) and ../peers/compare.py (closecall beside others).
+Shared by run.py (closecall beside the floor), ../peers/compare.py (closecall beside others) and
+../fair/fair.py (a few polite clients beside a flood).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "target" / "limit"
 CLIENT = BUILD / "client"
+GENERATOR = [HERE / "generator.c", HERE / "silent.c"]
 FLOOR = BUILD / "server"
 CLOSECALL = ROOT / "target" / "release" / "closecall"
 
@@ -192,8 +194,10 @@ class Server(Running):
 class Client(Running):
     """The generator, and its protocol of `start`, `stop` and a JSON line."""
 
-    def __init__(self, bench: Bench, mode: str, port: int, *arguments: object) -> None:
-        command = [str(CLIENT), mode, HOST, str(port), *map(str, arguments)]
+    def __init__(
+        self, bench: Bench, mode: str, port: int, *arguments: object, path: Path = CLIENT
+    ) -> None:
+        command = [str(path), mode, HOST, str(port), *map(str, arguments)]
         self.complaints = tempfile.TemporaryFile()
         super().__init__(command, bench.client_cpu, stderr=self.complaints)
 
@@ -211,10 +215,10 @@ class Client(Running):
         if line != moment:
             raise Failure(f"the client did not reach `{moment}`{self.complaint()}")
 
-    def proceed(self) -> None:
+    def proceed(self, text: str = "") -> None:
         assert self.process.stdin
         try:
-            self.process.stdin.write("\n")
+            self.process.stdin.write(f"{text}\n")
             self.process.stdin.flush()
         except BrokenPipeError as error:
             raise Failure(f"the client ended by itself{self.complaint()}") from error
@@ -287,10 +291,15 @@ def time_waits() -> int:
     return int(words[words.index("tw") + 1])
 
 
-def time_wait_overflows() -> int:
+def netstat(name: str) -> int:
+    """A counter of the kernel, of those that are not in any standard."""
     lines = Path("/proc/net/netstat").read_text().splitlines()
     extensions = [line.split() for line in lines if line.startswith("TcpExt:")]
-    return int(dict(zip(*extensions)).get("TCPTimeWaitOverflow", 0))
+    return int(dict(zip(*extensions)).get(name, 0))
+
+
+def time_wait_overflows() -> int:
+    return netstat("TCPTimeWaitOverflow")
 
 
 def churn_sources() -> int:
@@ -367,16 +376,21 @@ def enough_files(what: str, connections: int) -> bool:
 
 
 def compile_c() -> None:
-    BUILD.mkdir(parents=True, exist_ok=True)
+    compile_program(FLOOR, [HERE / "server.c"])
+    compile_program(CLIENT, [HERE / "client.c", *GENERATOR])
+
+
+def compile_program(target: Path, sources: list[Path]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CC", "cc")
-    for target, sources in ((FLOOR, ["server.c"]), (CLIENT, ["client.c", "generator.c"])):
-        command = [*shlex.split(compiler), "-O2", "-Wall", "-Wextra", "-o", str(target)]
-        try:
-            subprocess.run([*command, *(str(HERE / s) for s in sources)], check=True)
-        except OSError as error:
-            raise Environment(f"no C compiler ({compiler}): install one or set CC") from error
-        except subprocess.CalledProcessError as error:
-            raise Environment(f"{', '.join(sources)} does not compile") from error
+    command = [*shlex.split(compiler), "-O2", "-Wall", "-Wextra", "-I", str(HERE)]
+    try:
+        subprocess.run([*command, "-o", str(target), *map(str, sources)], check=True)
+    except OSError as error:
+        raise Environment(f"no C compiler ({compiler}): install one or set CC") from error
+    except subprocess.CalledProcessError as error:
+        names = ", ".join(source.name for source in sources)
+        raise Environment(f"{names} does not compile") from error
 
 
 def choose_cores() -> tuple[int, int]:

@@ -4,17 +4,24 @@
  * data, one recv and one send an echo. It keeps no deadlines, asks nobody how a connection ended,
  * counts nothing and logs nothing. A reply that the socket does not take whole ends the connection.
  *
+ * SIGTERM makes it do what a drain cannot do without: for each connection a shutdown, and one look
+ * at what is unacknowledged. It goes on until it is killed.
+ *
  *     cc -O2 -o server server.c && ./server [PORT]        (no PORT, or 0: the system picks one)
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,6 +33,9 @@ enum {
     BATCH = 1024,
     BACKLOG = 4096,
 };
+
+/* The largest descriptor so far: the connections are among those up to it. */
+static int last_socket;
 
 static char reply[PREFIX_BYTES + CHUNK_BYTES] = PREFIX;
 
@@ -82,12 +92,14 @@ static void accept_all(int epoll, int listener)
 {
     for (;;) {
         int socket = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (socket >= 0)
+        if (socket >= 0) {
+            last_socket = socket > last_socket ? socket : last_socket;
             watch(epoll, socket, EPOLLIN | EPOLLRDHUP | EPOLLET);
-        else if (errno == EAGAIN)
+        } else if (errno == EAGAIN) {
             return;
-        else if (errno != ECONNABORTED && errno != EINTR)
+        } else if (errno != ECONNABORTED && errno != EINTR) {
             die("accept4");
+        }
     }
 }
 
@@ -112,6 +124,35 @@ static void serve(int socket, uint32_t events)
     close(socket);
 }
 
+/* SIGTERM as a descriptor, so that the wait needs no mask. */
+static int watch_for_sigterm(int epoll)
+{
+    sigset_t terminate;
+
+    sigemptyset(&terminate);
+    sigaddset(&terminate, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &terminate, NULL) != 0)
+        die("sigprocmask");
+    int signals = signalfd(-1, &terminate, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (signals < 0)
+        die("signalfd");
+    watch(epoll, signals, EPOLLIN);
+    return signals;
+}
+
+/* What is no connection, or has ended, refuses the shutdown. */
+static void drain(int signals)
+{
+    struct signalfd_siginfo signal;
+    int unacked;
+
+    if (read(signals, &signal, sizeof signal) != sizeof signal)
+        return;
+    for (int socket = signals + 1; socket <= last_socket; socket++)
+        if (shutdown(socket, SHUT_WR) == 0 && ioctl(socket, SIOCOUTQ, &unacked) != 0)
+            die("SIOCOUTQ");
+}
+
 int main(int argc, char **argv)
 {
     static struct epoll_event ready[BATCH];
@@ -122,6 +163,7 @@ int main(int argc, char **argv)
         die("epoll_create1");
     int listener = listen_on(argc > 1 ? (uint16_t)atoi(argv[1]) : 0);
     watch(epoll, listener, EPOLLIN);
+    int signals = watch_for_sigterm(epoll);
 
     for (;;) {
         int count = epoll_wait(epoll, ready, BATCH, -1);
@@ -130,6 +172,8 @@ int main(int argc, char **argv)
         for (int i = 0; i < count; i++) {
             if (ready[i].data.fd == listener)
                 accept_all(epoll, listener);
+            else if (ready[i].data.fd == signals)
+                drain(signals);
             else
                 serve(ready[i].data.fd, ready[i].events);
         }

@@ -8,40 +8,35 @@ in turns, on pinned cores, with the load client of ../limit. See README.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import shlex
-import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any, Callable, Iterator, NoReturn, Optional
+from typing import Any, Callable, Iterator, Optional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "limit"))
+HERE = Path(__file__).resolve().parent
+sys.path[1:1] = [str(HERE.parent / "limit"), str(HERE.parent / "fair")]
+import rounds
+from arguments import Parser, add_outputs, sizes, some_of, whole, window
+from crowd import GAP_MS, POLITE, compile_crowd, fair
 from measuring import (
     ACTIVE,
     CHURN_PARALLEL,
     CLOSECALL,
     ECHO_SIZE,
-    FLOOR,
-    LISTEN,
     MEMORY_BASE,
-    ROOT,
     Bench,
     Environment,
     Failure,
-    Program,
     bytes_per_connection,
     choose_cores,
     churn_sources,
     compile_c,
     enough_files,
-    executable,
     expire,
     machine,
     measure,
@@ -50,157 +45,24 @@ from measuring import (
     table,
     tell_overflows,
 )
+from rounds import markdown_table, publish, run_rounds
+from servers import PEERS, Contestant, build_peers, closecall, the_floor
 
-HERE = Path(__file__).resolve().parent
-BUILD = ROOT / "target" / "peers"
-EXPERIMENTS = ("echo", "churn", "memory", "deadline")
+EXPERIMENTS = ("echo", "churn", "memory", "deadline", "fair")
 YARDSTICK = "c"
+FLOODERS = 1000
+# Why the C program has no part in an experiment; neither is a failure.
+NOT_FOR_IT = ("no deadline", "keeps no rest of a reply")
 # Each of these takes long or hardly varies: no more rounds than that.
-ROUNDS_MAX = {"memory": 3, "deadline": 3}
-
-
-# --- who takes part -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A server of another kind: how to build it here, and what is missing if that fails."""
-
-    key: str
-    what: str
-    tool: str
-    build: list[str]
-    path: Path
-    remedy: str
-    version: Callable[[], str]
-    folder: Path = HERE
-
-
-@dataclass(frozen=True)
-class Contestant:
-    key: str
-    what: str
-    version: str
-    program: Program
-    has_deadline: bool = True
-
-
-def first_line(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.split("\n", 1)[0].strip()
-
-
-def locked_tokio() -> str:
-    lock = (HERE / "tokio" / "Cargo.lock").read_text(encoding="utf-8")
-    found = re.search(r'name = "tokio"\nversion = "([^"]+)"', lock)
-    return f"tokio {found[1]}" if found else ""
-
-
-CC = shlex.split(os.environ.get("CC", "cc"))
-CXX = shlex.split(os.environ.get("CXX", "c++"))
-FLAGS = ["-O2", "-Wall", "-Wextra"]
-
-PEERS = (
-    Peer(
-        "libuv",
-        "C, libuv: callbacks, a timer each",
-        CC[0],
-        [*CC, *FLAGS, "-o", str(BUILD / "libuv"), "libuv.c", "-luv"],
-        BUILD / "libuv",
-        "install a C compiler and libuv's header (Debian: libuv1-dev)",
-        lambda: f"libuv {first_line('pkg-config', '--modversion', 'libuv') or '(unknown)'}",
-    ),
-    Peer(
-        "tokio",
-        "Rust, tokio: a task each, one thread",
-        "cargo",
-        [*"cargo build --release --locked --quiet --target-dir".split(), str(BUILD / "tokio")],
-        BUILD / "tokio" / "release" / "closecall-peer-tokio",
-        "install Rust, and `cargo fetch --locked` in benches/peers/tokio where there is a network",
-        locked_tokio,
-        HERE / "tokio",
-    ),
-    Peer(
-        "go",
-        "Go: a goroutine each",
-        "go",
-        ["go", "build", "-o", str(BUILD / "go")],
-        BUILD / "go",
-        "install Go 1.19 or later (Debian: golang-go)",
-        lambda: first_line("go", "version").removeprefix("go version "),
-        HERE / "go",
-    ),
-    Peer(
-        "threads",
-        "C++: a thread each, blocking",
-        CXX[0],
-        [*CXX, *FLAGS, "-pthread", "-o", str(BUILD / "threads"), "threads.cpp"],
-        BUILD / "threads",
-        "install a C++ compiler (Debian: g++) or set CXX",
-        lambda: first_line(*CXX, "--version"),
-    ),
-)
-
-
-def build(peer: Peer) -> Optional[str]:
-    """Why it cannot be had here; None: it stands."""
-    if not shutil.which(peer.tool):
-        return f"there is no `{peer.tool}`: {peer.remedy}"
-    say(f"building {peer.key}")
-    done = subprocess.run(peer.build, cwd=peer.folder, capture_output=True, text=True)
-    if done.returncode == 0:
-        return None
-    lines = [line for line in done.stderr.splitlines() if "error" in line] or ["it does not build"]
-    return f"{lines[0].strip()}: {peer.remedy}"
-
-
-def contestants(options: argparse.Namespace) -> tuple[list[Contestant], dict[str, str]]:
-    """Who is measured, and who is not and why."""
-    path = executable(options.server, "build it with `cargo build --release`, or say --server PATH")
-    arguments = ("serve", "--listen", LISTEN)
-    found = [
-        Contestant(
-            "c",
-            "C, epoll: nothing but the echo",
-            first_line(*CC, "--version"),
-            Program("c", FLOOR, ("{port}",)),
-            has_deadline=False,
-        ),
-        Contestant(
-            "closecall",
-            "closecall serve",
-            first_line(str(path), "--version"),
-            Program("closecall", path, arguments),
-        ),
-    ]
-    skipped = {}
-    BUILD.mkdir(parents=True, exist_ok=True)
-    for peer in PEERS:
-        if peer.key not in options.peers:
-            continue
-        reason = build(peer)
-        if reason:
-            skipped[peer.key] = reason
-            say(f"{peer.key}: skipped: {reason}")
-            continue
-        program = Program(peer.key, peer.path, ("{port}",))
-        found.append(Contestant(peer.key, peer.what, peer.version(), program))
-    return found, skipped
+ROUNDS_MAX = {"memory": 3, "deadline": 3, "fair": 3}
 
 
 # --- what is measured -----------------------------------------------------------------------
 
 
 @dataclass
-class Cell:
-    """What one server did in one experiment."""
-
-    samples: list[dict[str, Any]] = field(default_factory=list)
+class Cell(rounds.Cell):
     ratios: list[float] = field(default_factory=list)  # to the yardstick, within a round
-    failure: str = ""
 
     def value(self) -> Optional[float]:
         return median(s["value"] for s in self.samples) if self.samples else None
@@ -242,6 +104,8 @@ class Column:
         if self.experiment == "deadline":
             quiet = median(s["quiet_p999_us"] for s in cell.samples)
             return f"{quiet:,.0f} -> {value:,.0f} µs"
+        if self.experiment == "fair":
+            return f"{cell.middle('p50_ms'):,.1f} / {value:,.1f} ms"
         return f"{value:.2f} µs" + (f" {ratio:.2f}x" if ratio else "")
 
 
@@ -266,6 +130,10 @@ def plan(options: argparse.Namespace, bench: Bench) -> list[Column]:
             raise Failure(f"only {result['fin']:,} of {most:,} silent ones ended by a FIN")
         return {"value": result["burst_p999_us"], **result}
 
+    def polite(server: Contestant, _: int) -> dict[str, Any]:
+        result = fair(bench, server.program, FLOODERS)
+        return {"value": result["p99_ms"], **result}
+
     most = max(options.connections)
     sources = cache(churn_sources)  # asked when the churn begins: it may have to wait
     columns = []
@@ -280,40 +148,32 @@ def plan(options: argparse.Namespace, bench: Bench) -> list[Column]:
         say(f"memory: skipped, it needs more than {MEMORY_BASE:,} --connections")
     if "deadline" in options.only:
         columns.append(Column("deadline", most, "p99.9, quiet -> expiry", "µs", deadline))
+    if "fair" in options.only:
+        title = f"polite p50 / p99, {FLOODERS:,} flooders"
+        columns.append(Column("fair", FLOODERS, title, "ms", polite))
     return [c for c in columns if enough_files(c.title, c.connections + ACTIVE)]
-
-
-def in_turns(servers: list[Contestant], number: int) -> list[Contestant]:
-    """Each order is followed by its reverse, and another one begins after the two."""
-    start = number // 2 % len(servers)
-    turned = servers[start:] + servers[:start]
-    return turned if number % 2 == 0 else turned[::-1]
 
 
 def run_column(column: Column, servers: list[Contestant], rounds: int) -> None:
     for server in servers:
         column.cells[server.key] = Cell()
         if column.experiment == "deadline" and not server.has_deadline:
-            column.cells[server.key].failure = "no deadline"
+            column.cells[server.key].failure = NOT_FOR_IT[0]
+        if column.experiment == "fair" and not server.keeps_rest:
+            column.cells[server.key].failure = NOT_FOR_IT[1]
     port = 0
-    for number in range(rounds):
-        this_round: dict[str, dict[str, Any]] = {}
-        for server in in_turns(servers, number):
-            cell = column.cells[server.key]
-            if cell.failure:
-                continue
-            logged = log_size(server)
-            try:
-                sample = column.sampler(server, port)
-            except (Failure, OSError) as failure:
-                cell.failure = reason(server, logged, failure)
-                say(f"{column.title}: {server.key}: {cell.failure}")
-                continue
-            cell.samples.append(sample)
-            this_round[server.key] = sample
-            if column.experiment == "churn":  # see TIME_WAIT in measuring.py
-                port = sample["port"]
-        tell_round(column, this_round, f"{number + 1}/{rounds}")
+
+    def take(server: Contestant) -> dict[str, Any]:
+        nonlocal port
+        sample = column.sampler(server, port)
+        if column.experiment == "churn":  # see TIME_WAIT in measuring.py
+            port = sample["port"]
+        return sample
+
+    def tell(samples: dict[str, dict[str, Any]], number: str) -> None:
+        tell_round(column, samples, number)
+
+    run_rounds(column.title, column.cells, servers, rounds, take, tell)
 
 
 def tell_round(column: Column, samples: dict[str, dict[str, Any]], number: str) -> None:
@@ -332,22 +192,6 @@ def tell_round(column: Column, samples: dict[str, dict[str, Any]], number: str) 
     for key, sample in samples.items():
         if sample.get("slow_connects"):
             say(f"  beware: {key}: {sample['slow_connects']:,} handshakes took over 100 ms")
-
-
-def log_size(server: Contestant) -> int:
-    log = server.program.log()
-    return log.stat().st_size if log.exists() else 0
-
-
-def reason(server: Contestant, logged: int, failure: Exception) -> str:
-    """The peers are silent: what one of them has said is why it failed."""
-    if server.key != "closecall":
-        with open(server.program.log(), encoding="utf-8", errors="replace") as log:
-            log.seek(logged)
-            lines = [line.strip() for line in log if line.strip()]
-        if lines:
-            return lines[0]
-    return failure.what if isinstance(failure, Failure) else str(failure)
 
 
 # --- the report -----------------------------------------------------------------------------
@@ -387,6 +231,11 @@ class Report:
                 f"p99.9: of {ACTIVE} active connections, in quiet and while "
                 f"{max(self.options.connections):,} read deadlines expire."
             )
+        if "fair" in made:
+            yield (
+                f"polite: how long {POLITE} clients wait for the reply to a small question, asked "
+                f"{GAP_MS} ms after the last reply, while {FLOODERS:,} others send without end."
+            )
         for key, text in self.skipped.items():
             yield f"{key}: skipped: {text}"
         if self.interrupted:
@@ -397,13 +246,11 @@ class Report:
 
     def markdown(self) -> str:
         head, *rows = self.lines()
-        marks = ["---", *["---:"] * len(self.columns)]
         whats = {s.key: s.what for s in self.servers}
         named = [[f"`{key}`", whats[key], *cells] for key, *cells in rows]
-        lines = [[head[0], "", *head[1:]], [marks[0], "---", *marks[1:]], *named]
         return "\n".join(
             [
-                *("| " + " | ".join(line) + " |" for line in lines),
+                *markdown_table([[head[0], "", *head[1:]], *named], texts={0, 1}),
                 "",
                 *(f"{note}  " for note in self.notes()),
                 f"Machine: {machine(self.bench)['processor']}, {os.cpu_count()} cores, server and "
@@ -447,70 +294,13 @@ class Report:
             ],
         }
 
-    def publish(self) -> None:
-        """The files first: a closed pipe takes the table only."""
-        if self.options.json:
-            text = json.dumps(self.json(), indent=1, ensure_ascii=False)
-            Path(self.options.json).write_text(text + "\n", encoding="utf-8")
-        if self.options.markdown:
-            Path(self.options.markdown).write_text(self.markdown(), encoding="utf-8")
-        try:
-            print(self.text(), flush=True)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
 
 # --- the command line -----------------------------------------------------------------------
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage: --help has that."""
-        say(f"compare: {message}")
-        sys.exit(2)
-
-
-def whole(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
-    return number
-
-
-def sizes(text: str) -> list[int]:
-    return sorted({whole(part) for part in text.split(",")})
-
-
-def window(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, up to 3600")
-    return seconds
-
-
-def some_of(known: tuple[str, ...]) -> Callable[[str], list[str]]:
-    def parts(text: str) -> list[str]:
-        chosen = [part for part in text.split(",") if part]
-        for part in chosen:
-            if part not in known:
-                raise argparse.ArgumentTypeError(f"no {part!r}; there are {', '.join(known)}")
-        return chosen
-
-    return parts
-
-
-def writable(path: str) -> str:
-    """Found out now, not after the measurement."""
-    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"nothing can be written to {path!r}")
-    return path
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     keys = tuple(peer.key for peer in PEERS)
+    usual = (key for key in keys if key != "tokio-1k")
     parser = Parser(prog="compare.py", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--only",
@@ -522,7 +312,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--peers",
         type=some_of(keys),
-        default=",".join(keys),
+        default=",".join(usual),
         metavar="LIST",
         help="which servers beside closecall and the C program (default: %(default)s)",
     )
@@ -545,12 +335,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="PATH",
         help="the closecall to measure (default: target/release/closecall)",
     )
-    parser.add_argument(
-        "--json", type=writable, metavar="FILE", help="write every figure there"
-    )
-    parser.add_argument(
-        "--markdown", type=writable, metavar="FILE", help="write the table there, as Markdown"
-    )
+    add_outputs(parser)
     options = parser.parse_args(arguments)
     command = ["python3", "benches/peers/compare.py", *map(shlex.quote, arguments)]
     options.command = " ".join(command)
@@ -560,6 +345,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def minutes(columns: list[Column], servers: int, options: argparse.Namespace) -> float:
     """Roughly; a window's start and end included."""
     each = {"echo": options.seconds + 1, "churn": options.seconds + 1, "memory": 3, "deadline": 18}
+    each["fair"] = 6
     rounds = (min(options.rounds, ROUNDS_MAX.get(c.experiment, options.rounds)) for c in columns)
     return sum(each[c.experiment] * n for c, n in zip(columns, rounds)) * servers / 60
 
@@ -569,7 +355,9 @@ def run(options: argparse.Namespace) -> int:
         raise Environment("it needs Linux: epoll and /proc")
     raise_file_limit()
     compile_c()
-    servers, skipped = contestants(options)
+    compile_crowd()
+    peers, skipped = build_peers(options.peers)
+    servers = [the_floor(), closecall(options.server), *peers]
     bench = Bench(*choose_cores(), options.seconds)
     for server in servers:
         server.program.log().unlink(missing_ok=True)
@@ -582,11 +370,11 @@ def run(options: argparse.Namespace) -> int:
             run_column(column, servers, min(options.rounds, limit))
     except KeyboardInterrupt:
         report.interrupted = True
-    report.publish()
+    publish(options, report.text(), report.markdown(), report.json())
     if report.interrupted:
         return 130
     ours = [c.cells[key] for c in report.columns for key in ("c", "closecall")]
-    return int(any(cell.failure not in ("", "no deadline") for cell in ours))
+    return int(any(cell.failure not in ("", *NOT_FOR_IT) for cell in ours))
 
 
 def main() -> int:

@@ -6,8 +6,11 @@
 //! is not filled with zeros first: memory that no byte was read into is not resident.
 //!
 //! ```text
-//! closecall-peer-tokio [PORT]        no PORT, or 0: the system picks one
+//! closecall-peer-tokio [PORT [BYTES]]   no PORT, or 0: the system picks one
 //! ```
+//!
+//! BYTES is the longest read, and so the longest piece of work between two looks at the others: 64
+//! KiB as closecall has it, or the 1 KiB of tokio's own echo example.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,16 +22,18 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 const PREFIX: &[u8] = b"from server back[rust]:";
-const CHUNK_BYTES: usize = 65536;
+const READ_BYTES: usize = 65536;
 const BACKLOG: u32 = 4096;
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 fn main() -> io::Result<()> {
-    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0);
-    Builder::new_current_thread().enable_all().build()?.block_on(listen(port))
+    let argument = |place| std::env::args().nth(place);
+    let port = argument(1).and_then(|port| port.parse().ok()).unwrap_or(0);
+    let read_bytes = argument(2).and_then(|bytes| bytes.parse().ok()).unwrap_or(READ_BYTES);
+    Builder::new_current_thread().enable_all().build()?.block_on(listen(port, read_bytes))
 }
 
-async fn listen(port: u16) -> io::Result<()> {
+async fn listen(port: u16, read_bytes: usize) -> io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
@@ -36,14 +41,14 @@ async fn listen(port: u16) -> io::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (connection, _) = listener.accept().await?;
-        tokio::spawn(serve(connection));
+        tokio::spawn(serve(connection, read_bytes));
     }
 }
 
 /// Until the end of the stream, ten seconds of silence or an error; dropping it is the close.
-async fn serve(mut connection: TcpStream) -> io::Result<()> {
+async fn serve(mut connection: TcpStream, read_bytes: usize) -> io::Result<()> {
     connection.set_nodelay(true)?;
-    let mut reply = Vec::with_capacity(PREFIX.len() + CHUNK_BYTES);
+    let mut reply = Vec::with_capacity(PREFIX.len() + read_bytes);
     reply.extend_from_slice(PREFIX);
     loop {
         reply.truncate(PREFIX.len());
