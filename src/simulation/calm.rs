@@ -128,12 +128,10 @@ impl Calm {
         match self.speakers.get() {
             Speakers::Nobody => {}
             Speakers::Random(count) => {
-                let choices = &mut self.choices;
-                self.events.extend((0..count).map(|_| choices.below(open) as u32));
+                self.events.extend(scattered(&mut self.choices, open, count));
             }
             Speakers::Same(count) => {
-                let mut choices = self.choices.clone();
-                self.events.extend((0..count).map(|_| choices.below(open) as u32));
+                self.events.extend(scattered(&mut self.choices.clone(), open, count));
             }
             Speakers::InTurn(count) => {
                 if self.order.len() as u64 != open {
@@ -162,6 +160,23 @@ impl Calm {
         let (host, port) = (self.accepted / 50_000, self.accepted % 50_000 + 1024);
         Some(SocketAddr::from((Ipv4Addr::from(0x0a00_0000 | host), port as u16)))
     }
+}
+
+/// `count` keys below `open`, each once, far from each other: a walk from a random place in random
+/// strides that share no factor with `open`. A system tells of each socket once in a wait.
+fn scattered(choices: &mut Choices, open: u64, count: u32) -> impl Iterator<Item = u32> {
+    let common_factor = |mut a: u64, mut b: u64| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let start = choices.below(open);
+    let mut stride = choices.between(1, open.max(1));
+    while common_factor(stride, open) > 1 {
+        stride += 1;
+    }
+    (0..u64::from(count).min(open)).map(move |step| ((start + step * stride) % open) as u32)
 }
 
 impl Kernel for Calm {

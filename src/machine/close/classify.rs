@@ -25,7 +25,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | network down | any | | `local.network` |
 /// | no | no memory, no files | any | | `local.resource` |
 /// | no | reset | yes | no byte either way | `peer_fin.probe` |
-/// | no | reset | yes | U 0, unsent 0, sent before theirs, our FIN open, late | `peer_fin.delivered` |
+/// | no | reset | yes | U 0, unsent 0, sent before, our FIN open, late | `peer_fin.delivered` |
 /// | no | reset | yes | U 0, nothing unsent | `peer_fin.reply_discarded` |
 /// | no | reset | yes | else | `peer_fin.reply_refused` |
 /// | no | reset | no | retransmitting, or probing with U 0 | `peer_reset.stale` |
@@ -44,7 +44,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | none, timeout, unreachable | yes | else | `peer_fin.delivered` |
 /// | no | none | no | | `local.io` |
 ///
-/// "Late" is long after the peer's last acknowledgement, which its FIN is too: a peer that has
+/// "Sent before" is before the peer's FIN, and "late" is long after the peer's last acknowledgement, which its FIN is too: a peer that has
 /// closed forgets the connection when its FIN_WAIT_2 is over, and only then does it answer our FIN
 /// with a reset although it has read everything.
 ///

@@ -1,0 +1,154 @@
+//! Leaving: what the drain, its end, a second signal and the greatest age make of a connection.
+
+use super::*;
+
+#[test]
+fn the_drain_lets_the_reply_go_out_and_waits_for_the_peer_s_fin() {
+    let mut life = Life::new();
+    life.event().echoes(30);
+    life.connection.blocked(Via::Send);
+    life.is_told_unacked(30);
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    assert!(life.rings(), "the drain makes everybody due");
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(30).expires().is_told_unread(0).event().wants(Step::Send);
+    life.connection.flushed(7, life.now, &life.rules);
+    life.wants(Step::Discard).reads_blocked(); // one last look
+    life.shuts_down().reads_blocked().is_told_unacked(0).wants(Step::Wait);
+    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(5_000));
+    life.event().receives_fin().is_told_unacked(0).wants(Step::End);
+    assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Plain));
+}
+
+#[test]
+fn the_end_of_the_drain_is_a_reset() {
+    let mut life = Life::new();
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.rings();
+    life.reads_blocked().expires().shuts_down().reads_blocked().is_told_unacked(0);
+    life.passes(5_000).rings();
+    life.reads_blocked().is_told_unacked(0).expires().wants(Step::End);
+    assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
+}
+
+#[test]
+fn the_end_of_the_drain_cuts_off_what_is_still_going_out() {
+    let mut life = Life::new();
+    life.is_stuck_in_the_drain().passes(4_999);
+    assert!(!life.connection.is_due(life.now, &life.rules), "it has until the end of the drain");
+    life.passes(1).expires().wants(Step::End);
+    assert_eq!((life.verdict(30), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
+}
+
+/// Regression: what lay in the receive queue behind a reply was dropped unanswered.
+#[test]
+fn the_drain_answers_what_had_arrived_and_drops_what_comes_later() {
+    let mut life = Life::new();
+    life.event().echoes(30).connection.blocked(Via::Send);
+    life.is_told_unacked(30).rules.drain_ends = Some(life.now.after(5_000));
+    life.rings();
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(30).expires().is_told_unread(20).event().wants(Step::Send);
+    life.connection.flushed(7, life.now, &life.rules);
+    assert_eq!(life.connection.answers_bytes_max(), 20);
+    life.echoes(37);
+    assert_eq!(life.connection.answers_bytes_max(), 6);
+    life.receives(6, 6);
+    life.connection.answered(&[b'x'; 6], 6, life.now, &life.rules);
+    // Behind it there may be the peer's FIN, or more that came later.
+    life.wants(Step::Discard).receives(9, 65_536).shuts_down();
+    let evidence = life.connection.evidence(&SocketFacts::default(), Some(0), LINUX);
+    assert_eq!((evidence.rx, evidence.discarded, evidence.cause), (43, 9, Some(LocalCause::Drain)));
+}
+
+/// One that has sent its FIN behind what had arrived has moved first.
+#[test]
+fn a_fin_behind_what_the_drain_answers_is_the_peer_s_end() {
+    let mut life = Life::new();
+    life.event().wants(Step::Receive).receives(14, 14);
+    life.connection.answered(&[b'x'; 37], 37, life.now, &life.rules);
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.rings();
+    life.expires().is_told_unread(14).echoes(37).wants(Step::Discard).receives_fin().shuts_down();
+    life.is_told_unacked(0).wants(Step::End);
+    assert_eq!(life.verdict(0), Kind::PeerFinDelivered);
+}
+
+/// Regression: two stops turned an end that had begun into one of ours. What had begun stands,
+/// whatever signals come.
+#[test]
+fn the_drain_and_a_second_signal_leave_an_end_that_has_begun_its_cause() {
+    let fin_and_stuck = || {
+        let mut life = Life::new();
+        life.event().echoes(30).connection.blocked(Via::Send);
+        life.is_told_unacked(30).watches_writable().fin_event();
+        life.wants(Step::Send).connection.blocked(Via::Send);
+        life.connection.received_fin(); // as if it had been read before the reply got stuck
+        life
+    };
+    // At the end of the drain, and at a second signal: its FIN came first, and bytes are missing.
+    let mut late = fin_and_stuck();
+    late.rules.drain_ends = Some(late.now.after(5_000));
+    late.passes(5_000).rings();
+    late.wants(Step::Send).connection.blocked(Via::Send);
+    late.is_told_unacked(30).expires().wants(Step::End);
+    let mut cut = fin_and_stuck();
+    cut.connection.cut_off();
+    for life in [&mut late, &mut cut] {
+        assert_eq!(life.verdict(30), Kind::PeerFinUnconfirmed);
+        assert_eq!(life.connection.goodbye(), Goodbye::Reset, "7 bytes were never sent");
+    }
+    // At its write deadline it is a stall.
+    let mut stalled = fin_and_stuck();
+    stalled.passes(10_000).rings();
+    stalled.wants(Step::Send).connection.blocked(Via::Send);
+    stalled.is_told_unacked(30).expires().wants(Step::End);
+    assert_eq!(stalled.verdict(30), Kind::TimeoutWriteStall);
+    // Settling ones keep their cause; those that were open are ours.
+    let mut silent = Life::new();
+    silent.event().reads_blocked().passes(10_000).rings();
+    silent.reads_blocked().expires().shuts_down().reads_blocked().is_told_unacked(1);
+    silent.connection.cut_off();
+    assert_eq!(silent.verdict(1), Kind::TimeoutRead);
+    let mut open = Life::new();
+    open.connection.cut_off();
+    assert_eq!((open.verdict(0), open.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
+}
+
+/// The greatest age ends it as politely as silence does, a little early, by its number.
+#[test]
+fn too_old_is_asked_to_leave_and_answered() {
+    let mut life = Life::with(Rules { max_age_ms: Some(60_000), ..rules() });
+    let old_at = life.connection.alarm(life.now.after(50_000), &life.rules);
+    assert_eq!(old_at, life.now.after(10_000), "the read deadline comes first");
+    life.passes(53_999).event().echoes(37);
+    assert!(!life.connection.is_due(life.now, &life.rules), "at least nine tenths of it");
+    life.passes(6_001).rings();
+    life.expires().is_told_unread(14).echoes(37).wants(Step::Discard).reads_blocked();
+    life.shuts_down().reads_blocked().is_told_unacked(0).wants(Step::Wait);
+    life.event().receives_fin().is_told_unacked(0).wants(Step::End);
+    assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::LocalPolicy, Goodbye::Plain));
+}
+
+/// Regression: the moment of our FIN was kept in 32 bits, so after 60 days a wait of no time was
+/// reported as one of ten days.
+#[test]
+fn a_wait_is_exact_after_any_age() {
+    let mut life = Life::new();
+    for years in [0, 1, 10, 1_000] {
+        life.passes(years * 365 * 24 * 3_600_000);
+        let mut other = Life { now: life.now, ..Life::new() };
+        other.connection = Connection::new(7, life.connection.peer, Life::new().now, &other.rules);
+        other.event().receives_fin().shuts_down().passes(3);
+        assert_eq!(other.connection.waited_ms(other.now), 3, "after {years} years");
+    }
+}
+
+#[test]
+fn the_drain_does_not_wait_for_a_newcomer_s_deadline() {
+    let life = Life::with(Rules { drain_ends: Some(Tick::NEVER), ..rules() });
+    assert!(life.connection.alarm(life.now, &life.rules) <= life.now);
+    assert!(life.connection.is_due(life.now, &life.rules));
+}
+
+/// So a busy connection never touches the wheel.
