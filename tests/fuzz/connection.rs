@@ -82,7 +82,7 @@ impl Life {
             short_read_drains: choices.one_in(2),
             drain_ends: None,
         };
-        let system = choices.pick(&[System::Linux, System::Bsd, System::Windows]);
+        let system = choices.pick(&[System::Linux, System::FreeBsd, System::Windows]);
         let now = Tick::from_ms(choices.magnitude(0, 1 << 40));
         let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
         let connection = Connection::new(1, peer, now, &rules);
