@@ -233,7 +233,8 @@ pub(super) struct ServeArgs {
     pub(super) overload: Overload,
 
     /// Connections at a time from one IP address; more are accepted and reset. Or off.
-    #[arg(long, env = "CLOSECALL_MAX_PER_IP", value_name = "N")]
+    /// IPv6 addresses count by their /64: one host has all of it.
+    #[arg(long, env = "CLOSECALL_MAX_PER_IP", value_name = "N", verbatim_doc_comment)]
     #[arg(default_value = "off", value_parser = values::max_per_ip)]
     #[arg(allow_hyphen_values = true)]
     pub(super) max_per_ip: OrOff<u32>,

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use slab::Slab;
 
 use crate::machine::connection::Connection;
+use crate::machine::peer::network;
 
 /// What the loop owes a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +41,7 @@ pub(super) struct Table<S> {
     settling: VecDeque<(u32, u64)>,
     /// Who ended in this turn, in that order.
     ended: VecDeque<u32>,
-    /// Connections by address, where there is a limit on them.
+    /// Connections by address, or by /64 in IPv6, where there is a limit on them.
     per_ip: Option<HashMap<IpAddr, u32>>,
 }
 
@@ -67,15 +68,15 @@ impl<S> Table<S> {
         self.slab.len() - self.ended.len()
     }
 
-    /// How many connections `ip` has, as far as that is counted.
+    /// How many connections `ip` and its [network] have, as far as that is counted.
     pub(super) fn count_of(&self, ip: IpAddr) -> u32 {
-        self.per_ip.as_ref().and_then(|counts| counts.get(&ip.to_canonical()).copied()).unwrap_or(0)
+        self.per_ip.as_ref().and_then(|counts| counts.get(&network(ip)).copied()).unwrap_or(0)
     }
 
     /// Gives a newcomer a slot.
     pub(super) fn insert(&mut self, socket: S, connection: Connection) -> u32 {
         if let Some(counts) = &mut self.per_ip {
-            *counts.entry(connection.peer().ip()).or_default() += 1;
+            *counts.entry(network(connection.peer().ip())).or_default() += 1;
         }
         self.slab.insert(Entry { socket, connection, owed: Owed::Nothing }) as u32
     }
@@ -152,7 +153,7 @@ impl<S> Table<S> {
         }
         self.ended.push_back(key);
         if let Some(counts) = &mut self.per_ip {
-            let ip = entry.connection.peer().ip();
+            let ip = network(entry.connection.peer().ip());
             if let Some(count) = counts.get_mut(&ip) {
                 *count -= 1;
                 if *count == 0 {
