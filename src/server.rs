@@ -27,6 +27,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::config::Config;
 use crate::kernel::mio::{Handle, MioKernel};
+use crate::machine::peer::Peer;
 use crate::reactor::{Counters, Ending, Reactor, Turn};
 
 /// An address that could not be listened on.
@@ -67,7 +68,10 @@ impl Server {
     ///
     /// # Errors
     /// An address is in use, not ours or not permitted, or the system has no file for it.
-    pub fn bind(config: Config) -> Result<Server, BindError> {
+    pub fn bind(mut config: Config) -> Result<Server, BindError> {
+        for address in &mut config.listen {
+            *address = Peer::from(*address).into(); // [::ffff:127.0.0.1] is 127.0.0.1
+        }
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for &address in &config.listen {

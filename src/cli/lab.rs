@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::LabArgs;
 use super::client::{holder, say};
-use super::values::{Addresses, Format};
+use super::values::Format;
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure};
 use crate::lab::{self, Options, Report, Row, Scenario, Target};
@@ -70,7 +70,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
 
 /// The server elsewhere, if one is named.
 fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
-    let Some(Addresses(server)) = &args.address else {
+    let Some(server) = &args.address else {
         let given = [("--observe", args.observe.is_some()), ("--via", args.via.is_some())];
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(None),
@@ -80,8 +80,8 @@ fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
         };
     };
     Ok(Some(Target {
-        server: server.clone(),
-        via: args.via.as_ref().map(|Addresses(all)| all.clone()),
+        server: server.resolve("ADDR")?,
+        via: args.via.as_ref().map(|via| via.resolve("--via")).transpose()?,
         observe: args.observe.clone(),
         patience: Duration::from_millis(args.patience),
     }))

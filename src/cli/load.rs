@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use self::interrupts::Interrupts;
 use self::watch::Watch;
+use super::addresses::Endpoint;
 use super::args::{Load, RunArgs};
 use super::client::{refused, say};
-use super::values::{Addresses, Format};
+use super::values::Format;
+use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits};
 use crate::load::{
     Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, Shortage, check,
@@ -56,8 +58,8 @@ fn process() -> Result<ExitCode, Failure> {
 const SILENT_MS: u64 = 10_000;
 
 fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let plan = plan(mode, args)?;
-    let servers = servers(args)?;
+    let servers = servers(usable(mode, args)?, args)?;
+    let plan = plan(mode, args, servers[0])?;
     let open_files = limits::raise_open_files();
     check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
     let server = args.pid.map(Process);
@@ -183,7 +185,8 @@ fn json(value: &impl serde::Serialize) -> String {
 
 // ---- from options to a plan -------------------------------------------------------------------
 
-fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
+/// Where to connect to, if the options go together.
+fn usable(mode: Mode, args: &RunArgs) -> Result<&Endpoint, Failure> {
     let usage = |line: String| Err(Failure::Usage(line));
     let name = mode.name();
     match mode {
@@ -214,16 +217,20 @@ fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
             "--processes {processes}: expected at most -c, which is {connections}"
         ));
     }
-    let Some(Addresses(addresses)) = &args.address else {
-        return usage(format!(
+    match &args.address {
+        Some(endpoint) => Ok(endpoint),
+        None => usage(format!(
             "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
              load {name} --help"
-        ));
-    };
+        )),
+    }
+}
+
+fn plan(mode: Mode, args: &RunArgs, server: SocketAddr) -> Result<Plan, Failure> {
     Ok(Plan {
         mode,
-        server: addresses[0],
-        sources: args.source,
+        server,
+        sources: args.source.as_ref().map(Network::resolve).transpose()?,
         connections: args.connections,
         first_number: 0,
         stride: 1,
@@ -241,10 +248,10 @@ fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
 }
 
 /// Whom to connect to: all addresses that `--source` can go to.
-fn servers(args: &RunArgs) -> Result<Vec<SocketAddr>, Failure> {
-    let Some(Addresses(all)) = &args.address else { return Ok(Vec::new()) };
-    let Some(sources) = args.source else { return Ok(all.clone()) };
-    let fits = |server: &&SocketAddr| sources.first.is_ipv4() == server.is_ipv4();
+fn servers(endpoint: &Endpoint, args: &RunArgs) -> Result<Vec<SocketAddr>, Failure> {
+    let all = endpoint.resolve("ADDR")?;
+    let Some(sources) = &args.source else { return Ok(all) };
+    let fits = |server: &&SocketAddr| sources.is_ipv4() == server.is_ipv4();
     let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
     if fitting.is_empty() {
         let version = if all[0].is_ipv4() { "IPv4" } else { "IPv6" };

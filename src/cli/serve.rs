@@ -14,7 +14,7 @@ use super::close_log::{self, RecordSink};
 use super::logging::{self, LineSink};
 use super::report::Report;
 use super::words::{bytes, duration, thousands};
-use super::{EXIT_FAILED, Failure, limits, sink, table};
+use super::{EXIT_FAILED, Failure, addresses, limits, sink, table};
 use crate::config::Config;
 use crate::machine::errno::{Errno, Meaning, System};
 use crate::reactor::{Stage, Turn};
@@ -31,13 +31,14 @@ const FINISH: Duration = Duration::from_secs(2);
 /// Nothing was served: the options contradict each other, or the machine does not let us.
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let open_files = limits::raise_open_files();
-    let config = config(args, open_files)?;
+    let listen = listen(args)?;
+    let config = config(args, listen.concat(), open_files)?;
     let to_stdout = args.close_log.as_deref() == Some(Path::new("-"));
     let file = match &args.close_log {
         Some(path) if !to_stdout => Some(close_log::open(path)?),
         _ => None,
     };
-    let mut server = Server::bind(config.clone()).map_err(|error| refused(&error))?;
+    let mut server = addresses::bind(config.clone(), &listen).map_err(|error| refused(&error))?;
 
     let stderr = sink::standard(&io::stderr()).and_then(logging::start_sink).map_err(no_sink)?;
     logging::start(stderr.clone());
@@ -96,9 +97,17 @@ fn finish(server: &Server, stdout: &RecordSink, close_log: Option<&RecordSink>, 
     stderr.finish(FINISH);
 }
 
+/// The addresses that each `--listen` stands for.
+fn listen(args: &ServeArgs) -> Result<Vec<Vec<SocketAddr>>, Failure> {
+    args.listen.iter().map(|endpoint| endpoint.resolve("--listen")).collect()
+}
+
 /// From options to a configuration.
-fn config(args: &ServeArgs, open_files: Option<u64>) -> Result<Config, Failure> {
-    let listen: Vec<SocketAddr> = args.listen.iter().flat_map(|a| a.0.iter().copied()).collect();
+fn config(
+    args: &ServeArgs,
+    listen: Vec<SocketAddr>,
+    open_files: Option<u64>,
+) -> Result<Config, Failure> {
     for (index, address) in listen.iter().enumerate() {
         if address.port() != 0 && listen[..index].contains(address) {
             return Err(Failure::Usage(format!(
@@ -217,7 +226,8 @@ mod tests {
     fn without_options_it_is_the_default_configuration() {
         let cli = Cli::try_parse_from(["closecall", "serve"]).unwrap();
         let Command::Serve(args) = cli.command else { panic!("{cli:?}") };
-        let config = config(&args, None).unwrap();
+        let listen = listen(&args).unwrap().concat();
+        let config = config(&args, listen, None).unwrap();
         assert_eq!(config, Config::default());
     }
 

@@ -9,7 +9,7 @@ use crate::process::{Process, closecall, closecall_after};
 
 /// Runs `command` to its end and gives the one line that it says.
 #[track_caller]
-fn refusal(command: Command, code: i32) -> String {
+pub(crate) fn refusal(command: Command, code: i32) -> String {
     let mut process = Process::start(command);
     let (exit_code, stderr) = (process.exit_code(), process.stderr.text());
     assert_eq!(exit_code, code, "{stderr}");
@@ -20,7 +20,7 @@ fn refusal(command: Command, code: i32) -> String {
 }
 
 #[track_caller]
-fn usage(args: &[&str], fragments: &[&str]) {
+pub(crate) fn usage(args: &[&str], fragments: &[&str]) {
     let line = refusal(closecall(args), 2);
     for fragment in fragments {
         assert!(line.contains(fragment), "{args:?}: {line}");
