@@ -67,7 +67,8 @@ impl Server {
     /// Listens on every address of `config`. From here on newcomers are queued.
     ///
     /// # Errors
-    /// An address is in use, not ours or not permitted, or the system has no file for it.
+    /// An address is in use, not ours or not permitted, or the system has no file for it. Or there
+    /// is no memory for so many connections ([`io::ErrorKind::OutOfMemory`]).
     pub fn bind(mut config: Config) -> Result<Server, BindError> {
         for address in &mut config.listen {
             *address = Peer::from(*address).into(); // [::ffff:127.0.0.1] is 127.0.0.1
@@ -80,8 +81,9 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        let kernel =
-            MioKernel::new(listeners).map_err(|source| BindError { address: None, source })?;
+        let failed = |source| BindError { address: None, source };
+        has_memory(&config).map_err(failed)?;
+        let kernel = MioKernel::new(listeners).map_err(failed)?;
         let handle = kernel.handle();
         Ok(Server { reactor: Reactor::new(kernel, config), addresses, handle })
     }
@@ -131,6 +133,20 @@ impl Server {
             }
         }
     }
+}
+
+/// Whether there is memory for what is reserved at the start. It is asked for in one piece and
+/// given back: where the reactor itself is refused it, the allocator ends the process.
+fn has_memory(config: &Config) -> io::Result<()> {
+    let bytes = Reactor::<MioKernel>::bytes_reserved(config);
+    let mut probe: Vec<u8> = Vec::new();
+    let reserved = probe.try_reserve_exact(bytes);
+    std::hint::black_box(&probe); // or the compiler leaves out what nobody uses
+    reserved.map_err(|_| {
+        let connections = config.max_connections;
+        let text = format!("no memory for {connections} connections, which takes {bytes} bytes");
+        io::Error::new(io::ErrorKind::OutOfMemory, text)
+    })
 }
 
 /// A listener with everything set on it that its connections inherit, so that none of it costs a

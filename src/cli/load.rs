@@ -57,6 +57,9 @@ fn process() -> Result<ExitCode, Failure> {
 /// The read deadline that servers like ours have by default, in milliseconds.
 const SILENT_MS: u64 = 10_000;
 
+/// Threads beside the generator: one that hears signals, one that looks for the server.
+const THREADS: usize = 2;
+
 fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
     let servers = servers(usable(mode, args)?, args)?;
     let plan = plan(mode, args, servers[0])?;
@@ -77,6 +80,7 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
              will close it; ask more often with --rate, or open fewer with -c",
         );
     }
+    limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
     let mut watch = Watch::new(server, &plan);
     let outcome = match look(plan, servers, args, &interrupts) {
@@ -104,7 +108,8 @@ fn conduct(
 ) -> Result<Outcome, Failure> {
     let refused = |error: io::Error| {
         Failure::Refused(format!(
-            "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u)"
+            "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u, for \
+             memory ulimit -v)"
         ))
     };
     if args.processes == 1 {
@@ -275,9 +280,14 @@ fn look(
     interrupts: &Interrupts,
 ) -> Option<Result<Plan, (SocketAddr, Lost)>> {
     let learns = args.prefix == AUTO;
+    let server = plan.server;
     let (tell, found) = mpsc::sync_channel(1);
     // Whoever was interrupted does not hear it any more.
-    thread::spawn(move || tell.send(find(plan, &servers, learns)).is_ok());
+    let scout = thread::Builder::new();
+    let started = scout.spawn(move || tell.send(find(plan, &servers, learns)).is_ok());
+    if let Err(error) = started {
+        return Some(Err((server, Lost::NoServer(error))));
+    }
     loop {
         match found.recv_timeout(LOOK_UP) {
             Ok(result) => return Some(result),

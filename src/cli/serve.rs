@@ -25,6 +25,10 @@ use crate::server::{BindError, Server};
 /// short of processors a long one.
 const FINISH: Duration = Duration::from_secs(2);
 
+/// Threads beside the loop: a writer each for stderr, stdout and the close log, the one that hears
+/// signals, and the one that sums lines up.
+const THREADS: usize = 5;
+
 /// Serves until a signal, and gives the exit code.
 ///
 /// # Errors
@@ -39,6 +43,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         _ => None,
     };
     let mut server = addresses::bind(config.clone(), &listen).map_err(|error| refused(&error))?;
+    limits::memory_for_threads(THREADS)?;
 
     let stderr = sink::standard(&io::stderr()).and_then(logging::start_sink).map_err(no_sink)?;
     logging::start(stderr.clone());
@@ -203,6 +208,9 @@ fn refused(error: &BindError) -> Failure {
         io::ErrorKind::PermissionDenied => {
             "choose a port above 1023, or allow it (root, or CAP_NET_BIND_SERVICE)"
         }
+        io::ErrorKind::OutOfMemory => {
+            "raise the limit of memory (ulimit -v), or lower --max-connections or --read-buffer"
+        }
         _ if meaning == Some(Meaning::NoFiles) => "raise the limit of open files (ulimit -n)",
         _ => "choose another address with --listen",
     };
@@ -211,7 +219,8 @@ fn refused(error: &BindError) -> Failure {
 
 fn no_sink(error: io::Error) -> Failure {
     Failure::Refused(format!(
-        "no thread or file for the output: {error}; raise the limits (ulimit -u, ulimit -n)"
+        "no thread or file for the output: {error}; raise the limits (ulimit -u, ulimit -n, for \
+         memory ulimit -v)"
     ))
 }
 

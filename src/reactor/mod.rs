@@ -18,6 +18,7 @@
 mod accept;
 mod ending;
 mod listener;
+mod reserve;
 mod table;
 mod visit;
 
