@@ -64,3 +64,4 @@ pub mod record;
 pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod socket;

@@ -154,10 +154,17 @@ fn has_memory(config: &Config) -> io::Result<()> {
 fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // We often close first, and our side of the address is in TIME_WAIT then: a restart must bind.
-    // On Windows the option means something else, and its default is what is wanted here.
+    // On Windows the option lets other programs take the address over, and its opposite is wanted.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
-    #[cfg(unix)]
+    #[cfg(windows)]
+    crate::socket::windows::set_exclusive_address(std::os::windows::io::AsSocket::as_socket(
+        &socket,
+    ))?;
+    #[cfg(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    ))]
     socket.set_reuse_port(config.reuse_port)?;
     if address.is_ipv6() {
         // [::]:port takes IPv4 as well, unless that has a listener of its own.
@@ -180,11 +187,21 @@ fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Idle for `idle_ms`, then three probes a third of it apart. Systems count in seconds.
+/// Idle for `idle_ms`, then three probes a third of it apart. Systems count in seconds. On some,
+/// OpenBSD among them, the system chooses the probes.
 fn keepalive(idle_ms: u64) -> TcpKeepalive {
     let seconds = |ms: u64| Duration::from_secs(ms.div_ceil(1000).max(1));
-    TcpKeepalive::new()
-        .with_time(seconds(idle_ms))
-        .with_interval(seconds(idle_ms / 3))
-        .with_retries(3)
+    let keepalive = TcpKeepalive::new().with_time(seconds(idle_ms));
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "illumos",
+        windows
+    ))]
+    let keepalive = keepalive.with_interval(seconds(idle_ms / 3)).with_retries(3);
+    keepalive
 }

@@ -328,7 +328,7 @@ mod tests {
         let group = ["127.0.0.1:0", "127.0.0.2:0"].map(|it| it.parse().unwrap()).to_vec();
         let config = Config { max_connections: 4, ..Config::default() };
         let mut asked = 0;
-        let server = bind_to(config.clone(), &[group.clone()], |_| {
+        let server = bind_to(config.clone(), std::slice::from_ref(&group), |_| {
             asked += 1;
             ports[(asked - 1) % 2]
         });

@@ -121,7 +121,7 @@ fn config(
         }
     }
     available("--user-timeout", args.user_timeout.0.is_some(), HAS_USER_TIMEOUT)?;
-    available("--reuse-port", args.reuse_port, cfg!(unix))?;
+    available("--reuse-port", args.reuse_port, HAS_REUSE_PORT)?;
     Ok(Config {
         max_connections: limits::connections(args.max_connections, open_files, listen.len())?,
         listen,
@@ -142,6 +142,9 @@ fn config(
         ..Config::default()
     })
 }
+
+const HAS_REUSE_PORT: bool =
+    cfg!(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))));
 
 const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 

@@ -18,6 +18,8 @@ use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, Meaning, System};
 use crate::machine::peer::Peer;
 use crate::machine::tick::Tick;
+#[cfg(target_os = "linux")]
+use crate::socket::linux;
 
 /// The waker's token, and below it the listeners', from the top down. Keys come from the bottom up
 /// and stay below 2^31, so the two do not meet.
@@ -148,7 +150,7 @@ pub(crate) fn errno(error: &io::Error) -> Errno {
 /// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ).
 #[cfg(target_os = "linux")]
 pub(crate) fn unacked(socket: &TcpStream) -> Option<u32> {
-    super::tcp_info::unacked(std::os::fd::AsFd::as_fd(socket))
+    linux::unacked(std::os::fd::AsFd::as_fd(socket))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -160,10 +162,7 @@ pub(crate) fn unacked(_socket: &TcpStream) -> Option<u32> {
 #[cfg(target_os = "linux")]
 pub(crate) fn facts(socket: &TcpStream) -> SocketFacts {
     let descriptor = std::os::fd::AsFd::as_fd(socket);
-    SocketFacts {
-        unread: super::tcp_info::unread(descriptor),
-        tcp: super::tcp_info::tcp_facts(descriptor),
-    }
+    SocketFacts { unread: linux::unread(descriptor), tcp: linux::tcp_facts(descriptor) }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -215,7 +214,7 @@ impl Kernel for MioKernel {
                     read_closed: event.is_read_closed(),
                     priority: event.is_priority(),
                     error: event.is_error(),
-                    no_room: !HAS_EDGES && !(event.is_writable() || event.is_error()),
+                    no_room: !(HAS_EDGES || event.is_writable() || event.is_error()),
                 };
                 Event::Socket(token as u32, hints)
             });

@@ -12,8 +12,6 @@
 //! * EINTR never comes out of here. Every other error number does, as it is.
 
 pub mod mio;
-#[cfg(target_os = "linux")]
-mod tcp_info;
 
 use std::io;
 use std::net::SocketAddr;

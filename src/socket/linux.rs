@@ -1,4 +1,4 @@
-//! What Linux knows about a TCP socket: TCP_INFO, SIOCOUTQ, SIOCINQ. The only unsafe code there is.
+//! What Linux knows about a TCP socket: TCP_INFO, SIOCOUTQ, SIOCINQ.
 //!
 //! Source: tcp(7), and `include/uapi/linux/tcp.h` for the layout, which only ever grows at its end.
 #![allow(unsafe_code)]
@@ -34,7 +34,7 @@ struct TcpInfo {
 const STATE_CLOSE: u8 = 7;
 
 /// TCP_INFO, or `None` where the kernel does not give even its first words.
-pub(super) fn tcp_facts(socket: BorrowedFd<'_>) -> Option<TcpFacts> {
+pub(crate) fn tcp_facts(socket: BorrowedFd<'_>) -> Option<TcpFacts> {
     let mut info = TcpInfo::default();
     let mut length = size_of::<TcpInfo>() as libc::socklen_t;
     // SAFETY: `info` is plain integers, valid for every bit pattern, and `length` bytes long; the
@@ -58,12 +58,12 @@ pub(super) fn tcp_facts(socket: BorrowedFd<'_>) -> Option<TcpFacts> {
 }
 
 /// Bytes in the send queue that the peer has not acknowledged; a FIN of ours counts as one.
-pub(super) fn unacked(socket: BorrowedFd<'_>) -> Option<u32> {
+pub(crate) fn unacked(socket: BorrowedFd<'_>) -> Option<u32> {
     queue(socket, libc::TIOCOUTQ)
 }
 
 /// Bytes in the receive queue that nobody has read.
-pub(super) fn unread(socket: BorrowedFd<'_>) -> Option<u32> {
+pub(crate) fn unread(socket: BorrowedFd<'_>) -> Option<u32> {
     queue(socket, libc::FIONREAD)
 }
 
