@@ -63,7 +63,8 @@ pub struct Config {
     // ---- limits ----
     /// Connections at a time, those included that wait for their evidence. Default: 1,048,576.
     pub max_connections: usize,
-    /// Connections at a time from one address; `None` is no limit. Default: `None`.
+    /// Connections at a time from one IPv4 address or from one /64 of IPv6; `None` is no limit.
+    /// Default: `None`.
     pub max_per_ip: Option<u32>,
     /// A connection older than this ends politely, in milliseconds: what has arrived is answered,
     /// then our FIN goes out. Up to a tenth less, by the connection's number, so that those of one

@@ -27,6 +27,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::config::Config;
 use crate::kernel::mio::{Handle, MioKernel};
+use crate::machine::peer::Peer;
 use crate::reactor::{Counters, Ending, Reactor, Turn};
 
 /// An address that could not be listened on.
@@ -66,8 +67,12 @@ impl Server {
     /// Listens on every address of `config`. From here on newcomers are queued.
     ///
     /// # Errors
-    /// An address is in use, not ours or not permitted, or the system has no file for it.
-    pub fn bind(config: Config) -> Result<Server, BindError> {
+    /// An address is in use, not ours or not permitted, or the system has no file for it. Or there
+    /// is no memory for so many connections ([`io::ErrorKind::OutOfMemory`]).
+    pub fn bind(mut config: Config) -> Result<Server, BindError> {
+        for address in &mut config.listen {
+            *address = Peer::from(*address).into(); // [::ffff:127.0.0.1] is 127.0.0.1
+        }
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for &address in &config.listen {
@@ -76,8 +81,9 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        let kernel =
-            MioKernel::new(listeners).map_err(|source| BindError { address: None, source })?;
+        let failed = |source| BindError { address: None, source };
+        has_memory(&config).map_err(failed)?;
+        let kernel = MioKernel::new(listeners).map_err(failed)?;
         let handle = kernel.handle();
         Ok(Server { reactor: Reactor::new(kernel, config), addresses, handle })
     }
@@ -129,15 +135,36 @@ impl Server {
     }
 }
 
+/// Whether there is memory for what is reserved at the start. It is asked for in one piece and
+/// given back: where the reactor itself is refused it, the allocator ends the process.
+fn has_memory(config: &Config) -> io::Result<()> {
+    let bytes = Reactor::<MioKernel>::bytes_reserved(config);
+    let mut probe: Vec<u8> = Vec::new();
+    let reserved = probe.try_reserve_exact(bytes);
+    std::hint::black_box(&probe); // or the compiler leaves out what nobody uses
+    reserved.map_err(|_| {
+        let connections = config.max_connections;
+        let text = format!("no memory for {connections} connections, which takes {bytes} bytes");
+        io::Error::new(io::ErrorKind::OutOfMemory, text)
+    })
+}
+
 /// A listener with everything set on it that its connections inherit, so that none of it costs a
 /// system call for each of them.
 fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // We often close first, and our side of the address is in TIME_WAIT then: a restart must bind.
-    // On Windows the option means something else, and its default is what is wanted here.
+    // On Windows the option lets other programs take the address over, and its opposite is wanted.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
-    #[cfg(unix)]
+    #[cfg(windows)]
+    crate::socket::windows::set_exclusive_address(std::os::windows::io::AsSocket::as_socket(
+        &socket,
+    ))?;
+    #[cfg(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    ))]
     socket.set_reuse_port(config.reuse_port)?;
     if address.is_ipv6() {
         // [::]:port takes IPv4 as well, unless that has a listener of its own.
@@ -160,11 +187,21 @@ fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Idle for `idle_ms`, then three probes a third of it apart. Systems count in seconds.
+/// Idle for `idle_ms`, then three probes a third of it apart. Systems count in seconds. On some,
+/// OpenBSD among them, the system chooses the probes.
 fn keepalive(idle_ms: u64) -> TcpKeepalive {
     let seconds = |ms: u64| Duration::from_secs(ms.div_ceil(1000).max(1));
-    TcpKeepalive::new()
-        .with_time(seconds(idle_ms))
-        .with_interval(seconds(idle_ms / 3))
-        .with_retries(3)
+    let keepalive = TcpKeepalive::new().with_time(seconds(idle_ms));
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "illumos",
+        windows
+    ))]
+    let keepalive = keepalive.with_interval(seconds(idle_ms / 3)).with_retries(3);
+    keepalive
 }

@@ -41,6 +41,8 @@ struct Door {
     shed: u32,
     open: usize,
     open_max: usize,
+    /// Where the next newcomers come from; one address, once there are no more.
+    peers: Cell<VecDeque<SocketAddr>>,
     /// What SO_ERROR says once the socket is over, which no event has told.
     late_error: Cell<Option<Errno>>,
 }
@@ -94,7 +96,7 @@ impl Kernel for Door {
             self.open += 1;
             self.open_max = self.open_max.max(self.open);
         }
-        answer.map(|()| ((), peer()))
+        answer.map(|()| ((), self.peers.get_mut().pop_front().unwrap_or_else(peer)))
     }
 
     fn has_newcomer(&mut self, _: usize) -> bool {
@@ -251,4 +253,29 @@ fn an_error_that_comes_after_the_last_visit_is_heard() {
         let error = late.map(|errno| FirstError { errno, via: Via::SoError });
         assert_eq!(ending.evidence.error, error);
     }
+}
+
+/// One /64 got 50 of 50 connections past a limit of 1: a host has all its addresses to choose from.
+#[test]
+fn a_limit_for_each_address_counts_ipv6_by_its_64() {
+    let mut server = server(|config| config.max_per_ip = Some(1));
+    let peers = [
+        ("[2001:db8::1]:1", true),
+        ("[2001:db8::2]:1", false),
+        ("[2001:db8:0:0:ffff::3]:1", false),
+        ("[2001:db8:0:1::1]:1", true),
+        ("192.0.2.7:1", true),
+        ("[::ffff:192.0.2.7]:2", false),
+        ("[::ffff:192.0.2.8]:1", true),
+    ];
+    server.kernel().peers.set(peers.iter().map(|(peer, _)| peer.parse().unwrap()).collect());
+    server.kernel().answers(&[Io::Done(()); 7], Io::WouldBlock);
+    turn(&mut server);
+    let refused: Vec<String> = server.endings().map(|ending| ending.peer.to_string()).collect();
+    let expected = peers.iter().filter(|(_, is_taken)| !is_taken).map(|(peer, _)| {
+        let peer: SocketAddr = peer.parse().unwrap();
+        SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string()
+    });
+    assert_eq!(refused, expected.collect::<Vec<_>>());
+    assert_eq!(server.kernel().open, peers.len() - refused.len());
 }

@@ -188,7 +188,7 @@ fn a_port_that_is_used_again_shows_its_last_connection() {
     let Some(capture) = capture() else { return };
     let mut bed = Bed::new();
     // An address of its own: nobody else takes the port in between.
-    let source = Some([127, 77, 0, 1].into());
+    let source = Some(([127, 77, 0, 1], 0).into());
     let plan = Plan { source, ..Plan::new(bed.address()) };
     let (mut client, _) = Client::connect(&plan).unwrap();
     let local = client.local();

@@ -13,7 +13,6 @@ use closecall::machine::errno::{Errno, Meaning, System, table};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-const SYSTEMS: [System; 3] = [System::Linux, System::Bsd, System::Windows];
 const VIAS: [Via; 3] = [Via::Recv, Via::Send, Via::SoError];
 const CAUSES: [LocalCause; 6] = [
     LocalCause::ReadDeadline,
@@ -73,7 +72,8 @@ fn all_small() -> impl Iterator<Item = Evidence> {
 
 /// An error number that some system knows, whichever, or any number at all.
 fn any_error() -> impl Strategy<Value = Option<FirstError>> {
-    let known: Vec<i32> = SYSTEMS.iter().flat_map(|&system| table(system)).map(|r| r.0).collect();
+    let known: Vec<i32> =
+        System::ALL.iter().flat_map(|&system| table(system)).map(|r| r.0).collect();
     let number = prop_oneof![9 => select(known), 1 => any::<i32>()];
     let error = (number, select(&VIAS[..]))
         .prop_map(|(number, via)| FirstError { errno: Errno(number), via });
@@ -96,7 +96,7 @@ fn any_tries() -> impl Strategy<Value = Option<u8>> {
 prop_compose! {
     /// Evidence that no system may ever give, too.
     fn any_evidence()(
-        system in select(&SYSTEMS[..]),
+        system in select(&System::ALL[..]),
         cause in prop::option::weighted(0.1, select(&CAUSES[..])),
         error in any_error(),
         fin_received in any::<Option<bool>>(),
@@ -168,7 +168,11 @@ fn who_how_sure_and_through_which_call_have_names_that_are_promised() {
 
 /// What a connection that had its reply, and no FIN, is said to have ended as.
 fn ends_as(system: System, number: i32) -> &'static str {
-    let evidence = Evidence {
+    classify(&reply_acked(system, number)).kind.name()
+}
+
+fn reply_acked(system: System, number: i32) -> Evidence {
+    Evidence {
         error: Some(FirstError { errno: Errno(number), via: Via::Recv }),
         fin_received: Some(false),
         rx: 14,
@@ -178,13 +182,13 @@ fn ends_as(system: System, number: i32) -> &'static str {
         retransmits: Some(0),
         probes: Some(0),
         ..Evidence::nothing(system)
-    };
-    classify(&evidence).kind.name()
+    }
 }
 
 #[test]
 fn the_same_ending_has_its_own_number_on_each_system() {
-    // Linux, BSD and macOS, Windows; 0 where a system has none.
+    let systems = [System::Linux, System::Apple, System::Windows];
+    // Linux, macOS, Windows; 0 where a system has none.
     for (numbers, verdict) in [
         ([104, 54, 10054], "peer_reset.reply_acked"), // ECONNRESET
         ([32, 32, 0], "peer_reset.reply_acked"),      // EPIPE
@@ -204,7 +208,7 @@ fn the_same_ending_has_its_own_number_on_each_system() {
         ([22, 22, 10022], "local.io"),                // EINVAL
         ([4711, 4711, 4711], "local.io"),             // in no table
     ] {
-        for (system, number) in SYSTEMS.into_iter().zip(numbers).filter(|pair| pair.1 != 0) {
+        for (system, number) in systems.into_iter().zip(numbers).filter(|pair| pair.1 != 0) {
             assert_eq!(ends_as(system, number), verdict, "{number} on {system:?}");
         }
     }
@@ -212,7 +216,7 @@ fn the_same_ending_has_its_own_number_on_each_system() {
 
 #[test]
 fn each_row_of_each_table_ends_as_it_means() {
-    for system in SYSTEMS {
+    for system in System::ALL {
         for &(number, name, meaning) in table(system) {
             let verdict = match meaning {
                 Meaning::Reset => "peer_reset.reply_acked",
@@ -227,5 +231,36 @@ fn each_row_of_each_table_ends_as_it_means() {
             let told = (Errno(number).name(system), Errno(number).meaning(system));
             assert_eq!(told, (Some(name), meaning), "{number} on {system:?}");
         }
+    }
+}
+
+#[test]
+fn a_kill_is_certain_only_where_its_number_means_nothing_else() {
+    for system in System::ALL {
+        let Some(row) = table(system).iter().find(|row| row.2 == Meaning::Killed) else {
+            assert_eq!(system, System::Windows, "its ECONNABORTED is the peer's doing");
+            continue;
+        };
+        let expected = match system {
+            System::Linux | System::LinuxMips | System::LinuxSparc => Certainty::Certain,
+            _ => Certainty::Likely,
+        };
+        let verdict = classify(&reply_acked(system, row.0));
+        assert_eq!((verdict.kind, verdict.certainty), (Kind::LocalKilled, expected), "{system:?}");
+    }
+}
+
+/// Its numbers are libc's and their meanings those of POSIX, which may be something else there.
+#[test]
+fn on_an_unknown_system_no_error_makes_a_verdict_certain() {
+    for evidence in all_small() {
+        let Some(error) = evidence.error.filter(|_| evidence.cause.is_none()) else { continue };
+        let Some(name) = error.errno.name(System::Linux) else { continue };
+        let row = table(System::OtherUnix).iter().find(|row| row.1 == name);
+        let Some(&(number, ..)) = row else { continue };
+        let error = Some(FirstError { errno: Errno(number), ..error });
+        let there = Evidence { system: System::OtherUnix, error, ..evidence };
+        let verdict = classify(&there);
+        assert!(verdict.certainty < Certainty::Certain, "{verdict:?} of {there:#?}");
     }
 }

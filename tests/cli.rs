@@ -5,6 +5,11 @@
 #[path = "common/process.rs"]
 mod process;
 
+#[path = "common/skip.rs"]
+mod skip;
+
+#[path = "cli/addresses.rs"]
+mod addresses;
 #[path = "cli/close_log.rs"]
 mod close_log;
 #[path = "cli/refusals.rs"]

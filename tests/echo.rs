@@ -257,3 +257,10 @@ fn one_port_can_be_given_in_both_families() {
         bed.echoes(&mut client);
     }
 }
+
+/// Beside an IPv4 listener on the same port it was EINVAL.
+#[test]
+fn a_mapped_address_is_listened_on_as_the_ipv4_address_that_it_is() {
+    let bed = Bed::with(|config| config.listen = vec!["[::ffff:127.0.0.1]:0".parse().unwrap()]);
+    assert_eq!(bed.address().ip().to_string(), "127.0.0.1");
+}

@@ -5,8 +5,9 @@ mod common;
 
 use std::io::Write;
 
-use closecall::config::Overload;
+use closecall::config::{Config, Overload};
 use closecall::machine::close::Kind;
+use closecall::server::Server;
 use common::{Bed, MESSAGE, REPLY, sayable};
 
 #[test]
@@ -122,5 +123,16 @@ fn nobody_is_refused_for_one_who_is_leaving() {
         }
         let kind = sayable(Kind::PeerFinDelivered);
         assert!(bed.endings.iter().all(|e| e.verdict.kind == kind), "{overload:?}");
+    }
+}
+
+/// It was an abort of the allocator, and the end of the program that embeds the server.
+#[test]
+fn more_connections_than_there_is_memory_for_are_an_error() {
+    for max_connections in [1 << 50, usize::MAX] {
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let refused = Server::bind(Config { listen, max_connections, ..Config::default() });
+        let error = refused.map(|_| ()).unwrap_err();
+        assert_eq!(error.source.kind(), std::io::ErrorKind::OutOfMemory, "{error}");
     }
 }

@@ -38,7 +38,7 @@ fn runs_clients(first: u32, server: SocketAddr) -> Vec<Truth> {
         let round = number / THREADS; // so that each thread goes through all ways
         let row = &ROWS[round as usize % ROWS.len()];
         let pause = Duration::from_micros(u64::from(round / ROWS.len() as u32 % 64) * 4);
-        let plan = Plan { source: Some(source(number).into()), ..row.plan(server) };
+        let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
         let (client, _) = Client::connect(&plan).expect("the backlog has room");
         row.ends(client, pause)
     });

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use self::load::{Load, LoadArgs, MergeArgs, RunArgs};
-use super::values::{self, Addresses, End, Format, OrOff};
+use super::addresses::{Address, Endpoint};
+use super::values::{self, End, Format, OrOff};
 use crate::config::Overload;
 use crate::machine::reply::Framing;
 
@@ -88,8 +89,8 @@ pub(super) enum Command {
 #[derive(Args, Debug)]
 pub(super) struct ClientArgs {
     /// Whom to connect to. A name stands for the first of its addresses that answers.
-    #[arg(value_name = "ADDR", value_parser = values::addresses)]
-    pub(super) address: Option<Addresses>,
+    #[arg(value_name = "ADDR", value_parser = values::endpoint)]
+    pub(super) address: Option<Endpoint>,
 
     /// What to send.
     #[arg(long, value_name = "TEXT", default_value = "Hi,here is glp")]
@@ -110,17 +111,18 @@ pub(super) struct ClientArgs {
     #[arg(allow_hyphen_values = true)]
     pub(super) count: u32,
 
-    /// The address to connect from: one of this machine.
-    #[arg(long, value_name = "IP", value_parser = values::source)]
-    pub(super) source: Option<std::net::IpAddr>,
+    /// The address to connect from: one of this machine. A link-local one without an interface
+    /// (fe80::1, not fe80::1%eth0) is on that of the server.
+    #[arg(long, value_name = "IP", value_parser = values::source, verbatim_doc_comment)]
+    pub(super) source: Option<Address>,
 }
 
 /// The options of `closecall lab`.
 #[derive(Args, Debug)]
 pub(super) struct LabArgs {
     /// Play against this server, and not against one of the lab's own.
-    #[arg(value_name = "ADDR", value_parser = values::addresses)]
-    pub(super) address: Option<Addresses>,
+    #[arg(value_name = "ADDR", value_parser = values::endpoint)]
+    pub(super) address: Option<Endpoint>,
 
     /// The close log of the closecall at ADDR, a file on this machine that grows meanwhile: its
     /// lines are joined by the client's port. For a server elsewhere copy it here as it grows:
@@ -130,8 +132,8 @@ pub(super) struct LabArgs {
 
     /// A proxy or balancer in front of ADDR: play each scenario twice, directly and through it,
     /// and show where the two differ.
-    #[arg(long, value_name = "ADDR", value_parser = values::addresses)]
-    pub(super) via: Option<Addresses>,
+    #[arg(long, value_name = "ADDR", value_parser = values::endpoint)]
+    pub(super) via: Option<Endpoint>,
 
     /// How long the client waits for the end that a server elsewhere makes; for a reply a quarter
     /// of that, or 3s if that is more.
@@ -175,11 +177,12 @@ pub(super) struct LabArgs {
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
     /// Where to listen; repeatable, in the environment separated by commas.
-    /// Port 0 picks a free one. A name stands for all of its addresses.
+    /// Port 0 picks a free one. A name stands for all of its addresses, with one port.
+    /// A link-local address needs its interface: [fe80::1%eth0]:20003.
     #[arg(long, env = "CLOSECALL_LISTEN", value_name = "ADDR", verbatim_doc_comment)]
-    #[arg(default_value = "127.0.0.1:20003", value_parser = values::addresses)]
+    #[arg(default_value = "127.0.0.1:20003", value_parser = values::endpoint)]
     #[arg(value_delimiter = ',')]
-    pub(super) listen: Vec<Addresses>,
+    pub(super) listen: Vec<Endpoint>,
 
     /// Text laid before each reply, at most 4096 bytes.
     #[arg(long, env = "CLOSECALL_PREFIX", value_name = "TEXT")]
@@ -243,7 +246,8 @@ pub(super) struct ServeArgs {
     pub(super) overload: Overload,
 
     /// Connections at a time from one IP address; more are accepted and reset. Or off.
-    #[arg(long, env = "CLOSECALL_MAX_PER_IP", value_name = "N")]
+    /// IPv6 addresses count by their /64: one host has all of it.
+    #[arg(long, env = "CLOSECALL_MAX_PER_IP", value_name = "N", verbatim_doc_comment)]
     #[arg(default_value = "off", value_parser = values::max_per_ip)]
     #[arg(allow_hyphen_values = true)]
     pub(super) max_per_ip: OrOff<u32>,

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use super::addresses::Address;
 use super::args::ClientArgs;
-use super::values::{Addresses, End};
+use super::values::End;
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure, sink};
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
@@ -27,14 +28,13 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
     };
     let servers = servers(args)?;
     let mut plan = Plan {
-        source: args.source,
         message: args.message.clone().into_bytes(),
         wait: Duration::from_millis(args.wait),
         kept_bytes_max: SHOWN_BYTES_MAX + 1,
         holder: holder(),
         ..Plan::new(servers[0])
     };
-    let (client, moment) = connect(&mut plan, &servers)?;
+    let (client, moment) = connect(&mut plan, &servers, args.source.as_ref())?;
     match args.count {
         1 => once(client, &moment, &plan, way),
         count => many(client, &plan, way, count),
@@ -54,20 +54,21 @@ pub(super) fn holder() -> Vec<OsString> {
 
 /// Whom to connect to: all addresses that `--source` can go to.
 fn servers(args: &ClientArgs) -> Result<Vec<SocketAddr>, Failure> {
-    let Some(Addresses(all)) = &args.address else {
+    let Some(endpoint) = &args.address else {
         return Err(Failure::Usage(
             "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
              client --help"
                 .to_owned(),
         ));
     };
+    let all = endpoint.resolve("ADDR")?;
     let fits = |server: &&SocketAddr| {
-        args.source.is_none_or(|source| source.is_ipv4() == server.is_ipv4())
+        args.source.as_ref().is_none_or(|source| source.ip.is_ipv4() == server.is_ipv4())
     };
     let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
-    match (fitting.is_empty(), args.source) {
+    match (fitting.is_empty(), &args.source) {
         (true, Some(source)) => {
-            let version = if source.is_ipv4() { "IPv6" } else { "IPv4" };
+            let version = if source.ip.is_ipv4() { "IPv6" } else { "IPv4" };
             let server = all[0];
             Err(Failure::Usage(format!("--source {source}: expected {version}, as {server} is")))
         }
@@ -76,10 +77,15 @@ fn servers(args: &ClientArgs) -> Result<Vec<SocketAddr>, Failure> {
 }
 
 /// The first of them that is there; the plan is for that one from then on.
-fn connect(plan: &mut Plan, servers: &[SocketAddr]) -> Result<(Client, Moment), Failure> {
+fn connect(
+    plan: &mut Plan,
+    servers: &[SocketAddr],
+    source: Option<&Address>,
+) -> Result<(Client, Moment), Failure> {
     let mut refusals = Vec::new();
     for &server in servers {
         plan.server = server;
+        plan.source = source.map(|source| source.towards(server)).transpose()?;
         match Client::connect(plan) {
             Ok(connected) => return Ok(connected),
             Err(error) => {
@@ -285,9 +291,9 @@ mod tests {
         let there = listener.local_addr().unwrap();
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1)); // nobody has listened there for decades
         let mut plan = Plan::new(nobody);
-        assert!(connect(&mut plan, &[nobody, there]).is_ok());
+        assert!(connect(&mut plan, &[nobody, there], None).is_ok());
         assert_eq!(plan.server, there, "and is asked first from then on");
-        let refused = connect(&mut plan, &[nobody, nobody]);
+        let refused = connect(&mut plan, &[nobody, nobody], None);
         let Err(Failure::Refused(line)) = refused else { panic!("somebody is there") };
         assert_eq!(line.matches("127.0.0.1:1: ").count(), 2, "{line}");
     }

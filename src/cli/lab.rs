@@ -14,13 +14,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::LabArgs;
 use super::client::{holder, say};
-use super::values::{Addresses, Format};
+use super::values::Format;
 use super::words::thousands;
-use super::{EXIT_FAILED, Failure, signals};
+use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::lab::{self, Options, Report, Row, Scenario, Target};
 
 /// Ctrl-C came: what has been played is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Threads that run at a time beside the one that plays: two servers, a capture, its reader.
+const THREADS: usize = 4;
 
 /// Plays, shows, and gives the exit code.
 ///
@@ -33,6 +36,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
         return say(&list(&scenarios, args.format)).map(|()| ExitCode::SUCCESS);
     }
     let against = against(args)?;
+    limits::memory_for_threads(THREADS)?;
     let wire = wire::open(args)?;
     // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
     let _ = signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
@@ -70,7 +74,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
 
 /// The server elsewhere, if one is named.
 fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
-    let Some(Addresses(server)) = &args.address else {
+    let Some(server) = &args.address else {
         let given = [("--observe", args.observe.is_some()), ("--via", args.via.is_some())];
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(None),
@@ -80,8 +84,8 @@ fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
         };
     };
     Ok(Some(Target {
-        server: server.clone(),
-        via: args.via.as_ref().map(|Addresses(all)| all.clone()),
+        server: server.resolve("ADDR")?,
+        via: args.via.as_ref().map(|via| via.resolve("--via")).transpose()?,
         observe: args.observe.clone(),
         patience: Duration::from_millis(args.patience),
     }))
@@ -159,7 +163,7 @@ fn has_colours() -> bool {
 /// One line that names the remedy.
 fn refused(error: lab::Error) -> Failure {
     let remedy = match &error {
-        lab::Error::Servers(_) => "raise the limits (ulimit -n, ulimit -u)",
+        lab::Error::Servers(_) => "raise the limits (ulimit -n, ulimit -u, for memory ulimit -v)",
         lab::Error::NoServer(_) => "start one",
         lab::Error::CloseLog(..) => {
             "--observe needs the file that the server at ADDR writes with --close-log"

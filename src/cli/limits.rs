@@ -1,7 +1,7 @@
 //! How many connections the limit of open files allows.
 
 use super::Failure;
-use super::words::thousands;
+use super::words::{self, thousands};
 
 /// Files that the process needs for itself, beside its listeners: three standard streams and copies
 /// of two of them, the poll, its waker, the reserve descriptor, both ends of the signals' pipe, the
@@ -11,6 +11,27 @@ const FILES_RESERVED: u64 = 16;
 
 /// Connections at a time where the limit of open files allows more, or does not exist.
 const CONNECTIONS_DEFAULT_MAX: u64 = 1 << 20;
+
+/// What a thread takes: std's default stack (`std::thread`, "Stack size"), its guard page, and what
+/// it allocates before it does anything.
+const THREAD_BYTES: usize = (2 << 20) + (128 << 10);
+
+/// Looks whether there is memory for the stacks of `threads` threads.
+///
+/// # Errors
+/// There is not. pthread_create(3) would say EAGAIN then, which means too many threads as well.
+pub(super) fn memory_for_threads(threads: usize) -> Result<(), Failure> {
+    let bytes = threads * THREAD_BYTES;
+    let mut probe: Vec<u8> = Vec::new();
+    let reserved = probe.try_reserve_exact(bytes);
+    std::hint::black_box(&probe); // or the compiler leaves out what nobody uses
+    reserved.map_err(|_| {
+        Failure::Refused(format!(
+            "no memory for {threads} threads, which take {}: raise the limit of memory (ulimit -v)",
+            words::bytes(bytes as u64)
+        ))
+    })
+}
 
 /// The limit of open files, after it was raised as far as we may. `None`: this system has none.
 pub(super) fn raise_open_files() -> Option<u64> {

@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use self::interrupts::Interrupts;
 use self::watch::Watch;
+use super::addresses::Endpoint;
 use super::args::{Load, RunArgs};
 use super::client::{refused, say};
-use super::values::{Addresses, Format};
+use super::values::Format;
+use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
     Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, Shortage, check,
@@ -55,9 +57,12 @@ fn process() -> Result<ExitCode, Failure> {
 /// The read deadline that servers like ours have by default, in milliseconds.
 const SILENT_MS: u64 = 10_000;
 
+/// Threads beside the generator: one that hears signals, one that looks for the server.
+const THREADS: usize = 2;
+
 fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let plan = plan(mode, args)?;
-    let servers = servers(args)?;
+    let servers = servers(usable(mode, args)?, args)?;
+    let plan = plan(mode, args, servers[0])?;
     let open_files = limits::raise_open_files();
     check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
     let server = args.pid.map(Process);
@@ -75,6 +80,7 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
              will close it; ask more often with --rate, or open fewer with -c",
         );
     }
+    limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
     let mut watch = Watch::new(server, &plan);
     let outcome = match look(plan, servers, args, &interrupts) {
@@ -102,7 +108,8 @@ fn conduct(
 ) -> Result<Outcome, Failure> {
     let refused = |error: io::Error| {
         Failure::Refused(format!(
-            "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u)"
+            "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u, for \
+             memory ulimit -v)"
         ))
     };
     if args.processes == 1 {
@@ -183,7 +190,8 @@ fn json(value: &impl serde::Serialize) -> String {
 
 // ---- from options to a plan -------------------------------------------------------------------
 
-fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
+/// Where to connect to, if the options go together.
+fn usable(mode: Mode, args: &RunArgs) -> Result<&Endpoint, Failure> {
     let usage = |line: String| Err(Failure::Usage(line));
     let name = mode.name();
     match mode {
@@ -214,16 +222,20 @@ fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
             "--processes {processes}: expected at most -c, which is {connections}"
         ));
     }
-    let Some(Addresses(addresses)) = &args.address else {
-        return usage(format!(
+    match &args.address {
+        Some(endpoint) => Ok(endpoint),
+        None => usage(format!(
             "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
              load {name} --help"
-        ));
-    };
+        )),
+    }
+}
+
+fn plan(mode: Mode, args: &RunArgs, server: SocketAddr) -> Result<Plan, Failure> {
     Ok(Plan {
         mode,
-        server: addresses[0],
-        sources: args.source,
+        server,
+        sources: args.source.as_ref().map(Network::resolve).transpose()?,
         connections: args.connections,
         first_number: 0,
         stride: 1,
@@ -241,10 +253,10 @@ fn plan(mode: Mode, args: &RunArgs) -> Result<Plan, Failure> {
 }
 
 /// Whom to connect to: all addresses that `--source` can go to.
-fn servers(args: &RunArgs) -> Result<Vec<SocketAddr>, Failure> {
-    let Some(Addresses(all)) = &args.address else { return Ok(Vec::new()) };
-    let Some(sources) = args.source else { return Ok(all.clone()) };
-    let fits = |server: &&SocketAddr| sources.first.is_ipv4() == server.is_ipv4();
+fn servers(endpoint: &Endpoint, args: &RunArgs) -> Result<Vec<SocketAddr>, Failure> {
+    let all = endpoint.resolve("ADDR")?;
+    let Some(sources) = &args.source else { return Ok(all) };
+    let fits = |server: &&SocketAddr| sources.is_ipv4() == server.is_ipv4();
     let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
     if fitting.is_empty() {
         let version = if all[0].is_ipv4() { "IPv4" } else { "IPv6" };
@@ -268,9 +280,14 @@ fn look(
     interrupts: &Interrupts,
 ) -> Option<Result<Plan, (SocketAddr, Lost)>> {
     let learns = args.prefix == AUTO;
+    let server = plan.server;
     let (tell, found) = mpsc::sync_channel(1);
     // Whoever was interrupted does not hear it any more.
-    thread::spawn(move || tell.send(find(plan, &servers, learns)).is_ok());
+    let scout = thread::Builder::new();
+    let started = scout.spawn(move || tell.send(find(plan, &servers, learns)).is_ok());
+    if let Err(error) = started {
+        return Some(Err((server, Lost::NoServer(error))));
+    }
     loop {
         match found.recv_timeout(LOOK_UP) {
             Ok(result) => return Some(result),

@@ -13,6 +13,7 @@
 //! ignored. The other commands have nothing to say but their report: that it cannot be written is
 //! a failure, unless whoever reads it has closed the pipe.
 
+mod addresses;
 mod args;
 mod client;
 mod close_log;

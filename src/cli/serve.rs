@@ -17,7 +17,7 @@ use super::signals::{Asked, Signals};
 use super::sink::Descriptor;
 use super::table::{self, Records, SoFar};
 use super::words::{bytes, duration, thousands};
-use super::{EXIT_FAILED, Failure, limits};
+use super::{EXIT_FAILED, Failure, addresses, limits};
 use crate::config::Config;
 use crate::machine::errno::{Errno, Meaning, System};
 use crate::reactor::{Stage, Turn};
@@ -28,19 +28,25 @@ use crate::server::{BindError, Server};
 /// short of processors a long one.
 const FINISH: Duration = Duration::from_secs(2);
 
+/// Threads beside the loop: a writer each for stderr, stdout and the close log, the one that hears
+/// signals, and the one that sums lines up.
+const THREADS: usize = 5;
+
 /// Serves until a signal, and gives the exit code.
 ///
 /// # Errors
 /// Nothing was served: the options contradict each other, or the machine does not let us.
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let open_files = limits::raise_open_files();
-    let config = config(args, open_files)?;
+    let listen = listen(args)?;
+    let config = config(args, listen.concat(), open_files)?;
     let to_stdout = args.close_log.as_deref() == Some(Path::new("-"));
     let file = match &args.close_log {
         Some(path) if !to_stdout => Some(close_log::open(path)?),
         _ => None,
     };
-    let mut server = Server::bind(config.clone()).map_err(|error| refused(&error))?;
+    let mut server = addresses::bind(config.clone(), &listen).map_err(|error| refused(&error))?;
+    limits::memory_for_threads(THREADS)?;
 
     let stderr = Descriptor::of(&io::stderr()).and_then(logging::start_sink).map_err(no_sink)?;
     logging::start(stderr.clone());
@@ -125,9 +131,17 @@ fn say_so_far(so_far: &SoFar, close_log: Option<&RecordSink>, stderr: &LineSink)
     stderr.push(table::text_so_far(&counters, records).into_bytes());
 }
 
+/// The addresses that each `--listen` stands for.
+fn listen(args: &ServeArgs) -> Result<Vec<Vec<SocketAddr>>, Failure> {
+    args.listen.iter().map(|endpoint| endpoint.resolve("--listen")).collect()
+}
+
 /// From options to a configuration.
-fn config(args: &ServeArgs, open_files: Option<u64>) -> Result<Config, Failure> {
-    let listen: Vec<SocketAddr> = args.listen.iter().flat_map(|a| a.0.iter().copied()).collect();
+fn config(
+    args: &ServeArgs,
+    listen: Vec<SocketAddr>,
+    open_files: Option<u64>,
+) -> Result<Config, Failure> {
     for (index, address) in listen.iter().enumerate() {
         if address.port() != 0 && listen[..index].contains(address) {
             return Err(Failure::Usage(format!(
@@ -136,7 +150,7 @@ fn config(args: &ServeArgs, open_files: Option<u64>) -> Result<Config, Failure> 
         }
     }
     available("--user-timeout", args.user_timeout.0.is_some(), HAS_USER_TIMEOUT)?;
-    available("--reuse-port", args.reuse_port, cfg!(unix))?;
+    available("--reuse-port", args.reuse_port, HAS_REUSE_PORT)?;
     Ok(Config {
         max_connections: limits::connections(args.max_connections, open_files, listen.len())?,
         listen,
@@ -157,6 +171,9 @@ fn config(args: &ServeArgs, open_files: Option<u64>) -> Result<Config, Failure> 
         ..Config::default()
     })
 }
+
+const HAS_REUSE_PORT: bool =
+    cfg!(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))));
 
 const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
@@ -223,6 +240,9 @@ fn refused(error: &BindError) -> Failure {
         io::ErrorKind::PermissionDenied => {
             "choose a port above 1023, or allow it (root, or CAP_NET_BIND_SERVICE)"
         }
+        io::ErrorKind::OutOfMemory => {
+            "raise the limit of memory (ulimit -v), or lower --max-connections or --read-buffer"
+        }
         _ if meaning == Some(Meaning::NoFiles) => "raise the limit of open files (ulimit -n)",
         _ => "choose another address with --listen",
     };
@@ -231,7 +251,8 @@ fn refused(error: &BindError) -> Failure {
 
 fn no_sink(error: io::Error) -> Failure {
     Failure::Refused(format!(
-        "no thread or file for the output: {error}; raise the limits (ulimit -u, ulimit -n)"
+        "no thread or file for the output: {error}; raise the limits (ulimit -u, ulimit -n, for \
+         memory ulimit -v)"
     ))
 }
 
@@ -246,7 +267,8 @@ mod tests {
     fn without_options_it_is_the_default_configuration() {
         let cli = Cli::try_parse_from(["closecall", "serve"]).unwrap();
         let Command::Serve(args) = cli.command else { panic!("{cli:?}") };
-        let config = config(&args, None).unwrap();
+        let listen = listen(&args).unwrap().concat();
+        let config = config(&args, listen, None).unwrap();
         assert_eq!(config, Config::default());
     }
 

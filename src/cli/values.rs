@@ -3,10 +3,10 @@
 
 pub(super) mod load;
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use super::addresses::{Address, Endpoint};
 use crate::client::Way;
 use crate::config::Overload;
 use crate::lab;
@@ -15,10 +15,6 @@ use crate::machine::reply::{Framing, PREFIX_BYTES_MAX, READ_BUFFER_BYTES_MAX};
 /// A value, or the word `off`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct OrOff<T>(pub(super) Option<T>);
-
-/// What one `--listen` stands for: a name may have several addresses.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Addresses(pub(super) Vec<SocketAddr>);
 
 /// What `--end` stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,8 +134,8 @@ pub(super) fn format(text: &str) -> Result<Format, String> {
 }
 
 /// `--source`.
-pub(super) fn source(text: &str) -> Result<IpAddr, String> {
-    expect(text.parse().ok(), "an IP address of this machine, such as 127.0.0.2")
+pub(super) fn source(text: &str) -> Result<Address, String> {
+    expect(Address::parse(text), "an IP address of this machine, such as 127.0.0.2 or fe80::1%eth0")
 }
 
 /// `--verdict-wait`, `--drain`.
@@ -221,32 +217,9 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     expect(value, "true or false")
 }
 
-/// `--listen`. A name is looked up, and stands for every address that it has.
-pub(super) fn addresses(text: &str) -> Result<Addresses, String> {
-    const EXPECTED: &str = "expected an address and a port, such as 127.0.0.1:20003 or [::1]:0";
-    if let Ok(address) = text.parse() {
-        return Ok(Addresses(vec![address]));
-    }
-    let name = text.rsplit_once(':').filter(|(name, port)| {
-        !name.is_empty() && !name.contains([':', '[', ']', ' ']) && port.parse::<u16>().is_ok()
-    });
-    if name.is_none() {
-        return Err(EXPECTED.to_owned());
-    }
-    let found = text.to_socket_addrs().map_err(|error| {
-        let reason = error.to_string();
-        format!("this name has no address ({}); {EXPECTED}", reason.replace('\n', " "))
-    })?;
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() {
-        return Err(format!("this name has no address; {EXPECTED}"));
-    }
-    Ok(Addresses(addresses))
+/// `--listen`, and ADDR.
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
+    Endpoint::parse(text)
 }
 
 #[cfg(test)]
@@ -275,21 +248,5 @@ mod tests {
         assert_eq!(max_per_ip("off"), Ok(OrOff(None)));
         assert!(wait("off").is_err());
         assert_eq!(wait("0s"), Ok(0));
-    }
-
-    #[test]
-    fn addresses_have_a_port_and_names_have_addresses() {
-        for text in ["127.0.0.1:0", "[::1]:20003", "[fe80::1%1]:9"] {
-            assert_eq!(addresses(text), Ok(Addresses(vec![text.parse().unwrap()])));
-        }
-        for text in
-            ["", ":1", "20003", "127.0.0.1", "::1:20003", "[::1]", "a:b", "a:65536", "a b:1"]
-        {
-            assert!(addresses(text).is_err(), "{text:?}");
-        }
-        let Addresses(found) = addresses("localhost:20003").unwrap();
-        assert!(
-            found.iter().all(|a| a.ip().is_loopback() && a.port() == 20003) && !found.is_empty()
-        );
     }
 }

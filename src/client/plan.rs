@@ -1,7 +1,7 @@
 //! What a client is told before it begins, and what it tells.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::Act;
 pub struct Plan {
     /// Whom to connect to.
     pub server: SocketAddr,
-    /// From which address; `None` leaves it to the system.
-    pub source: Option<IpAddr>,
+    /// From which address; port 0 and `None` leave it to the system.
+    pub source: Option<SocketAddr>,
     /// What to send.
     pub message: Vec<u8>,
     /// How long [`Act::Wait`] is.

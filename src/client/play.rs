@@ -43,7 +43,7 @@ impl Client {
             socket.set_recv_buffer_size(bytes)?;
         }
         if let Some(source) = plan.source {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
+            socket.bind(&source.into())?;
         }
         socket.connect_timeout(&plan.server.into(), plan.patience)?;
         let client = Client::new(plan, watch, socket, started)?;

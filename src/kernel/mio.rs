@@ -24,6 +24,30 @@ use crate::socket;
 /// and stay below 2^31, so the two do not meet.
 const STOP: Token = Token(usize::MAX);
 
+/// Whether mio's readiness comes from epoll or kqueue, which report a socket again when something
+/// new happens to it. Its other back ends (poll(2), event ports, Windows) report a socket again
+/// only after a call on it would have blocked, and then everything that holds for it. Which systems
+/// have which: mio's `src/sys/unix/mod.rs`.
+const HAS_EDGES: bool = cfg!(all(
+    not(mio_unsupported_force_poll_poll),
+    any(
+        target_os = "android",
+        target_os = "emscripten",
+        target_os = "illumos",
+        target_os = "linux",
+        target_os = "redox",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "ios",
+        target_os = "macos",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "tvos",
+        target_os = "visionos",
+        target_os = "watchos",
+    )
+));
+
 /// Events taken from the kernel at once. What is left comes with the next wait.
 const EVENTS_PER_WAIT: usize = 256;
 
@@ -64,13 +88,17 @@ pub struct MioKernel {
 }
 
 impl MioKernel {
-    /// Watches `listeners`, which listen and do not block already.
+    /// Watches `listeners`, which listen already. They are made non-blocking here: accept is called
+    /// until it would block, so a listener that blocks would stop the loop.
     ///
     /// # Errors
     /// The system has no poll, no waker or no file for them.
     pub fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<MioKernel> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
         let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
         for (index, listener) in listeners.iter_mut().enumerate() {
             let token = Token(STOP.0 - 1 - index);
@@ -143,7 +171,7 @@ fn input() -> Interest {
 impl Kernel for MioKernel {
     type Socket = TcpStream;
     const SYSTEM: System = System::HERE;
-    const SHORT_READ_DRAINS: bool = !cfg!(windows);
+    const SHORT_READ_DRAINS: bool = HAS_EDGES;
 
     fn now(&mut self) -> Tick {
         let elapsed = self.started.elapsed();
@@ -167,7 +195,7 @@ impl Kernel for MioKernel {
                     read_closed: event.is_read_closed(),
                     priority: event.is_priority(),
                     error: event.is_error(),
-                    no_room: cfg!(windows) && !(event.is_writable() || event.is_error()),
+                    no_room: !(HAS_EDGES || event.is_writable() || event.is_error()),
                 };
                 Event::Socket(token as u32, hints)
             });

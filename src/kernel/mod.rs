@@ -63,7 +63,7 @@ pub trait Kernel {
     const SYSTEM: System;
 
     /// Whether a receive that gives less than was asked for means that nothing is left. It holds
-    /// for epoll and kqueue; on Windows readiness returns only after "would block".
+    /// for epoll and kqueue; with mio's other back ends readiness returns only after "would block".
     const SHORT_READ_DRAINS: bool;
 
     /// The moment it is now, on a clock that never goes back.

@@ -70,13 +70,14 @@ struct Watchdog {
 impl Watchdog {
     fn start(handle: Handle) -> Watchdog {
         let (alive, ended) = mpsc::channel();
-        let thread = thread::spawn(move || {
+        // Without a thread nothing stops a server that is stuck, and all others are played.
+        let thread = thread::Builder::new().spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 handle.stop();
                 handle.stop();
             }
         });
-        Watchdog { alive: Some(alive), thread: Some(thread) }
+        Watchdog { alive: Some(alive), thread: thread.ok() }
     }
 }
 

@@ -2,7 +2,7 @@
 //! milliseconds.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -19,7 +19,7 @@ const ONE_SEGMENT_BYTES: u32 = 536;
 /// # Errors
 /// The system has no file, no port or no way to there.
 pub(super) fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
-    let source = plan.sources.map(|sources| sources.of(number));
+    let source = plan.source(number);
     #[cfg(target_os = "linux")] // one call; elsewhere it is two
     let socket = open(plan.server, source, Type::STREAM.nonblocking())?;
     #[cfg(not(target_os = "linux"))]
@@ -39,7 +39,7 @@ pub(super) fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
 
 /// The same, waiting for it.
 pub(super) fn connect_within(plan: &Plan, patience: Duration) -> io::Result<std::net::TcpStream> {
-    let source = plan.sources.map(|sources| sources.of(0));
+    let source = plan.source(0);
     let socket = open(plan.server, source, Type::STREAM)?;
     socket.connect_timeout(&plan.server.into(), patience)?;
     Ok(socket.into())
@@ -51,7 +51,11 @@ pub(super) fn connect_within(plan: &Plan, patience: Duration) -> io::Result<std:
 /// without one, connect(2) finds a port that is free for this very pair of addresses, so each
 /// source has the whole range (IP_BIND_ADDRESS_NO_PORT, ip(7)). Elsewhere bind takes a port: also a
 /// range for each source, but it is shared with everybody else on the machine.
-pub(super) fn open(server: SocketAddr, source: Option<IpAddr>, kind: Type) -> io::Result<Socket> {
+pub(super) fn open(
+    server: SocketAddr,
+    source: Option<SocketAddr>,
+    kind: Type,
+) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(server), kind, Some(Protocol::TCP))?;
     if let Some(source) = source {
         #[cfg(target_os = "linux")]
@@ -60,7 +64,7 @@ pub(super) fn open(server: SocketAddr, source: Option<IpAddr>, kind: Type) -> io
             nix::sys::socket::sockopt::IpBindAddressNoPort,
             &true,
         )?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.bind(&source.into())?;
     }
     Ok(socket)
 }

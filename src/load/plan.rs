@@ -1,6 +1,6 @@
 //! What is asked of a run: plain values that one process can hand to another.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,16 +35,19 @@ pub struct Sources {
     pub first: IpAddr,
     /// How many.
     pub count: u32,
+    /// The zone of link-local ones, by the number of its interface; 0 is none.
+    pub scope: u32,
 }
 
 impl Sources {
-    /// The address for the connection with this number; they are taken in turn.
-    pub fn of(&self, number: u32) -> IpAddr {
+    /// The address for the connection with this number, and port 0; they are taken in turn.
+    pub fn of(&self, number: u32) -> SocketAddr {
         let offset = number % self.count.max(1);
         match self.first {
-            IpAddr::V4(first) => Ipv4Addr::from(u32::from(first).wrapping_add(offset)).into(),
+            IpAddr::V4(first) => (Ipv4Addr::from(u32::from(first).wrapping_add(offset)), 0).into(),
             IpAddr::V6(first) => {
-                Ipv6Addr::from(u128::from(first).wrapping_add(u128::from(offset))).into()
+                let ip = Ipv6Addr::from(u128::from(first).wrapping_add(u128::from(offset)));
+                SocketAddrV6::new(ip, 0, 0, self.scope).into()
             }
         }
     }
@@ -94,6 +97,19 @@ impl Plan {
         self.first_number.wrapping_add(place.wrapping_mul(self.stride))
     }
 
+    /// The address to connect from for the connection with this number. A link-local one without a
+    /// zone is in that of the server.
+    pub fn source(&self, number: u32) -> Option<SocketAddr> {
+        let mut source = self.sources?.of(number);
+        if let (SocketAddr::V6(source), SocketAddr::V6(server)) = (&mut source, self.server)
+            && source.ip().is_unicast_link_local()
+            && source.scope_id() == 0
+        {
+            source.set_scope_id(server.scope_id());
+        }
+        Some(source)
+    }
+
     /// The plan of each of `processes` processes that share this one.
     pub fn split(&self, processes: u32) -> Vec<Plan> {
         let processes = processes.clamp(1, self.connections.max(1));
@@ -116,9 +132,8 @@ impl Plan {
 mod tests {
     use super::*;
 
-    #[test]
-    fn processes_share_connections_and_each_has_its_numbers() {
-        let plan = Plan {
+    fn plan() -> Plan {
+        Plan {
             mode: Mode::Echo,
             server: "127.0.0.1:1".parse().unwrap(),
             sources: None,
@@ -135,7 +150,12 @@ mod tests {
             timeout_ms: 1,
             ramp: None,
             watched: false,
-        };
+        }
+    }
+
+    #[test]
+    fn processes_share_connections_and_each_has_its_numbers() {
+        let plan = plan();
         let plans = plan.split(3);
         let numbers = plans.iter().flat_map(|it| (0..it.connections).map(|key| it.number(key)));
         let mut numbers: Vec<_> = numbers.collect();
@@ -148,8 +168,25 @@ mod tests {
 
     #[test]
     fn sources_are_taken_in_turn() {
-        let sources = Sources { first: "127.0.0.254".parse().unwrap(), count: 3 };
-        let taken = [0, 1, 2, 3].map(|number| sources.of(number).to_string());
+        let sources = Sources { first: "127.0.0.254".parse().unwrap(), count: 3, scope: 0 };
+        let taken = [0, 1, 2, 3].map(|number| sources.of(number).ip().to_string());
         assert_eq!(taken, ["127.0.0.254", "127.0.0.255", "127.0.1.0", "127.0.0.254"]);
+        let sources = Sources { first: "fe80::ff".parse().unwrap(), count: 2, scope: 3 };
+        let taken = [0, 1].map(|number| sources.of(number).to_string());
+        assert_eq!(taken, ["[fe80::ff%3]:0", "[fe80::100%3]:0"]);
+    }
+
+    #[test]
+    fn a_link_local_source_is_in_the_zone_of_the_server() {
+        let server = "[fe80::9%7]:1".parse().unwrap();
+        for (first, scope, expected) in [
+            ("fe80::1", 0, "[fe80::1%7]:0"),
+            ("fe80::1", 3, "[fe80::1%3]:0"),
+            ("::1", 0, "[::1]:0"),
+        ] {
+            let sources = Some(Sources { first: first.parse().unwrap(), count: 1, scope });
+            let plan = Plan { server, sources, ..plan() };
+            assert_eq!(plan.source(0).unwrap().to_string(), expected);
+        }
     }
 }

@@ -56,9 +56,8 @@ pub fn check(plan: &Plan, processes: u32, open_files: Option<u64>) -> Result<(),
     }
     let Some(all) = plan.sources else { return Ok(()) };
     for number in 0..all.count.min(plan.connections).min(ADDRESSES_TRIED_MAX) {
-        let source = all.of(number);
-        link::open(plan.server, Some(source), Type::STREAM)
-            .map_err(|error| Shortage::Address(source, error))?;
+        link::open(plan.server, plan.source(number), Type::STREAM)
+            .map_err(|error| Shortage::Address(all.of(number).ip(), error))?;
     }
     Ok(())
 }

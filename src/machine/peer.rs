@@ -21,6 +21,16 @@ impl Peer {
     }
 }
 
+/// What a limit for each address counts: an IPv4 address, or the /64 of an IPv6 address. One host
+/// usually has a whole /64 to choose its addresses from (RFC 4291, section 2.5.4; RFC 8981), so a
+/// limit for each of them would be none.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Peer {
         let (ip, scope) = match address {
@@ -58,5 +68,19 @@ mod tests {
             assert_eq!(SocketAddr::from(Peer::from(address)).to_string(), to);
         }
         assert_eq!(size_of::<Peer>(), 22);
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_counted_with_its_64_and_an_ipv4_peer_for_itself() {
+        for (address, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
+            ("2001:db8:1:3::", "2001:db8:1:3::"),
+            ("::1", "::"),
+        ] {
+            assert_eq!(network(address.parse().unwrap()).to_string(), expected, "{address}");
+        }
     }
 }

@@ -90,6 +90,9 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
+    /// What it reserves for each key, in bytes.
+    pub const KEY_BYTES: usize = size_of::<Entry>();
+
     /// An empty wheel with ticks of `tick_ms` milliseconds (0 counts as 1), whose time begins at
     /// `now`, with room reserved for keys below `keys`.
     pub fn new(tick_ms: u64, keys: usize, now: Tick) -> TimerWheel {

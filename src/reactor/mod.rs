@@ -25,6 +25,7 @@ mod line;
 mod listener;
 mod memory;
 mod reap;
+mod reserve;
 mod serve;
 mod table;
 mod visit;

@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::line::Line;
 use crate::machine::connection::Connection;
+use crate::machine::peer::network;
 
 /// What the loop owes a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +58,7 @@ pub(super) struct Table<S> {
     settling: Line,
     /// Connections that have ended, in that order.
     ended: VecDeque<u32>,
-    /// Connections by address, where there is a limit on them.
+    /// Connections by address, or by /64 in IPv6, where there is a limit on them.
     per_ip: Option<HashMap<IpAddr, u32>>,
 }
 
@@ -96,15 +97,15 @@ impl<S> Table<S> {
         self.slab.len() - self.ended.len()
     }
 
-    /// How many connections `ip` has, as far as that is counted.
+    /// How many connections `ip` and its [network] have, as far as that is counted.
     pub(super) fn count_of(&self, ip: IpAddr) -> u32 {
-        self.per_ip.as_ref().and_then(|counts| counts.get(&ip.to_canonical()).copied()).unwrap_or(0)
+        self.per_ip.as_ref().and_then(|counts| counts.get(&network(ip)).copied()).unwrap_or(0)
     }
 
     /// Gives a newcomer a slot, in the turn of this number.
     pub(super) fn insert(&mut self, socket: S, connection: Connection, turn: u16) -> u32 {
         if let Some(counts) = &mut self.per_ip {
-            *counts.entry(connection.peer().ip()).or_default() += 1;
+            *counts.entry(network(connection.peer().ip())).or_default() += 1;
         }
         let (owed, pace, visited_in) = (Owed::Nothing, Pace::Sparse, turn.wrapping_sub(1));
         self.slab.insert(Entry { socket, connection, owed, pace, visited_in }) as u32
@@ -188,7 +189,7 @@ impl<S> Table<S> {
         }
         self.ended.push_back(key);
         if let Some(counts) = &mut self.per_ip {
-            let ip = entry.connection.peer().ip();
+            let ip = network(entry.connection.peer().ip());
             if let Some(count) = counts.get_mut(&ip) {
                 *count -= 1;
                 if *count == 0 {

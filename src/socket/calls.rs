@@ -4,10 +4,12 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 type Request = libc::Ioctl;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "illumos")))]
 type Request = libc::c_ulong;
+#[cfg(target_os = "illumos")]
+type Request = libc::c_int;
 
 /// Bytes in the receive queue that have not been read. SIOCINQ is FIONREAD under another name, see
 /// tcp(7).

@@ -7,6 +7,8 @@
 mod calls;
 #[cfg(target_os = "linux")]
 mod tcp_info;
+#[cfg(windows)]
+pub(crate) mod windows;
 
 #[cfg(unix)]
 use std::os::fd::AsFd;

@@ -9,7 +9,7 @@ use crate::process::{Process, closecall, closecall_after};
 
 /// Runs `command` to its end and gives the one line that it says.
 #[track_caller]
-fn refusal(command: Command, code: i32) -> String {
+pub(crate) fn refusal(command: Command, code: i32) -> String {
     let mut process = Process::start(command);
     let (exit_code, stderr) = (process.exit_code(), process.stderr.text());
     assert_eq!(exit_code, code, "{stderr}");
@@ -20,7 +20,7 @@ fn refusal(command: Command, code: i32) -> String {
 }
 
 #[track_caller]
-fn usage(args: &[&str], fragments: &[&str]) {
+pub(crate) fn usage(args: &[&str], fragments: &[&str]) {
     let line = refusal(closecall(args), 2);
     for fragment in fragments {
         assert!(line.contains(fragment), "{args:?}: {line}");
@@ -152,5 +152,32 @@ fn a_close_log_that_cannot_be_opened_is_refused() {
         let args = ["serve", "--listen", "127.0.0.1:0", "--close-log", path];
         let line = refusal(closecall(&args), 3);
         assert!(line.contains("--close-log") && line.contains(path), "{line}");
+    }
+}
+
+/// A limit of memory ended in an abort, or in a line about signals. The loader needs some memory
+/// before there is a program to say anything: that is 127.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_is_refused_and_named() {
+    let args = ["serve", "--listen", "127.0.0.1:0"];
+    let big = ["--framing", "line", "--read-buffer", "16777216"];
+    let line = refusal(closecall_after("ulimit -v 30000", &[&args, &big[..]].concat()), 3);
+    assert!(line.contains("no memory") && line.contains("ulimit -v"), "{line}");
+    assert!(line.contains("--read-buffer") && line.contains("--max-connections"), "{line}");
+    let lab = ["lab", "--only", "S1", "--repeat", "1"];
+    let load = ["load", "echo", "127.0.0.1:1", "-c", "1"];
+    for kib in (9_000..26_000).step_by(1_000) {
+        for args in [&args[..], &lab, &load] {
+            let mut process = Process::start(closecall_after(&format!("ulimit -v {kib}"), args));
+            if process.stdout.first_line().is_some() {
+                continue; // it was enough
+            }
+            let (code, stderr) = (process.exit_code(), process.stderr.text());
+            let is_named = code == 3
+                && (stderr.contains("no memory") && stderr.contains("ulimit -v")
+                    || stderr.contains("127.0.0.1:1: ")); // enough, and nobody is there
+            assert!(is_named || code == 127, "{kib} KiB: {args:?}: {code}: {stderr}");
+        }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn run(bytes: &[u8]) {
 }
 
 fn evidence(choices: &mut Choices) -> Evidence {
-    let system = choices.pick(&[System::Linux, System::Bsd, System::Windows]);
+    let system = choices.pick(&[System::Linux, System::FreeBsd, System::Windows]);
     Evidence {
         system,
         cause: choices.one_in(8).then(|| cause(choices)),

@@ -86,7 +86,7 @@ impl Life {
             max_age_ms: None,
             drain_ends: None,
         };
-        let system = choices.pick(&[System::Linux, System::Bsd, System::Windows]);
+        let system = choices.pick(&[System::Linux, System::FreeBsd, System::Windows]);
         let now = Tick::from_ms(choices.magnitude(0, 1 << 40));
         let watchable = !choices.one_in(4);
         rules.max_age_ms = choices.one_in(4).then(|| choices.magnitude(1, 1 << 21));

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::values::load as values;
-use crate::cli::values::{self as all, Addresses, Format, OrOff};
-use crate::load::Sources;
+use crate::cli::addresses::Endpoint;
+use crate::cli::values::load::{self as values, Network};
+use crate::cli::values::{self as all, Format, OrOff};
 
 /// The options of `closecall load`.
 #[derive(Args, Debug)]
@@ -41,8 +41,8 @@ pub(in crate::cli) enum Load {
 #[derive(Args, Debug)]
 pub(in crate::cli) struct RunArgs {
     /// Whom to connect to. A name stands for the first of its addresses that answers.
-    #[arg(value_name = "ADDR", value_parser = all::addresses)]
-    pub(in crate::cli) address: Option<Addresses>,
+    #[arg(value_name = "ADDR", value_parser = all::endpoint)]
+    pub(in crate::cli) address: Option<Endpoint>,
 
     /// Connections; for churn, those that are under way at a time.
     #[arg(short = 'c', long, value_name = "N", default_value = "50")]
@@ -74,7 +74,7 @@ pub(in crate::cli) struct RunArgs {
     /// Addresses of this machine to connect from, in turn, such as 127.0.1.0/24.
     /// Between each of them and the server there is a whole range of ports.
     #[arg(long, value_name = "CIDR", value_parser = values::sources, verbatim_doc_comment)]
-    pub(in crate::cli) source: Option<Sources>,
+    pub(in crate::cli) source: Option<Network>,
 
     /// Processes that share connections and rate. Each has the whole limit of open files for
     /// itself, and a thread of its own.

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::super::Failure;
+use super::super::addresses::Address;
 use super::{CONNECTIONS_MAX, DURATION_MS_MAX, Format, expect, number};
 use crate::load::{SIZE_MAX, Sources};
 
@@ -64,41 +66,69 @@ pub(in crate::cli) fn format(text: &str) -> Result<Format, String> {
     expect(value, "table or json")
 }
 
+/// What `--source` stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::cli) struct Network {
+    /// The address that was given, with its zone.
+    address: Address,
+    first: IpAddr,
+    count: u32,
+}
+
+impl Network {
+    pub(in crate::cli) fn is_ipv4(&self) -> bool {
+        self.first.is_ipv4()
+    }
+
+    /// Its addresses on this machine.
+    ///
+    /// # Errors
+    /// There is no interface of its name.
+    pub(in crate::cli) fn resolve(&self) -> Result<Sources, Failure> {
+        let scope = self.address.scope("--source")?;
+        Ok(Sources { first: self.first, count: self.count, scope })
+    }
+}
+
 /// `--source`: an address, or a network. The first and the last address of an IPv4 network are its
 /// own name and everybody's; nobody has them.
-pub(in crate::cli) fn sources(text: &str) -> Result<Sources, String> {
+pub(in crate::cli) fn sources(text: &str) -> Result<Network, String> {
     // In place of these the kernel would take another one, and say nothing.
     let is_nobodys =
         |it: IpAddr| it.is_unspecified() || it.is_multicast() || it == Ipv4Addr::BROADCAST;
     let value = network(text).filter(|sources| !is_nobodys(sources.first));
-    expect(value, "addresses of this machine, such as 127.0.1.0/24 or 127.0.0.2")
+    expect(value, "addresses of this machine, such as 127.0.1.0/24, 127.0.0.2 or fe80::1%eth0")
 }
 
-fn network(text: &str) -> Option<Sources> {
+fn network(text: &str) -> Option<Network> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length.parse::<u32>().ok()?)),
         None => (text, None),
     };
-    match address.parse().ok()? {
-        IpAddr::V4(address) => {
-            let host_bits = 32u32.checked_sub(length.unwrap_or(32))?;
+    let is_ipv6 = address.contains(':');
+    let address = Address::parse(address)?;
+    let (first, count) = match address.ip {
+        IpAddr::V4(ip) => {
+            // An IPv4 address that is written as an IPv6 address has 96 bits more.
+            let written_bits: u32 = if is_ipv6 { 128 } else { 32 };
+            let host_bits = written_bits.checked_sub(length.unwrap_or(written_bits))?;
             let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
-            let first = u32::from(address) & mask;
+            let first = u32::from(ip) & mask;
             let (first, count) = match host_bits {
                 0 | 1 => (first, 1 << host_bits),
-                _ => (first + 1, (1u64 << host_bits) - 2),
+                2..=32 => (first + 1, (1u64 << host_bits) - 2),
+                _ => return None,
             };
-            let count = count.min(SOURCES_MAX.into()) as u32;
-            Some(Sources { first: Ipv4Addr::from(first).into(), count })
+            (Ipv4Addr::from(first).into(), count)
         }
-        IpAddr::V6(address) => {
+        IpAddr::V6(ip) => {
             let host_bits = 128u32.checked_sub(length.unwrap_or(128))?;
             let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
-            let first = Ipv6Addr::from(u128::from(address) & mask);
-            let count = 1u64.checked_shl(host_bits).unwrap_or(u64::MAX);
-            Some(Sources { first: first.into(), count: count.min(SOURCES_MAX.into()) as u32 })
+            let first = Ipv6Addr::from(u128::from(ip) & mask);
+            (first.into(), 1u64.checked_shl(host_bits).unwrap_or(u64::MAX))
         }
-    }
+    };
+    Some(Network { address, first, count: count.min(SOURCES_MAX.into()) as u32 })
 }
 
 #[cfg(test)]
@@ -119,12 +149,20 @@ mod tests {
             ("::1", "::1", 1),
             ("fd00::9/120", "fd00::", 256),
             ("fd00::/64", "fd00::", 65_536),
+            ("::ffff:127.0.0.2", "127.0.0.2", 1),
+            ("::ffff:127.0.1.0/120", "127.0.1.1", 254),
+            ("fe80::9/126", "fe80::8", 4),
         ] {
-            let expected = Sources { first: first.parse().unwrap(), count };
-            assert_eq!(sources(text), Ok(expected), "{text}");
+            let expected = Sources { first: first.parse().unwrap(), count, scope: 0 };
+            assert_eq!(sources(text).unwrap().resolve().unwrap(), expected, "{text}");
         }
         for text in ["", "127.0.0.1/33", "::1/129", "127.0.0.1/", "127.0.0.1/-1", "localhost/8"] {
             assert!(sources(text).is_err(), "{text}");
         }
+        for text in ["::ffff:127.0.0.1/64", "::1%1", "127.0.0.1%1", "fe80::1%"] {
+            assert!(sources(text).is_err(), "{text}");
+        }
+        let zoned = sources("fe80::9%5/126").unwrap().resolve().unwrap();
+        assert_eq!(zoned, Sources { first: "fe80::8".parse().unwrap(), count: 4, scope: 5 });
     }
 }

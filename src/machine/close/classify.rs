@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::super::errno::Meaning;
+use super::super::errno::{Meaning, System};
 use super::evidence::{Evidence, FirstError, LocalCause};
 use super::verdict::{Certainty, Kind, Verdict};
 use Certainty::{Certain, Likely, Unknown};
@@ -44,9 +44,9 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | none, timeout, unreachable | yes | else | `peer_fin.delivered` |
 /// | no | none | no | | `local.io` |
 ///
-/// "Sent before" is before the peer's FIN, and "late" is long after the peer's last acknowledgement, which its FIN is too: a peer that has
-/// closed forgets the connection when its FIN_WAIT_2 is over, and only then does it answer our FIN
-/// with a reset although it has read everything.
+/// "Sent before" is before the peer's FIN. "Late" is long after the peer's last acknowledgement,
+/// which its FIN is too: a peer that has closed forgets the connection when its FIN_WAIT_2 is over,
+/// and only then does it answer our FIN with a reset although it has read everything.
 ///
 /// A FIN of which nothing is known is "no" here. Certainty then says what that costs: taking a fact
 /// away never makes a verdict more certain, and what is certain stands whatever the facts that are
@@ -56,6 +56,10 @@ use Certainty::{Certain, Likely, Unknown};
 /// A peer may delay its acknowledgement, and a reset takes that with it: what U counts may have
 /// arrived all the same. Where bytes never left our socket, or none was ever acknowledged, U is
 /// believed; elsewhere a loss is likely, not certain.
+///
+/// `local.killed` is certain on Linux, which keeps ECONNABORTED for that, and likely on macOS and
+/// the BSDs, which do not. On a system without a table of its own ([`System::OtherUnix`]) no error
+/// makes a verdict certain.
 ///
 /// "Delivered" means that the peer's TCP acknowledged every byte. That its program read them can be
 /// told only where a peer resets on unread data (Linux, macOS, Windows).
@@ -77,6 +81,10 @@ pub fn classify(evidence: &Evidence) -> Verdict {
     }
     let fin = evidence.fin_received;
     match (evidence.error, fin) {
+        (Some(error), _) if evidence.system == System::OtherUnix => {
+            let verdict = by_error(evidence, error);
+            Verdict { certainty: verdict.certainty.min(Likely), ..verdict }
+        }
         (Some(error), _) => by_error(evidence, error),
         (None, Some(true)) => after_fin(evidence),
         // Nobody ended it and yet it is over. The loop has no such path; say so rather than guess.
@@ -101,7 +109,9 @@ fn by_us(cause: LocalCause) -> Kind {
 fn by_error(evidence: &Evidence, error: FirstError) -> Verdict {
     let fin = evidence.fin_received == Some(true);
     match error.errno.meaning(evidence.system) {
-        Meaning::Killed => verdict(Kind::LocalKilled, Certain),
+        Meaning::Killed if evidence.system.is_linux() => verdict(Kind::LocalKilled, Certain),
+        // macOS and the BSDs give this number on other occasions as well.
+        Meaning::Killed => verdict(Kind::LocalKilled, Likely),
         Meaning::NetworkDown => verdict(Kind::LocalNetwork, Certain),
         Meaning::NoMemory | Meaning::NoFiles => verdict(Kind::LocalResource, Certain),
         Meaning::Reset if fin => reset_after_fin(evidence),

@@ -83,8 +83,9 @@ pub struct Hints {
     pub priority: bool,
     /// The socket has an error: EPOLLERR.
     pub error: bool,
-    /// There is no room to send, for sure. On Windows a send that blocks asks for all events anew:
-    /// tried at an event for input that stays unread, it would bring that event again, for ever.
+    /// There is no room to send, for sure. On Windows, and where mio uses poll(2), a send that
+    /// blocks asks for all events anew: tried at an event for input that stays unread, it would
+    /// bring that event again, for ever.
     pub no_room: bool,
 }
 

@@ -341,6 +341,7 @@ fn where_nobody_may_wait_the_verdict_is_what_is_known_at_once() {
     }
 }
 
+/// So a busy connection never touches the wheel.
 #[test]
 fn reading_and_answering_do_not_move_the_alarm() {
     let mut life = Life::new();

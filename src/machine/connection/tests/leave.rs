@@ -150,5 +150,3 @@ fn the_drain_does_not_wait_for_a_newcomer_s_deadline() {
     assert!(life.connection.alarm(life.now, &life.rules) <= life.now);
     assert!(life.connection.is_due(life.now, &life.rules));
 }
-
-/// So a busy connection never touches the wheel.

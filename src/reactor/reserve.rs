@@ -1,0 +1,26 @@
+//! How much memory a reactor takes when it is made, so that a server can ask for it first: where it
+//! is not to be had, the allocator ends the process.
+
+use super::Reactor;
+use super::accept::LEAVING_MAX;
+use super::table::Entry;
+use crate::config::Config;
+use crate::kernel::Kernel;
+use crate::machine::wheel::TimerWheel;
+
+/// What is small and has no size of its own here: the wheel's slots, lists of events.
+const REST_BYTES: usize = 256 << 10;
+
+impl<K: Kernel> Reactor<K> {
+    /// The bytes that [`new`](Self::new) allocates for this configuration, rounded up: a slot for
+    /// each connection in the table and in the wheel, and the shared buffers.
+    pub fn bytes_reserved(config: &Config) -> usize {
+        let slots = config.max_connections.saturating_add(LEAVING_MAX);
+        let slot_bytes = size_of::<Entry<K::Socket>>() + TimerWheel::KEY_BYTES;
+        let buffer_bytes = config.read_buffer_bytes.saturating_add(config.prefix.len());
+        slots
+            .saturating_mul(slot_bytes)
+            .saturating_add(buffer_bytes.saturating_mul(2)) // `line` builds its replies in a second
+            .saturating_add(REST_BYTES)
+    }
+}
