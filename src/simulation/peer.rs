@@ -29,6 +29,8 @@ pub(super) enum Step {
     AwaitFin,
     /// shutdown(Write).
     HalfClose,
+    /// shutdown(Both): a FIN, and what comes from now on is answered with a reset.
+    ShutBoth,
     /// close(): a FIN, or a reset where something is unread.
     Close,
     /// close() with SO_LINGER 0.
@@ -61,7 +63,11 @@ pub(super) enum Fate {
     Rebooted,
 }
 
-type Character = (Reading, &'static [Step]);
+/// How a peer's program reads, and what else it does.
+pub(super) type Character = (Reading, &'static [Step]);
+
+/// A peer that does what a test tells it and nothing else.
+pub(super) const PUPPET: Character = (Reading::Never, &[]);
 
 use Reading::{Eager, Never, Slow};
 use Step::{
@@ -122,7 +128,7 @@ pub(super) const CHARACTERS: &[Character] = &[
 /// One peer: its program and what its system knows.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) character: u8,
+    character: &'static Character,
     step: u8,
     /// How often it has knocked in vain.
     pub(super) syns: u8,
@@ -132,6 +138,8 @@ pub(super) struct Peer {
     pub(super) vanished: bool,
     /// Its program has closed the socket; its system goes on.
     pub(super) closed: bool,
+    /// Its program has shut down both directions: its system resets on data.
+    pub(super) deaf: bool,
     /// Its system knows of no connection: it was reset, by either side.
     pub(super) gone: bool,
     pub(super) got_fin: bool,
@@ -144,7 +152,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(character: u8) -> Peer {
+    pub(super) fn new(character: &'static Character) -> Peer {
         Peer {
             character,
             step: 0,
@@ -153,6 +161,7 @@ impl Peer {
             fate: Fate::Silence,
             vanished: false,
             closed: false,
+            deaf: false,
             gone: false,
             got_fin: false,
             reads: false,
@@ -162,7 +171,7 @@ impl Peer {
     }
 
     pub(super) fn reading(&self) -> Reading {
-        CHARACTERS[self.character as usize].0
+        self.character.0
     }
 
     /// Whether its program can still do something.
@@ -172,7 +181,7 @@ impl Peer {
 
     /// The next step of its script.
     pub(super) fn next_step(&mut self) -> Option<Step> {
-        let step = CHARACTERS[self.character as usize].1.get(self.step as usize).copied();
+        let step = self.character.1.get(self.step as usize).copied();
         self.step = self.step.saturating_add(1);
         step
     }
