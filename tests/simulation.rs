@@ -81,6 +81,8 @@ fn the_worlds_are_full_of_everything() {
         ("connections that made room", all.made_room),
         ("reads that stopped at urgent data", all.urgent_splits),
         ("bytes dropped after our FIN", all.discarded),
+        ("bulk senders", all.bulk),
+        ("jumps of the clock", all.jumps),
         ("second stops", all.forced),
     ];
     for (what, count) in counts {

@@ -130,7 +130,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(index: u32, setting: &Setting, choices: &mut Choices) -> Link {
         let bytes = setting.sent_bytes_max;
-        let up_window = choices.magnitude(bytes.div_ceil(100).min(60_000), 65_536);
+        let up_window = choices.magnitude(bytes.div_ceil(100).min(60_000), setting.up_window_max);
         let send_space = choices.magnitude(150, setting.send_space_max) as u32;
         let down_window = choices.magnitude(150, setting.window_max);
         Link {
@@ -179,7 +179,7 @@ impl Link {
                 cause: None,
                 closed_turn: 0,
             },
-            peer: Peer::new(&CHARACTERS[choices.below(CHARACTERS.len() as u64) as usize]),
+            peer: Peer::new(&CHARACTERS[usize::from(choices.pick(&setting.kinds))]),
         }
     }
 

@@ -29,6 +29,7 @@ impl<const LINUX: bool> World<LINUX> {
                     self.has_room_again(link);
                 }
             }
+            Due::Jump { by_us } => self.jumps(by_us),
             Due::Stop => self.stopping.asked += 1,
         }
     }

@@ -71,7 +71,8 @@ pub(super) const PUPPET: Character = (Reading::Never, &[]);
 
 use Reading::{Eager, Never, Slow};
 use Step::{
-    Again, AwaitFin, AwaitReply, Close, Flood, HalfClose, Pause, Reset, Send, Think, Urgent, Vanish,
+    Again, AwaitFin, AwaitReply, Close, Flood, HalfClose, Pause, Reset, Send, ShutBoth, Think,
+    Urgent, Vanish,
 };
 
 /// Every kind of peer. A script that is over does nothing more, for ever.
@@ -116,6 +117,16 @@ pub(super) const CHARACTERS: &[Character] = &[
     (Eager, &[Flood, Pause, Again(2), AwaitFin, Close]),
     (Eager, &[AwaitFin, Flood, Pause, Again(2), Close]),
     (Never, &[AwaitFin, Send, Pause, Again(2), Vanish]),
+    // Those that have much to say.
+    (Eager, &[Flood, Flood, AwaitReply, Again(3), HalfClose, AwaitFin, Close]),
+    (Slow, &[Flood, Flood, Flood, Flood, HalfClose, AwaitFin, Pause, Close]),
+    (Never, &[Flood, Flood, Pause, Again(3), Close]),
+    // Those that close one side, or both sides, first.
+    (Never, &[Send, AwaitReply, HalfClose, Close]),
+    (Never, &[Send, Pause, HalfClose, Pause, Close]),
+    (Eager, &[Send, ShutBoth, Pause, Close]),
+    (Eager, &[Send, AwaitReply, Pause, ShutBoth, AwaitFin, Close]),
+    (Never, &[Flood, ShutBoth, Pause, Close]),
     // Those that vanish.
     (Eager, &[Vanish]),
     (Eager, &[Send, Vanish]),
