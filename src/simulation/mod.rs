@@ -17,7 +17,8 @@
 //!
 //! Reading order: [`Setting`] (what a world is like), `swarm` (what it does without), `peer` and
 //! `program` (the other ends), `link`, `pipe` and `network` (TCP), `kernel`, `calls` and `wait`
-//! (the system calls), `duty`, `judge` and `truth` (what is owed).
+//! (the system calls), `duty`, `judge` and `truth` (what is owed), `shrink` (a failing world made
+//! small).
 //!
 //! Two more kernels stand beside all this. [`Scripted`] is a world in which a test makes the calls:
 //! `tests/differential.rs` compares it with Linux. In [`Calm`] nothing goes wrong: it is for
@@ -39,6 +40,8 @@ mod pipe;
 mod program;
 mod scripted;
 mod setting;
+mod shrink;
+mod spelling;
 mod swarm;
 mod trace;
 mod truth;
@@ -55,6 +58,8 @@ use self::judge::Judge;
 pub use self::kernel::SimSocket;
 pub use self::scripted::{Act, Scripted, Sight};
 pub use self::setting::Setting;
+pub use self::shrink::{Shrunk, shrink};
+pub use self::spelling::{read_spelling, spell};
 pub use self::world::World;
 use crate::config::Config;
 use crate::machine::close::Kind;
@@ -240,6 +245,11 @@ pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The loop broke a rule.
 pub fn run_bytes(bytes: &[u8]) -> Result<Summary, Box<Failure>> {
     run_choices(Choices::from_bytes(bytes), TRACE_MAX).0
+}
+
+/// Runs the world that `bytes` spell and tells everything that happened in it, a line each.
+pub fn replay_bytes(bytes: &[u8]) -> (Result<Summary, Box<Failure>>, Vec<String>) {
+    run_choices(Choices::from_bytes(bytes), usize::MAX)
 }
 
 /// Runs the world of `seed` and tells everything that happened in it, a line each.
