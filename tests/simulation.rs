@@ -6,14 +6,22 @@
 //!
 //! * `CLOSECALL_SEEDS=n` raises the number of worlds.
 //! * `CLOSECALL_SEED=n cargo test --test simulation replay -- --nocapture` tells one of them.
+//! * `CLOSECALL_WORLD=file` instead tells the world that a file spells.
+//!
+//! A world that fails is made small, written to a file, and named with the command that replays it.
+//! Those in `tests/simulation/` failed once, for the reason that stands in them, and hold now.
 #![allow(clippy::print_stderr)] // a replay is there to be read
 
-use std::env;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
+use std::{env, fs};
 
 use closecall::machine::close::Kind;
-use closecall::simulation::{Failure, Fault, Summary, replay, run, run_bytes};
+use closecall::simulation::{
+    Failure, Fault, Shrunk, Summary, read_spelling, replay, replay_bytes, run, run_bytes, shrink,
+    spell,
+};
 
 /// Worlds, unless CLOSECALL_SEEDS asks for more.
 const SEEDS: u64 = 12_000;
@@ -52,7 +60,50 @@ fn all() -> &'static All {
 #[test]
 fn the_loop_keeps_its_word_in_every_world() {
     if let Err(failure) = all() {
-        panic!("\n{failure}\n");
+        let small = failure.seed.and_then(shrink).map(|shrunk| kept(failure, &shrunk));
+        panic!("\n{failure}\n{}", small.unwrap_or_default());
+    }
+}
+
+/// Writes the small world to a file, and says how to replay it and where to keep it.
+fn kept(failure: &Failure, shrunk: &Shrunk) -> String {
+    let name = format!("{:?}-{}.world", failure.rule, failure.seed.unwrap_or(0)).to_lowercase();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
+    let Shrunk { bytes, failure, runs } = shrunk;
+    let what = failure.what.lines().next().unwrap_or_default();
+    let text = format!("# {:?}: {what}\n{}", failure.rule, spell(bytes));
+    let written = fs::write(&path, &text).err();
+    let path = path.display();
+    format!(
+        "\nmade small, {} bytes in {runs} runs:\n{failure}\n\n{text}\nreplay it with: \
+         CLOSECALL_WORLD={path} cargo test --test simulation replay -- --nocapture\nkeep it as \
+         tests/simulation/{name}{}\n",
+        bytes.len(),
+        written.map(|error| format!(" (it could not be written: {error})")).unwrap_or_default(),
+    )
+}
+
+/// The worlds in a folder of files that spell them, by name.
+fn worlds() -> Vec<(String, Vec<u8>)> {
+    let folder = fs::read_dir("tests/simulation").expect("a folder of kept worlds");
+    let files = folder.map(|entry| entry.expect("a file").path());
+    let read = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(&path).expect("a text");
+        assert!(text.starts_with("# "), "{}: the first line says what went wrong", path.display());
+        (path.display().to_string(), read_spelling(&text).expect("a spelling"))
+    };
+    files.map(read).collect()
+}
+
+#[test]
+fn worlds_that_failed_once_hold() {
+    let worlds = worlds();
+    assert!(!worlds.is_empty());
+    for (name, bytes) in worlds {
+        match run_bytes(&bytes) {
+            Ok(summary) => assert!(summary.accepted > 0, "{name}: nothing happens in it any more"),
+            Err(failure) => panic!("\n{name}\n{failure}\n"),
+        }
     }
 }
 
@@ -81,6 +132,8 @@ fn the_worlds_are_full_of_everything() {
         ("connections that made room", all.made_room),
         ("reads that stopped at urgent data", all.urgent_splits),
         ("bytes dropped after our FIN", all.discarded),
+        ("bulk senders", all.bulk),
+        ("jumps of the clock", all.jumps),
         ("second stops", all.forced),
     ];
     for (what, count) in counts {
@@ -111,14 +164,20 @@ fn bytes_spell_worlds() {
     }
 }
 
-/// With CLOSECALL_SEED: tells that world, and fails if it does.
+/// With CLOSECALL_SEED or CLOSECALL_WORLD: tells that world, and fails if it does.
 #[test]
-fn replay_one_seed() {
-    let Some(seed) = number("CLOSECALL_SEED") else {
-        eprintln!("CLOSECALL_SEED is not set: there is nothing to replay");
-        return;
+fn replay_one_world() {
+    let (result, trace) = match (number("CLOSECALL_SEED"), env::var_os("CLOSECALL_WORLD")) {
+        (Some(seed), _) => replay(seed),
+        (None, Some(path)) => {
+            let text = fs::read_to_string(path).expect("a file that spells a world");
+            replay_bytes(&read_spelling(&text).expect("a spelling"))
+        }
+        (None, None) => {
+            eprintln!("neither CLOSECALL_SEED nor CLOSECALL_WORLD is set: nothing to replay");
+            return;
+        }
     };
-    let (result, trace) = replay(seed);
     for line in trace {
         eprintln!("{line}");
     }

@@ -37,6 +37,8 @@ pub(super) enum Due {
     GivesUp,
     /// A socket that had no room for reasons of its own has some again.
     Room,
+    /// The clock jumps: the process, or its machine, stood still. It concerns no link.
+    Jump { by_us: u64 },
     /// Somebody asks the server to stop. It concerns no link.
     Stop,
 }

@@ -147,9 +147,12 @@ impl<const LINUX: bool> World<LINUX> {
         }
         let link = self.link(index);
         link.watches_writable = true;
-        if link.has_room() || link.is_over() {
+        let writable = link.has_room() || link.is_over();
+        if writable {
             link.no_space = false;
-            self.signal(index);
+        }
+        if writable || LINUX {
+            self.signal(index); // what is there already is an event anew (EPOLL_CTL_MOD)
         }
         Ok(())
     }
@@ -203,7 +206,7 @@ impl<const LINUX: bool> World<LINUX> {
         let space = &mut space[..bytes];
         say(link.seed, link.model.rx, space);
         let too_late = link.duty.answers_until.is_some_and(|until| link.model.rx >= until);
-        if link.down.fin_sent() || too_late {
+        if link.down.fin_sent() || too_late || !self.judged {
             link.model.discard(bytes as u64);
         } else {
             link.model.request(self.setting.config.framing, &self.setting.config.prefix, space);
@@ -230,7 +233,8 @@ impl<const LINUX: bool> World<LINUX> {
 
     pub(super) fn send_now(&mut self, index: u32, bytes: &[u8]) -> Io<usize> {
         let link = &self.links[index as usize];
-        if bytes.is_empty() || !link.model.pending().starts_with(bytes) {
+        let next = !bytes.is_empty() && link.model.pending().starts_with(bytes);
+        if self.judged && !next {
             let what = format!(
                 "offers {} bytes which are not the next of {} pending",
                 bytes.len(),
@@ -263,6 +267,9 @@ impl<const LINUX: bool> World<LINUX> {
             return Io::WouldBlock;
         }
         let mut taken = bytes.len().min(room);
+        if LINUX && taken < bytes.len() {
+            self.link(index).no_space = true; // it has looked for more room (tcp_sendmsg)
+        }
         if self.strike(Fault::ShortSend) {
             taken = self.choices.between(1, taken as u64) as usize;
         }
@@ -285,9 +292,12 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// The socket takes the next `bytes` bytes of the reply.
     fn takes_bytes(&mut self, index: u32, bytes: usize) {
-        let clock_us = self.clock_us;
+        let (clock_us, judged) = (self.clock_us, self.judged);
         let link = self.link(index);
-        link.model.took(bytes);
+        match judged {
+            true => link.model.took(bytes),
+            false => link.model.tx += bytes as u64,
+        }
         link.down.take(bytes as u32);
         (link.duty.since_us, link.duty.progress_us) = (clock_us, clock_us);
         (link.duty.acks_seen, link.duty.blocked_turn) = (true, 0);

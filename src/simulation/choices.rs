@@ -3,6 +3,8 @@
 //! A choice of 0 is always the quiet one: no fault, the first of a list, the smallest number. So
 //! bytes that have run out give a world in which nothing more goes wrong, and it ends.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 /// The source of all randomness: everything that happens in a world follows from it.
 #[derive(Clone, Debug)]
 pub struct Choices(Source);
@@ -11,11 +13,23 @@ pub struct Choices(Source);
 enum Source {
     /// The state of a splitmix64 generator (Steele, Lea, Flood, *Fast Splittable Pseudorandom
     /// Number Generators*, 2014).
-    Seed(u64),
+    Seed {
+        state: u64,
+        taken: Option<Taken>,
+    },
     Bytes {
         bytes: Box<[u8]>,
         next: usize,
     },
+}
+
+/// The bytes that spell what was chosen. Shared with whoever wants to know it, because a world that
+/// panics takes its choices with it.
+type Taken = Arc<Mutex<Vec<u8>>>;
+
+/// Bytes that spell a choice below `end`.
+const fn length(end: u64) -> usize {
+    (64 - (end - 1).leading_zeros()).div_ceil(8) as usize
 }
 
 /// One step of splitmix64's output function: spreads `word` over all 64 bits.
@@ -28,7 +42,14 @@ pub(super) const fn spread(word: u64) -> u64 {
 impl Choices {
     /// Endless choices; the same seed gives the same ones.
     pub const fn seeded(seed: u64) -> Choices {
-        Choices(Source::Seed(seed))
+        Choices(Source::Seed { state: seed, taken: None })
+    }
+
+    /// The choices of `seed`, and the bytes that spell those which have been made: the same world
+    /// again for [`from_bytes`](Choices::from_bytes).
+    pub(super) fn recorded(seed: u64) -> (Choices, Taken) {
+        let taken = Taken::default();
+        (Choices(Source::Seed { state: seed, taken: Some(taken.clone()) }), taken)
     }
 
     /// The choices that `bytes` spell, and zeros after their end.
@@ -42,12 +63,17 @@ impl Choices {
             return 0;
         }
         match &mut self.0 {
-            Source::Seed(state) => {
+            Source::Seed { state, taken } => {
                 *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                ((u128::from(spread(*state)) * u128::from(end)) >> 64) as u64
+                let choice = ((u128::from(spread(*state)) * u128::from(end)) >> 64) as u64;
+                if let Some(taken) = taken {
+                    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                    taken.extend_from_slice(&choice.to_be_bytes()[8 - length(end)..]);
+                }
+                choice
             }
             Source::Bytes { bytes, next } => {
-                let length = (64 - (end - 1).leading_zeros()).div_ceil(8) as usize;
+                let length = length(end);
                 let word = (0..length).fold(0, |word, index| {
                     word << 8 | u64::from(bytes.get(*next + index).copied().unwrap_or(0))
                 });
@@ -96,6 +122,17 @@ mod tests {
             assert!((low..=high).contains(&two.magnitude(low, high)));
             (one, two) = (two.clone(), two);
         }
+    }
+
+    #[test]
+    fn a_seed_that_is_recorded_can_be_spelled() {
+        let ends = [1, 2, 7, 256, 257, 65_536, 65_537, 1 << 40, u64::MAX];
+        let (mut seeded, taken) = Choices::recorded(3);
+        let chosen = ends.map(|end| seeded.below(end));
+        let mut spelled = Choices::from_bytes(&taken.lock().unwrap());
+        assert_eq!(ends.map(|end| spelled.below(end)), chosen);
+        let mut plain = Choices::seeded(3);
+        assert_eq!(ends.map(|end| plain.below(end)), chosen);
     }
 
     #[test]

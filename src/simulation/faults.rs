@@ -124,6 +124,13 @@ impl Faults {
         faults
     }
 
+    /// The faults of a set, by number, do not happen.
+    pub(super) fn leave_out(&mut self, set: u64) {
+        for fault in Fault::ALL.into_iter().filter(|&fault| set >> fault as u32 & 1 == 1) {
+            self.rates[fault as usize] = 0;
+        }
+    }
+
     /// Whether `fault` is to happen now; then it is counted.
     pub(super) fn strike(&mut self, fault: Fault, choices: &mut Choices) -> bool {
         let strikes = choices.one_in(self.rates[fault as usize]);

@@ -14,8 +14,8 @@ use crate::reactor::{Counters, Ending, Stage, Turn};
 /// turn out to have nothing more to read; a second look at the same is a loop.
 const IDLE_TURNS_MAX: u32 = 3;
 
-/// The same where deadlines lie more than a round of the timer wheel away: it moves them on then.
-const IDLE_TURNS_MAX_FAR: u32 = 4_000;
+/// What a call costs a visit at least, in bytes.
+const CALL_COSTS_BYTES: usize = 4_096;
 
 /// Turns in one world; more of them do not end.
 const TURNS_MAX: u64 = 200_000;
@@ -159,7 +159,10 @@ impl Judge {
         }
         // Where a turn is worth one visit, each of those that are owed one has a turn of its own.
         let owed = if config.bytes_per_turn < 1 << 20 { world.open as u32 } else { 0 };
-        let idle_turns_max = if far { IDLE_TURNS_MAX_FAR } else { IDLE_TURNS_MAX + owed };
+        // Each deadline that lies rounds of the timer wheel away is moved on once a round. Rounds
+        // that pass unseen cost nothing, however many there are.
+        let moved_on = if far { (world.open as u64 + 1) * rounds(config) } else { 0 };
+        let idle_turns_max = IDLE_TURNS_MAX + owed + moved_on as u32;
         if self.idle_turns > idle_turns_max {
             return broken(Rule::BusyLoop, None, format!("{} turns without work", self.idle_turns));
         }
@@ -170,20 +173,30 @@ impl Judge {
 /// Whether some deadline may lie beyond a round of the timer wheel, counted from the last look at
 /// it.
 fn is_far(config: &Config, behind_us: u64) -> bool {
-    let round_ms = config.tick_ms * (WHEEL_SLOTS - 2);
+    longest_ms(config) + behind_us / 1_000 >= config.tick_ms * (WHEEL_SLOTS - 2)
+}
+
+/// How many rounds of the timer wheel the longest deadline spans, and one for each look more.
+fn rounds(config: &Config) -> u64 {
+    longest_ms(config) / (config.tick_ms * (WHEEL_SLOTS - 2)) + 3
+}
+
+/// The longest deadline there is, in milliseconds.
+fn longest_ms(config: &Config) -> u64 {
     let deadlines = [config.read_deadline_ms, config.write_deadline_ms, config.max_age_ms];
     let others = [Some(config.verdict_wait_ms), Some(config.drain_ms)];
-    let longest_ms = deadlines.iter().chain(&others).flatten().max().copied().unwrap_or(0);
-    longest_ms + behind_us / 1_000 >= round_ms
+    deadlines.iter().chain(&others).flatten().max().copied().unwrap_or(0)
 }
 
 /// A turn is bounded whatever the peers do: each line of those that are owed a visit has a budget,
 /// and so have the deadlines; each may be overdrawn by one visit. Output memory has a cap.
 fn check_budgets<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
     let config = &world.setting.config;
-    let visit_max = visit_bytes_max(config) + config.read_buffer_bytes + config.prefix.len();
-    let made_room = 4 * visit_max as u64;
-    let bytes_max = 3 * (config.bytes_per_turn.max(1) + visit_max as u64) + made_room;
+    // A visit may be made in two parts, before and after what is decided on, and each costs a call.
+    let visit = visit_bytes_max(config) + config.read_buffer_bytes + config.prefix.len();
+    let visit = (visit + 2 * CALL_COSTS_BYTES) as u64;
+    let made_room = (LEAVING_MAX as u64 + 1) * visit;
+    let bytes_max = 3 * (config.bytes_per_turn.max(1) + visit) + made_room;
     if turn.bytes > bytes_max {
         let what = format!("a turn of {} bytes, where {bytes_max} are allowed", turn.bytes);
         return broken(Rule::Fair, None, what);
@@ -200,7 +213,6 @@ fn check_budgets<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check 
 
 /// What a visit may be charged for before its last call, in bytes.
 pub(super) fn visit_bytes_max(config: &Config) -> usize {
-    const CALL_COSTS_BYTES: usize = 4_096;
     config.bytes_per_visit.max(CALL_COSTS_BYTES)
 }
 

@@ -148,13 +148,16 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         let took = !self.link(index).is_over();
         self.note(index, What::ShutDown { took });
         self.check_shutdown(index);
+        if LINUX {
+            self.signal(index); // whatever came of it (inet_shutdown)
+        }
         if !took {
             self.link(index).told.dead = true;
             return Err(Self::NUMBERS.not_connected());
         }
         let clock_us = self.clock_us;
         let link = self.link(index);
-        link.down.fin = Fin::Queued;
+        link.down.fin = link.down.fin.max(Fin::Queued);
         link.duty.shut_us = Some(clock_us);
         (link.duty.since_us, link.duty.progress_us, link.duty.acks_seen) =
             (clock_us, clock_us, true);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::choices::{Choices, spread};
 use super::model::Model;
-use super::peer::Peer;
+use super::peer::{CHARACTERS, Peer};
 use super::pipe::{Fin, Pipe};
 use super::setting::Setting;
 use crate::machine::close::{FirstError, LocalCause, SocketFacts};
@@ -140,9 +140,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(index: u32, setting: &Setting, choices: &mut Choices, kinds: u64) -> Link {
+    pub(super) fn new(index: u32, setting: &Setting, choices: &mut Choices) -> Link {
         let bytes = setting.sent_bytes_max;
-        let up_window = choices.magnitude(bytes.div_ceil(100).min(60_000), 65_536);
+        let up_window = choices.magnitude(bytes.div_ceil(100).min(60_000), setting.up_window_max);
         let send_space = choices.magnitude(150, setting.send_space_max) as u32;
         let down_window = choices.magnitude(150, setting.window_max);
         Link {
@@ -197,8 +197,13 @@ impl Link {
                 silent: false,
                 closed_turn: 0,
             },
-            peer: Peer::new(choices.below(kinds) as u8),
+            peer: Peer::new(&CHARACTERS[usize::from(choices.pick(&setting.kinds))]),
         }
+    }
+
+    /// Gives the server's socket this room to send, exact to the byte.
+    pub(super) fn set_send_space(&mut self, bytes: u32) {
+        (self.send_space, self.send_unit) = (bytes, 1);
     }
 
     /// The peer's address, as accept gives it: IPv4 seen through an IPv6 socket at every other

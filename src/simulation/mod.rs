@@ -15,9 +15,13 @@
 //! acknowledgements, FINs and resets in order, errors handed out once, edges, and TCP_INFO. It does
 //! not model loss, congestion or time-wait: they change when things happen, not what.
 //!
-//! Reading order: [`Setting`] (what a world is like), `peer` (who lives in it), `link`, `pipe` and
-//! `network` (TCP), `kernel`, `calls` and `wait` (the system calls), `duty`, `judge` and `truth`
-//! (what is owed). Beside all this stands [`Calm`], a kernel in which nothing goes wrong: for
+//! Reading order: [`Setting`] (what a world is like), `swarm` (what it does without), `peer` and
+//! `program` (the other ends), `link`, `pipe` and `network` (TCP), `kernel`, `calls` and `wait`
+//! (the system calls), `duty`, `judge` and `truth` (what is owed), `shrink` (a failing world made
+//! small).
+//!
+//! Two more kernels stand beside all this. [`Scripted`] is a world in which a test makes the calls:
+//! `tests/differential.rs` compares it with Linux. In [`Calm`] nothing goes wrong: it is for
 //! benches, and for the scale table.
 
 mod agenda;
@@ -33,7 +37,12 @@ mod model;
 mod network;
 mod peer;
 mod pipe;
+mod program;
+mod scripted;
 mod setting;
+mod shrink;
+mod spelling;
+mod swarm;
 mod trace;
 mod truth;
 mod wait;
@@ -47,8 +56,12 @@ pub use self::choices::Choices;
 pub use self::faults::{Fault, Faults};
 use self::judge::Judge;
 pub use self::kernel::SimSocket;
+pub use self::scripted::{Act, Scripted, Sight};
 pub use self::setting::Setting;
+pub use self::shrink::{Shrunk, shrink};
+pub use self::spelling::{read_spelling, spell};
 pub use self::world::World;
+use crate::config::Config;
 use crate::machine::close::Kind;
 use crate::machine::reply::Framing;
 use crate::reactor::{Reactor, Stage};
@@ -141,6 +154,10 @@ pub struct Summary {
     pub made_room: u64,
     /// Reads that stopped at urgent data.
     pub urgent_splits: u64,
+    /// Connections of which more was read than one visit may by default.
+    pub bulk: u64,
+    /// Jumps of the clock, a process that was stopped for seconds included.
+    pub jumps: u64,
     /// Worlds that ended by a second stop.
     pub forced: u64,
     /// Virtual time, in milliseconds.
@@ -170,6 +187,8 @@ impl Summary {
         self.pauses += other.pauses;
         self.made_room += other.made_room;
         self.urgent_splits += other.urgent_splits;
+        self.bulk += other.bulk;
+        self.jumps += other.jumps;
         self.forced += other.forced;
         self.virtual_ms += other.virtual_ms;
     }
@@ -231,6 +250,11 @@ pub fn run_bytes(bytes: &[u8]) -> Result<Summary, Box<Failure>> {
     run_choices(Choices::from_bytes(bytes), TRACE_MAX).0
 }
 
+/// Runs the world that `bytes` spell and tells everything that happened in it, a line each.
+pub fn replay_bytes(bytes: &[u8]) -> (Result<Summary, Box<Failure>>, Vec<String>) {
+    run_choices(Choices::from_bytes(bytes), usize::MAX)
+}
+
 /// Runs the world of `seed` and tells everything that happened in it, a line each.
 pub fn replay(seed: u64) -> (Result<Summary, Box<Failure>>, Vec<String>) {
     let (result, trace) = run_choices(Choices::seeded(seed), usize::MAX);
@@ -286,7 +310,10 @@ fn live<const LINUX: bool>(mut choices: Choices, trace_max: usize) -> Lived {
         {
             let forced = turn.stage == Stage::Forced;
             let verdicts = reactor.counters().verdicts;
-            return (Ok(summarize(world, &judge, verdicts, forced)), world.trace.lines());
+            // A world that held is told only to those who have asked for all of it.
+            let told = trace_max == usize::MAX;
+            let lines = if told { world.trace.lines() } else { Vec::new() };
+            return (Ok(summarize(world, &judge, verdicts, forced)), lines);
         }
     }
 }
@@ -314,6 +341,7 @@ fn summarize<const LINUX: bool>(
     let framing = world.setting.config.framing;
     let framings =
         [Framing::Chunk, Framing::Line, Framing::Raw].map(|one| u64::from(one == framing));
+    let visit_max = Config::default().bytes_per_visit as u64;
     Summary {
         worlds: 1,
         framings,
@@ -332,6 +360,8 @@ fn summarize<const LINUX: bool>(
         pauses: world.tally.pauses,
         made_room: world.tally.made_room,
         urgent_splits: world.tally.urgent_splits,
+        bulk: world.links.iter().filter(|link| link.model.rx > visit_max).count() as u64,
+        jumps: world.tally.jumps,
         forced: u64::from(forced),
         virtual_ms: world.age_us() / 1_000,
     }

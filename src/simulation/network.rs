@@ -3,7 +3,7 @@
 
 use super::agenda::{Due, Segment};
 use super::link::Hold;
-use super::peer::{Awaiting, Fate, Reading, Step};
+use super::peer::Fate;
 use super::pipe::Fin;
 use super::trace::What;
 use super::world::World;
@@ -25,10 +25,11 @@ impl<const LINUX: bool> World<LINUX> {
             Due::AtServer(segment) => self.at_server(link, segment),
             Due::GivesUp => self.gives_up(link),
             Due::Room => {
-                if std::mem::take(&mut self.link(link).no_space) {
-                    self.signal(link);
+                if self.link(link).no_space {
+                    self.has_room_again(link);
                 }
             }
+            Due::Jump { by_us } => self.jumps(by_us),
             Due::Stop => self.stopping.asked += 1,
         }
     }
@@ -50,12 +51,22 @@ impl<const LINUX: bool> World<LINUX> {
         }
     }
 
+    /// A send that found no room would find some. On Linux that concerns only a socket that is
+    /// watched for it, whatever else there is to tell (sk_stream_write_space).
+    fn has_room_again(&mut self, index: u32) {
+        let link = self.link(index);
+        link.no_space = false;
+        if link.watches_writable || !LINUX {
+            self.signal(index);
+        }
+    }
+
     fn connects(&mut self, index: u32) {
         let door = usize::from(self.link(index).door);
         if !self.listening {
             let link = self.link(index);
             (link.hold, link.peer.gone) = (Hold::Closed, true);
-        } else if self.doors[door].queue.len() as i64 >= i64::from(self.setting.config.backlog) {
+        } else if self.doors[door].queue.len() as i64 > i64::from(self.setting.config.backlog) {
             let peer = &mut self.link(index).peer;
             peer.syns += 1;
             if peer.syns < SYNS_MAX {
@@ -74,7 +85,7 @@ impl<const LINUX: bool> World<LINUX> {
     // ---- the wires ----------------------------------------------------------------------------
 
     /// Sends one segment to the server.
-    fn sends_up(&mut self, index: u32, segment: Segment) {
+    pub(super) fn sends_up(&mut self, index: u32, segment: Segment) {
         let now_us = self.moment_us;
         let link = self.link(index);
         let at_us = link.up.arrival_us(now_us, u64::from(link.delay_us));
@@ -133,8 +144,7 @@ impl<const LINUX: bool> World<LINUX> {
                 link.down.unacked -= bytes;
                 (link.duty.acked_us, link.duty.acks_seen) = (known_us, false);
                 if link.no_space && link.has_room() {
-                    link.no_space = false;
-                    self.signal(index);
+                    self.has_room_again(index);
                 }
             }
             Segment::FinAck => {
@@ -182,13 +192,13 @@ impl<const LINUX: bool> World<LINUX> {
         if peer.vanished {
             return;
         }
-        let (gone, closed) = (peer.gone, peer.closed);
+        let (gone, closed, deaf) = (peer.gone, peer.closed, peer.deaf);
         self.note(index, What::AtPeer(segment));
         match segment {
             Segment::Rst => self.link(index).peer.gone = true,
             Segment::Window => self.pump_up(index),
             _ if gone => self.sends_up(index, Segment::Rst),
-            Segment::Data(_) if closed => {
+            Segment::Data(_) if closed || deaf => {
                 self.link(index).peer.gone = true;
                 self.sends_up(index, Segment::Rst);
             }
@@ -208,151 +218,6 @@ impl<const LINUX: bool> World<LINUX> {
         }
     }
 
-    // ---- the peer's program -------------------------------------------------------------------
-
-    /// Something came for the peer's program.
-    fn peer_sees(&mut self, index: u32) {
-        let now_us = self.moment_us;
-        let all_slow = self.setting.all_slow;
-        let link = self.link(index);
-        let reading = match link.peer.reading() {
-            Reading::Eager if all_slow => Reading::Slow,
-            reading => reading,
-        };
-        match reading {
-            _ if !link.peer.is_there() => {}
-            Reading::Eager => link.down.unread = 0,
-            Reading::Slow if !link.peer.reads && link.down.unread > 0 => {
-                link.peer.reads = true;
-                let pause_us = self.choices.below(self.setting.pace_us_max);
-                self.agenda.add(now_us + pause_us, index, Due::Reads);
-            }
-            Reading::Slow | Reading::Never => {}
-        }
-        if self.link(index).peer.take_awaited() {
-            self.agenda.add(now_us, index, Due::Acts);
-        }
-    }
-
-    /// The program of a slow peer reads a little.
-    fn reads(&mut self, index: u32) {
-        let parts = self.choices.between(1, 6) as u32;
-        let link = self.link(index);
-        link.peer.reads = false;
-        if link.peer.is_there() {
-            link.down.unread -= (link.down.unread.div_ceil(parts)).max(64).min(link.down.unread);
-            self.sends_up(index, Segment::Window);
-            self.peer_sees(index);
-        }
-    }
-
-    /// The peer's program goes on with its script until something holds it up.
-    fn acts(&mut self, index: u32) {
-        while self.link(index).peer.is_there()
-            && let Some(step) = self.link(index).peer.next_step()
-        {
-            self.note(index, What::Peer(step));
-            let pause_us = match step {
-                Step::Pause => self.choose_pause_us(),
-                Step::Think => self.choose_thought_us(),
-                Step::AwaitReply | Step::AwaitFin => {
-                    let peer = &mut self.link(index).peer;
-                    peer.awaiting = match step {
-                        Step::AwaitFin => Awaiting::Fin,
-                        _ => Awaiting::Reply(peer.received),
-                    };
-                    if !peer.take_awaited() {
-                        return;
-                    }
-                    0
-                }
-                _ => {
-                    self.takes(index, step);
-                    0
-                }
-            };
-            if pause_us > 0 {
-                return self.agenda.add(self.moment_us + pause_us, index, Due::Acts);
-            }
-        }
-    }
-
-    /// The peer's program takes one step that takes no time.
-    fn takes(&mut self, index: u32, step: Step) {
-        let bytes_max = self.setting.sent_bytes_max;
-        match step {
-            Step::Send => {
-                let bytes = self.choices.magnitude(1, bytes_max.min(1_500));
-                self.says(index, bytes);
-            }
-            Step::Flood => {
-                let bytes = self.choices.between(bytes_max / 4 + 1, bytes_max);
-                self.says(index, bytes);
-            }
-            Step::Urgent => {
-                let bytes = self.choices.magnitude(1, bytes_max.min(100));
-                self.says(index, bytes);
-                let link = self.link(index);
-                link.urgent = link.peer.sent.checked_sub(1).filter(|_| LINUX);
-            }
-            Step::HalfClose => self.half_closes(index),
-            Step::Close if self.link(index).down.unread > 0 => self.resets(index),
-            Step::Close => {
-                self.link(index).peer.closed = true;
-                self.half_closes(index);
-            }
-            Step::Reset => self.resets(index),
-            Step::Vanish => self.vanishes(index),
-            Step::Again(steps) => {
-                if self.choices.below(3) > 0 {
-                    self.link(index).peer.go_back(steps);
-                }
-            }
-            Step::Pause | Step::Think | Step::AwaitReply | Step::AwaitFin => {}
-        }
-    }
-
-    /// The peer sends `bytes`, or as many as it may.
-    fn says(&mut self, index: u32, bytes: u64) {
-        let bytes_max = self.setting.sent_bytes_max;
-        let link = self.link(index);
-        if link.up.fin_sent() {
-            return;
-        }
-        let bytes = bytes.min(bytes_max - link.peer.sent);
-        link.peer.sent += bytes;
-        link.up.take(bytes as u32);
-        self.pump_up(index);
-    }
-
-    fn half_closes(&mut self, index: u32) {
-        let fin = &mut self.link(index).up.fin;
-        *fin = (*fin).max(Fin::Queued);
-        self.pump_up(index);
-    }
-
-    fn resets(&mut self, index: u32) {
-        let peer = &mut self.link(index).peer;
-        (peer.closed, peer.gone) = (true, true);
-        self.sends_up(index, Segment::Rst);
-    }
-
-    fn vanishes(&mut self, index: u32) {
-        let fate =
-            self.choices.pick(&[Fate::Silence, Fate::TimedOut, Fate::Unreachable, Fate::Rebooted]);
-        let soft = Self::NUMBERS.unreachable(&mut self.choices);
-        let link = self.link(index);
-        link.peer.vanished = true;
-        link.peer.fate = fate;
-        if fate == Fate::Unreachable {
-            link.soft = Some(soft); // reported, and no end yet
-        }
-        if fate != Fate::Silence {
-            let later_us = 1_000 * self.choices.magnitude(1, 8_000);
-            self.agenda.add(self.moment_us + later_us, index, Due::GivesUp);
-        }
-    }
-
     /// The server's system has waited long enough for a peer that vanished.
     fn gives_up(&mut self, index: u32) {
         self.note(index, What::GivesUp);
@@ -369,25 +234,6 @@ impl<const LINUX: bool> World<LINUX> {
             Fate::TimedOut => self.die(index, Self::NUMBERS.timed_out()),
             Fate::Unreachable => self.die(index, unreachable),
             Fate::Rebooted => self.reset_arrives(index),
-        }
-    }
-
-    /// A moment, or none.
-    fn choose_pause_us(&mut self) -> u64 {
-        let longest_us = self.choices.pick(&[1, 100, 10_000, 300_000]);
-        self.choices.below(longest_us)
-    }
-
-    /// About as long as one of the server's deadlines: a little less, a little more, or anything.
-    fn choose_thought_us(&mut self) -> u64 {
-        let config = &self.setting.config;
-        let deadlines = [config.read_deadline_ms, config.write_deadline_ms, Some(50)];
-        let tick_us = config.tick_ms * 1_000;
-        let about_us = 1_000 * self.choices.pick(&deadlines).unwrap_or(1_000);
-        match self.choices.below(4) {
-            0 => self.choices.below(2 * about_us),
-            1 => self.choices.below(about_us),
-            _ => (about_us + 3 * tick_us).saturating_sub(self.choices.below(4 * tick_us)),
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Step {
     AwaitFin,
     /// shutdown(Write).
     HalfClose,
+    /// shutdown(Both): a FIN, and what comes from now on is answered with a reset.
+    ShutBoth,
     /// close(): a FIN, or a reset where something is unread.
     Close,
     /// close() with SO_LINGER 0.
@@ -61,11 +63,16 @@ pub(super) enum Fate {
     Rebooted,
 }
 
-type Character = (Reading, &'static [Step]);
+/// How a peer's program reads, and what else it does.
+pub(super) type Character = (Reading, &'static [Step]);
+
+/// A peer that does what a test tells it and nothing else.
+pub(super) const PUPPET: Character = (Reading::Never, &[]);
 
 use Reading::{Eager, Never, Slow};
 use Step::{
-    Again, AwaitFin, AwaitReply, Close, Flood, HalfClose, Pause, Reset, Send, Think, Urgent, Vanish,
+    Again, AwaitFin, AwaitReply, Close, Flood, HalfClose, Pause, Reset, Send, ShutBoth, Think,
+    Urgent, Vanish,
 };
 
 /// Every kind of peer. A script that is over does nothing more, for ever.
@@ -110,6 +117,16 @@ pub(super) const CHARACTERS: &[Character] = &[
     (Eager, &[Flood, Pause, Again(2), AwaitFin, Close]),
     (Eager, &[AwaitFin, Flood, Pause, Again(2), Close]),
     (Never, &[AwaitFin, Send, Pause, Again(2), Vanish]),
+    // Those that have much to say.
+    (Eager, &[Flood, Flood, AwaitReply, Again(3), HalfClose, AwaitFin, Close]),
+    (Slow, &[Flood, Flood, Flood, Flood, HalfClose, AwaitFin, Pause, Close]),
+    (Never, &[Flood, Flood, Pause, Again(3), Close]),
+    // Those that close one side, or both sides, first.
+    (Never, &[Send, AwaitReply, HalfClose, Close]),
+    (Never, &[Send, Pause, HalfClose, Pause, Close]),
+    (Eager, &[Send, ShutBoth, Pause, Close]),
+    (Eager, &[Send, AwaitReply, Pause, ShutBoth, AwaitFin, Close]),
+    (Never, &[Flood, ShutBoth, Pause, Close]),
     // Those that vanish.
     (Eager, &[Vanish]),
     (Eager, &[Send, Vanish]),
@@ -122,7 +139,7 @@ pub(super) const CHARACTERS: &[Character] = &[
 /// One peer: its program and what its system knows.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) character: u8,
+    character: &'static Character,
     step: u8,
     /// How often it has knocked in vain.
     pub(super) syns: u8,
@@ -132,6 +149,8 @@ pub(super) struct Peer {
     pub(super) vanished: bool,
     /// Its program has closed the socket; its system goes on.
     pub(super) closed: bool,
+    /// Its program has shut down both directions: its system resets on data.
+    pub(super) deaf: bool,
     /// Its system knows of no connection: it was reset, by either side.
     pub(super) gone: bool,
     pub(super) got_fin: bool,
@@ -144,7 +163,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(character: u8) -> Peer {
+    pub(super) fn new(character: &'static Character) -> Peer {
         Peer {
             character,
             step: 0,
@@ -153,6 +172,7 @@ impl Peer {
             fate: Fate::Silence,
             vanished: false,
             closed: false,
+            deaf: false,
             gone: false,
             got_fin: false,
             reads: false,
@@ -162,7 +182,7 @@ impl Peer {
     }
 
     pub(super) fn reading(&self) -> Reading {
-        CHARACTERS[self.character as usize].0
+        self.character.0
     }
 
     /// Whether its program can still do something.
@@ -172,7 +192,7 @@ impl Peer {
 
     /// The next step of its script.
     pub(super) fn next_step(&mut self) -> Option<Step> {
-        let step = CHARACTERS[self.character as usize].1.get(self.step as usize).copied();
+        let step = self.character.1.get(self.step as usize).copied();
         self.step = self.step.saturating_add(1);
         step
     }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::choices::Choices;
 use super::faults::Faults;
+use super::swarm::Swarm;
 use crate::config::{Config, Overload};
 use crate::machine::reply::Framing;
 
@@ -38,6 +39,10 @@ pub struct Setting {
     pub stop_us: u64,
     /// When it is asked again, from the first time.
     pub second_stop_us: Option<u64>,
+    /// Nobody comes before this time has passed, from the beginning.
+    pub idle_us: u64,
+    /// When the clock jumps, from the beginning, and how far.
+    pub jump_us: Option<(u64, u64)>,
     /// Connections for which the process has files.
     pub files: usize,
     /// Events that one wait gives at most.
@@ -46,27 +51,60 @@ pub struct Setting {
     pub tells: bool,
     /// What goes wrong.
     pub faults: Faults,
+    /// The kinds of peers that live here, by their places in the list of all.
+    pub(super) kinds: Vec<u8>,
+    /// The longest window of the server, at least 65,536 bytes.
+    pub(super) up_window_max: u64,
 }
 
 /// What one connection may make the server say, in bytes. It bounds the time that a world takes.
 const REPLY_BYTES_MAX: u64 = 24_000;
 
+/// What one peer sends in a world of bulk senders, in bytes: more than a visit may take.
+const BULK_BYTES: (u64, u64) = (60_000, 600_000);
+
+/// How many peers such a world has at most.
+const BULK_PEERS_MAX: u32 = 3;
+
+/// The longest window that the server gives them.
+const BULK_WINDOW_MAX: u64 = 1 << 20;
+
+/// How long nothing may happen before the first newcomer: twenty days.
+const IDLE_MS_MAX: u64 = 20 * 86_400_000;
+
+/// How far a clock may jump: ten years.
+const JUMP_MS_MAX: u64 = 3_652 * 86_400_000;
+
 impl Setting {
     /// A setting of any kind.
     pub fn choose(choices: &mut Choices) -> Setting {
-        let config = choose_config(choices);
+        let swarm = Swarm::choose(choices);
+        let mut setting = Setting::choose_all(choices, &swarm);
+        swarm.leave_out(&mut setting);
+        setting
+    }
+
+    fn choose_all(choices: &mut Choices, swarm: &Swarm) -> Setting {
+        let mut config = choose_config(choices);
+        if swarm.bulk {
+            config.read_buffer_bytes = config.read_buffer_bytes.max(2_048);
+        }
         let expansion = match config.framing {
             Framing::Raw => 0,
             Framing::Line => config.prefix.len() / 4,
             Framing::Chunk => config.prefix.len() / config.read_buffer_bytes.min(32),
         };
         let reply_bytes_max = match choices.below(3) {
+            _ if swarm.bulk => choices.between(BULK_BYTES.0, BULK_BYTES.1),
             2 => REPLY_BYTES_MAX,
             _ => choices.magnitude(100, REPLY_BYTES_MAX),
         };
         let peers = choices.magnitude(1, 200) as u32;
+        let peers = if swarm.bulk { 1 + peers % BULK_PEERS_MAX } else { peers };
         let longest_us = 1_000 * choices.magnitude(50, 30_000);
         let fewer = |choices: &mut Choices| choices.magnitude(1, u64::from(peers)) as usize;
+        let idle_us = if swarm.idle { 1_000 * choices.magnitude(1, IDLE_MS_MAX) } else { 0 };
+        let stop_us = choices.between(longest_us / 8, 2 * longest_us);
         Setting {
             start_us: choose_start(choices),
             call_us: choices.pick(&[0, 1, 1, 3, 20]),
@@ -81,15 +119,22 @@ impl Setting {
             // Byte by byte is instructive, and slow.
             sent_bytes_max: (reply_bytes_max / (1 + expansion as u64))
                 .clamp(1, 300 * config.read_buffer_bytes as u64),
-            stop_us: choices.between(longest_us / 8, 2 * longest_us),
+            stop_us: idle_us + stop_us,
             second_stop_us: match choices.below(4) {
                 3 => Some(choices.magnitude(1, 1_000_000) - 1),
                 _ => None,
             },
+            idle_us,
+            jump_us: swarm.jump.then(|| {
+                let by_us = 1_000 * choices.magnitude(1_000, JUMP_MS_MAX);
+                (idle_us + choices.below(stop_us), by_us)
+            }),
             files: if choices.below(4) == 3 { fewer(choices) } else { usize::MAX },
             batch_max: choices.pick(&[1024, 1, 3, 16]),
             tells: choices.below(8) < 7,
             faults: Faults::choose(choices),
+            kinds: swarm.kinds(),
+            up_window_max: if swarm.bulk { BULK_WINDOW_MAX } else { 65_536 },
             config,
         }
     }

@@ -41,6 +41,7 @@ pub(super) enum What {
     AtPeer(Segment),
     AtServer(Segment),
     GivesUp,
+    Jump { by_us: u64 },
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -163,6 +163,7 @@ impl<const LINUX: bool> World<LINUX> {
     fn gather_one(&mut self, index: u32, events: &mut Vec<Event>) {
         let link = self.link(index);
         link.ready = false;
+        link.no_space |= LINUX && !link.down.fin_sent() && !link.has_room(); // tcp_poll
         let (Hold::Watched(key), Some(mut hints)) = (link.hold, link.poll()) else { return };
         link.armed = LINUX;
         hints.no_room = !LINUX && link.is_full();

@@ -11,7 +11,6 @@ use super::link::{Hold, Link};
 use super::setting::Setting;
 use super::trace::{NO_LINK, Trace, What};
 use super::{Rule, Violation};
-use crate::machine::close::LocalCause;
 use crate::machine::errno::System;
 
 /// A listener.
@@ -81,6 +80,7 @@ pub(super) struct Tally {
     pub(super) made_room: u64,
     pub(super) urgent_splits: u64,
     pub(super) discarded: u64,
+    pub(super) jumps: u64,
 }
 
 /// A [`Kernel`](crate::kernel::Kernel) that is a world of its own: peers, wires, a clock, and a
@@ -133,6 +133,8 @@ pub struct World<const LINUX: bool> {
     /// or an accept was out of files or memory.
     pub(super) given_up: u32,
     pub(super) turn: TurnLog,
+    /// The real loop makes the calls, and is held to the rules; else a test makes them.
+    pub(super) judged: bool,
     pub(super) trace: Trace,
     pub(super) violation: Option<Violation>,
     pub(super) tally: Tally,
@@ -149,15 +151,17 @@ impl<const LINUX: bool> World<LINUX> {
     pub fn new(setting: Setting, mut choices: Choices, trace_max: usize) -> World<LINUX> {
         let mut agenda = Agenda::default();
         for link in 0..setting.peers {
-            let at_us = setting.start_us + choices.below(setting.arrivals_us);
+            let at_us = setting.start_us + setting.idle_us + choices.below(setting.arrivals_us);
             agenda.add(at_us, link, Due::Connects);
         }
         agenda.add(setting.start_us + setting.stop_us, NO_LINK, Due::Stop);
+        if let Some((at_us, by_us)) = setting.jump_us {
+            agenda.add(setting.start_us + at_us, NO_LINK, Due::Jump { by_us });
+        }
         if let Some(later_us) = setting.second_stop_us {
             agenda.add(setting.start_us + setting.stop_us + later_us, NO_LINK, Due::Stop);
         }
-        let kinds = super::peer::CHARACTERS.len() as u64;
-        let link = |index| Link::new(index, &setting, &mut choices, kinds);
+        let link = |index| Link::new(index, &setting, &mut choices);
         let links = (0..setting.peers).map(link).collect();
         let door = || Door { queue: VecDeque::new(), edge: false, quiet: true, since_us: 0 };
         World {
@@ -194,6 +198,7 @@ impl<const LINUX: bool> World<LINUX> {
                 touched: Vec::new(),
                 calls: 0,
             },
+            judged: true,
             trace: Trace::new(trace_max),
             violation: None,
             tally: Tally::default(),
@@ -229,7 +234,7 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// Something that must never happen did. The first one counts.
     pub(super) fn violate(&mut self, rule: Rule, link: Option<u32>, what: impl Into<String>) {
-        if self.violation.is_none() {
+        if self.judged && self.violation.is_none() {
             let (turn, at_us, what) = (self.turn.number, self.age_us(), what.into());
             self.violation = Some(Violation { rule, link, what, turn, at_us });
         }
@@ -247,10 +252,17 @@ impl<const LINUX: bool> World<LINUX> {
             self.now_us += 1_000 * self.choices.magnitude(1, 60);
         }
         if self.strike(Fault::Freeze) {
-            self.now_us += FREEZE_US;
-            self.frozen_us += FREEZE_US;
+            self.jumps(FREEZE_US);
         }
         self.run_due();
+    }
+
+    /// Time passes in which the process does not run. What is due meanwhile happens when it runs.
+    pub(super) fn jumps(&mut self, by_us: u64) {
+        self.note(NO_LINK, What::Jump { by_us });
+        self.now_us += by_us;
+        self.frozen_us += by_us;
+        self.tally.jumps += 1;
     }
 
     /// A system call about `link` begins.
@@ -316,6 +328,9 @@ impl<const LINUX: bool> World<LINUX> {
         if let Hold::Watched(key) = link.hold {
             self.keys[key as usize] = Key { link: None, closed_turn: turn };
             self.by_machine[link.machine()] -= 1;
+            // A slot, a file, memory and a watch are free. A newcomer that was refused gives back
+            // only what it had taken itself, and ends no pause.
+            self.paused_until_ms = None;
         }
         link.hold = Hold::Closed;
         link.duty.closed_turn = turn;
@@ -323,9 +338,5 @@ impl<const LINUX: bool> World<LINUX> {
         self.turn.closes += 1;
         self.turn.moved = true;
         self.freed_us = self.now_us;
-        // A newcomer that could not be watched gives back only what it had taken itself.
-        if link.duty.cause != Some(LocalCause::Resource) {
-            self.paused_until_ms = None;
-        }
     }
 }
