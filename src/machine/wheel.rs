@@ -110,8 +110,13 @@ impl TimerWheel {
     /// Gives back the memory of keys that were armed, where none is now.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            self.entries = Vec::with_capacity(self.entries.capacity());
+            self.entries = Vec::new();
         }
+    }
+
+    /// Reserves room for keys below `keys`.
+    pub fn reserve(&mut self, keys: usize) {
+        self.entries.reserve(keys.saturating_sub(self.entries.len()));
     }
 
     /// Notes that it is `now`, where nothing is armed: time in which nothing could become due is

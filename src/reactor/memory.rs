@@ -1,6 +1,7 @@
 //! Output memory: a cap on what all pending replies take together, and its way back to the system.
 
 use super::Reactor;
+use super::accept::slots;
 use crate::kernel::Kernel;
 use crate::machine::tick::Tick;
 
@@ -76,6 +77,9 @@ impl<K: Kernel> Reactor<K> {
             self.endings.shrink_to_fit();
             self.events.shrink_to_fit();
             self.kernel.give_back_memory();
+            // Only now: before, they would lie in pages that are in use.
+            self.table.reserve();
+            self.wheel.reserve(slots(&self.config));
         }
     }
 }

@@ -78,13 +78,19 @@ impl<S> Table<S> {
         }
     }
 
-    /// Gives back memory: of the lines, and of the slots where none is taken.
+    /// Gives back memory: of the lines, and of the slots where none is taken. Those are to be
+    /// [reserved](Self::reserve) again.
     pub(super) fn shrink(&mut self) {
         if self.slab.is_empty() {
-            self.slab = Slab::with_capacity(self.slots);
+            self.slab = Slab::new();
         }
         [&mut self.sparse, &mut self.bulk, &mut self.settling].into_iter().for_each(Line::shrink);
         self.ended.shrink_to_fit();
+    }
+
+    /// Reserves the slots again.
+    pub(super) fn reserve(&mut self) {
+        self.slab.reserve(self.slots - self.slab.len());
     }
 
     /// How many slots are taken.
