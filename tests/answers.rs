@@ -156,7 +156,7 @@ impl Kernel for Door {
         self.open -= 1;
     }
 
-    fn give_back_memory(&mut self) {}
+    fn give_back_memory(&mut self, _: usize) {}
 }
 
 fn server(change: impl FnOnce(&mut Config)) -> Reactor<Door> {

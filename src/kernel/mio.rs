@@ -287,7 +287,7 @@ impl Kernel for MioKernel {
         drop(socket);
     }
 
-    fn give_back_memory(&mut self) {
-        socket::give_back_memory();
+    fn give_back_memory(&mut self, keep_bytes: usize) {
+        socket::give_back_memory(keep_bytes);
     }
 }

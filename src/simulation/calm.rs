@@ -293,5 +293,5 @@ impl Kernel for Calm {
         self.open -= 1;
     }
 
-    fn give_back_memory(&mut self) {}
+    fn give_back_memory(&mut self, _keep_bytes: usize) {}
 }

@@ -269,7 +269,7 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         }
     }
 
-    fn give_back_memory(&mut self) {
+    fn give_back_memory(&mut self, _keep_bytes: usize) {
         self.spend();
     }
 }

@@ -70,8 +70,11 @@ pub(crate) fn has_newcomer(_listener: &impl Socket) -> bool {
     true
 }
 
-/// Gives memory that is free in this process back to the system, where that must be asked for.
-pub(crate) fn give_back_memory() {
+/// Gives memory that is free in this process back to the system, where that must be asked for, but
+/// for `keep_bytes` of it.
+pub(crate) fn give_back_memory(keep_bytes: usize) {
     #[cfg(unix)]
-    calls::give_back_memory();
+    calls::give_back_memory(keep_bytes);
+    #[cfg(not(unix))]
+    let _ = keep_bytes;
 }
