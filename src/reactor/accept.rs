@@ -5,16 +5,11 @@ use std::net::SocketAddr;
 
 use super::listener::{AcceptError, Pause, accept_error};
 use super::{Ending, Reactor, Stage};
-use crate::config::Overload;
+use crate::config::{LEAVING_MAX, Overload};
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{LocalCause, SocketFacts, classify};
 use crate::machine::connection::{Connection, Goodbye};
 use crate::machine::errno::{Errno, Meaning};
-
-/// Those who are leaving still hold their slots and files when a newcomer is accepted in their
-/// place: so many at a time. `closecall serve` keeps as many files free for them; where nobody
-/// does, accept may say EMFILE instead.
-pub(super) const LEAVING_MAX: usize = 4;
 
 /// Whether to go on accepting in this turn.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -38,7 +38,7 @@ pub use self::ending::{Counters, Ending};
 use self::listener::Listeners;
 use self::memory::OutputMemory;
 use self::table::Table;
-use crate::config::Config;
+use crate::config::{Config, LEAVING_MAX};
 use crate::kernel::{Event, Kernel};
 use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
@@ -125,7 +125,7 @@ impl<K: Kernel> Reactor<K> {
     /// A reactor that serves the kernel's listeners.
     pub fn new(mut kernel: K, config: Config) -> Reactor<K> {
         let now = kernel.now();
-        let slots = config.max_connections.saturating_add(accept::LEAVING_MAX);
+        let slots = config.max_connections.saturating_add(LEAVING_MAX);
         Reactor {
             rules: Rules {
                 read_deadline_ms: config.read_deadline_ms,

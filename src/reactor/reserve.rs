@@ -2,9 +2,8 @@
 //! is not to be had, the allocator ends the process.
 
 use super::Reactor;
-use super::accept::LEAVING_MAX;
 use super::table::Entry;
-use crate::config::Config;
+use crate::config::{Config, LEAVING_MAX};
 use crate::kernel::Kernel;
 use crate::machine::wheel::TimerWheel;
 
