@@ -35,7 +35,7 @@ pub(super) enum Command {
     /// driven by RUST_LOG (default: info), and so is the table of verdicts on exit.
     ///
     /// SIGINT or SIGTERM drains the server (see --drain); a second one ends it at once with exit
-    /// code 1, and resets the connections that are left. SIGHUP reopens the close log and changes nothing else; if it was ignored at the
+    /// code 1. SIGHUP reopens the close log and changes nothing else; if it was ignored at the
     /// start (nohup) it stays ignored. SIGUSR1 prints the table of verdicts so far. To rotate the
     /// close log: rename it, then `kill -HUP PID`; for logrotate (docs/OPERATING.md):
     ///   /var/log/closecall/close.log {
@@ -225,8 +225,9 @@ pub(super) struct ServeArgs {
     pub(super) verdict_wait: u64,
 
     /// How long the end may take after the first signal. What had arrived when the signal
-    /// came is answered, then each connection is sent a FIN. A connection whose peer has not
-    /// closed its side, or has not taken its reply, when this time is over is reset.
+    /// came is answered, then each connection is sent a FIN. When this time is over, a
+    /// connection is reset if its peer has not closed its side or its reply was not sent in
+    /// full. A second signal does that at once.
     /// The backlog is accepted first, then the listener is closed: a handshake that
     /// completes between the last accept and that close is reset.
     #[arg(long, env = "CLOSECALL_DRAIN", value_name = "DUR", verbatim_doc_comment)]
