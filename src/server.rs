@@ -24,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! The loop runs until another thread calls [`Handle::stop`]. It reads every ending, also those that
-//! the stop makes: the server is over in a turn in which nothing ended.
+//! The loop runs until another thread calls [`Handle::stop`]. It reads every ending, also those
+//! that the stop makes: the server is over in a turn in which nothing ended.
 
 use std::collections::vec_deque::Drain;
 use std::net::{SocketAddr, TcpListener};

@@ -55,8 +55,8 @@ fn limits_of_groups(read: &dyn Fn(&Path) -> Option<String>) -> Vec<u64> {
     limits
 }
 
-/// Where a mount of this kind shows the group `path`: the mount point, and a folder in it. A line of
-/// mountinfo is `36 35 0:26 ROOT POINT OPTIONS … - KIND SOURCE OPTIONS`.
+/// Where a mount of this kind shows the group `path`: the mount point, and a folder in it. A line
+/// of mountinfo is `36 35 0:26 ROOT POINT OPTIONS … - KIND SOURCE OPTIONS`.
 fn folder(mount: &str, kind: &str, path: &str) -> Option<(PathBuf, PathBuf)> {
     let (place, what) = mount.split_once(" - ")?;
     let mut what = what.split(' ');
