@@ -1,10 +1,10 @@
 //! Rung 7: the library in a program of your own.
 //!
-//! New: a [`Config`] and a [`Server`]. What rung 6 did by hand is [`Server::run`], with a budget
-//! for each visit, limits, pauses when files run out, and an orderly stop.
+//! New: a [`Config`] and a [`Server`]. What rung 6 did by hand is [`Server::turn`], with a budget
+//! for each visit and each turn, limits, pauses when files run out, and an orderly stop.
 //!
 //! Cures: newcomers are served again as soon as there are files, and Enter ends the program without
-//! cutting off a reply.
+//! cutting off a reply. The loop below sees every ending, those of the last turns too.
 //!
 //! Still wrong: nothing that this page could mend. It is one loop on one thread, on purpose, and
 //! your report runs on it: one that blocks, as `println!` does when nobody reads its output, holds
@@ -42,16 +42,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         handle.stop(); // the first call drains, a second would end it at once
     });
 
-    server.run(|ending| {
-        let sure = if ending.verdict.certainty == Certainty::Certain { "" } else { ", it seems" };
-        println!(
-            "{}: {}{sure}: {} bytes in, {} out",
-            ending.peer,
-            ending.verdict.kind.name(),
-            ending.evidence.rx,
-            ending.evidence.tx,
-        );
-    })?;
+    // `server.run(report)` is this loop in one call. Here is the place for work of your own.
+    while !server.turn()?.stage.is_over() {
+        for ending in server.endings() {
+            let certain = ending.verdict.certainty == Certainty::Certain;
+            println!(
+                "{}: {}{}: {} bytes in, {} out",
+                ending.peer,
+                ending.verdict.kind.name(),
+                if certain { "" } else { ", it seems" },
+                ending.evidence.rx,
+                ending.evidence.tx,
+            );
+        }
+    }
     println!("served {} in all", server.counters().accepted);
     Ok(())
 }

@@ -4,6 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::machine::reply::Framing;
 
+/// Connections that are leaving still hold their slots and files when a newcomer is accepted in
+/// their place: at most this many at a time beyond `max_connections`.
+pub(crate) const LEAVING_MAX: usize = 4;
+
 /// What happens to newcomers at `max_connections` or when the process is out of files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overload {
@@ -142,9 +146,34 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What all pending output together can take at most, in bytes: the longest reply for each
+    /// connection, or less where [`output_memory_bytes`](Self::output_memory_bytes) is less.
+    ///
+    /// ```
+    /// use closecall::config::Config;
+    ///
+    /// let mut config = Config { max_connections: 10_000, ..Config::default() };
+    /// assert_eq!(config.output_bytes_max(), 10_004 * 65_559); // four may be leaving
+    /// config.output_memory_bytes = Some(64 << 20);
+    /// assert_eq!(config.output_bytes_max(), (64 << 20) + 10_004 * 279);
+    /// ```
+    pub fn output_bytes_max(&self) -> u64 {
+        let slots = self.slots() as u64;
+        let (prefix_bytes, buffer_bytes) = (self.prefix.len(), self.read_buffer_bytes);
+        let longest = self.framing.reply_bytes_max(prefix_bytes, buffer_bytes) as u64;
+        let shortest = self.framing.reply_bytes_min(prefix_bytes, buffer_bytes) as u64;
+        let cap = self.output_memory_bytes.unwrap_or(u64::MAX);
+        slots.saturating_mul(longest).min(cap.saturating_add(slots.saturating_mul(shortest)))
+    }
+
     /// Above this many open connections nobody begins to wait for evidence: seven eighths of the
     /// limit.
     pub fn settles_up_to(&self) -> usize {
         self.max_connections - self.max_connections / 8
+    }
+
+    /// Slots of the table: one for each connection there may be, and those that are leaving.
+    pub(crate) fn slots(&self) -> usize {
+        self.max_connections.saturating_add(LEAVING_MAX)
     }
 }

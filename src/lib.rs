@@ -14,7 +14,7 @@
 //! | `socket` | what the operating system tells of one socket; all `unsafe` code there is | plain types of `machine` |
 //! | [`kernel`] | one trait: all that is asked of the operating system; mio behind it | plain types of `machine`, `socket` |
 //! | [`config`] | every limit and every duration, with its default | `machine` |
-//! | [`reactor`] | one turn of the loop, the table, the listeners | `kernel`, `machine`, [`config`] |
+//! | [`reactor`] | one turn of the loop: lines and budgets, the table, the listeners, output memory | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
 //! | `record` | an ending in the words of the close log (feature `cli`) | `machine`, `reactor` |

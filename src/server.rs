@@ -8,15 +8,24 @@
 //! let config = Config { listen: vec!["127.0.0.1:0".parse()?], ..Config::default() };
 //! let mut server = Server::bind(config)?;
 //! println!("listening on {}", server.addresses()[0]);
+//! # let client = std::net::TcpStream::connect(server.addresses()[0])?;
 //! # server.handle().stop();
+//! # drop(client);
+//! let mut endings = 0;
 //! while !server.turn()?.stage.is_over() {
 //!     for ending in server.endings() {
 //!         println!("{} ended as {}", ending.peer, ending.verdict.kind.name());
+//!         endings += 1;
 //!     }
 //! }
+//! assert_eq!(endings, server.counters().accepted); // none is missing
+//! # assert_eq!(endings, 1);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The loop runs until another thread calls [`Handle::stop`]. It reads every ending, also those
+//! that the stop makes: the server is over in a turn in which nothing ended.
 
 use std::collections::vec_deque::Drain;
 use std::net::{SocketAddr, TcpListener};
@@ -107,7 +116,8 @@ impl Server {
         self.reactor.turn()
     }
 
-    /// The endings since this was last called.
+    /// The endings since this was last called, oldest first. Read them after each turn: at most
+    /// [`endings_max`](Config::endings_max) are kept, and more are counted and not kept.
     pub fn endings(&mut self) -> Drain<'_, Ending> {
         self.reactor.endings()
     }

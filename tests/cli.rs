@@ -133,6 +133,11 @@ fn help_and_version_are_on_stdout() {
         (&["--help"], "serve"),
         (&["serve", "--help"], "a live peer whose window stays zero"),
         (&["serve", "--help"], "a handshake that"),
+        (&["serve", "--help"], "What had arrived when the signal"),
+        (&["serve", "--help"], "older than this ends politely"),
+        (&["serve", "--help"], "a quarter of the memory of the machine"),
+        (&["serve", "--help"], "CLOSECALL_MAX_AGE"),
+        (&["serve", "--help"], "CLOSECALL_OUTPUT_MEMORY"),
         (&["serve", "--help"], "CLOSECALL_READ_DEADLINE"),
         (&["serve", "-h"], "--close-log"),
     ] {
@@ -157,6 +162,27 @@ fn options_may_come_from_the_environment_and_arguments_come_first() {
         client.read_exact(&mut reply).unwrap();
         assert_eq!(&reply, b"- x");
     }
+    stop(&mut server);
+}
+
+/// The line at the start has the bound that holds, and the environment sets both limits.
+#[test]
+fn a_cap_on_output_memory_is_announced() {
+    let mut command = closecall(&["serve", "--listen", "127.0.0.1:0", "--max-connections", "1000"]);
+    command.env("CLOSECALL_OUTPUT_MEMORY", "1048576");
+    command.env("CLOSECALL_MAX_AGE", "500ms");
+    let mut server = Process::start(command);
+    server.stderr.wait_for(
+        "at most 1.3 MiB of memory: 1.0 MiB of pending replies, and beyond that one of 279 bytes",
+    );
+    let mut client = connect(server.address());
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "its age ends it, long before 10 s of silence");
+    drop(client);
+    let stderr = stop(&mut server);
+    assert_eq!(row(&stderr, "local.policy"), Some(1), "{stderr}");
+    let off = ["--max-connections", "1000", "--output-memory", "off"];
+    let mut server = serve(&off);
+    server.stderr.wait_for("at most 62.8 MiB of memory: a whole reply of 65,559 bytes pending");
     stop(&mut server);
 }
 

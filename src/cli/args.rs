@@ -224,8 +224,10 @@ pub(super) struct ServeArgs {
     #[arg(allow_hyphen_values = true)]
     pub(super) verdict_wait: u64,
 
-    /// How long the end may take after the first signal: what has arrived is answered,
-    /// everybody is sent a FIN, and who has not closed by then is reset.
+    /// How long the end may take after the first signal. What had arrived when the signal
+    /// came is answered, then each connection is sent a FIN. When this time is over, a
+    /// connection is reset if its peer has not closed its side or its reply was not sent in
+    /// full. A second signal does that at once.
     /// The backlog is accepted first, then the listener is closed: a handshake that
     /// completes between the last accept and that close is reset.
     #[arg(long, env = "CLOSECALL_DRAIN", value_name = "DUR", verbatim_doc_comment)]
@@ -251,6 +253,22 @@ pub(super) struct ServeArgs {
     #[arg(default_value = "off", value_parser = values::max_per_ip)]
     #[arg(allow_hyphen_values = true)]
     pub(super) max_per_ip: OrOff<u32>,
+
+    /// A connection that is older than this ends politely, as local.policy; or off.
+    /// What has arrived is answered, then our FIN goes out. Up to 10 % is taken off for
+    /// each connection, so that connections of one moment do not all end at once.
+    #[arg(long, env = "CLOSECALL_MAX_AGE", value_name = "DUR", verbatim_doc_comment)]
+    #[arg(default_value = "off", value_parser = values::max_age)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) max_age: OrOff<u64>,
+
+    /// Memory for all replies together that their sockets have not taken yet, in bytes; or off.
+    /// Near it reads become small. Beyond it each connection may have one small reply.
+    /// Without it: a quarter of the memory of the machine or of the control group.
+    #[arg(long, env = "CLOSECALL_OUTPUT_MEMORY", value_name = "BYTES", verbatim_doc_comment)]
+    #[arg(value_parser = values::output_memory)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) output_memory: Option<OrOff<u64>>,
 
     /// TCP_USER_TIMEOUT: a connection ends when data stays unacknowledged for this long; or off.
     /// It also ends a live peer whose window stays zero for that long.

@@ -1,7 +1,10 @@
-//! How many connections the limit of open files allows.
+//! Limits: how many connections the open files allow, how much memory pending output may take, and
+//! the line that announces both.
 
 use super::Failure;
+use super::values::OrOff;
 use super::words::{self, thousands};
+use crate::config::Config;
 
 /// Files that the process needs for itself, beside its listeners: three standard streams and copies
 /// of two of them, the poll, its waker, the reserve descriptor, both ends of the signals' pipe, the
@@ -73,9 +76,75 @@ pub(super) fn connections(
     }
 }
 
+/// One part in this many of the memory there is may be taken by pending output. Sockets, which the
+/// kernel keeps, and other programs need the rest.
+const OUTPUT_MEMORY_PARTS: u64 = 4;
+
+/// The cap on all pending output together, in bytes: what was `asked` for, or a quarter of
+/// `memory_bytes`. `None` is no cap.
+pub(super) fn output_memory(asked: Option<OrOff<u64>>, memory_bytes: Option<u64>) -> Option<u64> {
+    match asked {
+        Some(OrOff(asked)) => asked,
+        None => memory_bytes.map(|bytes| bytes / OUTPUT_MEMORY_PARTS),
+    }
+}
+
+/// What the limits of `config` come to.
+pub(super) fn line(config: &Config, open_files: Option<u64>) -> String {
+    let (prefix_bytes, buffer_bytes) = (config.prefix.len(), config.read_buffer_bytes);
+    let longest = config.framing.reply_bytes_max(prefix_bytes, buffer_bytes) as u64;
+    let shortest = config.framing.reply_bytes_min(prefix_bytes, buffer_bytes) as u64;
+    let without_cap = Config { output_memory_bytes: None, ..config.clone() }.output_bytes_max();
+    let bound = config.output_bytes_max();
+    let made_of = match config.output_memory_bytes {
+        Some(cap) if bound < without_cap => format!(
+            "{} of pending replies, and beyond that one of {} bytes for each",
+            words::bytes(cap),
+            thousands(shortest)
+        ),
+        _ => format!("a whole reply of {} bytes pending for each", thousands(longest)),
+    };
+    let files = match open_files {
+        Some(files) => format!(" (the limit of open files is {})", thousands(files)),
+        None => String::new(),
+    };
+    format!(
+        "at most {} connections{files}, and at most {} of memory: {made_of}",
+        thousands(config.max_connections as u64),
+        words::bytes(bound)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pending_output_has_a_quarter_of_the_memory_unless_told_otherwise() {
+        assert_eq!(output_memory(None, Some(4 << 30)), Some(1 << 30));
+        assert_eq!(output_memory(None, None), None);
+        assert_eq!(output_memory(Some(OrOff(None)), Some(4 << 30)), None);
+        assert_eq!(output_memory(Some(OrOff(Some(65_536))), Some(4 << 30)), Some(65_536));
+    }
+
+    #[test]
+    fn the_line_has_the_bound_that_holds() {
+        let mut config = Config { max_connections: 10_000, ..Config::default() };
+        let line = |config: &Config, files| super::line(config, files);
+        assert_eq!(
+            line(&config, Some(20_000)),
+            "at most 10,000 connections (the limit of open files is 20,000), and at most 625.5 MiB \
+             of memory: a whole reply of 65,559 bytes pending for each"
+        );
+        config.output_memory_bytes = Some(64 << 20);
+        assert_eq!(
+            line(&config, None),
+            "at most 10,000 connections, and at most 66.7 MiB of memory: 64.0 MiB of pending \
+             replies, and beyond that one of 279 bytes for each"
+        );
+        config.output_memory_bytes = Some(1 << 40); // more than all of them can have
+        assert!(line(&config, None).contains("625.5 MiB of memory: a whole reply"));
+    }
 
     #[test]
     fn the_default_is_what_the_files_allow_and_at_most_a_million() {

@@ -21,6 +21,7 @@ mod lab;
 mod limits;
 mod load;
 mod logging;
+mod memory;
 mod report;
 mod serve;
 mod signals;

@@ -16,8 +16,8 @@ use super::report::Report;
 use super::signals::{Asked, Signals};
 use super::sink::Descriptor;
 use super::table::{self, Records, SoFar};
-use super::words::{bytes, duration, thousands};
-use super::{EXIT_FAILED, Failure, addresses, limits};
+use super::words::{duration, thousands};
+use super::{EXIT_FAILED, Failure, addresses, limits, memory};
 use crate::config::Config;
 use crate::machine::errno::{Errno, Meaning, System};
 use crate::reactor::{Stage, Turn};
@@ -37,9 +37,9 @@ const THREADS: usize = 5;
 /// # Errors
 /// Nothing was served: the options contradict each other, or the machine does not let us.
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
-    let open_files = limits::raise_open_files();
+    let machine = Machine { open_files: limits::raise_open_files(), memory_bytes: memory::bytes() };
     let listen = listen(args)?;
-    let config = config(args, listen.concat(), open_files)?;
+    let config = config(args, listen.concat(), machine)?;
     let to_stdout = args.close_log.as_deref() == Some(Path::new("-"));
     let file = match &args.close_log {
         Some(path) if !to_stdout => Some(close_log::open(path)?),
@@ -71,7 +71,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     };
     signals.deliver(obey).map_err(no_sink)?;
 
-    say_limits(&config, open_files);
+    log::info!(target: "closecall", "{}", limits::line(&config, machine.open_files));
     let last = serve(&mut server, &mut report, &so_far, &config);
     report.finish();
     finish(&server, &stdout, close_log.as_ref(), &stderr);
@@ -136,12 +136,15 @@ fn listen(args: &ServeArgs) -> Result<Vec<Vec<SocketAddr>>, Failure> {
     args.listen.iter().map(|endpoint| endpoint.resolve("--listen")).collect()
 }
 
-/// From options to a configuration.
-fn config(
-    args: &ServeArgs,
-    listen: Vec<SocketAddr>,
+/// What this machine has; `None` where that is not known.
+#[derive(Clone, Copy, Default)]
+struct Machine {
     open_files: Option<u64>,
-) -> Result<Config, Failure> {
+    memory_bytes: Option<u64>,
+}
+
+/// From options to a configuration.
+fn config(args: &ServeArgs, listen: Vec<SocketAddr>, machine: Machine) -> Result<Config, Failure> {
     for (index, address) in listen.iter().enumerate() {
         if address.port() != 0 && listen[..index].contains(address) {
             return Err(Failure::Usage(format!(
@@ -152,7 +155,11 @@ fn config(
     available("--user-timeout", args.user_timeout.0.is_some(), HAS_USER_TIMEOUT)?;
     available("--reuse-port", args.reuse_port, HAS_REUSE_PORT)?;
     Ok(Config {
-        max_connections: limits::connections(args.max_connections, open_files, listen.len())?,
+        max_connections: limits::connections(
+            args.max_connections,
+            machine.open_files,
+            listen.len(),
+        )?,
         listen,
         prefix: args.prefix.clone().into_bytes(),
         framing: args.framing,
@@ -164,6 +171,8 @@ fn config(
         user_timeout_ms: args.user_timeout.0,
         keepalive_ms: args.keepalive.0,
         max_per_ip: args.max_per_ip.0,
+        max_age_ms: args.max_age.0,
+        output_memory_bytes: limits::output_memory(args.output_memory, machine.memory_bytes),
         overload: args.overload,
         backlog: args.backlog,
         reuse_port: args.reuse_port,
@@ -191,24 +200,6 @@ fn available(option: &str, asked: bool, available: bool) -> Result<(), Failure> 
 /// A line for each address.
 fn listening(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(|address| format!("listening on {address}\n")).collect()
-}
-
-/// What the limits come to.
-fn say_limits(config: &Config, open_files: Option<u64>) {
-    let reply_bytes = (config.read_buffer_bytes + config.prefix.len()) as u64;
-    let connections = config.max_connections as u64;
-    let files = match open_files {
-        Some(files) => format!(" (the limit of open files is {})", thousands(files)),
-        None => String::new(),
-    };
-    log::info!(
-        target: "closecall",
-        "at most {} connections{files}, and at most {} of memory: a whole reply of {} bytes \
-         pending for each",
-        thousands(connections),
-        bytes(connections.saturating_mul(reply_bytes)),
-        thousands(reply_bytes),
-    );
 }
 
 fn say_stage(stage: Stage, open: u64, config: &Config) {
@@ -268,7 +259,7 @@ mod tests {
         let cli = Cli::try_parse_from(["closecall", "serve"]).unwrap();
         let Command::Serve(args) = cli.command else { panic!("{cli:?}") };
         let listen = listen(&args).unwrap().concat();
-        let config = config(&args, listen, None).unwrap();
+        let config = config(&args, listen, Machine::default()).unwrap();
         assert_eq!(config, Config::default());
     }
 

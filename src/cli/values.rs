@@ -47,6 +47,12 @@ const KEEPALIVE_MS_MAX: u64 = 9 * HOUR_MS;
 const MESSAGE_BYTES_MAX: usize = 65_536;
 /// A race takes less than a millisecond: two minutes at most.
 const REPEAT_MAX: u32 = 100_000;
+/// Shorter than this, a connection could be too old before its first request has come.
+const MAX_AGE_MS_MIN: u64 = 100;
+/// One reply of the default length.
+const OUTPUT_MEMORY_BYTES_MIN: u64 = 64 << 10;
+/// 1 PiB: more than any machine has.
+const OUTPUT_MEMORY_BYTES_MAX: u64 = 1 << 50;
 /// Connections have keys of 31 bits, and their table is reserved in advance.
 const CONNECTIONS_MAX: usize = 1 << 24;
 
@@ -173,6 +179,19 @@ pub(super) fn max_per_ip(text: &str) -> Result<OrOff<u32>, String> {
     expect(value, &format!("a number from 1 to {}, or off", u32::MAX))
 }
 
+/// `--max-age`.
+pub(super) fn max_age(text: &str) -> Result<OrOff<u64>, String> {
+    let value = or_off(text, duration(text, MAX_AGE_MS_MIN..=DURATION_MS_MAX));
+    expect(value, "a duration from 100ms to 8760h, such as 30s, 10m or 1h, or off for no limit")
+}
+
+/// `--output-memory`.
+pub(super) fn output_memory(text: &str) -> Result<OrOff<u64>, String> {
+    let (min, max) = (OUTPUT_MEMORY_BYTES_MIN, OUTPUT_MEMORY_BYTES_MAX);
+    let value = or_off(text, number(text, min..=max));
+    expect(value, &format!("a number of bytes from {min} to {max}, or off for no limit"))
+}
+
 /// `--backlog`.
 pub(super) fn backlog(text: &str) -> Result<i32, String> {
     expect(number(text, 1..=i32::MAX), &format!("a number from 1 to {}", i32::MAX))
@@ -246,6 +265,8 @@ mod tests {
         assert_eq!(user_timeout("off"), Ok(OrOff(None)));
         assert_eq!(keepalive("off"), Ok(OrOff(None)));
         assert_eq!(max_per_ip("off"), Ok(OrOff(None)));
+        assert_eq!(max_age("off"), Ok(OrOff(None)));
+        assert_eq!(output_memory("off"), Ok(OrOff(None)));
         assert!(wait("off").is_err());
         assert_eq!(wait("0s"), Ok(0));
     }

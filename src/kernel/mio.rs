@@ -63,8 +63,9 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The first call drains: what has arrived is answered, then the server ends. The second ends
-    /// it at once.
+    /// The first call drains: what had arrived by then is answered, each connection is sent a FIN,
+    /// and the server ends when all have closed or after
+    /// [`drain_ms`](crate::config::Config::drain_ms). The second ends it at once.
     pub fn stop(&self) {
         self.calls.fetch_add(1, Ordering::AcqRel);
         // It fails only where the poll is gone, and then there is nothing left to stop.

@@ -8,7 +8,7 @@
 //! Sources: errno(3); `asm-generic/errno.h` and the `asm/errno.h` of MIPS and SPARC for Linux;
 //! `sys/errno.h` of macOS, FreeBSD, NetBSD and OpenBSD; *Windows Sockets Error Codes* for Windows.
 //! The table of the system that the crate is compiled for is compared with the constants of libc
-//! during compilation ([`posix`]).
+//! during compilation (`posix`).
 
 #[cfg(unix)]
 mod posix;

@@ -26,6 +26,51 @@ pub enum Framing {
     Raw,
 }
 
+impl Framing {
+    /// The longest reply there can be, in bytes, with a prefix and a read buffer of these lengths:
+    /// what one connection may own of output.
+    ///
+    /// ```
+    /// # use closecall::machine::reply::Framing;
+    /// assert_eq!(Framing::Chunk.reply_bytes_max(23, 65_536), 65_559);
+    /// ```
+    pub fn reply_bytes_max(self, prefix_bytes: usize, read_buffer_bytes: usize) -> usize {
+        self.reply_bytes(prefix_bytes, self.read_bytes_max(prefix_bytes, read_buffer_bytes))
+    }
+
+    /// The longest reply to the shortest read, in bytes: what one connection may own of output
+    /// however short output memory is. Arguments as for [`reply_bytes_max`](Self::reply_bytes_max).
+    pub fn reply_bytes_min(self, prefix_bytes: usize, read_buffer_bytes: usize) -> usize {
+        let read_bytes_max = self.read_bytes_max(prefix_bytes, read_buffer_bytes);
+        self.reply_bytes(prefix_bytes, self.read_bytes_floor(prefix_bytes).min(read_bytes_max))
+    }
+
+    /// The longest read: in `line` one whose reply fits the buffer, even if each byte is a line.
+    fn read_bytes_max(self, prefix_bytes: usize, read_buffer_bytes: usize) -> usize {
+        match self {
+            Framing::Chunk | Framing::Raw => read_buffer_bytes.max(1),
+            Framing::Line => (read_buffer_bytes / (prefix_bytes + 1)).max(1),
+        }
+    }
+
+    /// The longest read that is allowed however short output memory is.
+    fn read_bytes_floor(self, prefix_bytes: usize) -> usize {
+        match self {
+            Framing::Chunk | Framing::Raw => READ_BYTES_MIN,
+            Framing::Line => (READ_BYTES_MIN / (prefix_bytes + 1)).max(1),
+        }
+    }
+
+    /// The longest reply to a read of `read_bytes`.
+    fn reply_bytes(self, prefix_bytes: usize, read_bytes: usize) -> usize {
+        match self {
+            Framing::Chunk => prefix_bytes + read_bytes,
+            Framing::Line => read_bytes * (prefix_bytes + 1),
+            Framing::Raw => read_bytes,
+        }
+    }
+}
+
 /// The longest prefix that is accepted, in bytes.
 pub const PREFIX_BYTES_MAX: usize = 4096;
 
@@ -68,12 +113,10 @@ impl Replier {
         let space_bytes = read_buffer_bytes.max(1);
         let mut buffer = vec![0; prefix.len() + space_bytes];
         buffer[..prefix.len()].copy_from_slice(prefix);
-        let (read_bytes, lines_bytes) = match framing {
-            Framing::Chunk | Framing::Raw => (space_bytes, 0),
-            Framing::Line => {
-                let read_bytes = (space_bytes / (prefix.len() + 1)).max(1);
-                (read_bytes, read_bytes * (prefix.len() + 1))
-            }
+        let read_bytes = framing.read_bytes_max(prefix.len(), space_bytes);
+        let lines_bytes = match framing {
+            Framing::Chunk | Framing::Raw => 0,
+            Framing::Line => framing.reply_bytes(prefix.len(), read_bytes),
         };
         Replier {
             framing,
@@ -97,10 +140,7 @@ impl Replier {
             Framing::Chunk => reply_bytes.saturating_sub(self.prefix_bytes),
             Framing::Line => reply_bytes / (self.prefix_bytes + 1),
         };
-        let floor = match self.framing {
-            Framing::Raw | Framing::Chunk => READ_BYTES_MIN,
-            Framing::Line => READ_BYTES_MIN / (self.prefix_bytes + 1),
-        };
+        let floor = self.framing.read_bytes_floor(self.prefix_bytes);
         let wanted = usize::try_from(read_bytes).unwrap_or(usize::MAX).min(for_reply.max(floor));
         let bytes = wanted.clamp(1, self.read_bytes);
         &mut self.buffer[self.prefix_bytes..][..bytes]
@@ -133,12 +173,6 @@ impl Replier {
                 &self.lines
             }
         }
-    }
-
-    /// The longest reply to the shortest read that is made when output memory is short, in bytes.
-    pub fn reply_bytes_min(&self) -> usize {
-        let prefix_bytes = if self.framing == Framing::Raw { 0 } else { self.prefix_bytes };
-        READ_BYTES_MIN.min(self.read_bytes) + prefix_bytes
     }
 
     /// The longest reply there can be, in bytes: what one connection may own of output.
@@ -208,22 +242,45 @@ mod tests {
     }
 
     /// When output memory is short, reads shrink until their replies fit, and never to nothing.
+    ///
+    /// Regression: in `line` with a read buffer of 512 bytes and a prefix of 63 the shortest reply
+    /// was given as 71 bytes, and 256 were made.
     #[test]
     fn a_read_can_be_kept_so_small_that_its_reply_fits() {
-        for framing in [Framing::Chunk, Framing::Line, Framing::Raw] {
-            let mut replier = Replier::new(framing, PREFIX, 65_536);
-            for allowed in [65_536, 10_000, 1_000, 300, 10, 0] {
-                let space = replier.space_within(u64::MAX, allowed);
-                space.fill(b'\n');
-                let bytes = space.len();
-                let reply_bytes = replier.reply(bytes, &mut false).len();
-                let bound = allowed.max(replier.reply_bytes_min());
-                assert!(
-                    bytes >= 1 && reply_bytes <= bound,
-                    "{framing:?}, {allowed}: {reply_bytes}"
-                );
+        let framings = [Framing::Chunk, Framing::Line, Framing::Raw];
+        let prefixes = [0, PREFIX.len(), 63, 300, PREFIX_BYTES_MAX];
+        for (framing, prefix_bytes) in framings.into_iter().flat_map(|f| prefixes.map(|p| (f, p))) {
+            for buffer_bytes in [65_536, 512, 100, 3] {
+                let mut replier = Replier::new(framing, &vec![b'p'; prefix_bytes], buffer_bytes);
+                let min = framing.reply_bytes_min(prefix_bytes, buffer_bytes);
+                for allowed in [65_536, 10_000, 1_000, 300, 10, 0] {
+                    let space = replier.space_within(u64::MAX, allowed);
+                    space.fill(b'\n');
+                    let bytes = space.len();
+                    let reply_bytes = replier.reply(bytes, &mut false).len();
+                    assert!(
+                        bytes >= 1 && reply_bytes <= allowed.max(min),
+                        "{framing:?}, {prefix_bytes}, {buffer_bytes}, {allowed}: {reply_bytes}"
+                    );
+                }
             }
-            assert_eq!(replier.space_within(3, usize::MAX).len(), 3, "no more than is answered");
+        }
+        let mut replier = Replier::new(Framing::Chunk, PREFIX, 65_536);
+        assert_eq!(replier.space_within(3, usize::MAX).len(), 3, "no more than is answered");
+    }
+
+    /// What a configuration promises about replies is what a replier does.
+    #[test]
+    fn the_longest_reply_is_known_without_a_replier() {
+        for framing in [Framing::Chunk, Framing::Line, Framing::Raw] {
+            for (prefix, buffer_bytes) in [(PREFIX, 65_536), (PREFIX, 1), (b"".as_slice(), 0)] {
+                let mut replier = Replier::new(framing, prefix, buffer_bytes);
+                replier.space().fill(b'\n');
+                let bytes = replier.space().len();
+                let longest = replier.reply(bytes, &mut false).len();
+                let told = framing.reply_bytes_max(prefix.len(), buffer_bytes);
+                assert_eq!((told, replier.reply_bytes_max()), (longest, longest), "{framing:?}");
+            }
         }
     }
 

@@ -5,21 +5,11 @@ use std::net::SocketAddr;
 
 use super::listener::{AcceptError, Pause, accept_error};
 use super::{Ending, Reactor, Stage};
-use crate::config::{Config, Overload};
+use crate::config::{LEAVING_MAX, Overload};
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{LocalCause, SocketFacts, classify};
 use crate::machine::connection::{Connection, Goodbye};
 use crate::machine::errno::{Errno, Meaning};
-
-/// Connections that are leaving still hold their slots and files when newcomers are accepted in
-/// their place: at most this many. `closecall serve` keeps as many files free for them; a program
-/// that does not may see accept say EMFILE.
-const LEAVING_MAX: usize = 4;
-
-/// How many slots the table has: one for each connection there may be, and those that are leaving.
-pub(super) fn slots(config: &Config) -> usize {
-    config.max_connections.saturating_add(LEAVING_MAX)
-}
 
 /// Whether to go on accepting in this turn.
 #[derive(Clone, Copy, PartialEq, Eq)]

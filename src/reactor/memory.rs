@@ -1,7 +1,6 @@
 //! Output memory: a cap on what all pending replies take together, and its way back to the system.
 
 use super::Reactor;
-use super::accept::slots;
 use crate::kernel::Kernel;
 use crate::machine::tick::Tick;
 
@@ -106,7 +105,7 @@ impl<K: Kernel> Reactor<K> {
         if slice.left_bytes == 0 {
             // Only now: before, they would lie in pages that are in use.
             self.table.reserve();
-            self.wheel.reserve(slots(&self.config));
+            self.wheel.reserve(self.config.slots());
         }
     }
 }

@@ -125,7 +125,7 @@ impl<K: Kernel> Reactor<K> {
     /// A reactor that serves the kernel's listeners.
     pub fn new(mut kernel: K, config: Config) -> Reactor<K> {
         let now = kernel.now();
-        let slots = accept::slots(&config);
+        let slots = config.slots();
         Reactor {
             rules: Rules {
                 read_deadline_ms: config.read_deadline_ms,

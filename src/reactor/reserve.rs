@@ -2,7 +2,6 @@
 //! is not to be had, the allocator ends the process.
 
 use super::Reactor;
-use super::accept::slots;
 use super::table::Entry;
 use crate::config::Config;
 use crate::kernel::Kernel;
@@ -15,7 +14,7 @@ impl<K: Kernel> Reactor<K> {
     /// The bytes that [`new`](Self::new) allocates for this configuration, rounded up: a slot for
     /// each connection in the table and in the wheel, and the shared buffers.
     pub fn bytes_reserved(config: &Config) -> usize {
-        let slots = slots(config);
+        let slots = config.slots();
         let slot_bytes = size_of::<Entry<K::Socket>>() + TimerWheel::KEY_BYTES;
         let buffer_bytes = config.read_buffer_bytes.saturating_add(config.prefix.len());
         slots

@@ -11,13 +11,10 @@ use super::model::say;
 use super::pipe::Fin;
 use super::trace::What;
 use super::world::{Key, World};
-use crate::config::Overload;
+use crate::config::{LEAVING_MAX, Overload};
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{FirstError, LocalCause, Via};
 use crate::machine::errno::{Errno, Meaning};
-
-/// How many places may be given away in a turn before they are free.
-pub(super) const LEAVING_MAX: usize = 4;
 
 /// What the calls do, once they have taken their time.
 impl<const LINUX: bool> World<LINUX> {

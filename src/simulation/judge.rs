@@ -2,11 +2,10 @@
 //! world knows, and no turn without a reason.
 
 use super::Rule;
-use super::calls::LEAVING_MAX;
 use super::link::Hold;
 use super::truth::{contradiction, wrong_evidence};
 use super::world::{Woke, World};
-use crate::config::Config;
+use crate::config::{Config, LEAVING_MAX};
 use crate::machine::reply::READ_BYTES_MIN;
 use crate::reactor::{Counters, Ending, Stage, Turn};
 

@@ -42,6 +42,12 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--max-connections", &["", "0", "-1", "off", "16777217"], "from 1 to 16777216"),
     ("--overload", &["", "drop"], "wait or shed"),
     ("--max-per-ip", &["0", "-1", "none", "4294967296"], "from 1 to 4294967295, or off"),
+    ("--max-age", &["", "0s", "99ms", "10", "-1s", "8761h"], "from 100ms to 8760h"),
+    (
+        "--output-memory",
+        &["", "0", "65535", "-1", "1125899906842625", "64M"],
+        "a number of bytes from 65536 to 1125899906842624, or off",
+    ),
     ("--user-timeout", &["0s", "5", "577h"], "from 1ms to 576h"),
     ("--keepalive", &["999ms", "0s", "10h"], "from 1s to 9h"),
     ("--backlog", &["0", "-1", "2147483648"], "from 1 to 2147483647"),

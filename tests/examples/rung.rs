@@ -86,9 +86,13 @@ impl Rung {
     #[track_caller]
     pub(crate) fn stops(&self) {
         self.process.signal("STOP");
+        // Each thread: one that serves a client may run on when the first stands still.
         wait_until(|| {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap();
-            stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id)).unwrap();
+            tasks.flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('T'))
+            })
         });
     }
 
