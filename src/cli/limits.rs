@@ -9,8 +9,9 @@ use crate::config::Config;
 /// Files that the process needs for itself, beside its listeners: three standard streams and copies
 /// of two of them, the poll, its waker, the reserve descriptor, both ends of the signals' pipe, the
 /// close log, and two more for it while it is reopened and its last byte is read. That makes
-/// thirteen; the rest is for what was inherited.
-const FILES_RESERVED: u64 = 16;
+/// thirteen; four are for connections that are leaving while newcomers take their place, and the
+/// rest is for what was inherited.
+const FILES_RESERVED: u64 = 20;
 
 /// Connections at a time where the limit of open files allows more, or does not exist.
 const CONNECTIONS_DEFAULT_MAX: u64 = 1 << 20;

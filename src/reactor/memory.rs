@@ -16,8 +16,8 @@ const WORTH_GIVING_BACK_BYTES: u64 = 16 << 20;
 /// take it again.
 const FREE_FOR_MS: u64 = 2_000;
 
-/// It is given back in slices of this many bytes, each of which takes about a millisecond of a turn,
-/// and with this pause between two of them, in milliseconds.
+/// It is given back in slices of this many bytes, each of which takes about 100 µs of a turn, and
+/// with this pause between two of them, in milliseconds.
 const SLICE_BYTES: u64 = 4 << 20;
 const BETWEEN_SLICES_MS: u64 = 4;
 
