@@ -90,7 +90,7 @@ fn with_64_files_the_others_wait_their_turn() {
     let service = Service::of(under(&["prlimit", "--nofile=64"], &patient(&[])));
     let mut clients = crowd(&service);
     hears(&mut clients[0], &reply_to(LINE)).unwrap();
-    service.process.stderr.wait_for("47 connections, which is the limit");
+    service.process.stderr.wait_for("43 connections, which is the limit");
     sleeps("64 files, 500 clients", &service, &mut clients[CLIENTS - 1]);
     exchange(&mut clients[0], LINE).unwrap();
     clients[0].write_all(LINE).unwrap(); // everybody has a reply to come

@@ -149,18 +149,18 @@ mod tests {
 
     #[test]
     fn the_default_is_what_the_files_allow_and_at_most_a_million() {
-        assert_eq!(connections(None, Some(64), 1).unwrap(), 47);
-        assert_eq!(connections(None, Some(20_000), 2).unwrap(), 19_982);
+        assert_eq!(connections(None, Some(64), 1).unwrap(), 43);
+        assert_eq!(connections(None, Some(20_000), 2).unwrap(), 19_978);
         assert_eq!(connections(None, Some(u64::MAX), 1).unwrap(), 1 << 20);
         assert_eq!(connections(None, None, 1).unwrap(), 1 << 20);
     }
 
     #[test]
     fn too_few_files_are_refused_with_a_remedy() {
-        assert_eq!(connections(Some(47), Some(64), 1).unwrap(), 47);
-        let Err(Failure::Refused(line)) = connections(Some(48), Some(64), 1) else { panic!() };
-        assert!(line.contains("ulimit -n 65") && line.contains("allows 47"), "{line}");
-        let Err(Failure::Refused(line)) = connections(None, Some(17), 1) else { panic!() };
-        assert!(line.contains("more than 17"), "{line}");
+        assert_eq!(connections(Some(43), Some(64), 1).unwrap(), 43);
+        let Err(Failure::Refused(line)) = connections(Some(44), Some(64), 1) else { panic!() };
+        assert!(line.contains("ulimit -n 65") && line.contains("allows 43"), "{line}");
+        let Err(Failure::Refused(line)) = connections(None, Some(21), 1) else { panic!() };
+        assert!(line.contains("more than 21"), "{line}");
     }
 }
