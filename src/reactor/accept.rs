@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::listener::{AcceptError, Pause, accept_error};
 use super::{Ending, Reactor, Stage};
-use crate::config::{LEAVING_MAX, Overload};
+use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{LocalCause, SocketFacts, classify};
 use crate::machine::connection::{Connection, Goodbye};
@@ -73,7 +73,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Takes one newcomer from `listener`, or refuses one.
     fn next_newcomer(&mut self, listener: usize) -> Io<Then> {
-        if self.table.len() >= self.config.max_connections + LEAVING_MAX {
+        if self.table.len() >= self.config.slots() {
             return Io::Done(Then::Stop); // there is room, as soon as this turn ends
         }
         if self.table.open() < self.config.max_connections {
