@@ -54,10 +54,18 @@ impl<const LINUX: bool> World<LINUX> {
         match self.next_in_line(listener) {
             None => Io::WouldBlock,
             Some(index) => {
-                self.given_up += u32::from(full);
+                self.may_give_up(full);
                 self.tally.made_room += u64::from(full);
                 Io::Done(index)
             }
+        }
+    }
+
+    /// In this turn one more connection may be decided early, if `allowed`.
+    pub(super) fn may_give_up(&mut self, allowed: bool) {
+        if allowed {
+            *self.given_up.entry(self.turn.number).or_default() += 1;
+            self.turn.given_up += 1;
         }
     }
 
@@ -86,7 +94,7 @@ impl<const LINUX: bool> World<LINUX> {
         let retry_ms = self.setting.config.accept_retry_ms;
         self.paused_until_ms = Some(self.clock_us / 1_000 + retry_ms);
         self.accept_fails = true;
-        self.given_up += 1;
+        self.may_give_up(true);
         self.doors.iter_mut().for_each(|door| door.since_us = self.now_us); // they pause together
         match why {
             Meaning::NoFiles => Self::NUMBERS.no_files(&mut self.choices),

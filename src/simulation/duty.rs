@@ -200,9 +200,9 @@ impl<const LINUX: bool> World<LINUX> {
             Hold::Watched(_) if link.down.fin_sent() => {
                 match self.check_settled(link, goodbye, false) {
                     // It was given up for a newcomer, or for want of files; each such case is one.
-                    Err((Rule::Early, _)) if self.given_up > 0 => {
+                    Err((Rule::Early, _)) if let Some(turn) = self.given_up_in(link) => {
                         let verdict = self.check_settled(link, goodbye, true);
-                        self.given_up -= 1;
+                        *self.given_up.entry(turn).or_default() -= 1;
                         verdict
                     }
                     verdict => verdict,
@@ -214,6 +214,14 @@ impl<const LINUX: bool> World<LINUX> {
         if let Err((rule, what)) = verdict {
             self.violate(rule, Some(index), what);
         }
+    }
+
+    /// The turn in which `link` may have been given up: that of the last call about it. Without
+    /// probes, giving up a connection takes no call, so it may also be any turn after that.
+    fn given_up_in(&self, link: &Link) -> Option<u64> {
+        let first = link.duty.touched_turn;
+        let last = if self.setting.config.probes { first } else { u64::MAX };
+        self.given_up.range(first..=last).find(|(_, count)| **count > 0).map(|(turn, _)| *turn)
     }
 
     /// A newcomer is turned away: a socket that could not be watched, or too many from one address.

@@ -14,7 +14,7 @@ use crate::reactor::{Counters, Ending, Stage, Turn};
 const IDLE_TURNS_MAX: u32 = 3;
 
 /// What a call costs a visit at least, in bytes.
-const CALL_COSTS_BYTES: usize = 4_096;
+pub(super) const CALL_COSTS_BYTES: usize = 4_096;
 
 /// Turns in one world; more of them do not end.
 const TURNS_MAX: u64 = 200_000;
@@ -194,8 +194,10 @@ fn check_budgets<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check 
     // A visit may be made in two parts, before and after what is decided on, and each costs a call.
     let visit = visit_bytes_max(config) + config.read_buffer_bytes + config.prefix.len();
     let visit = (visit + 2 * CALL_COSTS_BYTES) as u64;
-    let made_room = (LEAVING_MAX as u64 + 1) * visit;
-    let bytes_max = 3 * (config.bytes_per_turn.max(1) + visit) + made_room;
+    // One budget for sparse flows, one for bulk senders, and one for deadlines if an alarm rang.
+    let parts = 2 + u64::from(turn.alarms > 0);
+    let decided = u64::from(world.turn.given_up) * visit;
+    let bytes_max = parts * (config.bytes_per_turn.max(1) + visit) + decided;
     if turn.bytes > bytes_max {
         let what = format!("a turn of {} bytes, where {bytes_max} are allowed", turn.bytes);
         return broken(Rule::Fair, None, what);
@@ -211,7 +213,7 @@ fn check_budgets<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check 
 }
 
 /// What a visit may be charged for before its last call, in bytes.
-pub(super) fn visit_bytes_max(config: &Config) -> usize {
+fn visit_bytes_max(config: &Config) -> usize {
     config.bytes_per_visit.max(CALL_COSTS_BYTES)
 }
 

@@ -61,7 +61,7 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         self.spend();
         let waits = !self.doors[listener].queue.is_empty();
         self.doors[listener].quiet |= !waits;
-        self.given_up += u32::from(waits && self.accept_fails); // it came after accept had looked
+        self.may_give_up(waits && self.accept_fails); // it came after accept had looked
         waits
     }
 

@@ -76,7 +76,7 @@ pub(super) struct Duty {
     pub(super) answers_until: Option<u64>,
     /// The place in its input up to which it had arrived when the drain began.
     pub(super) arrived_at_drain: u64,
-    /// What was received from it in its last turn, in bytes.
+    /// What the receives of its last turn were charged for, in bytes: something for each call.
     pub(super) moved_turn: u64,
     pub(super) moved_bytes: usize,
     /// The turn in which it is visited at the latest: each visits at least the first of each line,

@@ -39,6 +39,7 @@ impl<const LINUX: bool> World<LINUX> {
             moved: false,
             accept_calls: 0,
             closes: 0,
+            given_up: 0,
             touched,
             calls: 0,
         };

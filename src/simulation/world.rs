@@ -1,12 +1,12 @@
 //! The world as a whole: its clock, its links, and what is kept about the turn under way.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::agenda::{Agenda, Due};
 use super::choices::Choices;
 use super::faults::{Fault, Numbers};
-use super::judge::visit_bytes_max;
+use super::judge::CALL_COSTS_BYTES;
 use super::link::{Hold, Link};
 use super::setting::Setting;
 use super::trace::{NO_LINK, Trace, What};
@@ -54,6 +54,8 @@ pub(super) struct TurnLog {
     pub(super) moved: bool,
     pub(super) accept_calls: u32,
     pub(super) closes: u32,
+    /// Connections that may have been decided early in it.
+    pub(super) given_up: u32,
     /// Links with an event or a call.
     pub(super) touched: Vec<u32>,
     pub(super) calls: u64,
@@ -129,9 +131,9 @@ pub struct World<const LINUX: bool> {
     pub(super) paused_until_ms: Option<u64>,
     /// The last accept failed.
     pub(super) accept_fails: bool,
-    /// Connections that may be decided early: a newcomer was taken although every slot was in use,
-    /// or an accept was out of files or memory.
-    pub(super) given_up: u32,
+    /// Connections that may be decided early, by the turn in which a newcomer was taken although
+    /// every slot was in use, or an accept was out of files or memory.
+    pub(super) given_up: BTreeMap<u64, u32>,
     pub(super) turn: TurnLog,
     /// The real loop makes the calls, and is held to the rules; else a test makes them.
     pub(super) judged: bool,
@@ -186,7 +188,7 @@ impl<const LINUX: bool> World<LINUX> {
             freed_us: 0,
             paused_until_ms: None,
             accept_fails: false,
-            given_up: 0,
+            given_up: BTreeMap::new(),
             turn: TurnLog {
                 number: 0,
                 began_us: setting.start_us,
@@ -195,6 +197,7 @@ impl<const LINUX: bool> World<LINUX> {
                 moved: true,
                 accept_calls: 0,
                 closes: 0,
+                given_up: 0,
                 touched: Vec::new(),
                 calls: 0,
             },
@@ -279,18 +282,19 @@ impl<const LINUX: bool> World<LINUX> {
         }
     }
 
-    /// A receive has given `bytes` of `link`: is that the same visit still?
+    /// A receive has given `bytes` of `link`: is that the same visit still? A visit ends with the
+    /// call that spends its budget. What sending costs is not counted here, so this is no stricter.
     pub(super) fn check_visit(&mut self, index: u32, bytes: usize) {
         let turn = self.turn.number;
-        let config = &self.setting.config;
-        let bytes_max = visit_bytes_max(config) + config.read_buffer_bytes;
+        let budget = self.setting.config.bytes_per_visit.max(1);
         let duty = &mut self.links[index as usize].duty;
         if duty.moved_turn != turn {
             (duty.moved_turn, duty.moved_bytes) = (turn, 0);
         }
-        duty.moved_bytes += bytes.max(1);
-        if duty.moved_bytes > bytes_max {
-            let what = format!("{} bytes of it in a turn: two visits", duty.moved_bytes);
+        let charged = duty.moved_bytes;
+        duty.moved_bytes += bytes.max(CALL_COSTS_BYTES);
+        if charged >= budget {
+            let what = format!("received again after {charged} bytes: two visits in a turn");
             self.violate(Rule::Fair, Some(index), what);
         }
     }
