@@ -45,6 +45,9 @@ impl<K: Kernel> Visit<'_, K> {
                 Step::Wait => return Outcome::Idle,
                 Step::End => return Outcome::Ended,
                 Step::Receive | Step::Discard | Step::Send if self.budget == 0 => {
+                    if entry.connection.asks_in_passing() {
+                        self.ask_unacked(entry);
+                    }
                     return Outcome::Unfinished;
                 }
                 Step::Receive => self.receive(entry),
@@ -62,17 +65,18 @@ impl<K: Kernel> Visit<'_, K> {
                     let errno = self.kernel.take_error(&mut entry.socket);
                     entry.connection.error_taken(errno, K::SYSTEM);
                 }
-                Step::AskUnacked => {
-                    let bytes =
-                        if self.probes { self.kernel.unacked(&mut entry.socket) } else { None };
-                    entry.connection.unacked(bytes, self.now, self.rules);
-                }
+                Step::AskUnacked => self.ask_unacked(entry),
                 Step::AskUnread => {
                     let bytes = self.kernel.unread(&mut entry.socket);
                     entry.connection.unread(bytes);
                 }
             }
         }
+    }
+
+    fn ask_unacked(&mut self, entry: &mut Entry<K::Socket>) {
+        let bytes = if self.probes { self.kernel.unacked(&mut entry.socket) } else { None };
+        entry.connection.unacked(bytes, self.now, self.rules);
     }
 
     /// Receives into the shared buffer and answers from it.

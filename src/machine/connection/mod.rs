@@ -264,6 +264,14 @@ impl Connection {
         }
     }
 
+    /// Whether SIOCOUTQ is to be asked even if input is left to be dropped first: a peer that goes on
+    /// sending may be taking the reply all the while, and the wait for its evidence is measured
+    /// against that.
+    pub fn asks_in_passing(&self) -> bool {
+        let blocked = self.bits.has(Bit::Suspect) || self.bits.has(Bit::Hurries);
+        self.phase == Phase::Settling && self.bits.has(Bit::Asks) && !blocked
+    }
+
     /// How many more bytes are answered: no receive may take more.
     pub fn answers_bytes_max(&self) -> u64 {
         self.answers_until.saturating_sub(self.rx)
