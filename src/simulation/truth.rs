@@ -57,8 +57,12 @@ pub(super) fn contradiction<const LINUX: bool>(
 ) -> Option<&'static str> {
     let kind = ending.verdict.kind;
     let meaning = link.told.error.map(|error| error.errno.meaning(World::<LINUX>::SYSTEM));
-    // An error before our FIN was out: whatever we were about to do, it was first.
-    let forestalled = link.told.error.is_some() && link.duty.shut_us.is_none();
+    // An error or a FIN before ours was out: whatever we were about to do, it was first. Unless the
+    // peer had sent more than we had answered by then.
+    let evidence = &ending.evidence;
+    let answered = evidence.unread == Some(0) || !link.model.pending().is_empty();
+    let parted_first = evidence.fin_received == Some(true) && answered;
+    let forestalled = (link.told.error.is_some() || parted_first) && link.duty.shut_us.is_none();
     let parting = |it: &LocalCause| {
         matches!(it, LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
     };

@@ -77,12 +77,15 @@ impl Connection {
             None => None,
         };
         // These begin with our FIN. Until it is out the peer knows nothing of our intention: an
-        // error before that is an end of its own.
+        // error before that is an end of its own, and so is its FIN, also one that waits behind a
+        // reply that is stuck. Where it is requests that were left unanswered, we cut it off.
         let begins_with_fin = matches!(
             self.cause,
             Some(LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
         );
-        let forestalled = begins_with_fin && !fin_sent && self.has_error();
+        let answered = unread == Some(0) || !self.outbox.is_empty();
+        let parted_first = fin_received == Some(true) && answered;
+        let forestalled = begins_with_fin && !fin_sent && (self.has_error() || parted_first);
         Evidence {
             system,
             cause: self.cause.filter(|_| !forestalled),

@@ -63,12 +63,8 @@ impl Connection {
         let may_be_owed = self.bits.has(Bit::Readable) || !self.outbox.is_empty();
         match self.phase {
             Phase::Open | Phase::Leaving | Phase::Closing if stalled => {
-                let cause = match (over, self.phase) {
-                    (false, _) => Some(LocalCause::WriteDeadline),
-                    (true, Phase::Closing) => None, // the peer's FIN, or our cause, came first
-                    (true, _) => Some(LocalCause::Drain),
-                };
-                self.cause = self.cause.or(cause);
+                let cause = if over { LocalCause::Drain } else { LocalCause::WriteDeadline };
+                self.cause.get_or_insert(cause);
                 self.phase = Phase::Ended;
             }
             Phase::Open if self.is_asked_to_leave(now, rules) && may_be_owed && !over => {

@@ -1,6 +1,7 @@
 //! Leaving: what the drain, its end, a second signal and the greatest age make of a connection.
 
 use super::*;
+use crate::machine::close::TcpFacts;
 
 #[test]
 fn the_drain_lets_the_reply_go_out_and_waits_for_the_peer_s_fin() {
@@ -74,37 +75,45 @@ fn a_fin_behind_what_the_drain_answers_is_the_peer_s_end() {
     assert_eq!(life.verdict(0), Kind::PeerFinDelivered);
 }
 
-/// Regression: two stops turned an end that had begun into one of ours. What had begun stands,
-/// whatever signals come.
+/// Its reply is stuck in a full socket, and behind the request, unread, lies its FIN.
+fn has_sent_its_fin_and_is_stuck() -> Life {
+    let mut life = Life::new();
+    life.event().echoes(30).connection.blocked(Via::Send);
+    life.is_told_unacked(30).watches_writable().fin_event();
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life
+}
+
+/// Regression: two stops turned an end that had begun into one of ours, and so did the end of the
+/// drain. What had begun stands, whatever signals come.
 #[test]
 fn the_drain_and_a_second_signal_leave_an_end_that_has_begun_its_cause() {
-    let fin_and_stuck = || {
-        let mut life = Life::new();
-        life.event().echoes(30).connection.blocked(Via::Send);
-        life.is_told_unacked(30).watches_writable().fin_event();
-        life.wants(Step::Send).connection.blocked(Via::Send);
-        life.connection.received_fin(); // as if it had been read before the reply got stuck
-        life
+    let verdict = |life: &Life| {
+        let tcp = TcpFacts { bytes_received: Some(14 + 1), ..TcpFacts::default() };
+        let facts = SocketFacts { unread: Some(0), tcp: Some(tcp) };
+        classify(&life.connection.evidence(&facts, Some(30), LINUX)).kind
     };
-    // At the end of the drain, and at a second signal: its FIN came first, and bytes are missing.
-    let mut late = fin_and_stuck();
+    let mut late = has_sent_its_fin_and_is_stuck();
     late.rules.drain_ends = Some(late.now.after(5_000));
     late.passes(5_000).rings();
     late.wants(Step::Send).connection.blocked(Via::Send);
     late.is_told_unacked(30).expires().wants(Step::End);
-    let mut cut = fin_and_stuck();
+    let mut cut = has_sent_its_fin_and_is_stuck();
     cut.connection.cut_off();
-    for life in [&mut late, &mut cut] {
-        assert_eq!(life.verdict(30), Kind::PeerFinUnconfirmed);
+    for life in [&late, &cut] {
+        assert_eq!(verdict(life), Kind::PeerFinUnconfirmed);
         assert_eq!(life.connection.goodbye(), Goodbye::Reset, "7 bytes were never sent");
     }
     // At its write deadline it is a stall.
-    let mut stalled = fin_and_stuck();
+    let mut stalled = has_sent_its_fin_and_is_stuck();
     stalled.passes(10_000).rings();
     stalled.wants(Step::Send).connection.blocked(Via::Send);
     stalled.is_told_unacked(30).expires().wants(Step::End);
-    assert_eq!(stalled.verdict(30), Kind::TimeoutWriteStall);
-    // Settling ones keep their cause; those that were open are ours.
+    assert_eq!(verdict(&stalled), Kind::TimeoutWriteStall);
+}
+
+#[test]
+fn a_second_signal_leaves_settling_connections_their_cause_and_ends_the_open_ones() {
     let mut silent = Life::new();
     silent.event().reads_blocked().passes(10_000).rings();
     silent.reads_blocked().expires().shuts_down().reads_blocked().is_told_unacked(1);
@@ -113,6 +122,17 @@ fn the_drain_and_a_second_signal_leave_an_end_that_has_begun_its_cause() {
     let mut open = Life::new();
     open.connection.cut_off();
     assert_eq!((open.verdict(0), open.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
+}
+
+/// One that has sent its FIN, and more before it than was answered, was cut off by us.
+#[test]
+fn requests_that_a_second_signal_leaves_unanswered_are_cut_off_by_us() {
+    let mut life = Life::new();
+    life.event().echoes(37).connection.cut_off();
+    let tcp = TcpFacts { bytes_received: Some(14 + 50 + 1), ..TcpFacts::default() };
+    let facts = SocketFacts { unread: Some(50), tcp: Some(tcp) };
+    let evidence = life.connection.evidence(&facts, Some(0), LINUX);
+    assert_eq!((evidence.fin_received, classify(&evidence).kind), (Some(true), Kind::LocalDrain));
 }
 
 /// The greatest age ends it as politely as silence does, a little early, by its number.
