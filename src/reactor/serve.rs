@@ -124,12 +124,12 @@ impl<K: Kernel> Reactor<K> {
             rules: &self.rules,
             now: self.now,
             budget,
+            charged: 0,
             reply_bytes: self.output.reply_bytes(),
             probes: self.config.probes,
         };
         let outcome = visit.run(key, entry);
-        let left = visit.budget;
-        let spent = budget - left;
+        let (left, spent) = (visit.budget, visit.charged);
         self.turn.bytes += spent.max(CALL_COSTS_BYTES) as u64;
         self.output.changed(output_bytes, entry.connection.output_bytes());
         let is_bulk = outcome == Outcome::Unfinished || spent >= BULK_BYTES;
