@@ -57,13 +57,15 @@ pub(super) fn contradiction<const LINUX: bool>(
 ) -> Option<&'static str> {
     let kind = ending.verdict.kind;
     let meaning = link.told.error.map(|error| error.errno.meaning(World::<LINUX>::SYSTEM));
-    // An error before our FIN was out: whatever we were about to do, it was first.
-    let forestalled = link.told.error.is_some() && link.duty.shut_us.is_none();
+    let pending = !link.model.pending().is_empty();
+    // An error before our FIN was out, or a FIN behind which output is stuck: whatever we were
+    // about to do, it was first.
+    let behind_fin = pending && ending.evidence.fin_received == Some(true);
+    let forestalled = link.duty.shut_us.is_none() && (link.told.error.is_some() || behind_fin);
     let parting = |it: &LocalCause| {
         matches!(it, LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
     };
     let ours = link.duty.cause.filter(|it| !(forestalled && parting(it)));
-    let pending = !link.model.pending().is_empty();
     let [may_be_old, _] = world.ages(link);
     let fits = match kind {
         // Where both have come in the same moment, either will do.

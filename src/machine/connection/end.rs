@@ -77,12 +77,13 @@ impl Connection {
             None => None,
         };
         // These begin with our FIN. Until it is out the peer knows nothing of our intention: an
-        // error before that is an end of its own.
+        // error before that is an end of its own, and so is its FIN behind which output is stuck.
         let begins_with_fin = matches!(
             self.cause,
             Some(LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
         );
-        let forestalled = begins_with_fin && !fin_sent && self.has_error();
+        let is_stuck_behind_fin = fin_received == Some(true) && !self.outbox.is_empty();
+        let forestalled = begins_with_fin && !fin_sent && (self.has_error() || is_stuck_behind_fin);
         Evidence {
             system,
             cause: self.cause.filter(|_| !forestalled),
