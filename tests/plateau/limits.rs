@@ -42,7 +42,7 @@ fn out_of_watches_newcomers_wait_in_the_backlog_and_one_is_tried_at_a_time() {
     assert!((1..RESET_MAX).contains(&reset), "{reset} were accepted and reset in a second");
 
     // Those inside leave, and those in the backlog are served in their places. How many watches
-    // are free is not known, so behind each that is served there may be one for which there is none.
+    // are free is not known: behind each that is served there may be one for which there is none.
     inside.iter_mut().for_each(|client| parts(client).unwrap());
     let mut served = 0;
     for client in &mut beyond {
@@ -73,6 +73,20 @@ fn settles(service: &Service) -> TcpStream {
     client
 }
 
+/// A server whose log shows what it reads, so that it can be known how far the log has come.
+fn talkative(options: &[&str]) -> Service {
+    let mut command = patient(options);
+    command.env("RUST_LOG", "info,closecall::echo=debug");
+    Service::of(command)
+}
+
+/// What the server has logged before it served `client` just now.
+#[track_caller]
+fn log_until_now(service: &Service, client: &mut TcpStream, mark: &str) -> String {
+    exchange(client, format!("{mark}\n").as_bytes()).unwrap();
+    service.process.stderr.wait_for(mark)
+}
+
 /// Room for so many files more, and no other.
 #[track_caller]
 fn leaves_room_for(service: &Service, files: usize) {
@@ -92,16 +106,16 @@ fn out_of_files_without_a_newcomer_nothing_is_said_or_given_up() {
     if !has("prlimit") {
         return;
     }
-    let service = Service::of(patient(&["--verdict-wait", "1h", "--close-log", "-"]));
+    let service = talkative(&["--verdict-wait", "1h", "--close-log", "-"]);
     let (log, stderr) = (service.process.stdout.clone(), service.process.stderr.clone());
     let slow = settles(&service);
     leaves_room_for(&service, 3);
+    let files = service.files();
     let mut clients: Vec<TcpStream> = (0..3).map(|_| connect(service.address)).collect();
-    for _ in 0..2 {
-        clients.iter_mut().for_each(|client| exchange(client, LINE).unwrap());
-    }
-    assert_eq!(lines_with(&stderr.text(), "EMFILE"), 0, "{}", stderr.text());
-    assert_eq!(lines_with(&log.text(), "verdict"), 0, "it has an hour: {}", log.text());
+    clients.iter_mut().for_each(|client| exchange(client, LINE).unwrap());
+    let text = log_until_now(&service, &mut clients[2], "all are in");
+    assert_eq!(lines_with(&text, "EMFILE"), 0, "{text}");
+    assert_eq!(service.files(), files + 3, "the one that waits has an hour for it");
 
     // Now there is one, and it has the place of the one that waits.
     let mut newcomer = connect(service.address);
@@ -118,13 +132,12 @@ fn out_of_files_without_a_newcomer_nothing_is_said_or_given_up() {
 /// Regression: the warning came with the last free slot, before there was a newcomer without one.
 #[test]
 fn a_full_table_is_no_news_before_a_newcomer_waits() {
-    let service = Service::of(patient(&["--max-connections", "3"]));
+    let service = talkative(&["--max-connections", "3"]);
     let stderr = service.process.stderr.clone();
     let mut clients: Vec<TcpStream> = (0..3).map(|_| connect(service.address)).collect();
-    for _ in 0..2 {
-        clients.iter_mut().for_each(|client| exchange(client, LINE).unwrap());
-    }
-    assert_eq!(lines_with(&stderr.text(), "which is the limit"), 0, "{}", stderr.text());
+    clients.iter_mut().for_each(|client| exchange(client, LINE).unwrap());
+    let text = log_until_now(&service, &mut clients[2], "all are in");
+    assert_eq!(lines_with(&text, "which is the limit"), 0, "{text}");
     let mut newcomer = connect(service.address);
     newcomer.write_all(LINE).unwrap();
     stderr.wait_for("3 connections, which is the limit");
@@ -141,9 +154,9 @@ const REPLY_BYTES: usize = 120 * 1024;
 
 /// What a peak may leave beside a tenth of what there was: pages of the allocator, and the stacks
 /// and buffers that were touched for the first time.
-const LEFT_KB_MAX: u64 = 2_048;
+const LEFT_KB_MAX: u64 = 4_096;
 
-/// Regression: a peak of 1,187 MB stayed 1,187 MB when all of its connections had gone.
+/// Regression: a peak of 1,187 MB stayed 1,187 MB when its connections had gone.
 #[test]
 fn memory_of_replies_that_are_gone_is_given_back() {
     if !cfg!(target_env = "gnu") {
@@ -161,7 +174,7 @@ fn memory_of_replies_that_are_gone_is_given_back() {
     polite.read_exact(&mut vec![0; 4096 + LINE.len()]).unwrap();
     let before = service.kilobytes("VmRSS");
 
-    let hogs: Vec<TcpStream> = (0..HOGS)
+    let mut hogs: Vec<TcpStream> = (0..HOGS)
         .map(|_| {
             let mut hog = crate::service::connect_narrow(service.address).unwrap();
             hog.write_all(&lines).unwrap();
@@ -169,15 +182,17 @@ fn memory_of_replies_that_are_gone_is_given_back() {
         })
         .collect();
     wait_until("there are 100 MB of replies", || service.kilobytes("VmRSS") > before + 102_400);
+    // The last one stays: what lies below its reply is not at the end of the heap.
+    let last = hogs.pop().unwrap();
     hogs.into_iter().for_each(crate::service::reset);
     let most = before + before / 10 + LEFT_KB_MAX;
     wait_until("they are given back", || service.kilobytes("VmRSS") <= most);
     let (peak, after) = (service.kilobytes("VmHWM"), service.kilobytes("VmRSS"));
     crate::service::say(format!(
-        "{before} KB, {peak} KB at the peak, {after} KB when all had gone"
+        "{before} KB, {peak} KB at the peak, {after} KB when all but one had gone"
     ));
     polite.write_all(LINE).unwrap();
     polite.read_exact(&mut vec![0; 4096 + LINE.len()]).unwrap();
-    drop(polite);
+    drop((polite, last));
     assert_eq!(service.stop().get("accepted"), HOGS as u64 + 1);
 }
