@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use closecall::config::{Config, Overload};
 use closecall::kernel::{Event, Io, Kernel};
-use closecall::machine::close::{FirstError, SocketFacts, TcpFacts, Via};
+use closecall::machine::close::{FirstError, Kind, SocketFacts, TcpFacts, Via};
 use closecall::machine::connection::{Goodbye, Hints};
 use closecall::machine::errno::{Errno, System};
 use closecall::machine::tick::Tick;
@@ -17,6 +17,7 @@ use closecall::reactor::{Reactor, Turn};
 
 const EPERM: Errno = Errno(1);
 const EMFILE: Errno = Errno(24);
+const ENOSPC: Errno = Errno(28);
 const EPIPE: Errno = Errno(32);
 
 /// What accept says, in this order, and `last` from then on.
@@ -43,6 +44,8 @@ struct Door {
     open_max: usize,
     /// Where the next newcomers come from; one address, once there are no more.
     peers: Cell<VecDeque<SocketAddr>>,
+    /// Newcomers that the system can watch still.
+    watches: Cell<Option<u32>>,
     /// What SO_ERROR says once the socket is over, which no event has told.
     late_error: Cell<Option<Errno>>,
 }
@@ -112,7 +115,13 @@ impl Kernel for Door {
     fn stop_listening(&mut self) {}
 
     fn watch(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
-        Ok(())
+        match self.watches.get() {
+            Some(0) => Err(ENOSPC),
+            watches => {
+                self.watches.set(watches.map(|left| left - 1));
+                Ok(())
+            }
+        }
     }
 
     fn watch_writable(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
@@ -212,6 +221,73 @@ fn out_of_files_newcomers_wait_or_are_told() {
     server.kernel().answers(&[Io::Failed(EPERM)], Io::WouldBlock);
     turn(&mut server);
     assert_eq!(server.kernel().shed, 0);
+}
+
+/// A loop with one connection, whose FIN came and which waits for its evidence.
+fn one_settles(change: impl FnOnce(&mut Config)) -> Reactor<Door> {
+    let mut server = server(change);
+    server.kernel().answers(&[Io::Done(())], Io::WouldBlock);
+    turn(&mut server);
+    let fin = Hints { read_closed: true, ..Hints::default() };
+    server.kernel().happens([Event::Socket(0, fin)]);
+    assert_eq!(turn(&mut server).ended, 0, "it waits");
+    server
+}
+
+/// Regression: with the last file taken accept says EMFILE although no newcomer waits. That paused
+/// the listener, and a connection that waited for its evidence was decided at once.
+#[test]
+fn out_of_files_without_a_newcomer_there_is_no_pause_and_nothing_is_given_up() {
+    let mut server = one_settles(|config| config.verdict_wait_ms = 3_600_000);
+    server.kernel().waits.set(false);
+    server.kernel().answers(&[], Io::Failed(EMFILE));
+    assert_eq!(turn(&mut server).ended, 0, "nothing is gained by it");
+    assert_eq!(server.kernel().asked.get(), 1);
+    server.kernel().answers(&[Io::Done(())], Io::WouldBlock);
+    assert_eq!(turn(&mut server).accepted, 1, "there is no pause");
+    turn(&mut server);
+    assert!(server.kernel().slept_ms > Some(100), "and no moment to try again");
+    // One that does wait has the place of the one that settles.
+    server.kernel().waits.set(true);
+    server.kernel().answers(&[Io::Failed(EMFILE), Io::Done(())], Io::WouldBlock);
+    let ended = std::iter::from_fn(|| Some(turn(&mut server).ended)).take(2).sum::<u32>();
+    assert_eq!((ended, server.counters().accepted), (1, 3));
+}
+
+/// Regression: the reaping of the newcomer that could not be watched resumed the listener, so each
+/// turn accepted and reset another one.
+#[test]
+fn one_that_cannot_be_watched_ends_no_pause_by_its_own_end() {
+    let mut server = one_settles(|_| ());
+    server.kernel().watches.set(Some(0));
+    server.kernel().answers(&[], Io::Done(()));
+    for round in 1..=3 {
+        let turn = turn(&mut server);
+        assert_eq!((turn.accepted, turn.ended), (1, 1), "round {round}");
+        assert_eq!(server.kernel().asked.get(), round, "one each time");
+        assert_eq!(server.endings().next().unwrap().verdict.kind, Kind::LocalResource);
+        let idle = self::turn(&mut server);
+        assert_eq!((server.kernel().slept_ms, idle.accepted), (Some(100), 1), "round {round}");
+        assert_eq!(server.endings().count(), 1);
+        server.kernel().asked.set(round);
+    }
+    // The end of another connection gives back a watch: no retry time is waited for.
+    server.kernel().watches.set(Some(1));
+    server.kernel().late_error.set(Some(EPIPE));
+    let over = Hints { error: true, ..Hints::default() };
+    server.kernel().happens([Event::Socket(0, over)]);
+    assert_eq!(turn(&mut server).ended, 1);
+    assert_eq!((turn(&mut server).accepted, server.kernel().slept_ms), (2, Some(0)));
+}
+
+/// Where newcomers are to be told, those that cannot be watched are: there is no pause.
+#[test]
+fn out_of_watches_newcomers_may_be_shed() {
+    let mut server = server(|config| config.overload = Overload::Shed);
+    server.kernel().watches.set(Some(2));
+    server.kernel().answers(&[Io::Done(()); 10], Io::WouldBlock);
+    let turn = turn(&mut server);
+    assert_eq!((turn.accepted, turn.ended, server.kernel().open), (10, 8, 2));
 }
 
 /// Who leaves to make room holds its file until the turn ends.

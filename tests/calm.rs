@@ -3,7 +3,7 @@
 
 use closecall::config::Config;
 use closecall::machine::close::{Certainty, Kind};
-use closecall::reactor::{Reactor, Turn};
+use closecall::reactor::{Reactor, Stage, Turn};
 use closecall::simulation::{Calm, MESSAGE, Speakers};
 
 const CONNECTIONS: u32 = 3_000;
@@ -85,4 +85,30 @@ fn who_is_silent_is_ended_with_all_the_evidence_and_its_slot_is_free() {
         reactor.kernel().connect(CONNECTIONS);
         turn(&mut reactor);
     }
+}
+
+/// Regression: the second stop reaped everybody in one turn, and the list of endings holds 65,536.
+#[test]
+fn a_forced_stop_loses_no_ending_of_more_than_the_list_holds() {
+    const MANY: u32 = 70_000;
+    let config = Config { max_connections: MANY as usize, ..Config::default() };
+    assert!(config.endings_max < MANY as usize);
+    let mut reactor = Reactor::new(Calm::new(7), config);
+    reactor.kernel().connect(MANY);
+    while reactor.kernel().open() < MANY {
+        turn(&mut reactor);
+    }
+    (0..2).for_each(|_| reactor.kernel().stop());
+    let mut ids = Vec::new();
+    let stage = loop {
+        let stage = turn(&mut reactor).stage;
+        ids.extend(reactor.endings().map(|ending| ending.id));
+        if stage.is_over() {
+            break stage;
+        }
+    };
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(1..=u64::from(MANY)), "each is handed out, once");
+    let counters = reactor.counters();
+    assert_eq!((stage, counters.endings_missed, counters.open), (Stage::Forced, 0, 0));
 }

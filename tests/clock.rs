@@ -1,15 +1,20 @@
 //! Promise: time that passes while the server does not run, and a clock that runs into large
 //! numbers, end nobody who has spoken.
 //!
-//! The real program: stopped and continued by signals, and in a time namespace of its own whose
-//! clock is about to pass 2^32 and 2^36 ms (that needs root, else it says so). `CLOSECALL_LONG=1`
-//! stops it for 11 seconds with the default deadlines.
+//! The real program: stopped and continued by signals; in a time namespace of its own whose clock
+//! is about to pass 2^32 and 2^36 ms (that needs root, else it says so); and with a clock that
+//! jumps by days and years. `CLOSECALL_LONG=1` stops it for 11 seconds with the default deadlines.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
+#[path = "common/interpose.rs"]
+mod interpose;
 #[path = "common/process.rs"]
 mod process;
 #[path = "common/service.rs"]
 mod service;
+
+#[path = "clock/jumps.rs"]
+mod jumps;
 
 use std::io::Write;
 use std::net::TcpStream;

@@ -2,6 +2,13 @@
 
 mod common;
 
+#[cfg(target_os = "linux")]
+#[path = "drain/arrived.rs"]
+mod arrived;
+#[cfg(target_os = "linux")]
+#[path = "drain/causes.rs"]
+mod causes;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 

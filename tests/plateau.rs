@@ -6,10 +6,15 @@
 //! `CLOSECALL_LONG=1` looks for longer.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
+#[path = "common/interpose.rs"]
+mod interpose;
 #[path = "common/process.rs"]
 mod process;
 #[path = "common/service.rs"]
 mod service;
+
+#[path = "plateau/limits.rs"]
+mod limits;
 
 use std::io::Write;
 use std::net::TcpStream;

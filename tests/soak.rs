@@ -165,7 +165,7 @@ fn it_stays_as_it_is() {
     let mut command = serve_everywhere(&options);
     command.env("RUST_LOG", "warn");
     let report = interpose::library()
-        .map(|library| interpose::stand_before(&mut command, library, seed(), RATE, 0));
+        .map(|library| interpose::stand_before(&mut command, &library, seed(), RATE, 0));
     let (mut service, records) = start(command);
     let files = service.files();
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   wait      until something happens, a deadline comes, or not at all while a visit is owed
 //!   line up   connections with an event: each is owed a visit
+//!   ring      the alarms that were put off, because their connections had been served already
 //!   serve     connections that are owed a visit, the oldest first, each once and within a budget,
 //!             until the budget of the turn is spent; those that are stopped are owed another
 //!   accept    within a budget; after those that are leaving, so that none is refused for them
@@ -114,9 +115,10 @@ pub struct Reactor<K: Kernel> {
     turn: Turn,
     /// The number of the turn; it wraps.
     turn_number: u16,
-    /// Connections whose alarm rang in the turn in which they were visited: it rings again in the
-    /// next.
-    again: Vec<u32>,
+    /// Connections whose alarm was due in the turn in which they were visited: it rings in the next.
+    put_off: VecDeque<u32>,
+    /// What those cost in this turn, in bytes.
+    alarm_bytes: u64,
     endings: VecDeque<Ending>,
     counters: Counters,
 }
@@ -149,7 +151,8 @@ impl<K: Kernel> Reactor<K> {
             forced: false,
             turn: Turn::default(),
             turn_number: 0,
-            again: Vec::new(),
+            put_off: VecDeque::new(),
+            alarm_bytes: 0,
             endings: VecDeque::new(),
             counters: Counters::default(),
             kernel,
@@ -167,6 +170,7 @@ impl<K: Kernel> Reactor<K> {
             self.turn_number = self.turn_number.wrapping_add(1);
             self.wait()?;
             self.line_up();
+            self.ring_again();
             self.serve();
             self.accept();
             self.expire();
@@ -223,7 +227,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// How long there is nothing to do: not at all while a visit, an accept or a reaping is owed.
     fn timeout_ms(&mut self) -> Option<u64> {
-        let owed = self.table.unfinished() + self.table.to_reap();
+        let owed = self.table.unfinished() + self.table.to_reap() + self.put_off.len();
         if owed > 0 || self.listeners.is_unfinished() {
             return Some(0);
         }

@@ -26,7 +26,7 @@ impl<K: Kernel> Reactor<K> {
     /// bulk senders within another. Whatever is stopped once more waits for the next turn.
     pub(super) fn serve(&mut self) {
         let budget = self.config.bytes_per_turn.max(1);
-        self.serve_line(Pace::Sparse, budget);
+        self.serve_line(Pace::Sparse, self.turn.bytes.saturating_add(budget));
         self.serve_line(Pace::Bulk, self.turn.bytes.saturating_add(budget));
     }
 
@@ -46,18 +46,29 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Looks at the deadlines that have come, and ends the connections whose time is up.
+    /// Rings the alarms that were put off in an earlier turn. They come before anything is served: a
+    /// connection that always has something to be served for would put them off for good.
+    pub(super) fn ring_again(&mut self) {
+        let before = self.turn.bytes;
+        let bytes_max = before.saturating_add(self.config.bytes_per_turn.max(1));
+        while self.turn.bytes < bytes_max
+            && let Some(key) = self.put_off.pop_front()
+        {
+            self.alarm_rings(key);
+        }
+        self.alarm_bytes = self.turn.bytes - before;
+    }
+
+    /// Looks at the deadlines that have come, and ends the connections whose time is up. The alarms
+    /// that were put off are paid from the same budget of bytes.
     pub(super) fn expire(&mut self) {
         let mut looks = self.config.expiries_per_turn.max(1).max(self.share(2));
-        let bytes_max = self.turn.bytes.saturating_add(self.config.bytes_per_turn.max(1));
+        let budget = self.config.bytes_per_turn.max(1).saturating_sub(self.alarm_bytes);
+        let bytes_max = self.turn.bytes.saturating_add(budget);
         while self.turn.bytes < bytes_max
             && let Some(key) = self.wheel.pop_due(self.now, &mut looks)
         {
-            self.turn.alarms += 1;
             self.alarm_rings(key);
-        }
-        for key in self.again.drain(..) {
-            self.wheel.arm(key, Tick::from_ms(0));
         }
     }
 
@@ -67,10 +78,11 @@ impl<K: Kernel> Reactor<K> {
         let turn = self.turn_number;
         let Some(entry) = self.table.get_mut(key) else { return };
         let mut budget = self.config.bytes_per_visit.max(1);
-        // None is served twice in a turn: its alarm rings again in the next.
+        // None is served twice in a turn: its alarm is put off to the next.
         if entry.visited_in == turn && entry.connection.tries_again(past, &self.rules) {
-            return self.again.push(key);
+            return self.put_off.push_back(key);
         }
+        self.turn.alarms += 1;
         if entry.connection.rang(past, &self.rules) {
             budget = self.visit_within(key, budget);
         }
@@ -124,12 +136,12 @@ impl<K: Kernel> Reactor<K> {
             rules: &self.rules,
             now: self.now,
             budget,
+            charged: 0,
             reply_bytes: self.output.reply_bytes(),
             probes: self.config.probes,
         };
         let outcome = visit.run(key, entry);
-        let left = visit.budget;
-        let spent = budget - left;
+        let (left, spent) = (visit.budget, visit.charged);
         self.turn.bytes += spent.max(CALL_COSTS_BYTES) as u64;
         self.output.changed(output_bytes, entry.connection.output_bytes());
         let is_bulk = outcome == Outcome::Unfinished || spent >= BULK_BYTES;

@@ -31,6 +31,8 @@ pub(super) struct Visit<'a, K: Kernel> {
     pub(super) now: Tick,
     /// What is left to receive or send in this visit, in bytes.
     pub(super) budget: usize,
+    /// What it has been charged for so far, in bytes. The last call may pass the budget.
+    pub(super) charged: usize,
     /// The longest reply that may be left over, as far as it can be kept so short, in bytes.
     pub(super) reply_bytes: usize,
     /// Whether the kernel is asked what became of the reply.
@@ -140,7 +142,9 @@ impl<K: Kernel> Visit<'_, K> {
     }
 
     fn charge(&mut self, bytes: usize) {
-        self.budget = self.budget.saturating_sub(bytes.max(CALL_COSTS_BYTES));
+        let charge = bytes.max(CALL_COSTS_BYTES);
+        self.charged += charge;
+        self.budget = self.budget.saturating_sub(charge);
     }
 }
 

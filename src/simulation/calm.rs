@@ -54,6 +54,9 @@ pub struct Calm {
     newcomers: Cell<u32>,
     speakers: Cell<Speakers>,
     turn_ms: Cell<u64>,
+    /// How often the loop was asked to stop, and how often it has been told so.
+    stops: Cell<u32>,
+    stops_told: u32,
     now_ms: u64,
     accepted: u32,
     open: u32,
@@ -77,6 +80,8 @@ impl Calm {
             newcomers: Cell::new(0),
             speakers: Cell::default(),
             turn_ms: Cell::new(0),
+            stops: Cell::new(0),
+            stops_told: 0,
             now_ms: 1 << 32,
             accepted: 0,
             open: 0,
@@ -105,6 +110,11 @@ impl Calm {
     /// which nothing happens sleeps until the next deadline.
     pub fn turn_takes(&self, ms: u64) {
         self.turn_ms.set(ms);
+    }
+
+    /// Asks the loop to stop, once more.
+    pub fn stop(&self) {
+        self.stops.set(self.stops.get() + 1);
     }
 
     /// Connections that were accepted and not closed.
@@ -199,6 +209,10 @@ impl Kernel for Calm {
         events.extend(self.events.iter().map(|&key| Event::Socket(key, fin)));
         if self.newcomers.get() > 0 {
             events.push(Event::Listener(0));
+        }
+        if self.stops_told < self.stops.get() {
+            self.stops_told = self.stops.get();
+            events.push(Event::Stop(self.stops_told));
         }
         let fins = self.events.len();
         self.choose();

@@ -60,14 +60,14 @@ pub(super) fn contradiction<const LINUX: bool>(
     // An error or a FIN before ours was out: whatever we were about to do, it was first. Unless the
     // peer had sent more than we had answered by then.
     let evidence = &ending.evidence;
-    let answered = evidence.unread == Some(0) || !link.model.pending().is_empty();
+    let pending = !link.model.pending().is_empty();
+    let answered = evidence.unread == Some(0) || pending;
     let parted_first = evidence.fin_received == Some(true) && answered;
     let forestalled = (link.told.error.is_some() || parted_first) && link.duty.shut_us.is_none();
     let parting = |it: &LocalCause| {
         matches!(it, LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
     };
     let ours = link.duty.cause.filter(|it| !(forestalled && parting(it)));
-    let pending = !link.model.pending().is_empty();
     let [may_be_old, _] = world.ages(link);
     let fits = match kind {
         // Where both have come in the same moment, either will do.

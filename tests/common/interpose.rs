@@ -1,17 +1,23 @@
-//! The library that stands before libc, `tests/interpose/faults.c`: built with cc, put before a
-//! program, and asked what it did.
+//! Libraries that stand before libc, `tests/interpose/NAME.c`: built with cc and put before a
+//! program. `faults.c` is asked what it did.
+#![allow(dead_code)] // each test uses its own part
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::service::{has, say};
 
-/// The library, built once; `None` where that cannot be, which is said.
-pub(crate) fn library() -> Option<&'static Path> {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+/// The library of faults; `None` where it cannot be had, which is said.
+pub(crate) fn library() -> Option<PathBuf> {
+    library_named("faults")
+}
+
+/// The library of this name, built once; `None` where that cannot be, which is said.
+pub(crate) fn library_named(name: &'static str) -> Option<PathBuf> {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     if !cfg!(target_env = "gnu") {
         say("skipped: needs a program that is linked to glibc");
         return None;
@@ -19,23 +25,24 @@ pub(crate) fn library() -> Option<&'static Path> {
     if !has("cc") {
         return None;
     }
-    Some(LIBRARY.get_or_init(build))
+    let mut built = BUILT.lock().unwrap();
+    Some(built.entry(name).or_insert_with(|| build(name)).clone())
 }
 
-fn build() -> PathBuf {
-    let path = scratch("faults.so");
+fn build(name: &str) -> PathBuf {
+    let path = scratch(name);
     let mut cc = Command::new("cc");
     cc.args(["-std=gnu11", "-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-o"]).arg(&path);
-    let output = cc.args(["tests/interpose/faults.c", "-ldl"]).output().unwrap();
+    let output = cc.arg(format!("tests/interpose/{name}.c")).arg("-ldl").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // In its place at once: another test may be using the one before.
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.so");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.so"));
     std::fs::rename(path, &place).unwrap();
     place
 }
 
 /// A file that no other test has.
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("{}-{count}-{name}", std::process::id());

@@ -100,7 +100,7 @@ fn what_may_be_tried_again_costs_nobody_a_byte() {
     let began = Instant::now();
     let all = until_struck(HARMLESS, |n| {
         let it = Run { seed: seed() + n, rate: [5, 12, 40][(n % 3) as usize], deadly: 0 };
-        let (met, table, struck) = run(library, it);
+        let (met, table, struck) = run(&library, it);
         assert_eq!(met.trouble, [""; 0], "{it:?} {table:?} {struck:?}");
         let served = (table.get("accepted"), table.all_of("peer_fin."));
         assert_eq!(served, (met.connected, met.connected), "{it:?} {table:?} {struck:?}");
@@ -114,7 +114,7 @@ fn what_ends_a_connection_ends_no_other() {
     let Some(library) = interpose::library() else { return };
     let all = until_struck(OF_THE_DEADLY, |n| {
         let it = Run { seed: seed() + n, rate: 12, deadly: [30, 100][(n % 2) as usize] };
-        let (met, table, struck) = run(library, it);
+        let (met, table, struck) = run(&library, it);
         // Each connection of this run dies of one of these at most once.
         let deadly = DEADLY.iter().map(|name| struck[*name]).sum::<u64>();
         let may_suffer = deadly + table.get("local.resource");

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use closecall::config::Config;
 use socket2::{Domain, Socket, Type};
@@ -77,16 +77,33 @@ impl Net {
         self.server.within(|| std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value).unwrap());
     }
 
+    /// The same in the clients' namespace.
+    #[track_caller]
+    pub fn client_setting(&self, name: &str, value: &str) {
+        self.client.within(|| std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value).unwrap());
+    }
+
+    /// Waits until the kernel of the clients' namespace knows nothing any more of this port.
+    #[track_caller]
+    pub fn client_has_forgotten(&self, port: u16) {
+        let end = Instant::now() + PATIENCE;
+        let sockets = format!("ss -Htan sport = {port}");
+        while !self.client.within(|| run(&sockets)).is_empty() {
+            assert!(Instant::now() < end, "it has not forgotten {port}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Runs `command` in the server's namespace.
     #[track_caller]
     pub fn at_server(&self, command: &str) {
-        self.server.within(|| run(command));
+        self.server.within(|| _ = run(command));
     }
 
     /// Runs `command` in the clients' namespace.
     #[track_caller]
     pub fn at_client(&self, command: &str) {
-        self.client.within(|| run(command));
+        self.client.within(|| _ = run(command));
     }
 }
 
@@ -157,9 +174,11 @@ fn missing() -> Vec<&'static str> {
     missing
 }
 
+/// Runs `command` and gives what it says.
 #[track_caller]
-fn run(command: &str) {
+fn run(command: &str) -> String {
     let mut words = command.split_whitespace();
     let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
     assert!(output.status.success(), "{command}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
