@@ -165,7 +165,7 @@ impl Kernel for Door {
         self.open -= 1;
     }
 
-    fn give_back_memory(&mut self, _: usize) {}
+    fn give_back_memory(&mut self) {}
 }
 
 fn server(change: impl FnOnce(&mut Config)) -> Reactor<Door> {

@@ -14,10 +14,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 const VIAS: [Via; 3] = [Via::Recv, Via::Send, Via::SoError];
-const CAUSES: [LocalCause; 6] = [
+const CAUSES: [LocalCause; 7] = [
     LocalCause::ReadDeadline,
     LocalCause::WriteDeadline,
     LocalCause::Drain,
+    LocalCause::CutOff,
     LocalCause::Policy,
     LocalCause::MaxAge,
     LocalCause::Resource,

@@ -288,7 +288,7 @@ impl Kernel for MioKernel {
         drop(socket);
     }
 
-    fn give_back_memory(&mut self, keep_bytes: usize) {
-        socket::give_back_memory(keep_bytes);
+    fn give_back_memory(&mut self) {
+        socket::give_back_memory();
     }
 }

@@ -136,7 +136,6 @@ pub trait Kernel {
     /// Closes the socket; its key gets no further events.
     fn close(&mut self, socket: Self::Socket, goodbye: Goodbye);
 
-    /// Gives memory that is free in this process back to the system, but for `keep_bytes` of it:
-    /// what a call gives back takes its time, some milliseconds for ten megabytes.
-    fn give_back_memory(&mut self, keep_bytes: usize);
+    /// Begins to give memory that is free in this process back to the system.
+    fn give_back_memory(&mut self);
 }

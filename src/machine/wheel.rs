@@ -114,9 +114,9 @@ impl TimerWheel {
         }
     }
 
-    /// Reserves room for keys below `keys`.
+    /// Reserves room for keys below `keys`, if there is memory for them; else it grows as it must.
     pub fn reserve(&mut self, keys: usize) {
-        self.entries.reserve(keys.saturating_sub(self.entries.len()));
+        let _ = self.entries.try_reserve(keys.saturating_sub(self.entries.len()));
     }
 
     /// Notes that it is `now`, where nothing is armed: time in which nothing could become due is

@@ -95,11 +95,11 @@ impl<K: Kernel> Reactor<K> {
                     self.pause(Pause::Full);
                     Io::Done(Then::Stop)
                 }
-                // Once there is somebody to make room for.
+                // Once there is a newcomer to make room for, and it will not be refused.
                 Some(oldest) => {
                     let newcomer = self.kernel.accept(listener);
-                    match newcomer {
-                        Io::Done(_) => self.decide_now(oldest),
+                    match &newcomer {
+                        Io::Done((_, peer)) if !self.has_too_many(*peer) => self.decide_now(oldest),
                         _ => self.table.settles_first(oldest),
                     }
                     newcomer.map(|(socket, peer)| self.welcome(socket, peer))
@@ -124,6 +124,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Whether there are as many connections from this peer's network as there may be.
+    fn has_too_many(&self, peer: SocketAddr) -> bool {
+        let limit = self.config.max_per_ip;
+        limit.is_some_and(|limit| self.table.count_of(peer.ip()) >= limit)
+    }
+
     /// Gives a newcomer a slot and a deadline, unless its address has too many already.
     fn welcome(&mut self, socket: K::Socket, peer: SocketAddr) -> Then {
         self.read_clock(); // its deadline counts from here
@@ -131,8 +137,7 @@ impl<K: Kernel> Reactor<K> {
         self.turn.accepted += 1;
         let id = self.counters.accepted;
         let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
-        let limit = self.config.max_per_ip;
-        if limit.is_some_and(|limit| self.table.count_of(peer.ip()) >= limit) {
+        if self.has_too_many(peer) {
             connection.refuse(LocalCause::Policy);
             self.kernel.close(socket, Goodbye::Reset);
             self.report_refused(&connection);
@@ -148,10 +153,14 @@ impl<K: Kernel> Reactor<K> {
             Err(errno) => {
                 entry.connection.refuse(LocalCause::Resource);
                 self.table.end(key);
+                let pause = Pause::Unwatchable(errno);
                 if self.config.overload == Overload::Shed {
+                    if self.listeners.is_to_be_reported(self.now) {
+                        self.report_pause(pause);
+                    }
                     return Then::Continue; // the others are reset like this one
                 }
-                self.pause(Pause::Unwatchable(errno));
+                self.pause(pause);
                 Then::Stop
             }
         }
@@ -208,9 +217,15 @@ impl<K: Kernel> Reactor<K> {
     fn pause(&mut self, pause: Pause) {
         let retry_ms = self.config.accept_retry_ms;
         let retry_at = (pause != Pause::Full).then(|| self.now.after(retry_ms));
-        if !self.listeners.pause(pause, self.now, retry_at) {
-            return;
+        if self.listeners.pause(pause, self.now, retry_at) {
+            self.report_pause(pause);
         }
+    }
+
+    /// Logs why newcomers wait, or are reset, and what to do about it.
+    fn report_pause(&self, pause: Pause) {
+        let retry_ms = self.config.accept_retry_ms;
+        let sheds = self.config.overload == Overload::Shed;
         let name = |errno: Errno| errno.name(K::SYSTEM).unwrap_or("an unknown error");
         let open = self.table.open();
         match pause {
@@ -229,8 +244,13 @@ impl<K: Kernel> Reactor<K> {
             ),
             Pause::Unwatchable(errno) => log::warn!(
                 "a newcomer was reset, because the system cannot watch it ({}) beside {open} \
-                 others; more wait in the backlog, and one is tried every {retry_ms} ms ({})",
+                 others; {} ({})",
                 name(errno),
+                match sheds {
+                    true => "each that it cannot watch is reset".to_owned(),
+                    false =>
+                        format!("more wait in the backlog, and one is tried every {retry_ms} ms"),
+                },
                 match errno.name(K::SYSTEM) {
                     Some("ENOSPC") => "raise fs.epoll.max_user_watches",
                     _ => "the system is short of memory",

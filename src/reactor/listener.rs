@@ -126,6 +126,11 @@ impl Listeners {
     pub(super) fn pause(&mut self, pause: Pause, now: Tick, retry_at: Option<Tick>) -> bool {
         self.pause = Some(pause);
         self.retry_at = retry_at;
+        self.is_to_be_reported(now)
+    }
+
+    /// Whether an episode of overload is to be reported now: once, when it begins.
+    pub(super) fn is_to_be_reported(&mut self, now: Tick) -> bool {
         let due = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY_MS);
         if due {
             self.reported_at = Some(now);

@@ -16,10 +16,8 @@ const WORTH_GIVING_BACK_BYTES: u64 = 16 << 20;
 /// take it again.
 const FREE_FOR_MS: u64 = 2_000;
 
-/// It is given back in slices of this many bytes, each of which takes about 100 µs of a turn, and
-/// with this pause between two of them, in milliseconds.
-const SLICE_BYTES: u64 = 4 << 20;
-const BETWEEN_SLICES_MS: u64 = 4;
+/// How long the system may take for that, in milliseconds, before the table is reserved anew.
+const GIVING_BACK_MS: u64 = 1_000;
 
 /// Accounts for the memory of all outboxes.
 #[derive(Debug)]
@@ -28,24 +26,24 @@ pub(super) struct OutputMemory {
     bytes: u64,
     /// The most there was since memory was last given back.
     peak_bytes: u64,
-    /// What is still to be given back, while slices are.
-    left_bytes: Option<u64>,
-    /// When memory goes back, or the next slice of it, unless it is taken again before.
+    /// Memory is being given back.
+    gives_back: bool,
+    /// When the next step of that is due.
     tidies_at: Option<Tick>,
 }
 
-/// A slice of memory that is to be given back now.
+/// What is to be done about memory now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Slice {
-    is_first: bool,
-    /// How much is left for later slices, in bytes.
-    left_bytes: u64,
+enum Tidy {
+    GiveBack,
+    /// It was given back.
+    Reserve,
 }
 
 impl OutputMemory {
     pub(super) fn new(bytes_max: Option<u64>) -> OutputMemory {
         let bytes_max = bytes_max.unwrap_or(u64::MAX);
-        OutputMemory { bytes_max, bytes: 0, peak_bytes: 0, left_bytes: None, tidies_at: None }
+        OutputMemory { bytes_max, bytes: 0, peak_bytes: 0, gives_back: false, tidies_at: None }
     }
 
     /// An outbox held `before` bytes and holds `after` now.
@@ -60,12 +58,12 @@ impl OutputMemory {
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    /// The slice that is to be given back now, if it is time: most of what there was has been free
-    /// for a while. Slices that have begun are ended even if output comes back.
-    fn next_slice(&mut self, now: Tick) -> Option<Slice> {
+    /// What it is time for: memory is given back once most of what there was has been free for a
+    /// while.
+    fn next_step(&mut self, now: Tick) -> Option<Tidy> {
         let free = self.peak_bytes - self.bytes;
         let worth = free >= WORTH_GIVING_BACK_BYTES && self.bytes <= self.peak_bytes / 8;
-        if !worth && self.left_bytes.is_none() {
+        if !worth && !self.gives_back {
             self.tidies_at = None;
             return None;
         }
@@ -73,15 +71,13 @@ impl OutputMemory {
         if now < at {
             return None;
         }
-        let is_first = self.left_bytes.is_none();
-        let left_bytes = self.left_bytes.unwrap_or(free).saturating_sub(SLICE_BYTES);
-        if left_bytes > 0 {
-            self.left_bytes = Some(left_bytes);
-            self.tidies_at = Some(now.after(BETWEEN_SLICES_MS));
-        } else {
-            (self.left_bytes, self.tidies_at, self.peak_bytes) = (None, None, self.bytes);
+        self.gives_back = !self.gives_back;
+        if self.gives_back {
+            (self.peak_bytes, self.tidies_at) = (self.bytes, Some(now.after(GIVING_BACK_MS)));
+            return Some(Tidy::GiveBack);
         }
-        Some(Slice { is_first, left_bytes })
+        self.tidies_at = None;
+        Some(Tidy::Reserve)
     }
 
     /// When to look again.
@@ -91,21 +87,23 @@ impl OutputMemory {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Gives memory back that outboxes have taken, a slice in a turn, and with it what else has
-    /// become free: of the lines, and of the table where it is empty.
+    /// Gives memory back that outboxes have taken, and with it what else has become free: of the
+    /// lines, and of the table where it is empty.
     pub(super) fn tidy_memory(&mut self) {
-        let Some(slice) = self.output.next_slice(self.now) else { return };
-        if slice.is_first {
-            self.table.shrink();
-            self.wheel.shrink();
-            self.endings.shrink_to_fit();
-            self.events.shrink_to_fit();
-        }
-        self.kernel.give_back_memory(usize::try_from(slice.left_bytes).unwrap_or(usize::MAX));
-        if slice.left_bytes == 0 {
+        match self.output.next_step(self.now) {
+            None => {}
+            Some(Tidy::GiveBack) => {
+                self.table.shrink();
+                self.wheel.shrink();
+                self.endings.shrink_to_fit();
+                self.events.shrink_to_fit();
+                self.kernel.give_back_memory();
+            }
             // Only now: before, they would lie in pages that are in use.
-            self.table.reserve();
-            self.wheel.reserve(self.config.slots());
+            Some(Tidy::Reserve) => {
+                self.table.reserve();
+                self.wheel.reserve(self.config.slots());
+            }
         }
     }
 }
@@ -129,35 +127,26 @@ mod tests {
         assert_eq!(OutputMemory::new(None).reply_bytes() as u64, u64::MAX / 16);
     }
 
-    /// All slices, and the moment after the last.
-    fn gives_back(output: &mut OutputMemory, mut now: Tick) -> (Vec<Slice>, Tick) {
-        let mut slices = Vec::new();
-        while let Some(at) = output.tidies_at() {
-            now = at;
-            slices.extend(output.next_slice(now));
-        }
-        (slices, now)
-    }
-
     #[test]
-    fn memory_goes_back_in_slices_when_it_has_been_free_for_a_while() {
+    fn memory_goes_back_once_when_it_has_been_free_for_a_while() {
         let mut output = OutputMemory::new(None);
         let now = Tick::from_ms(5_000);
         output.changed(0, 100 << 20);
-        assert_eq!((output.next_slice(now), output.tidies_at()), (None, None), "it is in use");
+        assert_eq!((output.next_step(now), output.tidies_at()), (None, None), "it is in use");
         output.changed(100 << 20, 1 << 20);
-        assert_eq!(output.next_slice(now), None, "peers may take it again");
+        assert_eq!(output.next_step(now), None, "peers may take it again");
         assert_eq!(output.tidies_at(), Some(now.after(FREE_FOR_MS)));
         output.changed(0, 60 << 20);
         let later = now.after(FREE_FOR_MS);
-        assert_eq!((output.next_slice(later), output.tidies_at()), (None, None));
+        assert_eq!((output.next_step(later), output.tidies_at()), (None, None));
         output.changed(60 << 20, 0);
-        assert_eq!(output.next_slice(later), None);
-        let (slices, end) = gives_back(&mut output, later);
-        assert!(slices[0].is_first && !slices[1].is_first);
-        assert_eq!((slices.len(), slices[24].left_bytes), (25, 0), "99 MiB in slices of 4");
-        assert_eq!(end, later.after(FREE_FOR_MS + 24 * BETWEEN_SLICES_MS));
-        assert_eq!(output.next_slice(end.after(60_000)), None, "once");
+        assert_eq!(output.next_step(later), None);
+        let at = later.after(FREE_FOR_MS);
+        assert_eq!(output.next_step(at), Some(Tidy::GiveBack));
+        assert_eq!((output.next_step(at), output.tidies_at()), (None, Some(at.after(1_000))));
+        output.changed(0, 60 << 20); // it is ended all the same
+        assert_eq!(output.next_step(at.after(1_000)), Some(Tidy::Reserve));
+        assert_eq!((output.next_step(at.after(60_000)), output.tidies_at()), (None, None), "once");
     }
 
     #[test]
@@ -165,6 +154,6 @@ mod tests {
         let mut output = OutputMemory::new(None);
         output.changed(0, 15 << 20);
         output.changed(15 << 20, 0);
-        assert_eq!((output.next_slice(Tick::from_ms(0)), output.tidies_at()), (None, None));
+        assert_eq!((output.next_step(Tick::from_ms(0)), output.tidies_at()), (None, None));
     }
 }

@@ -112,10 +112,12 @@ pub struct Reactor<K: Kernel> {
     stage: Stage,
     /// Asked to stop twice: nothing is waited for any more.
     forced: bool,
+    /// And the connections are still to be cut off.
+    cuts_off: bool,
     turn: Turn,
     /// The number of the turn; it wraps.
     turn_number: u16,
-    /// Connections whose alarm was due in the turn in which they were visited: it rings in the next.
+    /// Connections whose alarm was due in a turn in which they were visited: it rings in the next.
     put_off: VecDeque<u32>,
     /// What those cost in this turn, in bytes.
     alarm_bytes: u64,
@@ -149,6 +151,7 @@ impl<K: Kernel> Reactor<K> {
             output: OutputMemory::new(config.output_memory_bytes),
             stage: Stage::Serving,
             forced: false,
+            cuts_off: false,
             turn: Turn::default(),
             turn_number: 0,
             put_off: VecDeque::new(),
@@ -170,6 +173,7 @@ impl<K: Kernel> Reactor<K> {
             self.turn_number = self.turn_number.wrapping_add(1);
             self.wait()?;
             self.line_up();
+            self.cut_off();
             self.ring_again();
             self.serve();
             self.accept();
@@ -261,14 +265,21 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         if calls >= 2 && self.stage == Stage::Draining && !self.forced {
-            self.forced = true;
+            (self.forced, self.cuts_off) = (true, true);
             self.kernel.stop_listening();
             self.listeners.close();
-            for key in self.table.keys() {
-                if let Some(entry) = self.table.get_mut(key) {
-                    entry.connection.cut_off();
-                    self.table.end(key);
-                }
+        }
+    }
+
+    /// Ends every connection, once the hints that came with the second stop are known.
+    fn cut_off(&mut self) {
+        if !std::mem::take(&mut self.cuts_off) {
+            return;
+        }
+        for key in self.table.keys() {
+            if let Some(entry) = self.table.get_mut(key) {
+                entry.connection.cut_off();
+                self.table.end(key);
             }
         }
     }

@@ -6,8 +6,10 @@ use super::visit::{CALL_COSTS_BYTES, Outcome, Visit};
 use crate::kernel::{Event, Kernel};
 use crate::machine::tick::Tick;
 
-/// A connection that moved this much in a visit, in bytes, is a bulk sender until it moves less.
-const BULK_BYTES: usize = 16 << 10;
+/// A connection that moved more than this in a visit, in bytes, is a bulk sender until it moves
+/// less. It is what one small request is charged for: where nobody else waits, the line of the bulk
+/// senders costs nothing.
+const SPARSE_BYTES_MAX: usize = CALL_COSTS_BYTES;
 
 impl<K: Kernel> Reactor<K> {
     /// Sets the hints of the connections with an event. Each is owed a visit, once.
@@ -46,8 +48,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Rings the alarms that were put off in an earlier turn. They come before anything is served: a
-    /// connection that always has something to be served for would put them off for good.
+    /// Rings the alarms that were put off in an earlier turn. They come before anything is served:
+    /// a connection that always has something to be served for would put them off for good.
     pub(super) fn ring_again(&mut self) {
         let before = self.turn.bytes;
         let bytes_max = before.saturating_add(self.config.bytes_per_turn.max(1));
@@ -144,7 +146,7 @@ impl<K: Kernel> Reactor<K> {
         let (left, spent) = (visit.budget, visit.charged);
         self.turn.bytes += spent.max(CALL_COSTS_BYTES) as u64;
         self.output.changed(output_bytes, entry.connection.output_bytes());
-        let is_bulk = outcome == Outcome::Unfinished || spent >= BULK_BYTES;
+        let is_bulk = outcome == Outcome::Unfinished || spent > SPARSE_BYTES_MAX;
         entry.pace = if is_bulk { Pace::Bulk } else { Pace::Sparse };
         if entry.connection.take_alarm_moved() && outcome != Outcome::Ended {
             self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));

@@ -88,9 +88,11 @@ impl<S> Table<S> {
         self.ended.shrink_to_fit();
     }
 
-    /// Reserves the slots again.
+    /// Reserves the slots again, if there is memory for them; else the table grows as it must.
     pub(super) fn reserve(&mut self) {
-        self.slab.reserve(self.slots - self.slab.len());
+        if Vec::<Entry<S>>::new().try_reserve_exact(self.slots).is_ok() {
+            self.slab.reserve(self.slots - self.slab.len());
+        }
     }
 
     /// How many slots are taken.

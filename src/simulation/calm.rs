@@ -307,5 +307,5 @@ impl Kernel for Calm {
         self.open -= 1;
     }
 
-    fn give_back_memory(&mut self, _keep_bytes: usize) {}
+    fn give_back_memory(&mut self) {}
 }

@@ -142,6 +142,10 @@ impl<const LINUX: bool> World<LINUX> {
         if link.told.fin {
             return;
         }
+        if let Some(LocalCause::MaxAge) = link.duty.leaving {
+            link.duty.cause = link.duty.leaving; // whatever signals came since
+            return;
+        }
         if draining {
             link.duty.cause = Some(LocalCause::Drain);
             let answered = link.model.rx - link.model.discarded;
@@ -190,9 +194,10 @@ impl<const LINUX: bool> World<LINUX> {
         let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
         let cut_off = self.is_forced() || over;
         let link = self.link(index);
-        let began = link.told.fin || link.told.dead || link.down.fin_sent();
-        if link.is_watched() && cut_off && !began {
-            link.duty.cause.get_or_insert(LocalCause::Drain);
+        if link.is_watched() && cut_off && !link.duty.had_begun {
+            let cause = link.duty.leaving.unwrap_or(LocalCause::Drain);
+            link.duty.cause.get_or_insert(cause);
+            link.duty.cut_off = cause == LocalCause::Drain && !link.duty.hinted;
         }
         let link = &self.links[index as usize];
         let verdict = match link.hold {

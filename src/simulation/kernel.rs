@@ -198,6 +198,9 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         let unread = link.up.unread;
         // What it answers from here on is what it was told of; or, where it was not told, nothing.
         link.duty.answers_until = Some(link.model.rx + if tells { u64::from(unread) } else { 0 });
+        let draining = self.is_draining();
+        let leaving = if draining { LocalCause::Drain } else { LocalCause::MaxAge };
+        self.link(index).duty.leaving = Some(leaving);
         let told = tells.then_some(unread);
         self.note(index, What::Unread(told));
         told
@@ -206,7 +209,9 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
     fn local(&mut self, socket: &mut SimSocket) -> Option<SocketAddr> {
         let SimSocket(index) = *socket;
         self.spend();
-        self.link(index).duty.concluding = true;
+        let link = self.link(index);
+        link.duty.concluding = true;
+        link.duty.had_begun = link.told.fin || link.told.dead || link.down.fin_sent();
         Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 20003)))
     }
 
@@ -269,7 +274,7 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         }
     }
 
-    fn give_back_memory(&mut self, _keep_bytes: usize) {
+    fn give_back_memory(&mut self) {
         self.spend();
     }
 }

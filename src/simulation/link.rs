@@ -91,6 +91,14 @@ pub(super) struct Duty {
     /// Why we ended it, where we did; and whether its read deadline was over then.
     pub(super) cause: Option<LocalCause>,
     pub(super) silent: bool,
+    /// Why it was asked to leave, where SIOCINQ was asked for that.
+    pub(super) leaving: Option<LocalCause>,
+    /// An event has told of its FIN or of an error.
+    pub(super) hinted: bool,
+    /// Its end had begun when its evidence was taken: by its FIN, an error or a FIN of ours.
+    pub(super) had_begun: bool,
+    /// It was cut off by a second stop or by the end of the drain, and no event had told of an end.
+    pub(super) cut_off: bool,
     pub(super) closed_turn: u64,
 }
 
@@ -195,6 +203,10 @@ impl Link {
                 may_not_wait: false,
                 cause: None,
                 silent: false,
+                leaving: None,
+                hinted: false,
+                had_begun: false,
+                cut_off: false,
                 closed_turn: 0,
             },
             peer: Peer::new(&CHARACTERS[usize::from(choices.pick(&setting.kinds))]),

@@ -63,7 +63,9 @@ pub(super) fn contradiction<const LINUX: bool>(
     let pending = !link.model.pending().is_empty();
     let answered = evidence.unread == Some(0) || pending;
     let parted_first = evidence.fin_received == Some(true) && answered;
-    let forestalled = (link.told.error.is_some() || parted_first) && link.duty.shut_us.is_none();
+    let forestalled = (link.told.error.is_some() || parted_first)
+        && link.duty.shut_us.is_none()
+        && !link.duty.cut_off;
     let parting = |it: &LocalCause| {
         matches!(it, LocalCause::ReadDeadline | LocalCause::MaxAge | LocalCause::Drain)
     };
@@ -73,7 +75,9 @@ pub(super) fn contradiction<const LINUX: bool>(
         // Where both have come in the same moment, either will do.
         Kind::TimeoutRead if link.duty.silent && may_be_old => ours.is_some(),
         Kind::TimeoutRead => ours == Some(LocalCause::ReadDeadline),
-        Kind::LocalDrain => ours == Some(LocalCause::Drain),
+        // What an event had told of may have been wrong, or come after the end of the drain.
+        Kind::LocalDrain if link.duty.hinted => link.duty.cause == Some(LocalCause::Drain),
+        Kind::LocalDrain => [ours, link.duty.leaving].contains(&Some(LocalCause::Drain)),
         Kind::LocalResource => ours == Some(LocalCause::Resource),
         // It may have begun to leave because of its age, unseen from here, or be silent as well.
         Kind::LocalPolicy => ours == Some(LocalCause::Policy) || (ours.is_some() && may_be_old),
@@ -86,7 +90,7 @@ pub(super) fn contradiction<const LINUX: bool>(
     }
     match kind {
         Kind::TimeoutWriteStall => unless(pending, "nothing was pending"),
-        _ if ours.is_some() => None,
+        _ if ours.is_some() || kind == Kind::LocalDrain => None,
         _ => by_peer_fin(link, kind, meaning)
             .or_else(|| by_peer_reset(link, kind, meaning))
             .or_else(|| by_errno(link, kind, meaning)),

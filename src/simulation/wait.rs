@@ -174,11 +174,18 @@ impl<const LINUX: bool> World<LINUX> {
         if link.model.pending().is_empty() && !link.told.fin {
             link.duty.owed_until.get_or_insert(until); // a receive is what it gets
         }
+        self.hint(index, hints);
         self.turn.touched.push(index);
         self.note(index, What::Event(hints));
         if self.strike(Fault::Duplicate) {
             events.push(Event::Socket(key, hints));
         }
+    }
+
+    /// An event tells of an end, while it can still bear on what is decided.
+    fn hint(&mut self, index: u32, hints: Hints) {
+        let tells = (hints.read_closed || hints.error) && !self.is_forced();
+        self.link(index).duty.hinted |= tells;
     }
 
     /// Events that say nothing, as every system gives them now and then.
@@ -199,6 +206,7 @@ impl<const LINUX: bool> World<LINUX> {
                 let hints = self.choose_hints(self.links[index as usize].soft.is_none());
                 events.push(Event::Socket(key, hints));
                 self.note(index, What::Spurious(hints));
+                self.hint(index, hints);
                 self.turn.touched.push(index);
             }
             None if self.strike(Fault::SpuriousStale) => {

@@ -37,13 +37,12 @@ pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
 }
 
 /// Gives memory that is free in this process back to the system, where the C library is glibc: it
-/// keeps what it had until it is asked (malloc_trim(3)). `keep_bytes` at the heap's end are kept,
-/// so that it can be done in steps. Other allocators do so by themselves, or cannot be asked.
-pub(super) fn give_back_memory(keep_bytes: usize) {
-    let _ = keep_bytes;
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// keeps what it had until it is asked (malloc_trim(3)). Other allocators do so by themselves, or
+/// cannot be asked.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(super) fn give_back_memory() {
     // SAFETY: it takes a number and works on the allocator's own state, under its locks.
     unsafe {
-        libc::malloc_trim(keep_bytes);
+        libc::malloc_trim(0);
     }
 }

@@ -44,6 +44,7 @@ fn cause(choices: &mut Choices) -> LocalCause {
         LocalCause::Policy,
         LocalCause::Resource,
         LocalCause::MaxAge,
+        LocalCause::CutOff,
     ])
 }
 

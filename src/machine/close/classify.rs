@@ -18,7 +18,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// |---|---|---|---|---|
 /// | read deadline | any | any | | `timeout.read` |
 /// | write deadline | any | any | | `timeout.write_stall` |
-/// | drain | any | any | | `local.drain` |
+/// | drain, or its end | any | any | | `local.drain` |
 /// | limit, greatest age | any | any | | `local.policy` |
 /// | watch failed | any | any | | `local.resource` |
 /// | no | killed here | any | | `local.killed` |
@@ -100,7 +100,7 @@ fn by_us(cause: LocalCause) -> Kind {
     match cause {
         LocalCause::ReadDeadline => Kind::TimeoutRead,
         LocalCause::WriteDeadline => Kind::TimeoutWriteStall,
-        LocalCause::Drain => Kind::LocalDrain,
+        LocalCause::Drain | LocalCause::CutOff => Kind::LocalDrain,
         LocalCause::Policy | LocalCause::MaxAge => Kind::LocalPolicy,
         LocalCause::Resource => Kind::LocalResource,
     }

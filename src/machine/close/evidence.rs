@@ -45,6 +45,8 @@ pub enum LocalCause {
     WriteDeadline,
     /// The server is shutting down.
     Drain,
+    /// The server has no more time to shut down: told twice to stop, or at the end of its drain.
+    CutOff,
     /// A limit of ours: too many connections, or too many from one network.
     Policy,
     /// A limit of ours, and a polite end: the connection had reached its greatest age.

@@ -59,7 +59,7 @@ impl Connection {
             LocalCause::ReadDeadline | LocalCause::MaxAge => {
                 fin_received || owes_nothing || self.bits.has(Bit::Hurries)
             }
-            LocalCause::Drain => fin_received || self.bits.has(Bit::Hurries),
+            LocalCause::Drain | LocalCause::CutOff => fin_received || self.bits.has(Bit::Hurries),
         };
         if plain { Goodbye::Plain } else { Goodbye::Reset }
     }

@@ -126,7 +126,7 @@ impl Rules {
         self.drain_ends.is_some_and(|end| end <= now)
     }
 
-    /// Why a connection is asked to leave, if it is.
+    /// Why a connection is asked to leave now.
     fn leaving_cause(&self) -> LocalCause {
         match self.drain_ends {
             Some(_) => LocalCause::Drain,
@@ -264,8 +264,8 @@ impl Connection {
         }
     }
 
-    /// Whether SIOCOUTQ is to be asked even if input is left to be dropped first: a peer that goes on
-    /// sending may be taking the reply all the while, and the wait for its evidence is measured
+    /// Whether SIOCOUTQ is to be asked even if input is left to be dropped first: a peer that goes
+    /// on sending may be taking the reply all the while, and the wait for its evidence is measured
     /// against that.
     pub fn asks_in_passing(&self) -> bool {
         let blocked = self.bits.has(Bit::Suspect) || self.bits.has(Bit::Hurries);

@@ -63,18 +63,21 @@ impl Connection {
         let may_be_owed = self.bits.has(Bit::Readable) || !self.outbox.is_empty();
         match self.phase {
             Phase::Open | Phase::Leaving | Phase::Closing if stalled => {
-                let cause = if over { LocalCause::Drain } else { LocalCause::WriteDeadline };
-                self.cause.get_or_insert(cause);
+                if over {
+                    return self.cut_off();
+                }
+                self.cause = Some(LocalCause::WriteDeadline); // asked to leave or not
                 self.phase = Phase::Ended;
             }
             Phase::Open if self.is_asked_to_leave(now, rules) && may_be_owed && !over => {
+                self.cause = Some(rules.leaving_cause());
                 self.phase = Phase::Leaving;
             }
             // Silence, or nothing that is owed an answer, or no time left to give it.
             Phase::Open | Phase::Leaving => {
-                let leaves = self.phase == Phase::Leaving || self.is_asked_to_leave(now, rules);
+                let leaves = self.is_asked_to_leave(now, rules);
                 let silence = LocalCause::ReadDeadline;
-                self.cause = Some(if leaves { rules.leaving_cause() } else { silence });
+                self.cause.get_or_insert(if leaves { rules.leaving_cause() } else { silence });
                 self.phase = Phase::Closing;
             }
             Phase::Settling => self.phase = Phase::Ended,
@@ -82,10 +85,19 @@ impl Connection {
         }
     }
 
-    /// The second signal: it has no more time. What had begun to end it stands.
+    /// The second signal, or the end of the drain: it has no more time. What had begun to end it
+    /// stands.
+    ///
+    /// Where it had no FIN of ours its evidence is taken turns later, and what comes until then may
+    /// answer the resets of others. So only a FIN or an error that was known before can have been
+    /// first.
     pub fn cut_off(&mut self) {
-        if matches!(self.phase, Phase::Open | Phase::Leaving) {
-            self.cause = Some(LocalCause::Drain);
+        let is_known = self.bits.has(Bit::FinHinted) || self.bits.has(Bit::Suspect);
+        let cause = if is_known { LocalCause::Drain } else { LocalCause::CutOff };
+        if matches!(self.phase, Phase::Open | Phase::Leaving)
+            && self.cause.is_none_or(|cause| cause == LocalCause::Drain)
+        {
+            self.cause = Some(cause);
         }
         self.phase = Phase::Ended;
     }
@@ -104,10 +116,7 @@ impl Connection {
                 self.deadline = rules.read_deadline(now);
             }
             // It came after the peer was asked to leave: there was no FIN, so we move first.
-            Phase::Open | Phase::Leaving => {
-                self.cause = Some(rules.leaving_cause());
-                self.phase = Phase::Closing;
-            }
+            Phase::Open | Phase::Leaving => self.phase = Phase::Closing,
             Phase::Closing | Phase::Settling | Phase::Ended => {}
         }
     }
@@ -191,7 +200,10 @@ impl Connection {
         self.bits.set(Bit::FinReceived);
         self.bits.set(Bit::FinHinted);
         match self.phase {
-            Phase::Open | Phase::Leaving => self.phase = Phase::Closing,
+            Phase::Open | Phase::Leaving => {
+                self.cause = None; // asked to leave or not: it has moved first
+                self.phase = Phase::Closing;
+            }
             _ => self.bits.set(Bit::Asks),
         }
     }
@@ -218,9 +230,6 @@ impl Connection {
             self.bits.set(Bit::Suspect);
             self.phase = Phase::Ended;
             return;
-        }
-        if self.phase == Phase::Leaving {
-            self.cause = Some(rules.leaving_cause());
         }
         self.phase = Phase::Settling;
         self.answers_until = self.answers_until.min(self.rx);

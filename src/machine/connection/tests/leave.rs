@@ -124,6 +124,42 @@ fn a_second_signal_leaves_settling_connections_their_cause_and_ends_the_open_one
     assert_eq!((open.verdict(0), open.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
 }
 
+/// Regression: the evidence of a forced stop is taken turns later, and what peers sent until then,
+/// mostly in answer to our resets, was taken for the beginning of the end.
+#[test]
+fn what_comes_after_a_second_signal_was_not_first() {
+    let tcp = TcpFacts { bytes_received: Some(14 + 1), ..TcpFacts::default() };
+    let facts = SocketFacts { unread: Some(0), tcp: Some(tcp) };
+    let mut fin = Life::new();
+    fin.event().echoes(37).connection.cut_off();
+    let evidence = fin.connection.evidence(&facts, Some(0), LINUX);
+    assert_eq!((evidence.fin_received, classify(&evidence).kind), (Some(true), Kind::LocalDrain));
+    let mut reset = Life::new();
+    reset.event().echoes(37).connection.cut_off();
+    reset.connection.latch(ECONNRESET, Via::SoError);
+    assert_eq!(reset.verdict(0), Kind::LocalDrain);
+    // An event had told of this one.
+    let mut before = Life::new();
+    before.event().echoes(37).fin_event().connection.cut_off();
+    let evidence = before.connection.evidence(&facts, Some(0), LINUX);
+    assert_eq!(classify(&evidence).kind, Kind::PeerFinDelivered);
+}
+
+/// Regression: a drain that began while one was leaving because of its age took it for its own.
+#[test]
+fn a_drain_leaves_one_that_is_too_old_its_cause() {
+    let mut life = Life::with(Rules { max_age_ms: Some(5_000), ..rules() });
+    life.event().echoes(30).connection.blocked(Via::Send);
+    life.is_told_unacked(30).passes(5_000).rings();
+    life.wants(Step::Send).connection.blocked(Via::Send);
+    life.is_told_unacked(30).expires().is_told_unread(0).watches_writable();
+    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.event().wants(Step::Send);
+    life.connection.flushed(7, life.now, &life.rules);
+    life.wants(Step::Discard).reads_blocked().shuts_down().reads_blocked().is_told_unacked(0);
+    assert_eq!(life.verdict(0), Kind::LocalPolicy);
+}
+
 /// One that has sent its FIN, and more before it than was answered, was cut off by us.
 #[test]
 fn requests_that_a_second_signal_leaves_unanswered_are_cut_off_by_us() {
