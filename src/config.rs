@@ -93,10 +93,10 @@ pub struct Config {
     /// serving cost in it, if that is more. 0 counts as 1. Default: 16.
     pub accepts_per_turn: u32,
     /// Bytes received from and sent to one connection in one visit, where each call counts as 4,096
-    /// at least. 0 counts as 1. Default: 65,536.
+    /// at least. 0 counts as 1. Default: 262,144.
     pub bytes_per_visit: usize,
     /// Bytes for which connections are served in a turn: so much for those with an event, and as
-    /// much again for those that were stopped by a budget. 0 counts as 1. Default: 1,048,576.
+    /// much again for those that were stopped by a budget. 0 counts as 1. Default: 2,097,152.
     pub bytes_per_turn: u64,
     /// Deadlines looked at in a turn: less than 200 µs, which the others wait for; or half of what
     /// serving cost in it, if that is more. 0 counts as 1. Default: 16.
@@ -135,8 +135,8 @@ impl Default for Config {
             reuse_port: false,
             probes: true,
             accepts_per_turn: 16,
-            bytes_per_visit: 64 << 10,
-            bytes_per_turn: 1 << 20,
+            bytes_per_visit: 256 << 10,
+            bytes_per_turn: 2 << 20,
             expiries_per_turn: 16,
             reaps_per_turn: 16,
             clock_interval: 64,
