@@ -102,6 +102,37 @@ pub(super) struct Duty {
     pub(super) closed_turn: u64,
 }
 
+impl Duty {
+    fn new() -> Duty {
+        Duty {
+            since_us: 0,
+            progress_us: 0,
+            accepted_us: 0,
+            shut_us: None,
+            acked_us: 0,
+            acks_seen: true,
+            blocked_turn: 0,
+            touched_us: 0,
+            touched_turn: 0,
+            answers_until: None,
+            arrived_at_drain: 0,
+            moved_turn: 0,
+            moved_bytes: 0,
+            owed_until: None,
+            concluding: false,
+            limit_ms: u64::MAX,
+            may_not_wait: false,
+            cause: None,
+            silent: false,
+            leaving: None,
+            hinted: false,
+            had_begun: false,
+            cut_off: false,
+            closed_turn: 0,
+        }
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -183,32 +214,7 @@ impl Link {
             fin_us: 0,
             model: Model::default(),
             told: Told::default(),
-            duty: Duty {
-                since_us: 0,
-                progress_us: 0,
-                accepted_us: 0,
-                shut_us: None,
-                acked_us: 0,
-                acks_seen: true,
-                blocked_turn: 0,
-                touched_us: 0,
-                touched_turn: 0,
-                answers_until: None,
-                arrived_at_drain: 0,
-                moved_turn: 0,
-                moved_bytes: 0,
-                owed_until: None,
-                concluding: false,
-                limit_ms: u64::MAX,
-                may_not_wait: false,
-                cause: None,
-                silent: false,
-                leaving: None,
-                hinted: false,
-                had_begun: false,
-                cut_off: false,
-                closed_turn: 0,
-            },
+            duty: Duty::new(),
             peer: Peer::new(&CHARACTERS[usize::from(choices.pick(&setting.kinds))]),
         }
     }
