@@ -92,6 +92,9 @@ impl Server {
         }
         let failed = |source| BindError { address: None, source };
         has_memory(&config).map_err(failed)?;
+        if let Some(listener) = listeners.first() {
+            crate::socket::reserve_descriptors(listener, config.slots());
+        }
         let kernel = MioKernel::new(listeners).map_err(failed)?;
         let handle = kernel.handle();
         Ok(Server { reactor: Reactor::new(kernel, config), addresses, handle })

@@ -16,6 +16,7 @@ mod trouble;
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::mpsc;
 
 use process::{Process, closecall};
 use serde_json::Value;
@@ -107,6 +108,24 @@ fn echo_counts_replies_and_looks_at_the_server() {
     assert!(number(&report["server"]["cpu_us_per_echo"]) > 0.0);
     assert!(number(&report["server"]["rss_bytes"]) > 100_000.0);
     assert!(number(&report["generator"]["cpu_us_per_echo"]) > 0.0);
+}
+
+/// Regression: the kernel doubled the table of descriptors while connections were opened, and the
+/// generator stood still for 5 to 20 ms each time, because its threads share the table.
+#[test]
+fn the_table_of_descriptors_has_its_size_before_the_second_connection() {
+    let (opened, first) = mpsc::channel();
+    let address = servers::start(move |connection, _: usize, line: &[u8]| {
+        if connection == 1 {
+            let _ = opened.send(());
+        }
+        Some(servers::right(line))
+    });
+    let address = address.to_string();
+    let run = Process::start(load(&["hold", &address, "-c", "3000", "--ramp", "1", "-d1s"]));
+    first.recv().unwrap();
+    let size: usize = run.proc_status("FDSize").parse().unwrap();
+    assert!(size >= 3000, "it has {size} places");
 }
 
 #[test]

@@ -210,7 +210,7 @@ def bursts(bench: Bench, program: Program, silent: int) -> dict[str, Any]:
         figures = {"slow_connects": ended["slow_connects"]}
         for phase, (begin, end) in phases.items():
             took = active.ask(f"{begin} {end}")
-            for name in ("echoes", "p50_us", "p999_us", "max_us"):
+            for name in ("echoes", "p50_us", "p99_us", "p999_us", "max_us"):
                 figures[f"{phase}_{name}"] = took[name]
     return figures
 

@@ -20,11 +20,12 @@ use mio::net::TcpStream;
 use mio::{Events, Poll, Token, Waker};
 use serde::{Deserialize, Serialize};
 use slab::Slab;
+use socket2::Type;
 
 use self::stage::{Stage, Window};
 use super::connection::Connection;
 use super::histogram::Latency;
-use super::link::Ticker;
+use super::link::{self, Ticker};
 use super::message::Script;
 use super::pace::Pace;
 use super::plan::{Mode, Plan};
@@ -165,6 +166,8 @@ impl Generator {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let places = plan.connections as usize;
+        let socket = link::open(plan.server, None, Type::STREAM)?;
+        crate::socket::reserve_descriptors(&socket, places);
         Ok(Generator {
             poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),

@@ -1,5 +1,5 @@
 //! System calls that neither mio nor socket2 has, on Unix: questions about the queues of a socket,
-//! and memory that goes back to the system.
+//! room in the table of descriptors, and memory that goes back to the system.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -34,6 +34,28 @@ pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
     // it is open. With a timeout of 0 nothing blocks.
     let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
     ready != 0
+}
+
+/// Lets the kernel make its table of descriptors long enough for `count` of them: it grows with the
+/// highest number in use and never shrinks (`fs/file.c`). Where the limit of open files is lower,
+/// that is long enough.
+#[cfg(target_os = "linux")]
+pub(super) fn reserve_descriptors(like: BorrowedFd<'_>, count: usize) {
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to one rlimit, valid for writes.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return;
+    }
+    let count = u64::try_from(count).unwrap_or(u64::MAX).min(limit.rlim_cur);
+    let Ok(last) = libc::c_int::try_from(count.saturating_sub(1)) else { return };
+    // SAFETY: F_DUPFD_CLOEXEC takes an int and touches no memory of ours. `like` is open.
+    let copy = unsafe { libc::fcntl(like.as_raw_fd(), libc::F_DUPFD_CLOEXEC, last) };
+    if copy >= 0 {
+        // SAFETY: the copy is open, and nothing else has it.
+        drop(unsafe { OwnedFd::from_raw_fd(copy) });
+    }
 }
 
 /// Gives memory that is free in this process back to the system, where the C library is glibc: it

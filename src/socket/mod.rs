@@ -73,6 +73,26 @@ pub(crate) fn has_newcomer(_listener: &impl Socket) -> bool {
     true
 }
 
+/// Makes room for so many `sockets` in the table of descriptors, and for what else a process has
+/// open; `like` is any socket.
+///
+/// Linux doubles its table when it is full. Where threads share the table, the thread that opens
+/// the next descriptor then waits until no processor looks at the old one any more
+/// (`synchronize_rcu`, `fs/file.c`): an accept of 5 to 20 ms at the 256th descriptor, at the 512th,
+/// and so on, and every connection waits with it. The kernel may refuse: then the table grows as it
+/// is needed.
+#[cfg(target_os = "linux")]
+pub(crate) fn reserve_descriptors(like: &impl Socket, sockets: usize) {
+    /// Standard streams, listeners, outputs, and some of an embedding program.
+    const OTHERS: usize = 64;
+    /// The table takes 8 bytes of the kernel's memory for each: 2 MiB.
+    const RESERVED_MAX: usize = 1 << 18;
+    calls::reserve_descriptors(like.as_fd(), sockets.saturating_add(OTHERS).min(RESERVED_MAX));
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn reserve_descriptors(_like: &impl Socket, _sockets: usize) {}
+
 /// Gives memory that is free in this process back to the system, where that must be asked for. A
 /// thread of its own does it: it takes a tenth of a second for half a gigabyte, and where there can
 /// be no thread the memory stays.

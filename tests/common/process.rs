@@ -156,14 +156,20 @@ impl Process {
     /// Waits until the program handles SIGINT: before that it would just be killed.
     pub(crate) fn wait_for_sigint_handler(&self) {
         const SIGINT_BIT: u64 = 1 << 1;
-        let handled = || {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap();
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-            u64::from_str_radix(caught.trim(), 16).unwrap() & SIGINT_BIT != 0
-        };
+        let handled =
+            || u64::from_str_radix(&self.proc_status("SigCgt"), 16).unwrap() & SIGINT_BIT != 0;
         while !handled() {
             thread::yield_now();
         }
+    }
+
+    /// A line of its `/proc/PID/status` (proc_pid_status(5)), by name.
+    #[track_caller]
+    pub(crate) fn proc_status(&self, name: &str) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap();
+        let named =
+            |line: &str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned());
+        status.lines().find_map(named).expect(name)
     }
 
     /// Sends a signal: `TERM`, `INT`, `HUP`.

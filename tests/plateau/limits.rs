@@ -196,3 +196,12 @@ fn memory_of_replies_that_are_gone_is_given_back() {
     drop((polite, last));
     assert_eq!(service.stop().get("accepted"), HOGS as u64 + 1);
 }
+
+/// Regression: the kernel doubled the table of descriptors while newcomers came, and the loop stood
+/// still for 5 to 20 ms each time, because its threads share the table.
+#[test]
+fn the_table_of_descriptors_has_its_size_before_the_first_newcomer() {
+    let service = Service::of(patient(&["--max-connections", "5000"]));
+    let size: usize = service.process.proc_status("FDSize").parse().unwrap();
+    assert!(size >= 5000, "it has {size} places");
+}
