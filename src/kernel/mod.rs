@@ -79,7 +79,8 @@ pub trait Kernel {
     /// How many listeners there are; they are known by index.
     fn listeners(&self) -> usize;
 
-    /// Takes the next newcomer, with the address that the peer had at that moment.
+    /// Takes the next newcomer, with the address that the peer had at that moment. Where it is known
+    /// before that it could not be [watched](Self::watch), this fails and the newcomer waits.
     fn accept(&mut self, listener: usize) -> Io<(Self::Socket, SocketAddr)>;
 
     /// Whether a newcomer waits at this listener. Where the system does not tell, one may.
