@@ -189,12 +189,12 @@ pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
 }
 
-/// Takes the pending error (SO_ERROR), which nobody will be told again.
+/// Takes the pending error (SO_ERROR), which the system reports only once.
 pub(crate) fn take_error(socket: &TcpStream) -> Option<Errno> {
     socket.take_error().ok().flatten().map(|error| errno(&error))
 }
 
-/// Without `::ffff:`, which is for nobody's eyes.
+/// Without `::ffff:`, which is not shown.
 fn canonical(address: SocketAddr) -> SocketAddr {
     Peer::from(address).into()
 }

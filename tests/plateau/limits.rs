@@ -18,8 +18,8 @@ const BEYOND: usize = 300;
 const OWN_WATCHES: usize = 2;
 
 /// Regression: out of watches, each newcomer that was reset resumed the listener: some 10,000 in a
-/// second were accepted and reset, while the log said that they wait in the backlog. Later, only one
-/// was reset for each watch that came back and for each try.
+/// second were accepted and reset, while the log said that they wait in the backlog. Later one was
+/// reset for each watch that came back and for each try.
 #[test]
 fn out_of_watches_newcomers_wait_in_the_backlog_and_none_is_reset() {
     let Some(library) = library_named("watches") else { return };
