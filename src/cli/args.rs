@@ -29,7 +29,7 @@ pub(super) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Serve: answer everybody, and say how each connection ended.
+    /// Run the server and log how each connection ended.
     ///
     /// stdout has one line for each address, `listening on 127.0.0.1:20003`. The log is on stderr,
     /// driven by RUST_LOG (default: info), and so is the table of verdicts on exit.
@@ -62,7 +62,7 @@ pub(super) enum Command {
     /// show each in a row: what the client does, what goes over the wire, what a bare recv loop
     /// is told, what closecall says and why. The article's five experiments stand first.
     ///
-    /// With ADDR it plays against that server, whoever wrote it, and shows what a client can see:
+    /// With ADDR it plays against that server, of any make, and shows what a client can see:
     /// what comes back, how the server ends its side and when, and whether it survives. Orders that
     /// the client alone cannot force are races then, or are skipped.
     ///
@@ -76,7 +76,7 @@ pub(super) enum Command {
     /// by byte, latencies in a histogram, and how each connection ended.
     ///
     /// Exit codes: 0 all was as it has to be; 1 something was not, or it was interrupted;
-    /// 2 usage; 3 nobody is there, or files, ports or processes do not suffice.
+    /// 2 usage; 3 no server is at ADDR, or files, ports or processes do not suffice.
     #[command(verbatim_doc_comment)]
     Load(LoadArgs),
 
@@ -88,7 +88,7 @@ pub(super) enum Command {
 /// The options of `closecall client`.
 #[derive(Args, Debug)]
 pub(super) struct ClientArgs {
-    /// Whom to connect to. A name stands for the first of its addresses that answers.
+    /// The server to connect to. A name stands for the first of its addresses that answers.
     #[arg(value_name = "ADDR", value_parser = values::endpoint)]
     pub(super) address: Option<Endpoint>,
 

@@ -7,8 +7,8 @@ use crate::kernel::{Event, Kernel};
 use crate::machine::tick::Tick;
 
 /// A connection that moved more than this in a visit, in bytes, is a bulk sender until it moves
-/// less. It is what one small request is charged for: where nobody else waits, the line of the bulk
-/// senders costs nothing.
+/// less. It is what one small request is charged for. Where no sparse flow waits, the line of the
+/// bulk senders costs nothing.
 const SPARSE_BYTES_MAX: usize = CALL_COSTS_BYTES;
 
 impl<K: Kernel> Reactor<K> {
