@@ -12,11 +12,11 @@ test: ## every test; the simulated world runs 12,000 seeds
 	cargo test
 
 faults: ## failing system calls, limits, abuse, clocks and full outputs against the release binary: all of it
-	CLOSECALL_LONG=1 cargo test --release $(addprefix --test ,faults plateau abuse clock sinks stop) \
-		-- --nocapture
+	CLOSECALL_LONG=1 cargo test --release --test service -- --nocapture \
+		$(addsuffix ::,faults plateau abuse clock sinks stop)
 
 soak: ## ten minutes of mixed load and faults on 10,000 connections; SOAK_SECONDS=60 for one
-	CLOSECALL_LONG=1 cargo test --release --test soak -- --nocapture
+	CLOSECALL_LONG=1 cargo test --release --test service soak:: -- --nocapture
 
 fuzz: ## look for inputs that break a promise, on nightly: each target for a minute; SECONDS=600 for ten
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
@@ -28,8 +28,7 @@ fuzz: ## look for inputs that break a promise, on nightly: each target for a min
 
 # The bare library: what is measured and mutated below needs no command line.
 BARE = --locked --no-default-features --features simulation
-DECIDES = $(addprefix --test ,answers budget calm classifier close close_full close_killed close_local deadline drain echo \
-	facts overload simulation slow wheel)
+DECIDES = $(addprefix --test ,alone closing server simulation)
 
 coverage: ## which lines of machine/ and reactor/ no test reaches (cargo-llvm-cov, and llvm's own tools)
 	cargo llvm-cov $(BARE) --lib $(DECIDES) --ignore-filename-regex 'src/(client|config|kernel|server|simulation)' \

@@ -37,14 +37,11 @@ PARTS=(
 )
 
 # The tests whose promise is one of every system; what wine cannot do is ignored in them, with the
-# reason. Not among them: close, close_full, close_killed, close_local and race, which hold what only
-# Linux tells (SIOCOUTQ, TCP_INFO) against resets, which wine does not send; and whole files that are
-# of Linux or of Unix, of which nothing is compiled here.
-RUN=(--lib)
-for test in answers budget calm classifier deadline drain echo overload simulation wheel; do
-    RUN+=(--test "$test")
-done
-OVER_POLL=(--lib --test facts --test echo --test deadline --test drain --test overload)
+# reason. Not among them: closing and alone, which hold what only Linux tells (SIOCOUTQ, TCP_INFO)
+# against resets, which wine does not send; and whole files that are of Linux or of Unix, of which
+# nothing is compiled here.
+RUN=(--lib --test simulation --test server)
+OVER_POLL=(--lib --test server)
 
 cache=${CLOSECALL_CROSS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/closecall-cross}
 root=$cache/root

@@ -3,7 +3,7 @@
 
 #[path = "../../tests/fuzz/classifier.rs"]
 mod classifier;
-#[path = "../../tests/classifier/promises.rs"]
+#[path = "../../tests/simulation/classifier/promises.rs"]
 mod promises;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| classifier::run(bytes));

@@ -3,7 +3,7 @@
 
 #[path = "../../tests/fuzz/connection.rs"]
 mod connection;
-#[path = "../../tests/classifier/promises.rs"]
+#[path = "../../tests/simulation/classifier/promises.rs"]
 mod promises;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| connection::run(bytes));

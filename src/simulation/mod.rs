@@ -21,8 +21,8 @@
 //! small).
 //!
 //! Two more kernels stand beside all this. [`Scripted`] is a world in which a test makes the calls:
-//! `tests/differential.rs` compares it with Linux. In [`Calm`] nothing goes wrong: it is for
-//! benches, and for the scale table.
+//! `tests/simulation/differential.rs` compares it with Linux. In [`Calm`] nothing goes wrong: it is
+//! for benches, and for the scale table.
 
 mod agenda;
 mod calls;
@@ -223,7 +223,7 @@ impl fmt::Display for Failure {
             Some(seed) => write!(
                 f,
                 "seed {seed}; replay with: CLOSECALL_SEED={seed} cargo test --test simulation \
-                 replay -- --nocapture"
+                 worlds::replay -- --nocapture"
             ),
         }
     }

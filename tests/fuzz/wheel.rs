@@ -3,7 +3,7 @@
 use closecall::machine::tick::Tick;
 use closecall::simulation::Choices;
 
-#[path = "../wheel/model.rs"]
+#[path = "../simulation/wheel/model.rs"]
 mod model;
 
 use self::model::{Operation, Pair};
@@ -23,6 +23,7 @@ pub(crate) fn run(bytes: &[u8]) {
     for mut choices in spelt {
         pair.run(&operation(&mut choices));
     }
+    pair.check_keys();
 }
 
 fn operation(choices: &mut Choices) -> Operation {

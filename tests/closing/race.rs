@@ -1,0 +1,116 @@
+//! Promise: whatever the order of events turns out to be, what is said never contradicts what
+//! happened.
+//!
+//! Nothing is forced here: a server runs freely, clients of every kind run against it, and each
+//! writes down what it knows to be true. Every connection comes from an address of its own, so that
+//! its ending can be held against that.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::Bed;
+use crate::truth::{ROWS, Truth};
+use closecall::client::{Client, Plan};
+use closecall::kernel::mio::Handle;
+use closecall::machine::close::Certainty;
+use closecall::machine::close::Kind::{LocalDrain, PeerFinDelivered};
+use closecall::machine::reply::Framing;
+use closecall::reactor::{Ending, Stage};
+
+const CONNECTIONS: u32 = 5_000;
+const THREADS: u32 = 16;
+
+/// Where connection number `number` comes from: nobody else comes from there.
+fn source(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number)
+}
+
+/// Every `THREADS`th connection, from `first` on.
+fn runs_clients(first: u32, server: SocketAddr) -> Vec<Truth> {
+    let numbers = (first..CONNECTIONS).step_by(THREADS as usize);
+    let runs = numbers.map(|number| {
+        let round = number / THREADS; // so that each thread goes through all ways
+        let row = &ROWS[round as usize % ROWS.len()];
+        let pause = Duration::from_micros(u64::from(round / ROWS.len() as u32 % 64) * 4);
+        let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
+        let (client, _) = Client::connect(&plan).expect("the backlog has room");
+        row.ends(client, pause)
+    });
+    runs.collect()
+}
+
+/// Ends the server when a client's thread panics, so that nobody waits for its endings.
+struct Ends(Handle);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+            self.0.stop();
+        }
+    }
+}
+
+#[test]
+fn what_is_said_never_contradicts_what_happened() {
+    let mut bed = Bed::with(|config| {
+        config.framing = Framing::Raw; // what a client sent is what its reply is
+        config.max_connections = 2 * CONNECTIONS as usize;
+    });
+    let server = bed.address();
+    let known = thread::scope(|scope| {
+        let clients: Vec<_> = (0..THREADS)
+            .map(|first| {
+                let ends = Ends(bed.server.handle());
+                scope.spawn(move || {
+                    let _ends = ends;
+                    runs_clients(first, server)
+                })
+            })
+            .collect();
+        bed.turns_until(|bed| bed.endings.len() >= CONNECTIONS as usize);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    let counters = bed.server.counters();
+    assert_eq!((counters.accepted, counters.open), (CONNECTIONS.into(), 0));
+    let endings: HashMap<SocketAddr, &Ending> =
+        bed.endings.iter().map(|ending| (ending.peer, ending)).collect();
+    assert_eq!(endings.len(), CONNECTIONS as usize, "one ending for each connection");
+    let wrong: Vec<_> = known
+        .iter()
+        .map(|truth| (truth, endings[&truth.client]))
+        .filter_map(|(truth, ending)| Some((truth.contradiction(ending)?, truth, ending)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of them, the first: {:#?}", wrong.len(), wrong[0]);
+}
+
+/// S20, not forced: FINs cross. Whoever's was first, everybody read everything and parted politely,
+/// so there is no error, and the peer's FIN is there.
+#[test]
+fn a_stop_while_clients_close() {
+    const CLIENTS: usize = 400;
+    let mut bed = Bed::new();
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| bed.client()).collect();
+    clients.iter_mut().for_each(|client| bed.echoes(client));
+    let handle = bed.server.handle();
+    let closer = thread::spawn(move || {
+        for (number, client) in clients.into_iter().enumerate() {
+            if number == CLIENTS / 4 {
+                handle.stop();
+            }
+            drop(client);
+        }
+    });
+    bed.turns_until(|bed| bed.last.stage.is_over());
+    closer.join().unwrap();
+    assert_eq!((bed.last.stage, bed.endings.len()), (Stage::Stopped, CLIENTS));
+    for ending in &bed.endings {
+        let (kind, evidence) = (ending.verdict.kind, &ending.evidence);
+        assert!(matches!(kind, PeerFinDelivered | LocalDrain), "{ending:#?}");
+        assert_eq!(ending.verdict.certainty, Certainty::Certain, "{ending:#?}");
+        assert_eq!((evidence.error, evidence.fin_received), (None, Some(true)), "{ending:#?}");
+        assert_eq!((evidence.undelivered, evidence.fin_acknowledged), (Some(0), true));
+    }
+}

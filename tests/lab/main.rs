@@ -1,0 +1,17 @@
+//! Promise: `closecall lab` plays every ending, against itself and against other servers, and shows
+//! what was there to be seen.
+
+#[path = "../common/process.rs"]
+mod process;
+#[cfg(target_os = "linux")]
+#[path = "../common/schema.rs"]
+mod schema;
+#[cfg(target_os = "linux")]
+#[path = "../common/skip.rs"]
+mod skip;
+
+mod against;
+mod capture;
+mod experiments;
+mod scenarios;
+mod terminal;
