@@ -7,8 +7,15 @@ mod process;
 #[path = "common/schema.rs"]
 mod schema;
 
+#[path = "common/skip.rs"]
+mod skip;
+
+#[path = "load/ports.rs"]
+mod ports;
 #[path = "load/refusals.rs"]
 mod refusals;
+#[path = "load/screen.rs"]
+mod screen;
 #[path = "load/servers.rs"]
 mod servers;
 #[path = "load/trouble.rs"]
