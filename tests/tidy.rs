@@ -1,5 +1,8 @@
 //! The walls of the house. A rule that a tool can check is checked here, over the source as text.
 
+#[path = "tidy/documents.rs"]
+mod documents;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -276,38 +279,4 @@ fn the_bare_library_is_five_crates() {
 #[test]
 fn main_is_three_lines() {
     assert_eq!(fs::read_to_string("src/main.rs").unwrap().lines().count(), 3);
-}
-
-#[test]
-fn the_readme_names_targets_that_exist() {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let makefile = fs::read_to_string("Makefile").unwrap();
-    for line in readme.lines().filter(|line| line.starts_with("make ")) {
-        let target = line.split_whitespace().nth(1).unwrap();
-        assert!(makefile.contains(&format!("\n{target}:")), "README.md names `make {target}`");
-    }
-}
-
-/// The table of SECURITY.md says who holds each promise: a file of tests/, or a test by its name or
-/// its beginning.
-#[test]
-fn what_security_names_exists() {
-    let security = fs::read_to_string("SECURITY.md").unwrap();
-    let tests: String = sources("tests").iter().map(|source| source.text.as_str()).collect();
-    let cells = security.lines().filter(|line| line.starts_with("| "));
-    let held_by = cells.filter_map(|line| line.trim_end_matches(" |").rsplit(" | ").next());
-    let names = held_by.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    let mut checked = 0;
-    for name in names {
-        let exists = match name.strip_suffix(".rs") {
-            Some(file) => Path::new("tests")
-                .join(file.trim_start_matches("tests/"))
-                .with_extension("rs")
-                .exists(),
-            None => tests.contains(&format!("fn {}", name.trim_end_matches('…'))),
-        };
-        assert!(exists, "SECURITY.md names `{name}`");
-        checked += 1;
-    }
-    assert!(checked > 20, "the table was not found: {checked}");
 }

@@ -28,8 +28,8 @@ fn refuses(command: Command, code: i32, fragments: &[&str]) {
 const NOBODY: &str = "127.0.0.1:1";
 
 const BAD: &[(&str, &[&str], &str)] = &[
-    ("-c", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
-    ("-d", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
+    ("--connections", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
+    ("--duration", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
     ("--timeout", &["0ms", "off"], "from 1ms to 8760h"),
     ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
@@ -51,8 +51,13 @@ fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
     for (option, values, allowed) in BAD {
         for value in *values {
             let command = closecall(&["load", "hold", NOBODY, option, value]);
-            refuses(command, 2, &[option, &format!("'{value}'"), allowed]);
+            refuses(command, 2, &[&format!("{option} '{value}': "), allowed]);
         }
+    }
+    // The short names are the same options.
+    for (short, value, long) in [("-c", "0", "--connections"), ("-d", "10", "--duration")] {
+        let line = refusal(closecall(&["load", "hold", NOBODY, short, value]), 2);
+        assert!(line.starts_with(&format!("{long} '{value}': ")), "{line}");
     }
 }
 

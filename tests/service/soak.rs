@@ -186,9 +186,11 @@ fn it_stays_as_it_is() {
     assert_eq!(table.get("close log: records lost"), 0);
     let counted: Records = table.verdicts().map(|(name, count)| (name.to_owned(), count)).collect();
     assert_eq!(records, counted, "the close log and the table");
-    // The short form is too short for a sure end of each kind.
-    for kind in ["peer_fin.", "peer_reset.", "timeout.write_stall"] {
-        assert!(table.all_of(kind) > 0 || seconds < 30, "no {kind} in {table:?}");
+    // Of 200 slots that are filled over and over, dozens are ended in each of these ways within
+    // 5 seconds; the last takes 2 seconds, so SOAK_SECONDS=1 has none.
+    let kinds = ["peer_fin.", "peer_reset.", "timeout.write_stall"];
+    for kind in &kinds[..if seconds < 5 { 2 } else { 3 }] {
+        assert!(table.all_of(kind) > 0, "no {kind} in {table:?}");
     }
     is_flat(&memory);
 }
