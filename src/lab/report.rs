@@ -97,6 +97,8 @@ pub struct Row {
     pub verdict: Option<String>,
     /// What it rests on, in the fields of the close log.
     pub evidence: Option<Evidence>,
+    /// Whether the server's close log has this connection; null if it is not read.
+    pub log: Option<Log>,
     /// What the client saw of a server elsewhere.
     pub seen: Option<Seen>,
     /// The same through a proxy or balancer.
@@ -146,6 +148,9 @@ pub struct RecvSays {
 pub struct Seen {
     /// Bytes that came back, read or not.
     pub bytes: u64,
+    /// How much of the reply came; null where there is none to expect: nothing was sent, or the
+    /// server is none that echoes.
+    pub reply: Option<Reply>,
     /// How it ended its side, if the client was still there to see it.
     pub end: Option<SeenEnd>,
     /// When that was seen, in microseconds from the beginning of connect.
@@ -154,6 +159,39 @@ pub struct Seen {
     pub in_vain: Option<String>,
     /// Whether the server serves the next one as it did the first.
     pub serves: bool,
+}
+
+/// How much of the reply a client received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reply {
+    /// Bytes that this client received, read or not.
+    pub got: u64,
+    /// Bytes of the whole reply: the prefix once, and all that was sent; or what came, if that is
+    /// more because the prefix stands before several pieces.
+    pub of: u64,
+}
+
+impl Reply {
+    /// Bytes of the reply that did not come.
+    pub fn missing(self) -> u64 {
+        self.of.saturating_sub(self.got)
+    }
+}
+
+/// Whether a close log has a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    /// It has its line: see the verdict.
+    Line,
+    /// No line came in time. The server may hold the connection open still.
+    NoLineYet,
+    /// The server never accepted the connection: all that it accepted meanwhile are others.
+    NeverSeen,
+    /// Lines came, and which of them is this connection's cannot be known.
+    Unclear,
 }
 
 /// How a server ended its side.
@@ -179,10 +217,30 @@ pub struct Via {
     pub verdict: Option<String>,
     /// What that rests on.
     pub evidence: Option<Evidence>,
+    /// Whether the server's close log has this connection; null if it is not read.
+    pub log: Option<Log>,
+    /// The odds, for a race.
+    pub race: Option<Race>,
+    /// What the proxy changes.
+    pub change: Change,
     /// Each difference to the direct way, in words.
     pub differs: Vec<String>,
     /// Why there is no verdict, where one was to be had.
     pub note: Option<String>,
+}
+
+/// What a proxy changes, from good to bad.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Nothing.
+    Same,
+    /// Something, and no byte of a reply.
+    Differs,
+    /// A reply, or a part of one: the client gets it directly and not through the proxy, or the
+    /// server says that it was delivered and the client did not get all of it.
+    Lost,
 }
 
 /// What the article found.

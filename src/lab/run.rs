@@ -162,6 +162,7 @@ pub(super) fn blank(scenario: &Scenario) -> Row {
         recv_loop: None,
         verdict: None,
         evidence: None,
+        log: None,
         seen: None,
         via: None,
         outcome: Outcome::Ok,
