@@ -6,6 +6,8 @@
 mod process;
 #[path = "common/schema.rs"]
 mod schema;
+#[path = "lab/shown.rs"]
+mod shown;
 
 use std::sync::OnceLock;
 use std::time::Instant;

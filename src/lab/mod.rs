@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod scenario;
 mod stage;
+pub mod summary;
 mod wire;
 
 pub use self::against::Target;

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::capture::Packet;
 use crate::record::Evidence;
 
 /// Every way in which a connection can end, played against one server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// Against whom.
@@ -21,6 +21,9 @@ pub struct Report {
     pub via: Option<ServerRow>,
     /// Where the column `wire` is from.
     pub wire: WireSource,
+    /// How many scenarios were to be played: an interrupt leaves fewer rows. Null in a report that
+    /// does not tell.
+    pub planned: Option<u32>,
     /// One row a scenario; the article's five experiments stand first.
     pub rows: Vec<Row>,
     /// Each client whose packets were looked at, and its server: what
@@ -30,6 +33,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether it was broken off before the last scenario.
+    pub fn is_cut_short(&self) -> bool {
+        self.planned.is_some_and(|planned| (self.rows.len() as u64) < u64::from(planned))
+    }
+
     /// Whether every row is as it has to be, and the server is still there.
     pub fn is_well(&self) -> bool {
         let servers = [Some(&self.server), self.via.as_ref()];
@@ -40,7 +48,7 @@ impl Report {
 }
 
 /// The server that was played against.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerRow {
     /// Its address.
@@ -59,7 +67,7 @@ pub struct ServerRow {
 }
 
 /// Where a description of the wire is from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WireSource {
@@ -70,7 +78,7 @@ pub enum WireSource {
 }
 
 /// One scenario, and what came of it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
     /// The scenario: its number in docs/CLOSING.md, and a word where there are several of it.
@@ -116,7 +124,7 @@ pub struct Row {
 }
 
 /// What is to be thought of a row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -131,7 +139,7 @@ pub enum Outcome {
 }
 
 /// What a recv loop was told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecvSays {
     /// What its last recv returned: "0", "-1 ECONNRESET", "-1 EAGAIN" for the deadline. Or
@@ -143,7 +151,7 @@ pub struct RecvSays {
 }
 
 /// What a client saw of a server that is not ours.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Seen {
     /// Bytes that came back, read or not.
@@ -162,7 +170,7 @@ pub struct Seen {
 }
 
 /// How much of the reply a client received.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reply {
     /// Bytes that this client received, read or not.
@@ -180,7 +188,7 @@ impl Reply {
 }
 
 /// Whether a close log has a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Log {
@@ -195,7 +203,7 @@ pub enum Log {
 }
 
 /// How a server ended its side.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SeenEnd {
@@ -206,7 +214,7 @@ pub enum SeenEnd {
 }
 
 /// A scenario once more, through a proxy or balancer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Via {
     /// What goes over the wire between the client and the proxy.
@@ -230,7 +238,7 @@ pub struct Via {
 }
 
 /// What a proxy changes, from good to bad.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
@@ -244,7 +252,7 @@ pub enum Change {
 }
 
 /// What the article found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Article {
     /// In its words, about.
@@ -256,7 +264,7 @@ pub struct Article {
 }
 
 /// How often a race ended how.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Race {
     /// How often it was run against each server.
