@@ -117,6 +117,10 @@ pub(super) struct ClientArgs {
     pub(super) source: Option<Address>,
 }
 
+/// What belongs to a run, and says nothing where a report is only shown.
+const NOT_WITH_FROM: [&str; 8] =
+    ["address", "observe", "via", "patience", "list", "repeat", "capture", "pcap"];
+
 /// The options of `closecall lab`.
 #[derive(Args, Debug)]
 pub(super) struct LabArgs {
@@ -166,6 +170,16 @@ pub(super) struct LabArgs {
     /// Keep all packets of the scenarios in this file, for Wireshark; implies --capture.
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
+
+    /// Show everything that is known of each row: wire, evidence, reasons, and the packets of
+    /// --capture. Without it each row has one line.
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "list", verbatim_doc_comment)]
+    pub(super) long: bool,
+
+    /// Play nothing, and show the report in FILE, which --format json has written; - is stdin.
+    /// Exit code 0 means that it was shown, whatever it says. --only chooses rows of it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_FROM, verbatim_doc_comment)]
+    pub(super) from: Option<PathBuf>,
 
     /// As a table for a terminal, as JSON (docs/lab.schema.json), or to paste into an issue.
     #[arg(long, value_name = "table|json|markdown", default_value = "table")]

@@ -17,6 +17,7 @@ mod addresses;
 mod args;
 mod client;
 mod close_log;
+mod fit;
 mod lab;
 mod limits;
 mod load;
