@@ -52,7 +52,7 @@ pub(super) fn rows(report: &Report) -> (Vec<Column>, Vec<Line>) {
 pub(super) fn legend(report: &Report) -> Vec<&'static str> {
     let any = |is: fn(&Row) -> bool| report.rows.iter().any(is);
     let mut lines =
-        vec!["ok: as expected; =: the same, and so is the wire of another row; X: failed."];
+        vec!["ok: as expected; =: as expected, and like another row on the wire; X: failed."];
     if any(|row| row.recv_loop.is_some()) {
         lines
             .push("recv loop: the last result of a bare loop: 0 or an errno; 0 is an orderly end.");

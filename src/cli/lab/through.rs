@@ -158,7 +158,7 @@ fn lost(row: &Row, via: &Via) -> String {
 /// How to read them.
 pub(super) fn legend(report: &Report, is_brief: bool) -> Vec<&'static str> {
     let mut lines =
-        vec!["=: the same; !: it differs; !!: a reply is lost; no mark: both verdicts are right."];
+        vec!["=: the same; !: it differs; !!: a reply is lost; unmarked: both are right."];
     if is_brief {
         lines.push("\"peer_\" is left out of the verdicts.");
     }
