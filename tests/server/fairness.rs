@@ -171,8 +171,8 @@ fn a_small_request_is_answered_in_the_turn_of_its_event() {
 }
 
 /// Flows that take a little less than a bulk sender does, and ask again as soon as they are
-/// answered, stand in the line of the small requests. It is a line: each waits for one visit to each
-/// of the others. And the bulk senders keep their own budget.
+/// answered, stand in the line of the small requests. It is a line: each waits for one visit to
+/// each of the others. And the bulk senders keep their own budget.
 #[test]
 fn flows_just_below_a_bulk_sender_starve_neither_small_requests_nor_bulk_senders() {
     const FLOWS: usize = 100;
