@@ -20,9 +20,9 @@ use super::capture::{End, Expectation};
 use super::differ::{Chance, change, differences};
 use super::judge::Told;
 use super::observe::{CloseLog, Untold};
+use super::options::{Error, Options, Target, Tell};
 use super::race::Tally;
 use super::report::{Change, Outcome, Row, ServerRow, Via};
-use super::run::{Error, Options, Tell, blank};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
 use super::stage::receive_buffer;
 use super::wire::{self, RACES_SEEN_MAX, Wire};
@@ -38,19 +38,6 @@ const RESTART_LOOK: Duration = Duration::from_millis(50);
 /// How long a close log has to be quiet before lines behind a proxy are taken for ours: longer than
 /// balancers wait between two health checks, as a rule.
 const QUIET: Duration = Duration::from_millis(2_500);
-
-/// Whom to play against.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The server: the first of these that can be connected to.
-    pub server: Vec<SocketAddr>,
-    /// A proxy or balancer before it, likewise: each scenario is played through that as well.
-    pub via: Option<Vec<SocketAddr>>,
-    /// The close log of the server, a file here that grows.
-    pub observe: Option<PathBuf>,
-    /// How long to wait for the server's end; for a reply a quarter of it, or 3 s if that is more.
-    pub patience: Duration,
-}
 
 /// Which way a client takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -374,7 +361,7 @@ fn row(scenario: &Scenario) -> Row {
         }
         (Play::Skip { client, .. }, _) => (client.to_owned(), ""),
     };
-    Row { client, order: order.to_owned(), ..blank(scenario) }
+    Row { client, order: order.to_owned(), ..Row::of(scenario) }
 }
 
 fn skipped(scenario: &Scenario, needs: &str) -> Row {

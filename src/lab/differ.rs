@@ -102,7 +102,6 @@ fn in_vain(seen: &Seen) -> &str {
 #[cfg(test)]
 mod tests {
     use super::super::report::Reply;
-    use super::super::run::blank;
     use super::super::scenario::all;
     use super::*;
 
@@ -130,7 +129,7 @@ mod tests {
     }
 
     fn differ(direct: Seen, through: Seen, chance: Chance) -> Vec<String> {
-        let row = Row { seen: Some(direct), ..blank(&all()[0]) };
+        let row = Row { seen: Some(direct), ..Row::of(&all()[0]) };
         differences(&row, &via(through), chance, &[])
     }
 
@@ -162,7 +161,7 @@ mod tests {
         let row = Row {
             seen: Some(seen(37, 400)),
             verdict: said(Kind::PeerFinReplyRefused),
-            ..blank(&all()[0])
+            ..Row::of(&all()[0])
         };
         let right = [Kind::PeerFinReplyRefused, Kind::PeerResetReplyAcked];
         let differs = |kind| {
@@ -178,7 +177,7 @@ mod tests {
     fn a_reply_that_the_client_does_not_get_is_lost() {
         let got = |got| Seen { reply: Some(Reply { got, of: 37 }), ..seen(got, 400) };
         let through = |got_through, verdict: Kind, chance, got_directly| {
-            let row = Row { seen: Some(got(got_directly)), ..blank(&all()[0]) };
+            let row = Row { seen: Some(got(got_directly)), ..Row::of(&all()[0]) };
             let via = Via { verdict: said(verdict), ..via(got(got_through)) };
             change(&row, &via, chance)
         };

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::judge::{self, Told};
+use super::options::Options;
 use super::recv_loop::LastRecv;
 use super::report::{Outcome, Race, Row};
-use super::run::Options;
 use super::scenario::Scenario;
 use super::wire::{self, Seen};
 use crate::machine::close::Kind;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::capture::Packet;
+use super::scenario::Scenario;
 use crate::record::Evidence;
 
 /// Every way in which a connection can end, played against one server.
@@ -113,6 +114,32 @@ pub struct Row {
     pub race: Option<Race>,
     /// Why it is this verdict, or what is wrong, or what is missing.
     pub note: String,
+}
+
+impl Row {
+    /// The row of `scenario` before it is played.
+    pub(super) fn of(scenario: &Scenario) -> Row {
+        Row {
+            id: scenario.id.to_owned(),
+            experiment: scenario.experiment.map(|it| it.number),
+            client: scenario.client(),
+            order: scenario.order.how().to_owned(),
+            wire: String::new(),
+            packets: None,
+            peer: None,
+            recv_loop: None,
+            verdict: None,
+            evidence: None,
+            log: None,
+            seen: None,
+            via: None,
+            outcome: Outcome::Ok,
+            same_as: scenario.same_as.map(str::to_owned),
+            article: None,
+            race: None,
+            note: String::new(),
+        }
+    }
 }
 
 /// What is to be thought of a row.

@@ -1,86 +1,11 @@
 //! Plays the scenarios, one after the other.
 
-use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fmt, io};
-
-use super::against::{Against, Target};
-use super::capture::Capture;
+use super::against::Against;
 use super::embedded::Embedded;
 use super::judge;
+use super::options::{Error, Options, Progress, Tell};
 use super::report::{Outcome, Report, Row};
 use super::scenario::Scenario;
-
-/// What to play.
-#[derive(Clone, Debug)]
-pub struct Options<'a> {
-    /// These, in this order.
-    pub scenarios: Vec<&'static Scenario>,
-    /// How often a race is run.
-    pub repeat: u32,
-    /// A command that runs until it is killed, see [`Plan::holder`](crate::client::Plan::holder).
-    pub holder: Vec<OsString>,
-    /// A server elsewhere; without one the lab embeds its own.
-    pub against: Option<Target>,
-    /// Looks at the wire: what is seen there is told, and has to be right.
-    pub capture: Option<&'a Capture>,
-    /// Set from elsewhere: play no more, and give what there is.
-    pub stop: &'static AtomicBool,
-}
-
-impl Options<'_> {
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// What is played now.
-    pub scenario: &'static Scenario,
-    /// Rows that are done.
-    pub done: usize,
-    /// How often it has been run, if it is a race; 0 before.
-    pub runs: u32,
-}
-
-/// Is told how often a race has been run.
-pub(super) type Tell<'a> = &'a mut dyn FnMut(u32);
-
-/// Why nothing was played.
-#[derive(Debug)]
-pub enum Error {
-    /// The system has no port, no file or no thread for the lab's own servers.
-    Servers(io::Error),
-    /// Nobody can be connected to at any of these addresses.
-    NoServer(Vec<(SocketAddr, io::Error)>),
-    /// The close log to observe cannot be read, or is not that of the server.
-    CloseLog(PathBuf, io::Error),
-    /// A capture sees the loopback device only, and this address is elsewhere.
-    Unseen(SocketAddr),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Servers(error) => write!(f, "the lab's servers cannot be started: {error}"),
-            Error::NoServer(refusals) => {
-                let each = refusals.iter().map(|(address, error)| format!("{address}: {error}"));
-                let each: Vec<_> = each.collect();
-                write!(f, "no server to play against at {}", each.join("; "))
-            }
-            Error::CloseLog(path, error) => write!(f, "close log {path:?}: {error}"),
-            Error::Unseen(address) => {
-                write!(f, "a capture sees the loopback device only, and {address} is elsewhere")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// Plays everything, against the server that is named or against the lab's own, and tells
 /// `progress` before each scenario.
@@ -146,29 +71,5 @@ fn called(row: Row, rows: &[Row]) -> Row {
     match first.filter(|_| row.outcome == Outcome::Ok) {
         Some(first) if sees(first) == sees(&row) => Row { outcome: Outcome::Same, ..row },
         _ => row,
-    }
-}
-
-/// A row of `scenario` before it is played.
-pub(super) fn blank(scenario: &Scenario) -> Row {
-    Row {
-        id: scenario.id.to_owned(),
-        experiment: scenario.experiment.map(|it| it.number),
-        client: scenario.client(),
-        order: scenario.order.how().to_owned(),
-        wire: String::new(),
-        packets: None,
-        peer: None,
-        recv_loop: None,
-        verdict: None,
-        evidence: None,
-        log: None,
-        seen: None,
-        via: None,
-        outcome: Outcome::Ok,
-        same_as: scenario.same_as.map(str::to_owned),
-        article: None,
-        race: None,
-        note: String::new(),
     }
 }

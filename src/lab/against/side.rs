@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::{Act, Client, Plan};
+use crate::lab::options::{Error, Options};
 use crate::lab::report::ServerRow;
-use crate::lab::run::{Error, Options};
 use crate::lab::stage::MESSAGE;
 
 /// How long a reply may take, or a connect, where the patience is not much longer.
