@@ -1,5 +1,7 @@
 //! The walls of the house. A rule that a tool can check is checked here, over the source as text.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/documents.rs"]
 mod documents;
 

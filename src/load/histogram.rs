@@ -8,8 +8,7 @@ use std::io::Cursor;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
-
-use super::report::Microseconds;
+use serde::Serialize;
 
 /// The longest time of ours that is told from a longer one: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -19,6 +18,19 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 /// Latencies, in nanoseconds.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Latency(Histogram<u64>);
+
+/// Percentiles, in microseconds, to three significant digits.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(missing_docs)] // their names say it
+pub struct Microseconds {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub p99_99: f64,
+    pub max: f64,
+}
 
 /// Bytes that are no histogram, or one of other bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -33,12 +33,12 @@ mod tally;
 mod verdict;
 
 pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
-pub use self::histogram::{Latency, NotAHistogram};
+pub use self::histogram::{Latency, Microseconds, NotAHistogram};
 pub use self::message::SIZE_MAX;
 pub use self::plan::{Mode, Plan, Sources};
 pub use self::preflight::{Shortage, check};
 pub use self::proc::Process;
 pub use self::processes::{Fleet, child};
-pub use self::report::{GeneratorRow, Microseconds, Report, ServerRow};
+pub use self::report::{GeneratorRow, Report, ServerRow};
 pub use self::scout::{Lost, scout};
 pub use self::tally::{Outcome, Trouble};

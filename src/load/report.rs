@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::histogram::Microseconds;
 use super::plan::Mode;
 use super::tally::Outcome;
 
@@ -65,19 +66,6 @@ pub struct Report {
     pub server: Option<ServerRow>,
     /// Somebody ended the run before its time.
     pub interrupted: bool,
-}
-
-/// Percentiles, in microseconds, to three significant digits.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(missing_docs)] // their names say it
-pub struct Microseconds {
-    pub p50: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub p99_9: f64,
-    pub p99_99: f64,
-    pub max: f64,
 }
 
 /// What the generator itself took.

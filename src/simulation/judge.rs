@@ -4,7 +4,7 @@
 use super::Rule;
 use super::link::Hold;
 use super::truth::{contradiction, wrong_evidence};
-use super::world::{Woke, World};
+use super::world::{CALL_COSTS_BYTES, Woke, World};
 use crate::config::{Config, LEAVING_MAX};
 use crate::machine::reply::READ_BYTES_MIN;
 use crate::reactor::{Counters, Ending, Stage, Turn};
@@ -12,9 +12,6 @@ use crate::reactor::{Counters, Ending, Stage, Turn};
 /// Turns in a row that may do nothing at all. One connection that was stopped by its budget may
 /// turn out to have nothing more to read; a second look at the same is a loop.
 const IDLE_TURNS_MAX: u32 = 3;
-
-/// What a call costs a visit at least, in bytes.
-pub(super) const CALL_COSTS_BYTES: usize = 4_096;
 
 /// Turns in one world; more of them do not end.
 const TURNS_MAX: u64 = 200_000;

@@ -75,13 +75,58 @@ const IDLE_MS_MAX: u64 = 20 * 86_400_000;
 /// How far a clock may jump: ten years.
 const JUMP_MS_MAX: u64 = 3_652 * 86_400_000;
 
+/// Puts one option of a world back to what it is in a world without trouble.
+type Plain = fn(&mut Setting);
+
+/// The options that can be left out, each with its plain value.
+const OPTIONS: &[Plain] = &[
+    |it| it.config.read_deadline_ms = Some(10_000),
+    |it| it.config.write_deadline_ms = Some(10_000),
+    |it| it.config.verdict_wait_ms = 2_000,
+    |it| it.config.drain_ms = 5_000,
+    |it| it.config.max_connections = 4_096,
+    |it| it.config.max_per_ip = None,
+    |it| it.config.overload = Overload::Wait,
+    |it| it.config.backlog = 4_096,
+    |it| it.config.probes = true,
+    |it| it.config.accepts_per_turn = 512,
+    |it| it.config.bytes_per_visit = 65_536,
+    |it| it.config.bytes_per_turn = 1 << 20,
+    |it| it.config.max_age_ms = None,
+    |it| it.config.output_memory_bytes = None,
+    |it| it.config.reaps_per_turn = 1_024,
+    |it| it.config.expiries_per_turn = 1_024,
+    |it| it.config.clock_interval = 64,
+    |it| it.config.endings_max = 1 << 16,
+    |it| it.delay_us_max = 0,
+    |it| it.all_slow = false,
+    |it| it.window_max = 65_536,
+    |it| it.send_space_max = 100_000,
+    |it| it.second_stop_us = None,
+    |it| it.files = usize::MAX,
+    |it| it.batch_max = 1_024,
+    |it| it.tells = true,
+];
+
+const _: () = assert!(OPTIONS.len() < 64, "a bit each");
+
 impl Setting {
     /// A setting of any kind.
     pub fn choose(choices: &mut Choices) -> Setting {
-        let swarm = Swarm::choose(choices);
+        let swarm = Swarm::choose(choices, OPTIONS.len());
         let mut setting = Setting::choose_all(choices, &swarm);
-        swarm.leave_out(&mut setting);
+        setting.leave_out(&swarm);
         setting
+    }
+
+    /// Leaves out faults and options.
+    fn leave_out(&mut self, swarm: &Swarm) {
+        self.faults.leave_out(swarm.faults());
+        for (number, plain) in OPTIONS.iter().enumerate() {
+            if swarm.leaves_out(number) {
+                plain(self);
+            }
+        }
     }
 
     fn choose_all(choices: &mut Choices, swarm: &Swarm) -> Setting {

@@ -7,41 +7,6 @@
 use super::choices::Choices;
 use super::faults::Fault;
 use super::peer::{CHARACTERS, Step};
-use super::setting::Setting;
-use crate::config::Overload;
-
-/// Puts one option of a world back to what it is in a world without trouble.
-type Plain = fn(&mut Setting);
-
-/// The options that can be left out, each with its plain value.
-const OPTIONS: &[Plain] = &[
-    |it| it.config.read_deadline_ms = Some(10_000),
-    |it| it.config.write_deadline_ms = Some(10_000),
-    |it| it.config.verdict_wait_ms = 2_000,
-    |it| it.config.drain_ms = 5_000,
-    |it| it.config.max_connections = 4_096,
-    |it| it.config.max_per_ip = None,
-    |it| it.config.overload = Overload::Wait,
-    |it| it.config.backlog = 4_096,
-    |it| it.config.probes = true,
-    |it| it.config.accepts_per_turn = 512,
-    |it| it.config.bytes_per_visit = 65_536,
-    |it| it.config.bytes_per_turn = 1 << 20,
-    |it| it.config.max_age_ms = None,
-    |it| it.config.output_memory_bytes = None,
-    |it| it.config.reaps_per_turn = 1_024,
-    |it| it.config.expiries_per_turn = 1_024,
-    |it| it.config.clock_interval = 64,
-    |it| it.config.endings_max = 1 << 16,
-    |it| it.delay_us_max = 0,
-    |it| it.all_slow = false,
-    |it| it.window_max = 65_536,
-    |it| it.send_space_max = 100_000,
-    |it| it.second_stop_us = None,
-    |it| it.files = usize::MAX,
-    |it| it.batch_max = 1_024,
-    |it| it.tells = true,
-];
 
 /// Sets of what is left out, a bit each, and what only few worlds have.
 #[derive(Clone, Debug, Default)]
@@ -58,8 +23,8 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
-    /// What a new world does without: nothing, in one of four.
-    pub(super) fn choose(choices: &mut Choices) -> Swarm {
+    /// What a new world does without, of so many options: nothing, in one of four.
+    pub(super) fn choose(choices: &mut Choices, options: usize) -> Swarm {
         let bulk = choices.one_in(12);
         let (idle, jump) = (choices.one_in(8), choices.one_in(8));
         let all = Swarm { bulk, idle, jump, ..Swarm::default() };
@@ -68,7 +33,7 @@ impl Swarm {
         }
         let mut set = |of: usize| choices.below(1 << of);
         let (peers, faults) = (set(CHARACTERS.len()), set(Fault::COUNT));
-        Swarm { peers, faults, options: set(OPTIONS.len()), ..all }
+        Swarm { peers, faults, options: set(options), ..all }
     }
 
     /// The kinds of peers that are left, by their places in the list of all; all if none would be.
@@ -80,14 +45,14 @@ impl Swarm {
         if left.is_empty() { all.collect() } else { left }
     }
 
-    /// Leaves out faults and options.
-    pub(super) fn leave_out(&self, setting: &mut Setting) {
-        setting.faults.leave_out(self.faults);
-        for (bit, plain) in OPTIONS.iter().enumerate() {
-            if self.options >> bit & 1 == 1 {
-                plain(setting);
-            }
-        }
+    /// The faults that are left out, a bit each.
+    pub(super) fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// Whether the option of this number is left out.
+    pub(super) fn leaves_out(&self, option: usize) -> bool {
+        self.options >> option & 1 == 1
     }
 }
 
@@ -97,7 +62,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_out_where_nothing_is_chosen() {
-        let swarm = Swarm::choose(&mut Choices::from_bytes(&[]));
+        let swarm = Swarm::choose(&mut Choices::from_bytes(&[]), 26);
         assert_eq!((swarm.peers, swarm.faults, swarm.options), (0, 0, 0));
         assert_eq!(swarm.kinds().len(), CHARACTERS.len());
     }
@@ -112,6 +77,6 @@ mod tests {
 
     #[test]
     fn the_sets_have_room_for_all() {
-        assert!(CHARACTERS.len() < 64 && Fault::COUNT < 64 && OPTIONS.len() < 64);
+        assert!(CHARACTERS.len() < 64 && Fault::COUNT < 64);
     }
 }

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use super::agenda::{Agenda, Due};
 use super::choices::Choices;
 use super::faults::{Fault, Numbers};
-use super::judge::CALL_COSTS_BYTES;
 use super::link::{Hold, Link};
 use super::setting::Setting;
 use super::trace::{NO_LINK, Trace, What};
 use super::{Rule, Violation};
 use crate::machine::errno::System;
+
+/// What a call costs a visit at least, in bytes.
+pub(super) const CALL_COSTS_BYTES: usize = 4_096;
 
 /// A listener.
 #[derive(Debug)]
