@@ -188,6 +188,18 @@ fn a_width_that_says_nothing_is_80() {
     }
 }
 
+/// A stored report can be judged by a script.
+#[test]
+fn what_is_unwanted_is_unwanted_in_a_file_too() {
+    let code = |report: &str, args: &[&str]| lab(&[&["--from", &path(report)], args].concat()).0;
+    assert_eq!(code("via", &["--fail-on", "lost"]), 1);
+    assert_eq!(code("via", &["--fail-on", "lost", "--only", "S2"]), 0);
+    assert_eq!(code("via", &["--fail-on", "differs", "--only", "S2"]), 1);
+    assert_eq!(code("failed", &[]), 0, "it was shown");
+    let usage = ["--from", &path("ok"), "--fail-on", "lost"];
+    assert_refused(&usage, 2, &["--fail-on needs --via"]);
+}
+
 #[track_caller]
 fn assert_refused(args: &[&str], code: i32, parts: &[&str]) {
     let (exit, stdout, stderr) = lab(args);
@@ -217,6 +229,8 @@ fn options_that_contradict_each_other_are_a_usage_error() {
         &["--observe", "x"],
         &["--patience", "1s"],
         &["--repeat", "5"],
+        &["--message", "x"],
+        &["--any-reply"],
         &["--capture"],
         &["--pcap", "x"],
         &["--list"],
