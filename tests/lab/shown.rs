@@ -122,7 +122,7 @@ fn each_row_that_was_played_has_one_line_and_a_lost_reply_another() {
 fn a_lost_reply_is_never_ok() {
     let table = shown("via", 80, &["--only", "S6"]);
     assert!(
-        table.contains("\n!! S6 ") && table.contains("the client got 0 of 37 bytes"),
+        table.contains("\n!! S6 ") && table.contains("the client got 0 of 113 bytes"),
         "{table}"
     );
     assert!(table.starts_with("Through this proxy (1 of 1 row changed, 1 loses a reply):\n"));
