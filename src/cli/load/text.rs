@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::cli::args::RunArgs;
+use crate::cli::fit::pad;
 use crate::cli::words::{bytes, duration, thousands};
 use crate::load::{Microseconds, Mode, Report};
 
@@ -15,7 +16,7 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
     let mut text = headline(report, args);
     let mut line = |name: &str, value: String| {
         // Writing to memory does not fail.
-        let _ = writeln!(text, "{name:NAMES$}{value}");
+        let _ = writeln!(text, "{}{value}", pad(name, NAMES));
     };
     let (what, done) = match report.mode {
         Mode::Hold => ("held", report.held),
@@ -150,7 +151,7 @@ pub(super) fn merged(files: usize, count: u64, times: Option<&Microseconds>) -> 
     for (name, value) in
         [("files", thousands(files as u64)), ("replies", thousands(count)), ("latency", times)]
     {
-        let _ = writeln!(text, "{name:NAMES$}{value}");
+        let _ = writeln!(text, "{}{value}", pad(name, NAMES));
     }
     text
 }
