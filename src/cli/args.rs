@@ -118,8 +118,18 @@ pub(super) struct ClientArgs {
 }
 
 /// What belongs to a run, and says nothing where a report is only shown.
-const NOT_WITH_FROM: [&str; 8] =
-    ["address", "observe", "via", "patience", "list", "repeat", "capture", "pcap"];
+const NOT_WITH_FROM: [&str; 10] = [
+    "address",
+    "observe",
+    "via",
+    "patience",
+    "message",
+    "any_reply",
+    "list",
+    "repeat",
+    "capture",
+    "pcap",
+];
 
 /// The options of `closecall lab`.
 #[derive(Args, Debug)]
@@ -192,7 +202,8 @@ pub(super) struct LabArgs {
     pub(super) long: bool,
 
     /// Play nothing, and show the report in FILE, which --format json has written; - is stdin.
-    /// Exit code 0 means that it was shown, whatever it says. --only chooses rows of it.
+    /// --only chooses rows of it. Exit code 0 means that it was shown, whatever it says, and 1 that
+    /// --fail-on names what it says.
     #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_FROM, verbatim_doc_comment)]
     pub(super) from: Option<PathBuf>,
 

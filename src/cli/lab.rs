@@ -15,6 +15,7 @@ mod view;
 mod wire;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,11 +57,34 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
         return say(&list).map(|()| ExitCode::SUCCESS);
     }
     if let Some(path) = &args.from {
-        let report = from::read(path)?;
-        let report = if args.only.is_empty() { report } else { only(report, &scenarios) };
-        let shown = view::shown(&report, args.format, args.long, &screen);
-        return say(&shown).map(|()| ExitCode::SUCCESS);
+        return again(path, args, &scenarios, &screen);
     }
+    play(args, scenarios, &screen)
+}
+
+/// Shows a report that was written.
+fn again(
+    path: &Path,
+    args: &LabArgs,
+    scenarios: &[&Scenario],
+    screen: &Screen,
+) -> Result<ExitCode, Failure> {
+    let report = from::read(path)?;
+    if args.fail_on.is_some() && report.via.is_none() {
+        let why = "--fail-on needs --via, and this report is of a run without a proxy";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let report = if args.only.is_empty() { report } else { only(report, scenarios) };
+    say(&view::shown(&report, args.format, args.long, screen))?;
+    let code = if is_unwanted(&report, args.fail_on) { EXIT_FAILED } else { 0 };
+    Ok(ExitCode::from(code))
+}
+
+fn play(
+    args: &LabArgs,
+    scenarios: Vec<&'static Scenario>,
+    screen: &Screen,
+) -> Result<ExitCode, Failure> {
     let against = against(args)?;
     limits::memory_for_threads(THREADS)?;
     let wire = wire::open(args)?;
@@ -87,10 +111,11 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     });
     bar.finish_and_clear();
     let report = report.map_err(refused)?;
-    let said = say(&view::shown(&report, args.format, args.long, &screen));
+    let said = say(&view::shown(&report, args.format, args.long, screen));
     let wire_is_whole = wire.is_none_or(|wire| wire.finish(&report.connections));
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     if interrupted {
+        let wanted = report.planned.map_or(wanted, |planned| planned as usize);
         warn(&format!("interrupted after {} of {wanted} rows", report.rows.len()));
     }
     said?;

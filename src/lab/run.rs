@@ -13,7 +13,7 @@ use super::scenario::Scenario;
 /// # Errors
 /// Nothing was played.
 pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
-    let planned = u32::try_from(options.scenarios.len()).ok();
+    let planned = |scenarios: &[&Scenario]| u32::try_from(scenarios.len()).ok();
     if let Some(target) = &options.against {
         let mut against = Against::start(options, target)?;
         let scenarios = folded(&options.scenarios);
@@ -23,6 +23,7 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
         let (server, via, wire) = against.into_parts();
         let source = wire.source();
         let connections = wire.connections();
+        let planned = planned(&scenarios);
         return Ok(Report { server, via, wire: source, planned, rows, connections });
     }
     let mut embedded = Embedded::start(options).map_err(Error::Servers)?;
@@ -32,6 +33,7 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
     let (server, wire) = (embedded.server(), embedded.into_wire());
     let source = wire.source();
     let connections = wire.connections();
+    let planned = planned(&options.scenarios);
     Ok(Report { server, via: None, wire: source, planned, rows, connections })
 }
 
