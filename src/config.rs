@@ -166,7 +166,7 @@ impl Config {
         slots.saturating_mul(longest).min(cap.saturating_add(slots.saturating_mul(shortest)))
     }
 
-    /// Above this many open connections nobody begins to wait for evidence: seven eighths of the
+    /// Above this many open connections none begins to wait for evidence: seven eighths of the
     /// limit.
     pub fn settles_up_to(&self) -> usize {
         self.max_connections - self.max_connections / 8

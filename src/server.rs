@@ -154,7 +154,7 @@ fn has_memory(config: &Config) -> io::Result<()> {
     let bytes = Reactor::<MioKernel>::bytes_reserved(config);
     let mut probe: Vec<u8> = Vec::new();
     let reserved = probe.try_reserve_exact(bytes);
-    std::hint::black_box(&probe); // or the compiler leaves out what nobody uses
+    std::hint::black_box(&probe); // or the compiler leaves out what is not used
     reserved.map_err(|_| {
         let connections = config.max_connections;
         let text = format!("no memory for {connections} connections, which takes {bytes} bytes");

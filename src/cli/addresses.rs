@@ -143,7 +143,7 @@ impl Address {
             Zone::Number(number) => return Ok(*number),
             Zone::Name(name) => name,
         };
-        // getaddrinfo(3) knows interfaces by name, and asks nobody else about an address.
+        // getaddrinfo(3) knows interfaces by name, and asks no other machine about an address.
         let found =
             (self.to_string().as_str(), 0).to_socket_addrs().ok().and_then(|mut it| it.next());
         match found {

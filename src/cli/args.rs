@@ -29,7 +29,7 @@ pub(super) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Serve: answer everybody, and say how each connection ended.
+    /// Run the server and log how each connection ended.
     ///
     /// stdout has one line for each address, `listening on 127.0.0.1:20003`. The log is on stderr,
     /// driven by RUST_LOG (default: info), and so is the table of verdicts on exit.
@@ -62,7 +62,7 @@ pub(super) enum Command {
     /// show each in a row: what the client does, what goes over the wire, what a bare recv loop
     /// is told, what closecall says and why. The article's five experiments stand first.
     ///
-    /// With ADDR it plays against that server, whoever wrote it, and shows what a client can see:
+    /// With ADDR it plays against that server, of any make, and shows what a client can see:
     /// what comes back, how the server ends its side and when, and whether it survives. Orders that
     /// the client alone cannot force are races then, or are skipped.
     ///
@@ -76,7 +76,7 @@ pub(super) enum Command {
     /// by byte, latencies in a histogram, and how each connection ended.
     ///
     /// Exit codes: 0 all was as it has to be; 1 something was not, or it was interrupted;
-    /// 2 usage; 3 nobody is there, or files, ports or processes do not suffice.
+    /// 2 usage; 3 no server is at ADDR, or files, ports or processes do not suffice.
     #[command(verbatim_doc_comment)]
     Load(LoadArgs),
 
@@ -88,7 +88,7 @@ pub(super) enum Command {
 /// The options of `closecall client`.
 #[derive(Args, Debug)]
 pub(super) struct ClientArgs {
-    /// Whom to connect to. A name stands for the first of its addresses that answers.
+    /// The server to connect to. A name stands for the first of its addresses that answers.
     #[arg(value_name = "ADDR", value_parser = values::endpoint)]
     pub(super) address: Option<Endpoint>,
 
@@ -116,6 +116,10 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "IP", value_parser = values::source, verbatim_doc_comment)]
     pub(super) source: Option<Address>,
 }
+
+/// What belongs to a run, and says nothing where a report is only shown.
+const NOT_WITH_FROM: [&str; 8] =
+    ["address", "observe", "via", "patience", "list", "repeat", "capture", "pcap"];
 
 /// The options of `closecall lab`.
 #[derive(Args, Debug)]
@@ -166,6 +170,16 @@ pub(super) struct LabArgs {
     /// Keep all packets of the scenarios in this file, for Wireshark; implies --capture.
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
+
+    /// Show everything that is known of each row: wire, evidence, reasons, and the packets of
+    /// --capture. Without it each row has one line.
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "list", verbatim_doc_comment)]
+    pub(super) long: bool,
+
+    /// Play nothing, and show the report in FILE, which --format json has written; - is stdin.
+    /// Exit code 0 means that it was shown, whatever it says. --only chooses rows of it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_FROM, verbatim_doc_comment)]
+    pub(super) from: Option<PathBuf>,
 
     /// As a table for a terminal, as JSON (docs/lab.schema.json), or to paste into an issue.
     #[arg(long, value_name = "table|json|markdown", default_value = "table")]

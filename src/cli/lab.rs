@@ -1,23 +1,33 @@
 //! `closecall lab`: every way in which a connection can end, played and shown.
 
-mod grid;
+mod brief;
+mod from;
+mod list;
+mod long;
+mod markdown;
+mod plain;
+mod rows;
+mod screen;
+mod summary;
 mod text;
+mod through;
+mod view;
 mod wire;
-mod wrap;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::screen::{Mark, Screen};
 use super::args::LabArgs;
 use super::client::{holder, say};
 use super::values::Format;
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure, limits, signals};
-use crate::lab::{self, Options, Report, Row, Scenario, Target};
+use crate::lab::{self, Elsewhere, Options, Outcome, Report, Row, Scenario, Target};
 
 /// Ctrl-C came: what has been played is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -32,8 +42,21 @@ const THREADS: usize = 4;
 /// Or it was, and the report cannot be written.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     let scenarios = chosen(&args.only);
+    let screen = Screen::of_stdout();
+    if args.long && args.format == Format::Json {
+        return Err(Failure::Usage(
+            "--long is for a table or markdown: --format json has everything; leave one out".into(),
+        ));
+    }
     if args.list {
-        return say(&list(&scenarios, args.format)).map(|()| ExitCode::SUCCESS);
+        let list = list::list(&scenarios, args.address.is_some(), args.format, &screen);
+        return say(&list).map(|()| ExitCode::SUCCESS);
+    }
+    if let Some(path) = &args.from {
+        let report = from::read(path)?;
+        let report = if args.only.is_empty() { report } else { only(report, &scenarios) };
+        let shown = view::shown(&report, args.format, args.long, &screen);
+        return say(&shown).map(|()| ExitCode::SUCCESS);
     }
     let against = against(args)?;
     limits::memory_for_threads(THREADS)?;
@@ -61,7 +84,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     });
     bar.finish_and_clear();
     let report = report.map_err(refused)?;
-    let said = say(&shown(&report, args.format));
+    let said = say(&view::shown(&report, args.format, args.long, &screen));
     let wire_is_whole = wire.is_none_or(|wire| wire.finish(&report.connections));
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     if interrupted {
@@ -102,6 +125,13 @@ fn chosen(only: &[String]) -> Vec<&'static Scenario> {
     lab::all().iter().filter(|it| only.is_empty() || named.contains(&it.id)).collect()
 }
 
+/// The rows of these scenarios. That others were played is no interruption.
+fn only(mut report: Report, scenarios: &[&Scenario]) -> Report {
+    report.rows.retain(|row| scenarios.iter().any(|scenario| scenario.id == row.id));
+    report.planned = None;
+    report
+}
+
 /// On stderr, if that is a terminal.
 fn bar(length: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
@@ -111,53 +141,22 @@ fn bar(length: usize) -> ProgressBar {
     }
 }
 
-fn shown(report: &Report, format: Format) -> String {
-    let columns = text::columns(report);
-    let head: Vec<_> = columns.iter().map(|column| column.head).collect();
-    let cells = |row: &Row| columns.iter().map(|column| (column.cell)(row)).collect();
-    let rows: Vec<Vec<String>> = report.rows.iter().map(cells).collect();
-    let experiments: Vec<_> = report.rows.iter().filter_map(text::experiment_cells).collect();
-    let width = if format == Format::Table { grid::terminal() } else { None };
-    let (table, experiments) = match format {
-        Format::Json => return json(report),
-        Format::Table => {
-            let outcomes: Vec<_> = report.rows.iter().map(|row| Some(row.outcome)).collect();
-            (grid::table(&head, &rows, &outcomes), text::experiments(&experiments, width))
-        }
-        Format::Markdown if experiments.is_empty() => (grid::markdown(&head, &rows), String::new()),
-        Format::Markdown => {
-            let experiments = grid::markdown(&text::EXPERIMENTS_HEAD, &experiments);
-            (grid::markdown(&head, &rows), experiments)
-        }
+/// Whether a row was not played, for a reason that was known before: a number says that there are
+/// such, and `--list` says why.
+fn is_left_out(row: &Row) -> bool {
+    let Some(scenario) = lab::all().iter().find(|scenario| scenario.id == row.id) else {
+        return false;
     };
-    let [legend, summary] =
-        [text::legend(report), text::summary(report)].map(|text| wrap::paragraphs(&text, width));
-    let sections = [table, legend, experiments, summary];
-    let sections = sections.into_iter().filter(|section| !section.is_empty());
-    sections.collect::<Vec<_>>().join("\n")
-}
-
-fn list(scenarios: &[&Scenario], format: Format) -> String {
-    let rows: Vec<_> = scenarios.iter().map(|scenario| text::listed(scenario)).collect();
-    match format {
-        Format::Table => grid::table(&text::LIST_HEAD, &rows, &[]),
-        Format::Markdown => grid::markdown(&text::LIST_HEAD, &rows),
-        Format::Json => {
-            let rows: Vec<_> = scenarios.iter().map(|it| text::ListRow::of(it)).collect();
-            json(&rows)
-        }
-    }
+    let needs = match scenario.elsewhere() {
+        Elsewhere::Skip(needs) => needs,
+        Elsewhere::Forced(_) | Elsewhere::Race(_) => return false,
+    };
+    row.outcome == Outcome::Skipped && row.note.strip_prefix("needs ") == Some(needs)
 }
 
 fn json(value: &impl serde::Serialize) -> String {
     // Names, numbers and null: nothing of it can fail.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
-}
-
-/// Whether stdout takes colours, and wants them.
-fn has_colours() -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !unwanted
 }
 
 /// One line that names the remedy.

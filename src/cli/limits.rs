@@ -28,7 +28,7 @@ pub(super) fn memory_for_threads(threads: usize) -> Result<(), Failure> {
     let bytes = threads * THREAD_BYTES;
     let mut probe: Vec<u8> = Vec::new();
     let reserved = probe.try_reserve_exact(bytes);
-    std::hint::black_box(&probe); // or the compiler leaves out what nobody uses
+    std::hint::black_box(&probe); // or the compiler leaves out what is not used
     reserved.map_err(|_| {
         Failure::Refused(format!(
             "no memory for {threads} threads, which take {}: raise the limit of memory (ulimit -v)",

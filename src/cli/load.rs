@@ -2,6 +2,7 @@
 
 mod interrupts;
 mod merge;
+mod screen;
 mod text;
 mod watch;
 
@@ -57,8 +58,9 @@ fn process() -> Result<ExitCode, Failure> {
 /// The read deadline that servers like ours have by default, in milliseconds.
 const SILENT_MS: u64 = 10_000;
 
-/// Threads beside the generator: one that hears signals, one that looks for the server.
-const THREADS: usize = 2;
+/// Threads beside the generator: one that hears signals, one that looks for the server, one that
+/// shows how far it is.
+const THREADS: usize = 3;
 
 fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
     let servers = servers(usable(mode, args)?, args)?;
@@ -82,8 +84,8 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
-    let mut watch = Watch::new(server, &plan);
-    let outcome = match look(plan, servers, args, &interrupts) {
+    let mut watch = Watch::new(server, &plan).map_err(not_started)?;
+    let outcome = match look(plan, servers, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
         Some(Err((server, Lost::NoServer(error)))) => {
             let why = refused(&error, args.source.is_some());
@@ -106,24 +108,26 @@ fn conduct(
     interrupts: &Interrupts,
     watch: &mut Watch,
 ) -> Result<Outcome, Failure> {
-    let refused = |error: io::Error| {
-        Failure::Refused(format!(
-            "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u, for \
-             memory ulimit -v)"
-        ))
-    };
     if args.processes == 1 {
-        let generator = Generator::new(plan.clone()).map_err(refused)?;
+        let generator = Generator::new(plan.clone()).map_err(not_started)?;
         let handle = generator.handle();
         interrupts.reach(move || handle.interrupt());
-        return generator.run(watch).map_err(refused);
+        return generator.run(watch).map_err(not_started);
     }
-    let program = std::env::current_exe().map_err(refused)?;
+    let program = std::env::current_exe().map_err(not_started)?;
     let program: [OsString; 3] = [program.into(), "load".into(), "process".into()];
-    let fleet = Fleet::start(&program, &plan.split(args.processes)).map_err(refused)?;
+    let fleet = Fleet::start(&program, &plan.split(args.processes)).map_err(not_started)?;
     let count = fleet.interrupts();
     interrupts.reach(move || _ = count.fetch_add(1, Ordering::AcqRel));
     Ok(fleet.run(watch))
+}
+
+/// There is no process, thread or file for the run.
+fn not_started(error: io::Error) -> Failure {
+    Failure::Refused(format!(
+        "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u, for memory \
+         ulimit -v)"
+    ))
 }
 
 /// Tells what it came to.
@@ -272,27 +276,27 @@ fn servers(endpoint: &Endpoint, args: &RunArgs) -> Result<Vec<SocketAddr>, Failu
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// The plan for the first server that is there, or the last that is not and why; `None` if that was
-/// interrupted. It is looked for in a thread of its own: nobody who waits there hears Ctrl-C.
+/// interrupted. It is looked for in a thread of its own: a thread that waits for a server does not hear
+/// Ctrl-C.
+///
+/// # Errors
+/// The system has no thread for it.
 fn look(
     plan: Plan,
     servers: Vec<SocketAddr>,
     args: &RunArgs,
     interrupts: &Interrupts,
-) -> Option<Result<Plan, (SocketAddr, Lost)>> {
+) -> io::Result<Option<Result<Plan, (SocketAddr, Lost)>>> {
     let learns = args.prefix == AUTO;
-    let server = plan.server;
     let (tell, found) = mpsc::sync_channel(1);
     // Whoever was interrupted does not hear it any more.
     let scout = thread::Builder::new();
-    let started = scout.spawn(move || tell.send(find(plan, &servers, learns)).is_ok());
-    if let Err(error) = started {
-        return Some(Err((server, Lost::NoServer(error))));
-    }
+    scout.spawn(move || tell.send(find(plan, &servers, learns)).is_ok())?;
     loop {
         match found.recv_timeout(LOOK_UP) {
-            Ok(result) => return Some(result),
+            Ok(result) => return Ok(Some(result)),
             Err(RecvTimeoutError::Timeout) if !interrupts.is_one() => {}
-            Err(_) => return None,
+            Err(_) => return Ok(None),
         }
     }
 }
@@ -330,10 +334,10 @@ fn short(shortage: &Shortage, args: &RunArgs) -> Failure {
         }
         Shortage::Ports { ports, sources } => format!(
             "-c {connections}: {ports} ports on each of {sources} source address{} allow {} \
-             connections (net.ipv4.ip_local_port_range): give more addresses with --source, such \
-             as 127.0.1.0/24",
+             connections beside the first look at the server (net.ipv4.ip_local_port_range): give \
+             more addresses with --source, such as 127.0.1.0/24",
             if *sources == 1 { "" } else { "es" },
-            ports * sources
+            (ports * sources).saturating_sub(1)
         ),
         Shortage::Address(address, error) => {
             format!("--source: {address} cannot be used: {error}; give addresses of this machine")

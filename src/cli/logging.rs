@@ -1,7 +1,7 @@
 //! The log: env_logger in front, the sink of stderr behind it.
 //!
 //! One record is one line, whatever is in it: control characters are escaped once more here,
-//! although who logs a client's bytes has done so already.
+//! although a log of a client's bytes has done so already.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};

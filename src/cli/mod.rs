@@ -7,16 +7,17 @@
 //! | 2 | usage: one line names the option or the variable, the value and what is allowed |
 //! | 3 | the environment refused: one line names the remedy |
 //!
-//! Whatever is printed may meet a pipe that nobody reads, a full disk or a closed descriptor, and
+//! Whatever is printed may meet a pipe that is not read, a full disk or a closed descriptor, and
 //! none of it may stop the server. So nothing here uses `println!`, which panics then: while a
 //! server runs everything goes through a `sink`; before that, one write is tried and its result
 //! ignored. The other commands have nothing to say but their report: that it cannot be written is
-//! a failure, unless whoever reads it has closed the pipe.
+//! a failure, unless its reader has closed the pipe.
 
 mod addresses;
 mod args;
 mod client;
 mod close_log;
+mod fit;
 mod lab;
 mod limits;
 mod load;
@@ -46,7 +47,8 @@ const EXIT_USAGE: u8 = 2;
 /// The machine does not let us.
 const EXIT_REFUSED: u8 = 3;
 
-/// Why nothing was done, or nobody heard of it. Each holds the one line that says so.
+/// Why nothing was done, or why its report could not be written. Each holds the one line that says
+/// so.
 #[derive(Debug)]
 enum Failure {
     /// What was asked for makes no sense.

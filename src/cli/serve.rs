@@ -24,8 +24,8 @@ use crate::reactor::{Stage, Turn};
 use crate::server::{BindError, Server};
 
 /// How long the exit waits for the close log and stdout, and after them for stderr: four seconds in
-/// all, where nobody reads them. A reader that is alive takes a moment, and on a machine that is
-/// short of processors a long one.
+/// all, where no program reads them. A reader that is alive takes a moment, and on a machine that
+/// is short of processors a long one.
 const FINISH: Duration = Duration::from_secs(2);
 
 /// Threads beside the loop: a writer each for stderr, stdout and the close log, the one that hears
@@ -223,7 +223,7 @@ fn refused(error: &BindError) -> Failure {
     let meaning = error.source.raw_os_error().map(|number| Errno(number).meaning(System::HERE));
     let remedy = match error.source.kind() {
         io::ErrorKind::AddrInUse => {
-            "stop whoever listens there, or choose another port with --listen (0 picks a free one)"
+            "stop the program there, or choose another port with --listen (0 picks a free one)"
         }
         io::ErrorKind::AddrNotAvailable => {
             "listen on an address of this machine, on 127.0.0.1, or on 0.0.0.0 or [::] for all"

@@ -85,7 +85,7 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// For the writer: there is something to write, or nothing more will come.
     wake: Condvar,
-    /// For whoever waits in [`Sink::finish`].
+    /// For the thread that waits in [`Sink::finish`].
     finished: Condvar,
     items_max: usize,
 }
@@ -94,7 +94,7 @@ struct State<T> {
     queue: VecDeque<T>,
     /// Items that the writer has taken and not yet written.
     in_flight: usize,
-    /// Items that nobody will read.
+    /// Items that were not written and will not be.
     lost: u64,
     /// The writer is in a call that returns at once.
     calling: bool,

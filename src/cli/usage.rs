@@ -46,7 +46,13 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
             format!("{} {}: expected no value", who(&option, arguments), shown(&value))
         }
         (ErrorKind::ArgumentConflict, Some(option)) => {
-            format!("{}: expected once, was given twice or more", name(&option))
+            match text(error, ContextKind::PriorArg).filter(|other| *other != option) {
+                Some(other) => {
+                    let (option, other) = (name(&option), name(&other));
+                    format!("{option} and {other} contradict each other; leave one out")
+                }
+                None => format!("{}: expected once, was given twice or more", name(&option)),
+            }
         }
         (ErrorKind::MissingSubcommand, _)
         | (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {

@@ -37,7 +37,7 @@ pub(super) enum Format {
 }
 
 const HOUR_MS: u64 = 3_600_000;
-/// A year: far more than anybody waits for, far less than any sum of two could overflow.
+/// A year: far longer than any wait, far less than any sum of two could overflow.
 const DURATION_MS_MAX: u64 = 8760 * HOUR_MS;
 /// Linux keeps TCP_USER_TIMEOUT in an `int` of milliseconds, which ends at 596 hours.
 const USER_TIMEOUT_MS_MAX: u64 = 576 * HOUR_MS;

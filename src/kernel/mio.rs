@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Event, Io, Kernel};
@@ -23,6 +24,13 @@ use crate::socket;
 /// The waker's token, and below it the listeners', from the top down. Keys come from the bottom up
 /// and stay below 2^31, so the two do not meet.
 const STOP: Token = Token(usize::MAX);
+
+/// The token of the reserve. It never has an event.
+const RESERVE: Token = Token(1 << 31);
+
+/// Whether the system may be out of watches while it has files: Linux has a limit on them for each
+/// user, `fs.epoll.max_user_watches` (epoll(7)).
+const WATCHES_RUN_OUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Whether mio's readiness comes from epoll or kqueue, which report a socket again when something
 /// new happens to it. Its other back ends (poll(2), event ports, Windows) report a socket again
@@ -85,7 +93,10 @@ pub struct MioKernel {
     started: Instant,
     /// An open file to give up when there is none left, so that a newcomer can be accepted and
     /// told.
-    reserve: Option<Socket>,
+    reserve: Option<UdpSocket>,
+    /// Whether the reserve has a watch, to give up when there is no other. A newcomer is accepted
+    /// only while it has: one that cannot be watched would have to be reset.
+    reserve_is_watched: bool,
 }
 
 impl MioKernel {
@@ -120,6 +131,7 @@ impl MioKernel {
             handle: Handle { calls: Arc::default(), waker },
             started: Instant::now(),
             reserve: reserve(),
+            reserve_is_watched: false,
         })
     }
 
@@ -127,11 +139,37 @@ impl MioKernel {
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
+
+    /// Takes the next newcomer, whether there is a watch for it or not.
+    fn take_newcomer(&mut self, listener: usize) -> Io<(TcpStream, SocketAddr)> {
+        uninterrupted(|| self.listeners[listener].accept())
+    }
+
+    /// Sees to it that a newcomer can be watched.
+    ///
+    /// # Errors
+    /// There is no watch.
+    fn reserve_watch(&mut self) -> Result<(), Errno> {
+        let Some(reserve) = &mut self.reserve else { return Ok(()) };
+        if WATCHES_RUN_OUT && !self.reserve_is_watched {
+            register(self.poll.registry(), reserve, RESERVE, Interest::READABLE)?;
+            self.reserve_is_watched = true;
+        }
+        Ok(())
+    }
+
+    /// Gives up the watch that is kept for this. Says whether there was one.
+    fn give_up_watch(&mut self) -> bool {
+        let Some(reserve) = &mut self.reserve else { return false };
+        let had_watch = std::mem::take(&mut self.reserve_is_watched);
+        had_watch && self.poll.registry().deregister(reserve).is_ok()
+    }
 }
 
-/// A descriptor that is good for nothing but being closed.
-fn reserve() -> Option<Socket> {
-    Socket::new(Domain::IPV4, Type::STREAM, None).ok()
+/// A descriptor that is good for nothing but being closed, and never has an event.
+fn reserve() -> Option<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
+    Some(UdpSocket::from_std(socket.into()))
 }
 
 /// Runs a call until no signal interrupts it.
@@ -151,14 +189,28 @@ pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
 }
 
-/// Takes the pending error (SO_ERROR), which nobody will be told again.
+/// Takes the pending error (SO_ERROR), which the system reports only once.
 pub(crate) fn take_error(socket: &TcpStream) -> Option<Errno> {
     socket.take_error().ok().flatten().map(|error| errno(&error))
 }
 
-/// Without `::ffff:`, which is for nobody's eyes.
+/// Without `::ffff:`, which is not shown.
 fn canonical(address: SocketAddr) -> SocketAddr {
     Peer::from(address).into()
+}
+
+/// Watches `source`, or fails and leaves it as it was.
+fn register(
+    registry: &Registry,
+    source: &mut impl Source,
+    token: Token,
+    interest: Interest,
+) -> Result<(), Errno> {
+    registry.register(source, token, interest).map_err(|error| {
+        // In debug builds mio takes it for registered all the same, and refuses the next attempt.
+        let _ = registry.deregister(source);
+        errno(&error)
+    })
 }
 
 /// What every socket is watched for.
@@ -209,7 +261,10 @@ impl Kernel for MioKernel {
     }
 
     fn accept(&mut self, listener: usize) -> Io<(TcpStream, SocketAddr)> {
-        uninterrupted(|| self.listeners[listener].accept())
+        match self.reserve_watch() {
+            Ok(()) => self.take_newcomer(listener),
+            Err(errno) => Io::Failed(errno),
+        }
     }
 
     fn has_newcomer(&mut self, listener: usize) -> bool {
@@ -217,12 +272,13 @@ impl Kernel for MioKernel {
     }
 
     fn shed(&mut self, listener: usize) -> Io<SocketAddr> {
-        let mut newcomer = self.accept(listener);
+        let mut newcomer = self.take_newcomer(listener);
         if let Io::Failed(errno) = newcomer
             && errno.meaning(System::HERE) == Meaning::NoFiles
             && self.reserve.take().is_some()
         {
-            newcomer = self.accept(listener);
+            self.reserve_is_watched = false;
+            newcomer = self.take_newcomer(listener);
         }
         let shed = newcomer.map(|(socket, peer)| {
             self.close(socket, Goodbye::Reset);
@@ -240,7 +296,12 @@ impl Kernel for MioKernel {
 
     fn watch(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let token = Token(key as usize);
-        self.poll.registry().register(socket, token, input()).map_err(|error| errno(&error))
+        match register(self.poll.registry(), socket, token, input()) {
+            Err(_) if self.give_up_watch() => {
+                register(self.poll.registry(), socket, token, input())
+            }
+            registered => registered,
+        }
     }
 
     fn watch_writable(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {

@@ -8,7 +8,7 @@
 //!
 //! * Nothing blocks but [`wait`](Kernel::wait).
 //! * Readiness is edge-triggered: an event says that something changed since the last one, not that
-//!   something is there. Whoever stops before [`Io::WouldBlock`] owes itself another turn.
+//!   something is there. A caller that stops before [`Io::WouldBlock`] must come back by itself.
 //! * EINTR never comes out of here. Every other error number does, as it is.
 
 pub mod mio;
@@ -50,7 +50,7 @@ pub enum Event {
     Listener(usize),
     /// The socket that is watched under this key.
     Socket(u32, Hints),
-    /// Somebody asked the server to stop, this many times so far.
+    /// The server was asked to stop, this many times so far.
     Stop(u32),
 }
 
@@ -79,7 +79,8 @@ pub trait Kernel {
     /// How many listeners there are; they are known by index.
     fn listeners(&self) -> usize;
 
-    /// Takes the next newcomer, with the address that the peer had at that moment.
+    /// Takes the next newcomer, with the address that the peer had at that moment. Where it is
+    /// known before that it could not be [watched](Self::watch), this fails and the newcomer waits.
     fn accept(&mut self, listener: usize) -> Io<(Self::Socket, SocketAddr)>;
 
     /// Whether a newcomer waits at this listener. Where the system does not tell, one may.
@@ -130,7 +131,7 @@ pub trait Kernel {
     /// What else the system knows: TCP_INFO, SIOCINQ.
     fn facts(&mut self, socket: &mut Self::Socket) -> SocketFacts;
 
-    /// Takes the pending error (SO_ERROR), which nobody will be told again.
+    /// Takes the pending error (SO_ERROR), which the system reports only once.
     fn take_error(&mut self, socket: &mut Self::Socket) -> Option<Errno>;
 
     /// Closes the socket; its key gets no further events.

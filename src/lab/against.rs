@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use self::played::Played;
 use self::side::{Side, plan};
 use super::capture::{End, Expectation};
-use super::differ::{Chance, differences};
+use super::differ::{Chance, change, differences};
 use super::judge::Told;
 use super::observe::{CloseLog, Untold};
 use super::race::Tally;
-use super::report::{Outcome, Row, ServerRow, Via};
+use super::report::{Change, Outcome, Row, ServerRow, Via};
 use super::run::{Error, Options, Tell, blank};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
 use super::stage::receive_buffer;
@@ -186,7 +186,8 @@ impl<'a> Against<'a> {
         let Ok((mut client, _)) = Client::connect(&plan) else { return Played::default() };
         let mut moments = Vec::new();
         client.play_all(&scenario.script(), |moment, _| moments.push(moment.clone()));
-        let mut played = Played::by(&client, moments, &plan);
+        let reply_bytes = self.direct.reply_bytes(client.sent() as u64);
+        let mut played = Played::by(&client, moments, &plan, reply_bytes);
         played.told = self.told(path, client.local(), client.sent() as u64);
         played
     }
@@ -244,13 +245,14 @@ impl<'a> Against<'a> {
         // Now: what was still to come of it came before the answer to a new one.
         self.looks(Path::Direct, scenario, &mut direct);
         let complaint = dead.or_else(|| direct.complaint(scenario));
-        let (verdict, evidence) = direct.said();
+        let ((verdict, evidence), log) = (direct.said(), direct.log());
         let row = Row {
             wire: direct.wire(),
             peer: direct.looked.as_ref().map(|looked| looked.client.to_string()),
             packets: direct.looked.map(|looked| looked.packets),
             verdict,
             evidence,
+            log,
             seen: Some(direct.seen),
             outcome: if complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
             note: complaint.unwrap_or_else(|| scenario.why.to_owned()),
@@ -268,17 +270,28 @@ impl<'a> Against<'a> {
         let dead = self.survives(Path::Through, scenario, played.reached());
         played.seen.serves = self.side(Path::Through).is_well();
         self.looks(Path::Through, scenario, &mut played);
-        let wire = played.wire();
+        let (wire, log) = (played.wire(), played.log());
         let (verdict, evidence) = played.said();
         let untold = played.told.and_then(Result::err);
         let note = untold.as_ref().map(Untold::to_string);
-        let mut via = Via { wire, seen: played.seen, verdict, evidence, differs: Vec::new(), note };
+        let mut via = Via {
+            wire,
+            seen: played.seen,
+            verdict,
+            evidence,
+            log,
+            race: None,
+            change: Change::Same,
+            differs: Vec::new(),
+            note,
+        };
         let (chance, right) = chance(scenario);
         via.differs = differences(&row, &via, chance, right);
         // It may never have come to the server at all.
         if let (Some(verdict), Some(Untold::NoLine(why))) = (&row.verdict, untold) {
             via.differs.push(format!("the server says {verdict} → nothing: {why}"));
         }
+        via.change = change(&row, &via, chance);
         let row = Row { via: Some(via), ..row };
         match dead {
             Some(note) if row.outcome != Outcome::Failed => {

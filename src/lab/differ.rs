@@ -1,6 +1,6 @@
 //! What a proxy or balancer hides: the same scenario, directly and through it.
 
-use super::report::{Row, Seen, SeenEnd, Via};
+use super::report::{Change, Row, Seen, SeenEnd, Via};
 use crate::machine::close::Kind;
 use crate::record::Evidence;
 
@@ -34,6 +34,30 @@ pub(super) fn differences(row: &Row, via: &Via, chance: Chance, right: &[Kind]) 
         all.push(changed("the client:", in_vain(direct), in_vain(&via.seen)));
     }
     all.into_iter().flatten().collect()
+}
+
+/// How bad that is, once the differences are known.
+pub(super) fn change(row: &Row, via: &Via, chance: Chance) -> Change {
+    let missing = |seen: &Seen| seen.reply.map(|reply| reply.missing());
+    let direct = row.seen.as_ref().and_then(missing);
+    let lost = match (direct, missing(&via.seen)) {
+        (Some(_), Some(1..)) if says_delivered(via) => true,
+        // How much fits into full buffers is chance, but not that all of it comes.
+        (Some(0), Some(1..)) => chance != Chance::Race,
+        (Some(direct), Some(via)) => chance == Chance::Nothing && via > direct,
+        _ => false,
+    };
+    match (lost, via.differs.is_empty()) {
+        (true, _) => Change::Lost,
+        (false, false) => Change::Differs,
+        (false, true) => Change::Same,
+    }
+}
+
+/// Whether the server takes its reply for one that the client has.
+fn says_delivered(via: &Via) -> bool {
+    let delivered = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed].map(Kind::name);
+    via.verdict.as_deref().is_some_and(|verdict| delivered.contains(&verdict))
 }
 
 fn of_verdicts(row: &Row, via: &Via, right: &[Kind]) -> Option<String> {
@@ -77,26 +101,37 @@ fn in_vain(seen: &Seen) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Reply;
     use super::super::run::blank;
     use super::super::scenario::all;
     use super::*;
 
     fn seen(bytes: u64, end_us: u64) -> Seen {
         let (end, end_us) = (Some(SeenEnd::Fin), Some(end_us));
-        Seen { bytes, end, end_us, in_vain: None, serves: true }
+        Seen { bytes, reply: None, end, end_us, in_vain: None, serves: true }
+    }
+
+    fn via(seen: Seen) -> Via {
+        Via {
+            wire: String::new(),
+            seen,
+            verdict: None,
+            evidence: None,
+            log: None,
+            race: None,
+            change: Change::Same,
+            differs: Vec::new(),
+            note: None,
+        }
+    }
+
+    fn said(kind: Kind) -> Option<String> {
+        Some(kind.name().to_owned())
     }
 
     fn differ(direct: Seen, through: Seen, chance: Chance) -> Vec<String> {
         let row = Row { seen: Some(direct), ..blank(&all()[0]) };
-        let via = Via {
-            wire: String::new(),
-            seen: through,
-            verdict: None,
-            evidence: None,
-            differs: Vec::new(),
-            note: None,
-        };
-        differences(&row, &via, chance, &[])
+        differences(&row, &via(through), chance, &[])
     }
 
     #[test]
@@ -124,25 +159,38 @@ mod tests {
 
     #[test]
     fn another_verdict_that_is_right_is_no_difference() {
-        let said = |kind: Kind| Some(kind.name().to_owned());
         let row = Row {
             seen: Some(seen(37, 400)),
             verdict: said(Kind::PeerFinReplyRefused),
             ..blank(&all()[0])
         };
-        let via = |kind| Via {
-            wire: String::new(),
-            seen: seen(0, 400),
-            verdict: said(kind),
-            evidence: None,
-            differs: Vec::new(),
-            note: None,
-        };
         let right = [Kind::PeerFinReplyRefused, Kind::PeerResetReplyAcked];
-        let differs = |kind| differences(&row, &via(kind), Chance::Race, &right);
+        let differs = |kind| {
+            let via = Via { verdict: said(kind), ..via(seen(0, 400)) };
+            differences(&row, &via, Chance::Race, &right)
+        };
         assert_eq!(differs(Kind::PeerResetReplyAcked), Vec::<String>::new());
         let says = ["the server says peer_fin.reply_refused → peer_fin.delivered"];
         assert_eq!(differs(Kind::PeerFinDelivered), says);
+    }
+
+    #[test]
+    fn a_reply_that_the_client_does_not_get_is_lost() {
+        let got = |got| Seen { reply: Some(Reply { got, of: 37 }), ..seen(got, 400) };
+        let through = |got_through, verdict: Kind, chance, got_directly| {
+            let row = Row { seen: Some(got(got_directly)), ..blank(&all()[0]) };
+            let via = Via { verdict: said(verdict), ..via(got(got_through)) };
+            change(&row, &via, chance)
+        };
+        let acked = Kind::PeerResetReplyAcked;
+        assert_eq!(through(0, acked, Chance::Nothing, 37), Change::Lost);
+        assert_eq!(through(36, acked, Chance::Bytes, 37), Change::Lost);
+        assert_eq!(through(0, acked, Chance::Bytes, 20), Change::Same, "buffers");
+        assert_eq!(through(0, acked, Chance::Race, 0), Change::Same);
+        for delivered in [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed] {
+            assert_eq!(through(0, delivered, Chance::Race, 0), Change::Lost, "it says so");
+            assert_eq!(through(37, delivered, Chance::Race, 0), Change::Same);
+        }
     }
 
     #[test]

@@ -239,6 +239,7 @@ mod tests {
             recv_loop: None,
             verdict: Some("peer_fin.reply_refused".to_owned()),
             evidence: Some(Evidence::from(&ending(change))),
+            log: None,
             seen: None,
             via: None,
             outcome: Outcome::Same,

@@ -21,11 +21,13 @@ mod report;
 mod run;
 mod scenario;
 mod stage;
+pub mod summary;
 mod wire;
 
 pub use self::against::Target;
 pub use self::report::{
-    Article, Outcome, Race, RecvSays, Report, Row, Seen, SeenEnd, ServerRow, Via, WireSource,
+    Article, Change, Log, Outcome, Race, RecvSays, Reply, Report, Row, Seen, SeenEnd, ServerRow,
+    Via, WireSource,
 };
 pub use self::run::{Error, Options, Progress, run};
 pub use self::scenario::{Elsewhere, Experiment, Order, Play, Scenario, Setting, all, named};

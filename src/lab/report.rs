@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::capture::Packet;
 use crate::record::Evidence;
 
 /// Every way in which a connection can end, played against one server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// Against whom.
@@ -21,6 +21,9 @@ pub struct Report {
     pub via: Option<ServerRow>,
     /// Where the column `wire` is from.
     pub wire: WireSource,
+    /// How many scenarios were to be played: an interrupt leaves fewer rows. Null in a report that
+    /// does not tell.
+    pub planned: Option<u32>,
     /// One row a scenario; the article's five experiments stand first.
     pub rows: Vec<Row>,
     /// Each client whose packets were looked at, and its server: what
@@ -30,6 +33,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether it was broken off before the last scenario.
+    pub fn is_cut_short(&self) -> bool {
+        self.planned.is_some_and(|planned| (self.rows.len() as u64) < u64::from(planned))
+    }
+
     /// Whether every row is as it has to be, and the server is still there.
     pub fn is_well(&self) -> bool {
         let servers = [Some(&self.server), self.via.as_ref()];
@@ -40,7 +48,7 @@ impl Report {
 }
 
 /// The server that was played against.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerRow {
     /// Its address.
@@ -59,7 +67,7 @@ pub struct ServerRow {
 }
 
 /// Where a description of the wire is from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WireSource {
@@ -70,7 +78,7 @@ pub enum WireSource {
 }
 
 /// One scenario, and what came of it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
     /// The scenario: its number in docs/CLOSING.md, and a word where there are several of it.
@@ -97,6 +105,8 @@ pub struct Row {
     pub verdict: Option<String>,
     /// What it rests on, in the fields of the close log.
     pub evidence: Option<Evidence>,
+    /// Whether the server's close log has this connection; null if it is not read.
+    pub log: Option<Log>,
     /// What the client saw of a server elsewhere.
     pub seen: Option<Seen>,
     /// The same through a proxy or balancer.
@@ -114,7 +124,7 @@ pub struct Row {
 }
 
 /// What is to be thought of a row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -129,7 +139,7 @@ pub enum Outcome {
 }
 
 /// What a recv loop was told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecvSays {
     /// What its last recv returned: "0", "-1 ECONNRESET", "-1 EAGAIN" for the deadline. Or
@@ -141,11 +151,14 @@ pub struct RecvSays {
 }
 
 /// What a client saw of a server that is not ours.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Seen {
     /// Bytes that came back, read or not.
     pub bytes: u64,
+    /// How much of the reply came; null where there is none to expect: nothing was sent, or the
+    /// server is none that echoes.
+    pub reply: Option<Reply>,
     /// How it ended its side, if the client was still there to see it.
     pub end: Option<SeenEnd>,
     /// When that was seen, in microseconds from the beginning of connect.
@@ -156,8 +169,41 @@ pub struct Seen {
     pub serves: bool,
 }
 
+/// How much of the reply a client received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reply {
+    /// Bytes that this client received, read or not.
+    pub got: u64,
+    /// Bytes of the whole reply: the prefix once, and all that was sent; or what came, if that is
+    /// more because the prefix stands before several pieces.
+    pub of: u64,
+}
+
+impl Reply {
+    /// Bytes of the reply that did not come.
+    pub fn missing(self) -> u64 {
+        self.of.saturating_sub(self.got)
+    }
+}
+
+/// Whether a close log has a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    /// It has its line: see the verdict.
+    Line,
+    /// No line came in time. The server may hold the connection open still.
+    NoLineYet,
+    /// The server never accepted the connection: all that it accepted meanwhile are others.
+    NeverSeen,
+    /// Lines came, and which of them is this connection's cannot be known.
+    Unclear,
+}
+
 /// How a server ended its side.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SeenEnd {
@@ -168,7 +214,7 @@ pub enum SeenEnd {
 }
 
 /// A scenario once more, through a proxy or balancer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Via {
     /// What goes over the wire between the client and the proxy.
@@ -179,14 +225,34 @@ pub struct Via {
     pub verdict: Option<String>,
     /// What that rests on.
     pub evidence: Option<Evidence>,
+    /// Whether the server's close log has this connection; null if it is not read.
+    pub log: Option<Log>,
+    /// The odds, for a race.
+    pub race: Option<Race>,
+    /// What the proxy changes.
+    pub change: Change,
     /// Each difference to the direct way, in words.
     pub differs: Vec<String>,
     /// Why there is no verdict, where one was to be had.
     pub note: Option<String>,
 }
 
+/// What a proxy changes, from good to bad.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Nothing.
+    Same,
+    /// Something, and no byte of a reply.
+    Differs,
+    /// A reply, or a part of one: the client gets it directly and not through the proxy, or the
+    /// server says that it was delivered and the client did not get all of it.
+    Lost,
+}
+
 /// What the article found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Article {
     /// In its words, about.
@@ -198,7 +264,7 @@ pub struct Article {
 }
 
 /// How often a race ended how.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Race {
     /// How often it was run against each server.

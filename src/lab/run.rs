@@ -88,6 +88,7 @@ impl std::error::Error for Error {}
 /// # Errors
 /// Nothing was played.
 pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
+    let planned = u32::try_from(options.scenarios.len()).ok();
     if let Some(target) = &options.against {
         let mut against = Against::start(options, target)?;
         let rows = rows(options, progress, |scenario, rows, tell| {
@@ -95,7 +96,8 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
         });
         let (server, via, wire) = against.into_parts();
         let source = wire.source();
-        return Ok(Report { server, via, wire: source, rows, connections: wire.connections() });
+        let connections = wire.connections();
+        return Ok(Report { server, via, wire: source, planned, rows, connections });
     }
     let mut embedded = Embedded::start(options).map_err(Error::Servers)?;
     let rows = rows(options, progress, |scenario, rows, tell| {
@@ -103,7 +105,8 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
     });
     let (server, wire) = (embedded.server(), embedded.into_wire());
     let source = wire.source();
-    Ok(Report { server, via: None, wire: source, rows, connections: wire.connections() })
+    let connections = wire.connections();
+    Ok(Report { server, via: None, wire: source, planned, rows, connections })
 }
 
 /// Plays one after the other, and gives each those before it.
@@ -162,6 +165,7 @@ pub(super) fn blank(scenario: &Scenario) -> Row {
         recv_loop: None,
         verdict: None,
         evidence: None,
+        log: None,
         seen: None,
         via: None,
         outcome: Outcome::Ok,

@@ -15,6 +15,8 @@
 //! reset; and a socket that is still open acknowledges that FIN even where the kernel's table of
 //! TIME_WAIT is full, while one that was closed at once would answer it with a reset.
 
+use std::ops::Range;
+
 use super::message::Cursor;
 use crate::machine::close::{FirstError, Via};
 use crate::machine::errno::Errno;
@@ -55,13 +57,13 @@ pub(super) struct Connection {
     /// Nobody has heard from it yet: it counts as open when its first reply has come.
     pub(super) is_new: bool,
     /// Turns that were begun: requests, or cycles. The number of a turn is in its message.
-    pub(super) asked: u32,
+    pub(super) asked: u64,
     /// Turns that are over.
-    pub(super) answered: u32,
+    pub(super) answered: u64,
     /// Turns from this one on are measured.
-    pub(super) warm: u32,
+    pub(super) warm: u64,
     /// The open loop: measured turns that have come due.
-    pub(super) due: u32,
+    pub(super) due: u64,
     /// Bytes that the socket has not taken of the message under way.
     pub(super) unsent: u32,
     /// Bytes that it has.
@@ -109,25 +111,25 @@ impl Connection {
     }
 
     /// Turns under way.
-    pub(super) fn in_flight(&self) -> u32 {
-        self.asked.wrapping_sub(self.answered)
+    pub(super) fn in_flight(&self) -> u64 {
+        self.asked - self.answered
     }
 
     /// Measured turns that have come due and were not begun.
-    pub(super) fn owed(&self) -> u32 {
-        self.due.wrapping_sub(self.asked.wrapping_sub(self.warm))
+    pub(super) fn owed(&self) -> u64 {
+        (self.warm + self.due).saturating_sub(self.asked)
     }
 
-    /// Owes nothing any more, and gives how many turns that were.
-    pub(super) fn gives_up(&mut self) -> u32 {
-        let owed = self.owed();
-        self.due = self.due.wrapping_sub(owed);
+    /// Owes nothing any more, and gives the turns that it owed.
+    pub(super) fn gives_up(&mut self) -> Range<u64> {
+        let owed = self.asked..self.asked + self.owed();
+        self.due -= owed.end - owed.start;
         owed
     }
 
     /// Whether the turn with this number is measured.
-    pub(super) fn measures(&self, turn: u32) -> bool {
-        turn.wrapping_sub(self.warm) < u32::MAX / 2
+    pub(super) fn measures(&self, turn: u64) -> bool {
+        turn >= self.warm
     }
 
     /// From here on turns are measured.

@@ -29,6 +29,7 @@ use super::link::{self, Ticker};
 use super::message::Script;
 use super::pace::Pace;
 use super::plan::{Mode, Plan};
+use super::preflight::port_range;
 use super::tally::{Outcome, Tally};
 use crate::machine::tick::Tick;
 use crate::machine::wheel::TimerWheel;
@@ -143,6 +144,10 @@ pub struct Generator {
     opened: u32,
     /// Of these, connections that nobody has heard from.
     opening: u32,
+    /// Connects that were begun: each takes the next source address, whatever its place is.
+    connects: u32,
+    /// Whether the server's port is one that connect(2) chooses from.
+    may_meet_itself: bool,
     /// Turns under way.
     in_flight: u64,
     /// Turns that are due and not begun.
@@ -185,6 +190,8 @@ impl Generator {
             ticker: None,
             opened: 0,
             opening: 0,
+            connects: 0,
+            may_meet_itself: port_range().is_none_or(|ports| ports.contains(&plan.server.port())),
             in_flight: 0,
             owed: 0,
             latency: Latency::default(),
@@ -267,7 +274,7 @@ impl Generator {
             if now >= self.told_at + PROGRESS_MS * 1_000_000 {
                 self.told_at = now;
                 conductor.progress(&Progress {
-                    connections: u64::from(self.opened - self.opening),
+                    connections: self.standing(),
                     done: self.tally.done,
                     share: self.window.share(now),
                 });
@@ -305,9 +312,9 @@ impl Generator {
     }
 
     /// Where it is noted when a turn was begun.
-    fn noted(&self, key: usize, turn: u32) -> usize {
-        let depth = self.plan.depth;
-        key * depth as usize + if depth == 1 { 0 } else { (turn % depth) as usize }
+    fn noted(&self, key: usize, turn: u64) -> usize {
+        let depth = self.plan.depth as usize;
+        key * depth + if depth == 1 { 0 } else { (turn % depth as u64) as usize }
     }
 }
 

@@ -98,15 +98,29 @@ impl Latency {
     /// # Errors
     /// They are something else, or there is more behind them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Latency, NotAHistogram> {
-        let mut cursor = Cursor::new(bytes);
+        // Before anything is reserved for what they say that they are.
+        if payload_bytes(bytes) != Some(bytes.len().saturating_sub(HEADER_BYTES)) {
+            return Err(NotAHistogram);
+        }
         let read: Histogram<u64> =
-            Deserializer::new().deserialize(&mut cursor).map_err(|_| NotAHistogram)?;
-        let whole = cursor.position() == bytes.len() as u64;
+            Deserializer::new().deserialize(&mut Cursor::new(bytes)).map_err(|_| NotAHistogram)?;
         let mut latency = Latency::default();
         // Into bounds of our own: what was read may have others.
         latency.0.add(&read).map_err(|_| NotAHistogram)?;
-        if whole { Ok(latency) } else { Err(NotAHistogram) }
+        Ok(latency)
     }
+}
+
+/// The header of format V2: cookie, length of the payload, and 32 bytes more.
+const HEADER_BYTES: usize = 40;
+
+/// The cookie of format V2 that is not compressed.
+const COOKIE: [u8; 4] = 0x1c84_9313_u32.to_be_bytes();
+
+/// The length of the payload, as the header says it.
+fn payload_bytes(bytes: &[u8]) -> Option<usize> {
+    let length = bytes.strip_prefix(&COOKIE)?.first_chunk()?;
+    usize::try_from(u32::from_be_bytes(*length)).ok()
 }
 
 #[cfg(test)]
@@ -135,6 +149,8 @@ mod tests {
         assert_eq!(Latency::from_bytes(&[&bytes[..], b"x"].concat()), Err(NotAHistogram));
         assert_eq!(Latency::from_bytes(b""), Err(NotAHistogram));
         assert_eq!(Latency::from_bytes(&[0; 100]), Err(NotAHistogram));
+        let header_only = [&COOKIE[..], &[0xff; 4], &bytes[8..HEADER_BYTES]].concat();
+        assert_eq!(Latency::from_bytes(&header_only), Err(NotAHistogram), "4 GiB are not there");
     }
 
     #[test]

@@ -42,7 +42,18 @@ pub(super) fn connect_within(plan: &Plan, patience: Duration) -> io::Result<std:
     let source = plan.source(0);
     let socket = open(plan.server, source, Type::STREAM)?;
     socket.connect_timeout(&plan.server.into(), patience)?;
-    Ok(socket.into())
+    let stream = std::net::TcpStream::from(socket);
+    if is_itself(stream.local_addr(), stream.peer_addr()) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
+/// Whether a socket is connected to itself. On its own machine connect(2) may choose the server's
+/// port to connect from, and where nothing listens on it the socket answers itself (simultaneous
+/// open, RFC 9293, section 3.5). It then holds the port, so that the server cannot start again.
+pub(super) fn is_itself(local: io::Result<SocketAddr>, peer: io::Result<SocketAddr>) -> bool {
+    matches!((local, peer), (Ok(local), Ok(peer)) if local == peer)
 }
 
 /// A socket that is bound to `source`, and to no port.

@@ -79,8 +79,8 @@ impl Script {
         }
     }
 
-    /// The message of connection `number` on its `turn`.
-    pub(super) fn message(&mut self, number: u32, turn: u32) -> &[u8] {
+    /// The message of connection `number` on its `turn`, of which it has the last 32 bits.
+    pub(super) fn message(&mut self, number: u32, turn: u64) -> &[u8] {
         self.stamp(number, turn);
         &self.reply[self.prefix..]
     }
@@ -94,7 +94,7 @@ impl Script {
     /// Compares what came with the reply that is due.
     pub(super) fn check(
         &mut self,
-        (number, turn): (u32, u32),
+        (number, turn): (u32, u64),
         cursor: &mut Cursor,
         bytes: &[u8],
     ) -> Heard {
@@ -145,9 +145,9 @@ impl Script {
         if bytes == self.prefix { NO_PREFIX } else { bytes as u16 }
     }
 
-    fn stamp(&mut self, number: u32, turn: u32) {
+    fn stamp(&mut self, number: u32, turn: u64) {
         let end = self.reply.len() - 1;
-        let stamps = [letters(turn, self.alphabet), letters(number, self.alphabet)];
+        let stamps = [letters(turn as u32, self.alphabet), letters(number, self.alphabet)];
         let room = &mut self.reply[self.prefix..end];
         match room.get_mut(..2 * STAMP) {
             Some(room) => {

@@ -26,16 +26,16 @@ pub(super) struct Pace {
 
 impl Pace {
     /// When the `turn`-th request of the connection in this place is due.
-    pub(super) fn due_at(&self, place: u32, turn: u32) -> u64 {
+    pub(super) fn due_at(&self, place: u32, turn: u64) -> u64 {
         let number = self.first + u64::from(place) * self.stride;
-        let request = u64::from(turn) * self.connections + number;
+        let request = turn * self.connections + number;
         self.begin_ns + (request as f64 * self.interval_ns) as u64
     }
 
     /// The next one: its connection's place, and when it is due.
     fn ahead(&self) -> (u32, u64) {
         let (turn, place) = (self.next / self.own, (self.next % self.own) as u32);
-        (place, self.due_at(place, turn as u32))
+        (place, self.due_at(place, turn))
     }
 
     /// The place of the connection whose request has come due, one at a time.
@@ -81,9 +81,18 @@ mod tests {
         assert_eq!(due.len(), 10, "a thousand a second for ten milliseconds");
         for (number, (now, place)) in due.iter().enumerate() {
             assert_eq!(*place as usize, number % 3);
-            assert_eq!(*now, pace.due_at(*place, (number / 3) as u32));
+            assert_eq!(*now, pace.due_at(*place, number as u64 / 3));
         }
         assert_eq!(pace.next_due(), None);
+    }
+
+    #[test]
+    fn the_schedule_goes_on_after_four_billion_requests() {
+        let mut pace = pace(1, (0, 1, 1));
+        pace.interval_ns = 100.0; // 2^32 requests take 429 seconds
+        pace.end_ns = u64::MAX;
+        pace.next = 1 << 32;
+        assert_eq!(pace.next_due(), Some(5_000_000 + (100 << 32)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use socket2::Type;
 
@@ -15,6 +16,10 @@ const FILES_RESERVED: u64 = 16;
 
 /// Addresses that are tried. More of them would not be chosen one by one.
 const ADDRESSES_TRIED_MAX: u32 = 1024;
+
+/// The first look at the server takes a port as well, and leaves it in TIME_WAIT (RFC 9293, section
+/// 3.6.1).
+const SCOUTS: u64 = 1;
 
 /// What there is not enough of.
 #[derive(Debug)]
@@ -51,7 +56,12 @@ pub fn check(plan: &Plan, processes: u32, open_files: Option<u64>) -> Result<(),
         return Err(Shortage::Files { limit, room, needed });
     }
     let sources = plan.sources.map_or(1, |sources| u64::from(sources.count));
-    if let Some(ports) = ports().filter(|ports| ports.saturating_mul(sources) < connections) {
+    let ports = port_range().map(|range| {
+        let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports");
+        usable(range, &reserved.unwrap_or_default())
+    });
+    let is_short = |ports: &u64| ports.saturating_mul(sources) < connections + SCOUTS;
+    if let Some(ports) = ports.filter(is_short) {
         return Err(Shortage::Ports { ports, sources });
     }
     let Some(all) = plan.sources else { return Ok(()) };
@@ -62,12 +72,36 @@ pub fn check(plan: &Plan, processes: u32, open_files: Option<u64>) -> Result<(),
     Ok(())
 }
 
-/// How many ports connect(2) has to choose from, for each pair of addresses. `None`: the system
-/// does not tell.
-fn ports() -> Option<u64> {
+/// The ports that connect(2) chooses from, for each pair of addresses. `None`: the system does not
+/// tell.
+pub(super) fn port_range() -> Option<RangeInclusive<u16>> {
     // It is for IPv6, too (ip(7)).
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ends = range.split_whitespace().map(str::parse::<u64>);
-    let (low, high) = (ends.next()?.ok()?, ends.next()?.ok()?);
-    Some((high + 1).saturating_sub(low))
+    let mut ends = range.split_whitespace().map(str::parse);
+    Some(ends.next()?.ok()?..=ends.next()?.ok()?)
+}
+
+/// How many ports of `range` are not `reserved` (ip_local_reserved_ports in ip(7)): "8080,9148-9150"
+/// are four.
+fn usable(range: RangeInclusive<u16>, reserved: &str) -> u64 {
+    let ends = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+    };
+    let reserved: Vec<(u16, u16)> = reserved.split(',').filter_map(ends).collect();
+    let is_free = |port: &u16| !reserved.iter().any(|(first, last)| (first..=last).contains(&port));
+    range.filter(is_free).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_ports_are_not_there_to_connect_from() {
+        assert_eq!(usable(32768..=60999, "\n"), 28_232);
+        assert_eq!(usable(9000..=9199, "8080,9148-9150,9199\n"), 196);
+        assert_eq!(usable(9000..=9009, "8000-10000"), 0);
+        assert_eq!(usable(9000..=9009, "nonsense"), 10);
+    }
 }

@@ -100,7 +100,7 @@ impl System {
 pub enum Meaning {
     /// The peer's reset arrived, or the connection is gone because of it.
     Reset,
-    /// Nobody answered: retransmissions, keepalive probes or TCP_USER_TIMEOUT ran out.
+    /// No answer came: retransmissions, keepalive probes or TCP_USER_TIMEOUT ran out.
     TimedOut,
     /// The network says that the peer cannot be reached.
     Unreachable,

@@ -1,4 +1,4 @@
-//! Time as the machine knows it: a number that somebody else read off a clock.
+//! Time as the machine knows it: a number that its caller has read off a clock.
 //!
 //! Nothing here reads a clock. `now` is an argument, so a test owns time.
 
@@ -9,7 +9,7 @@
 pub struct Tick(u64);
 
 impl Tick {
-    /// Later than every moment: the deadline of whoever has none.
+    /// Later than every moment: the deadline of a connection that has none.
     pub const NEVER: Tick = Tick(u64::MAX);
 
     /// The moment `ms` milliseconds after the clock's start.

@@ -71,7 +71,7 @@ const VACANT: Entry = Entry { due: UNARMED, next: NONE, previous: NONE };
 ///
 /// let mut wheel = TimerWheel::new(8, 100, Tick::from_ms(0));
 /// wheel.arm(7, Tick::from_ms(10_000));
-/// wheel.arm(7, Tick::from_ms(10_500)); // somebody spoke: the same call moves it
+/// wheel.arm(7, Tick::from_ms(10_500)); // it has received something: the same call moves it
 /// assert_eq!(wheel.pop_due(Tick::from_ms(10_499), &mut 32), None);
 /// let due = wheel.next_due().unwrap(); // never early, at most two ticks late
 /// assert!((10_500..=10_516).contains(&due.as_ms()));
@@ -473,7 +473,7 @@ mod tests {
     }
 
     /// Regression, found by fuzzing: with ticks of a millisecond the tick after the last moment was
-    /// the mark of who is not armed, so a key that was armed again hung in two slots.
+    /// the mark of a key that is not armed, so a key that was armed again hung in two slots.
     #[test]
     fn the_last_moment_is_a_deadline_like_any_other() {
         let last = Tick::from_ms(Tick::NEVER.as_ms() - 1);

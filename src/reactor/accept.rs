@@ -79,10 +79,11 @@ impl<K: Kernel> Reactor<K> {
         if self.table.open() < self.config.max_connections {
             return match self.kernel.accept(listener) {
                 Io::Failed(errno) if self.sheds(errno) => {
-                    match self.kernel.has_newcomer(listener) {
-                        true => self.shed(listener),
-                        false => Io::WouldBlock,
+                    if !self.kernel.has_newcomer(listener) {
+                        return Io::WouldBlock;
                     }
+                    self.report_shedding(Pause::Exhausted(errno));
+                    self.shed(listener)
                 }
                 newcomer => newcomer.map(|(socket, peer)| self.welcome(socket, peer)),
             };
@@ -155,9 +156,7 @@ impl<K: Kernel> Reactor<K> {
                 self.table.end(key);
                 let pause = Pause::Unwatchable(errno);
                 if self.config.overload == Overload::Shed {
-                    if self.listeners.is_to_be_reported(self.now) {
-                        self.report_pause(pause);
-                    }
+                    self.report_shedding(pause);
                     return Then::Continue; // the others are reset like this one
                 }
                 self.pause(pause);
@@ -222,39 +221,47 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Logs why newcomers are reset, once an episode.
+    fn report_shedding(&mut self, pause: Pause) {
+        if self.listeners.is_to_be_reported(self.now) {
+            self.report_pause(pause);
+        }
+    }
+
     /// Logs why newcomers wait, or are reset, and what to do about it.
     fn report_pause(&self, pause: Pause) {
         let retry_ms = self.config.accept_retry_ms;
         let sheds = self.config.overload == Overload::Shed;
         let name = |errno: Errno| errno.name(K::SYSTEM).unwrap_or("an unknown error");
+        let remedy = |errno: Errno| match errno.name(K::SYSTEM) {
+            Some("ENOSPC") => "raise fs.epoll.max_user_watches",
+            _ => "the system is short of memory for sockets",
+        };
         let open = self.table.open();
+        let then = match sheds {
+            true => "newcomers are reset".to_owned(),
+            false => {
+                format!("newcomers wait in the backlog, and the next attempt is in {retry_ms} ms")
+            }
+        };
         match pause {
             Pause::Full => log::warn!(
                 "{open} connections, which is the limit: newcomers wait in the backlog until one \
                  ends (see --max-connections and --overload)"
             ),
             Pause::Exhausted(errno) => log::warn!(
-                "accept: {} with {open} connections open; newcomers wait in the backlog, and the \
-                 next attempt is in {retry_ms} ms ({})",
+                "accept: {} with {open} connections open; {then} ({})",
                 name(errno),
                 match errno.meaning(K::SYSTEM) {
                     Meaning::NoFiles => "raise the open-file limit or lower --max-connections",
-                    _ => "the system is short of memory for sockets",
+                    _ => remedy(errno),
                 }
             ),
             Pause::Unwatchable(errno) => log::warn!(
                 "a newcomer was reset, because the system cannot watch it ({}) beside {open} \
-                 others; {} ({})",
+                 others; {then} ({})",
                 name(errno),
-                match sheds {
-                    true => "each that it cannot watch is reset".to_owned(),
-                    false =>
-                        format!("more wait in the backlog, and one is tried every {retry_ms} ms"),
-                },
-                match errno.name(K::SYSTEM) {
-                    Some("ENOSPC") => "raise fs.epoll.max_user_watches",
-                    _ => "the system is short of memory",
-                }
+                remedy(errno),
             ),
             Pause::Failing(errno) => log::error!(
                 "accept: {} (number {}) each time; the next attempt is in {retry_ms} ms",

@@ -1,4 +1,4 @@
-//! The listeners: who may accept, what an accept error means, when to pause and when to go on.
+//! The listeners: which may accept, what an accept error means, when to pause and when to go on.
 //!
 //! A listener is edge-triggered like everything else: once it was ready it stays ready here until
 //! accept says "would block", whatever stopped us in between.
@@ -88,8 +88,8 @@ impl Listeners {
         }
     }
 
-    /// Begins the last sweep: all of them may have newcomers, as many as a backlog holds. Who comes
-    /// while it is swept could keep it going for ever.
+    /// Begins the last sweep: all of them may have newcomers, as many as a backlog holds.
+    /// Newcomers that arrive while it is swept could keep it going indefinitely.
     pub(super) fn sweep(&mut self, backlog: u32) {
         self.ready.fill(true);
         self.allowance.fill(backlog.saturating_add(1)); // Linux keeps one more than it is told

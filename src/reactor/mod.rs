@@ -118,6 +118,8 @@ pub struct Reactor<K: Kernel> {
     /// The number of the turn; it wraps.
     turn_number: u16,
     /// Connections whose alarm was due in a turn in which they were visited: it rings in the next.
+    /// No alarm is put off before all of these have rung, so none is here twice. Where one has
+    /// ended meanwhile, its slot's new connection is asked whether it is due, and is not.
     put_off: VecDeque<u32>,
     /// What those cost in this turn, in bytes.
     alarm_bytes: u64,

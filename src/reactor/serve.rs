@@ -7,8 +7,8 @@ use crate::kernel::{Event, Kernel};
 use crate::machine::tick::Tick;
 
 /// A connection that moved more than this in a visit, in bytes, is a bulk sender until it moves
-/// less. It is what one small request is charged for: where nobody else waits, the line of the bulk
-/// senders costs nothing.
+/// less. It is what one small request is charged for. Where no sparse flow waits, the line of the
+/// bulk senders costs nothing.
 const SPARSE_BYTES_MAX: usize = CALL_COSTS_BYTES;
 
 impl<K: Kernel> Reactor<K> {
@@ -53,9 +53,11 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn ring_again(&mut self) {
         let before = self.turn.bytes;
         let bytes_max = before.saturating_add(self.config.bytes_per_turn.max(1));
-        while self.turn.bytes < bytes_max
-            && let Some(key) = self.put_off.pop_front()
-        {
+        for _ in 0..self.put_off.len() {
+            if self.turn.bytes >= bytes_max {
+                break;
+            }
+            let Some(key) = self.put_off.pop_front() else { break };
             self.alarm_rings(key);
         }
         self.alarm_bytes = self.turn.bytes - before;
@@ -67,6 +69,7 @@ impl<K: Kernel> Reactor<K> {
         let mut looks = self.config.expiries_per_turn.max(1).max(self.share(2));
         let budget = self.config.bytes_per_turn.max(1).saturating_sub(self.alarm_bytes);
         let bytes_max = self.turn.bytes.saturating_add(budget);
+        debug_assert!(self.put_off.is_empty() || budget == 0, "an alarm may be put off twice");
         while self.turn.bytes < bytes_max
             && let Some(key) = self.wheel.pop_due(self.now, &mut looks)
         {

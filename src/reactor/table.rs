@@ -288,7 +288,8 @@ mod tests {
         table.free(key);
     }
 
-    /// Slots are used again and numbers are not: whoever stood in the line under this key is gone.
+    /// Slots are used again and numbers are not: the connection that stood in the line under this
+    /// key is gone.
     #[test]
     fn the_oldest_who_waits_is_one_who_is_there_still() {
         let mut table = Table::new(4, false);
@@ -302,7 +303,7 @@ mod tests {
         assert_eq!(line, [Some(third), Some(first), None]);
     }
 
-    /// Limits are about who is there: an address that nobody uses any more is forgotten.
+    /// Limits are about open connections: an address that has none any more is forgotten.
     #[test]
     fn connections_of_an_address_are_counted_while_they_last() {
         let mut table = Table::new(4, true);

@@ -197,7 +197,7 @@ impl<const LINUX: bool> World<LINUX> {
         if link.is_watched() && cut_off && !link.duty.had_begun {
             let cause = link.duty.leaving.unwrap_or(LocalCause::Drain);
             link.duty.cause.get_or_insert(cause);
-            link.duty.cut_off = cause == LocalCause::Drain && !link.duty.hinted;
+            link.duty.cut_off = !link.duty.hinted;
         }
         let link = &self.links[index as usize];
         let verdict = match link.hold {

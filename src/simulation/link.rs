@@ -95,6 +95,8 @@ pub(super) struct Duty {
     pub(super) leaving: Option<LocalCause>,
     /// An event has told of its FIN or of an error.
     pub(super) hinted: bool,
+    /// An event has told of its FIN, which was there.
+    pub(super) fin_hinted: bool,
     /// Its end had begun when its evidence was taken: by its FIN, an error or a FIN of ours.
     pub(super) had_begun: bool,
     /// It was cut off by a second stop or by the end of the drain, and no event had told of an end.
@@ -126,6 +128,7 @@ impl Duty {
             silent: false,
             leaving: None,
             hinted: false,
+            fin_hinted: false,
             had_begun: false,
             cut_off: false,
             closed_turn: 0,

@@ -185,7 +185,9 @@ impl<const LINUX: bool> World<LINUX> {
     /// An event tells of an end, while it can still bear on what is decided.
     fn hint(&mut self, index: u32, hints: Hints) {
         let tells = (hints.read_closed || hints.error) && !self.is_forced();
-        self.link(index).duty.hinted |= tells;
+        let link = self.link(index);
+        link.duty.hinted |= tells;
+        link.duty.fin_hinted |= tells && hints.read_closed && link.up.fin_arrived();
     }
 
     /// Events that say nothing, as every system gives them now and then.

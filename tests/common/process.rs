@@ -30,7 +30,7 @@ pub(crate) fn closecall_after(shell: &str, args: &[&str]) -> Command {
 }
 
 fn clean(command: &mut Command) {
-    command.stdin(Stdio::null()).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).env_remove("RUST_LOG").env_remove("COLUMNS");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CLOSECALL_") {
             command.env_remove(name);

@@ -1,17 +1,14 @@
-/* Stands before libc (LD_PRELOAD): the kernel has watches for no more than WATCHES_MAX accepted
- * sockets at a time. Beyond them EPOLL_CTL_ADD fails with ENOSPC, as beyond
- * fs.epoll.max_user_watches (epoll_ctl(2)).
+/* Stands before libc (LD_PRELOAD): the kernel has no more than WATCHES_MAX watches. Beyond them
+ * EPOLL_CTL_ADD fails with ENOSPC, as beyond fs.epoll.max_user_watches (epoll_ctl(2)).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #define FILES 65536
-enum state { NOT_OURS, ACCEPTED, WATCHED };
-static unsigned char states[FILES]; /* of each descriptor, as far as accept4 gave it */
+static unsigned char is_watched[FILES]; /* each descriptor: whether it has a watch */
 static int watched;
 
 #define REAL(name) \
@@ -23,28 +20,26 @@ static int watches_max(void) {
     return text ? atoi(text) : FILES;
 }
 
-int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
-    REAL(accept4);
-    int accepted = real(fd, address, length, flags);
-    if (accepted >= 0 && accepted < FILES) states[accepted] = ACCEPTED;
-    return accepted;
+static void forget(int fd) {
+    if (fd >= 0 && fd < FILES && is_watched[fd]) {
+        is_watched[fd] = 0;
+        watched--;
+    }
 }
 
 int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
     REAL(epoll_ctl);
-    if (operation == EPOLL_CTL_ADD && fd >= 0 && fd < FILES && states[fd] == ACCEPTED) {
+    if (operation == EPOLL_CTL_ADD && fd >= 0 && fd < FILES) {
         if (watched >= watches_max()) { errno = ENOSPC; return -1; }
-        states[fd] = WATCHED;
+        is_watched[fd] = 1;
         watched++;
     }
+    if (operation == EPOLL_CTL_DEL) forget(fd);
     return real(epoll, operation, fd, event);
 }
 
 int close(int fd) {
     REAL(close);
-    if (fd >= 0 && fd < FILES) {
-        if (states[fd] == WATCHED) watched--;
-        states[fd] = NOT_OURS;
-    }
+    forget(fd);
     return real(fd);
 }

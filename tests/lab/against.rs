@@ -194,7 +194,7 @@ fn an_interrupt_is_heard_while_the_client_waits() {
     assert!(process.stderr.text().contains("interrupted after"), "{}", process.stderr.text());
     let table = process.stdout.text();
     assert!(!table.contains("S9"), "it was broken off: {table}");
-    let well = ["still answers.\n", "accepts.\n"].iter().any(|end| table.ends_with(end));
+    let well = ["still answers.\n", "accepts.\n"].iter().any(|end| table.contains(end));
     assert!(well, "nothing is known against it: {table}");
 }
 

@@ -14,4 +14,6 @@ mod against;
 mod capture;
 mod experiments;
 mod scenarios;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod shown;
 mod terminal;

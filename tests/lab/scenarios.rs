@@ -12,7 +12,7 @@ use snapbox::{assert_data_eq, file};
 
 /// Runs to the end, and gives the exit code and both outputs.
 #[track_caller]
-fn lab(args: &[&str]) -> (i32, String, String) {
+pub(crate) fn lab(args: &[&str]) -> (i32, String, String) {
     let mut process = Process::start(closecall(&[&["lab"], args].concat()));
     let code = process.exit_code();
     (code, process.stdout.text(), process.stderr.text())
@@ -35,11 +35,11 @@ fn json(args: &[&str]) -> Value {
 }
 
 #[track_caller]
-fn assert_valid(report: &Value) {
+pub(crate) fn assert_valid(report: &Value) {
     schema::assert_valid(include_str!("../../docs/lab.schema.json"), report);
 }
 
-fn rows(report: &Value) -> &[Value] {
+pub(crate) fn rows(report: &Value) -> &[Value] {
     report["rows"].as_array().unwrap()
 }
 

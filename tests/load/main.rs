@@ -6,8 +6,12 @@
 mod process;
 #[path = "../common/schema.rs"]
 mod schema;
+#[path = "../common/skip.rs"]
+mod skip;
 
+mod ports;
 mod refusals;
+mod screen;
 mod servers;
 mod trouble;
 

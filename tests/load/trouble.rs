@@ -202,6 +202,46 @@ fn an_interrupt_leaves_what_was_measured() {
     }
 }
 
+/// Regression: connections that had failed counted as held.
+#[test]
+fn an_interrupt_while_connecting_leaves_those_that_stand() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counts = heard.clone();
+    // Of connections 1 to 20 the odd ones are closed, and the last one is never answered.
+    let address = start(move |connection, _, line: &[u8]| {
+        counts.fetch_add(1, Ordering::Relaxed);
+        match connection {
+            20 => Some(Vec::new()),
+            _ => (connection % 2 == 0).then(|| right(line)),
+        }
+    });
+    let run = ["hold", &address.to_string(), "-c20", "-d1h", "--every", "off", "--timeout", "1h"];
+    let mut process = Process::start(load(&run));
+    while !handles_sigint(process.id()) || heard.load(Ordering::Relaxed) < 21 {
+        std::thread::yield_now();
+    }
+    process.signal("INT");
+    let run = Run::ended(&mut process);
+    // The replies to the last of them may still be on their way.
+    let held = run.report["held"].as_u64().unwrap();
+    assert!((1..=9).contains(&held), "{:#}", run.report);
+}
+
+/// Regression: a request that was never answered was in no percentile, so that a server that loses
+/// requests looked faster than one that is slow.
+#[test]
+fn a_request_that_is_given_up_on_counts_with_its_age() {
+    let address =
+        start(|_, turn, line: &[u8]| Some(if turn < 3 { right(line) } else { Vec::new() }));
+    for options in [&[][..], &["--rate", "100"]] {
+        let run = ["echo", &address.to_string(), "-c2", "-d1s", "--timeout", "200ms"];
+        let run = Run::of(load(&[&run, options].concat()));
+        assert!(run.report["unanswered"].as_u64().unwrap() >= 2, "{:#}", run.report);
+        let slowest = run.report["latency_us"]["max"].as_f64().unwrap();
+        assert!(slowest >= 200_000.0, "{:#}", run.report);
+    }
+}
+
 #[test]
 fn an_interrupt_is_heard_while_the_server_is_looked_at() {
     let address = start(|_, _, _: &[u8]| Some(Vec::new())).to_string();

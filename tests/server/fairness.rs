@@ -170,6 +170,39 @@ fn a_small_request_is_answered_in_the_turn_of_its_event() {
     }
 }
 
+/// Flows that take a little less than a bulk sender does, and ask again as soon as they are
+/// answered, stand in the line of the small requests. It is a line: each waits for one visit to
+/// each of the others. And the bulk senders keep their own budget.
+#[test]
+fn flows_just_below_a_bulk_sender_starve_neither_small_requests_nor_bulk_senders() {
+    const FLOWS: usize = 100;
+    const FLOW_BYTES: usize = VISIT_BYTES - 100;
+    let mut bed = bed(|_| ());
+    let mut clients: Vec<TcpStream> = (0..=FLOWS).map(|_| bed.client()).collect();
+    clients.iter().for_each(|client| client.set_nonblocking(true).unwrap());
+    bed.accepts(clients.len() as u64);
+    let mut flood = Flood::begins(&mut bed);
+    // The last one is the polite one. What each is owed, in bytes, and since when.
+    let ask = |number| if number == FLOWS { MESSAGE.len() } else { FLOW_BYTES };
+    let mut owed = [(0, 0); FLOWS + 1];
+    let turns_max = (FLOWS + 1).div_ceil(SERVED_IN_A_TURN);
+    for turn in 1..=6 * turns_max {
+        for (number, client) in clients.iter_mut().enumerate() {
+            if owed[number].0 == 0 {
+                client.write_all(&[b'x'; FLOW_BYTES][..ask(number)]).unwrap();
+                owed[number] = (ask(number), turn);
+            }
+        }
+        flood.turn(&mut bed);
+        assert!(flood.served() >= SERVED_IN_A_TURN - 1, "bulk senders starve: {:?}", bed.last);
+        for (number, client) in clients.iter_mut().enumerate() {
+            owed[number].0 -= reads(client);
+            let (bytes, since) = owed[number];
+            assert!(bytes == 0 || turn - since < turns_max, "flow {number} waits: {:?}", bed.last);
+        }
+    }
+}
+
 #[test]
 fn each_bulk_sender_has_its_turn_and_none_is_served_before_the_others() {
     let mut bed = bed(|_| ());

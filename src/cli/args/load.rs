@@ -40,7 +40,7 @@ pub(in crate::cli) enum Load {
 /// The options of a run.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct RunArgs {
-    /// Whom to connect to. A name stands for the first of its addresses that answers.
+    /// The server to connect to. A name stands for the first of its addresses that answers.
     #[arg(value_name = "ADDR", value_parser = all::endpoint)]
     pub(in crate::cli) address: Option<Endpoint>,
 

@@ -1,45 +1,42 @@
 //! Who watches a run: shows how far it is, looks at the server's process at its begin and end, and
 //! says the first thing that goes wrong.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io;
 
-use super::complain;
-use crate::cli::words::thousands;
+use super::screen::Screen;
 use crate::load::{Conductor, Lost, Moment, Outcome, Plan, Process, Progress, ServerRow, Trouble};
-
-/// Steps of the bar.
-const STEPS: u64 = 1000;
 
 /// One run as it is seen from outside.
 pub(super) struct Watch {
     server: Option<Process>,
-    connections: u32,
     rss_before: Option<u64>,
     rss_connected: Option<u64>,
     cpu_begin: Option<u64>,
     cpu_end: Option<u64>,
-    bar: ProgressBar,
+    screen: Screen,
     has_told: bool,
 }
 
 impl Watch {
     /// Looks at the server before the first connection.
-    pub(super) fn new(server: Option<Process>, plan: &Plan) -> Watch {
-        Watch {
+    ///
+    /// # Errors
+    /// The system has no thread for the bar.
+    pub(super) fn new(server: Option<Process>, plan: &Plan) -> io::Result<Watch> {
+        Ok(Watch {
             server,
-            connections: plan.connections,
             rss_before: server.and_then(Process::rss_bytes),
             rss_connected: None,
             cpu_begin: None,
             cpu_end: None,
-            bar: bar(plan),
+            screen: Screen::start(plan)?,
             has_told: false,
-        }
+        })
     }
 
     /// The bar goes.
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
+    pub(super) fn finish(&mut self) {
+        self.screen.finish();
     }
 
     /// There was a server, and nothing was learnt from it.
@@ -95,37 +92,17 @@ impl Conductor for Watch {
         // The first of each process comes here; the first of all is enough.
         if !self.has_told {
             self.has_told = true;
-            self.bar.suspend(|| complain(&format!("the first error: {what}")));
+            self.screen.says(format!("the first error: {what}"));
         }
     }
 
     fn progress(&mut self, progress: &Progress) {
-        let done = match progress.done {
-            0 => String::new(),
-            done => format!(", {} done", thousands(done)),
-        };
-        let (share, what) = match progress.share {
-            Some(share) => (share, "measuring"),
-            None => (progress.connections as f64 / f64::from(self.connections), "connecting"),
-        };
-        self.bar.set_position((share * STEPS as f64) as u64);
-        let connections = thousands(progress.connections);
-        self.bar.set_message(format!("{what}: {connections} connections{done}"));
+        self.screen.shows(progress);
     }
 
     fn watches(&self) -> bool {
-        !self.bar.is_hidden()
+        self.screen.has_bar()
     }
-}
-
-/// On stderr, if that is a terminal.
-fn bar(plan: &Plan) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
-    let bar = match ProgressStyle::with_template("{bar:20} {percent}% {wide_msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    };
-    bar.with_message(format!("looking at {}", plan.server))
 }
 
 /// How many bytes more there are for each of `connections`. None if there are no more: then they

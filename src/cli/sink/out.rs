@@ -35,7 +35,7 @@ pub(in crate::cli) trait Out: Send + 'static {
         usize::MAX
     }
 
-    /// Whether a call returns at once, even if nobody reads what is written.
+    /// Whether a call returns at once, even if what is written is not read.
     fn returns_at_once(&self) -> bool {
         true
     }
@@ -100,8 +100,8 @@ impl Descriptor {
     pub(in crate::cli) fn open(path: &Path) -> io::Result<Descriptor> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
-        // A FIFO that nobody reads is an error then, and not a start that never ends. Our own
-        // description, so nobody else is concerned; on a regular file it means nothing.
+        // A FIFO that has no reader is an error then, and not a start that never ends. The
+        // description is our own, so no other program is affected, and no regular file.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::custom_flags(
             &mut options,
@@ -128,7 +128,7 @@ impl Descriptor {
     }
 
     /// The same file for reading: it was opened for writing only, because a FIFO that is opened for
-    /// both is read by us, and then nobody learns that its reader has left.
+    /// both is read by us, and then a reader that leaves is not noticed.
     fn reader(&self) -> Option<File> {
         let opened = |path: &Path| {
             let file = File::open(path).ok()?;
@@ -235,7 +235,8 @@ fn is_same(one: &File, other: &File) -> bool {
     matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// By its length: what is asked for is the last byte, and who replaces a file takes longer.
+/// By its length: what is asked for is the last byte, and a program that replaces a file takes
+/// longer.
 #[cfg(not(unix))]
 fn is_same(one: &File, other: &File) -> bool {
     let length = |file: &File| file.metadata().map(|it| it.len()).ok();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd};
 use crate::lab::judge::{self, Told};
 use crate::lab::observe::Untold;
-use crate::lab::report::{Seen, SeenEnd};
+use crate::lab::report::{Log, Reply, Seen, SeenEnd};
 use crate::lab::scenario::{Elsewhere, Scenario};
 use crate::lab::wire;
 use crate::record::Evidence;
@@ -25,16 +25,24 @@ pub(super) struct Played {
 }
 
 impl Played {
-    /// What `client` did and saw; how the server is afterwards is not known yet.
-    pub(super) fn by(client: &Client, moments: Vec<Moment>, plan: &Plan) -> Played {
+    /// What `client` did and saw, and how much of a reply of this length came; how the server is
+    /// afterwards is not known yet.
+    pub(super) fn by(
+        client: &Client,
+        moments: Vec<Moment>,
+        plan: &Plan,
+        reply_bytes: Option<u64>,
+    ) -> Played {
         let unread = moments.iter().find_map(|moment| match moment.did {
             Did::Closed { unread, .. } => Some(unread),
             _ => None,
         });
         let end = client.server_end();
         let failed = moments.iter().find(|moment| moment.failed());
+        let got = (client.received() + unread.unwrap_or(0)) as u64;
         let seen = Seen {
-            bytes: (client.received() + unread.unwrap_or(0)) as u64,
+            bytes: got,
+            reply: reply_bytes.map(|of| Reply { got, of: of.max(got) }),
             end: end.map(|(end, _)| match end {
                 ServerEnd::Fin => SeenEnd::Fin,
                 ServerEnd::Reset => SeenEnd::Reset,
@@ -102,6 +110,15 @@ impl Played {
         texts.push(last.wire());
         texts.retain(|text| !text.is_empty());
         texts.join(" ")
+    }
+
+    /// Whether the close log has it; `None` without one.
+    pub(super) fn log(&self) -> Option<Log> {
+        self.told.as_ref().map(|told| match told {
+            Ok(_) => Log::Line,
+            Err(Untold::NoLine(_) | Untold::Still) => Log::NoLineYet,
+            Err(Untold::Unclear(_)) => Log::Unclear,
+        })
     }
 
     /// The verdict and its evidence, for a row.

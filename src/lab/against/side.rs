@@ -41,6 +41,8 @@ pub(super) struct Side {
     healthy: Health,
     /// How it was last.
     health: Health,
+    /// What the server lays before an echo, in bytes; `None` if it did not echo.
+    prefix_bytes: Option<u64>,
     /// Nobody broke off the first look.
     is_known: bool,
     /// The scenario that it was last well after.
@@ -63,10 +65,12 @@ impl Side {
             match Client::connect(&plan(address, patience, options)) {
                 Ok((mut client, _)) => {
                     let health = echoes(&mut client);
+                    let more = client.received().saturating_sub(client.sent()) as u64;
                     let side = Side {
                         address,
                         healthy: health,
                         health,
+                        prefix_bytes: (health == Health::Answers).then_some(more),
                         is_known: !options.is_stopped(),
                         last: None,
                         tries: 0,
@@ -79,6 +83,11 @@ impl Side {
             }
         }
         Err(Error::NoServer(refused))
+    }
+
+    /// How long the whole reply to so many bytes is; `None` where there is none to expect.
+    pub(super) fn reply_bytes(&self, sent: u64) -> Option<u64> {
+        self.prefix_bytes.filter(|_| sent > 0).map(|prefix| prefix + sent)
     }
 
     /// Whether `client`, an address of this machine, gets there without leaving it.

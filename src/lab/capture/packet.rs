@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::segment::Segment;
 
@@ -34,17 +35,17 @@ impl fmt::Display for Flags {
 }
 
 /// A segment as it was seen.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Packet {
     /// When, from the connection's first SYN; in JSON in microseconds.
-    #[serde(rename = "at_us", serialize_with = "microseconds")]
+    #[serde(rename = "at_us", serialize_with = "microseconds", deserialize_with = "of_us")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub at: Duration,
     /// From the client to the server, or back.
     pub to_server: bool,
     /// Its flags, such as "FIN ACK".
-    #[serde(serialize_with = "words")]
+    #[serde(serialize_with = "words", deserialize_with = "of_words")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub flags: Flags,
     /// Where it begins in its sender's stream: its SYN is 0, its first byte is 1.
@@ -64,6 +65,27 @@ fn microseconds<S: Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S:
 
 fn words<S: Serializer>(flags: &Flags, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(flags)
+}
+
+fn of_us<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_micros)
+}
+
+fn of_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Flags, D::Error> {
+    let words = String::deserialize(deserializer)?;
+    let mut flags = Flags::default();
+    for word in words.split(' ').filter(|word| *word != "-") {
+        *match word {
+            "SYN" => &mut flags.syn,
+            "ACK" => &mut flags.ack,
+            "FIN" => &mut flags.fin,
+            "RST" => &mut flags.rst,
+            "PSH" => &mut flags.psh,
+            "URG" => &mut flags.urg,
+            _ => return Err(D::Error::custom(format_args!("{words:?} are no flags of TCP"))),
+        } = true;
+    }
+    Ok(flags)
 }
 
 impl Packet {

@@ -45,7 +45,7 @@ impl Generator {
         if connection.phase == Phase::Closing {
             if is_churn {
                 let turn = connection.answered;
-                connection.answered = turn.wrapping_add(1);
+                connection.answered = turn + 1;
                 self.in_flight -= 1;
                 self.count(key, turn, now);
             }
@@ -122,20 +122,39 @@ impl Generator {
 
     /// What was due in this place and is not begun never will be.
     pub(super) fn give_up(&mut self, key: usize) {
-        let owed = if self.pace.is_some() { self.slab[key].connection.gives_up() } else { 0 };
-        self.owed -= u64::from(owed);
-        self.outcome.unanswered += u64::from(owed);
+        if self.pace.is_none() {
+            return;
+        }
+        let owed = self.slab[key].connection.gives_up();
+        self.owed -= owed.end - owed.start;
+        let now = self.now();
+        owed.for_each(|turn| self.unanswered(key, turn, now));
+    }
+
+    /// A measured turn that will never be answered. It counts with its age, so that requests that
+    /// were lost do not make the percentiles better; but for an interrupt, which cuts short what
+    /// may have been quick.
+    fn unanswered(&mut self, key: usize, turn: u64, now: u64) {
+        self.outcome.unanswered += 1;
+        if !self.outcome.interrupted {
+            self.record(key, turn, now);
+        }
     }
 
     /// The turns under way will never be answered.
     pub(super) fn lose_turns(&mut self, key: usize) {
         let measuring = self.is_measuring() || self.stage == Stage::Closing;
         let connection = &mut self.slab[key].connection;
-        while connection.in_flight() > 0 {
-            let lost = measuring && connection.measures(connection.answered);
-            self.outcome.unanswered += u64::from(lost);
-            connection.answered = connection.answered.wrapping_add(1);
-            self.in_flight -= 1;
+        let warm = connection.warm;
+        let lost = connection.answered..connection.asked;
+        if lost.is_empty() {
+            return;
+        }
+        connection.answered = lost.end;
+        let now = self.now();
+        self.in_flight -= lost.end - lost.start;
+        for turn in lost.filter(|turn| measuring && *turn >= warm) {
+            self.unanswered(key, turn, now);
         }
     }
 

@@ -70,13 +70,13 @@ impl Generator {
 
     /// Begins the handshake. What comes of it is an event.
     pub(super) fn connect(&mut self, key: usize, now: u64) {
-        let number = self.plan.number(key as u32);
+        let number = self.plan.number(self.connects);
+        self.connects = self.connects.wrapping_add(1);
         let asked = self.slab[key].connection.asked;
         let noted = self.noted(key, asked);
         self.begun_at[noted] = now;
         self.slab[key].connection.connects(self.script.begin(true));
-        // The next cycle in this place comes from the next address.
-        let opened = self.open_socket(key, number.wrapping_add(asked));
+        let opened = self.open_socket(key, number);
         if self.is_churn() {
             self.begins(key);
         }
@@ -124,6 +124,11 @@ impl Generator {
 
     /// The handshake is over.
     pub(super) fn connected(&mut self, key: usize, now: u64) {
+        let socket = self.slab[key].socket.as_ref().filter(|_| self.may_meet_itself);
+        if socket.is_some_and(|it| link::is_itself(it.local_addr(), it.peer_addr())) {
+            self.note(key, Trouble::Refused); // nothing listens there
+            return self.never_came(key);
+        }
         let is_churn = self.is_churn();
         let connection = &mut self.slab[key].connection;
         connection.phase = Phase::Open;

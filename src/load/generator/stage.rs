@@ -193,7 +193,7 @@ impl Generator {
         match self.stage {
             Stage::Opening | Stage::Ready => {
                 // Those that have been heard from stand, and nobody will look again.
-                self.outcome.connected = u64::from(self.opened - self.opening);
+                self.outcome.connected = self.standing();
                 self.outcome.held = self.outcome.connected;
                 self.stage = Stage::Measured;
             }
@@ -235,8 +235,8 @@ impl Generator {
             }
         }
         self.stage = Stage::Over;
-        // What came due in places that are between two cycles: nobody will ask it any more.
-        self.outcome.unanswered += std::mem::take(&mut self.owed);
+        // What came due in places that are between two cycles is never asked any more.
+        self.keys().into_iter().for_each(|key| self.give_up(key));
         let tally = &self.tally;
         self.outcome.done = tally.done;
         self.outcome.in_time = tally.in_time;
@@ -245,6 +245,11 @@ impl Generator {
         self.outcome.verdicts = tally.verdicts();
         std::mem::swap(&mut self.outcome.latency, &mut self.latency);
         std::mem::swap(&mut self.outcome.service, &mut self.service);
+    }
+
+    /// Connections that are open and have had their first reply; cycles that may be under way.
+    pub(super) fn standing(&self) -> u64 {
+        self.slab.len() as u64 - u64::from(self.opening)
     }
 
     /// All places that are taken.

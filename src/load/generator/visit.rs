@@ -100,7 +100,7 @@ impl Generator {
     fn answered(&mut self, key: usize, now: u64) {
         let connection = &mut self.slab[key].connection;
         let turn = connection.answered;
-        connection.answered = turn.wrapping_add(1);
+        connection.answered = turn + 1;
         connection.cursor = self.script.begin(false);
         self.in_flight -= 1;
         self.opening -= u32::from(connection.is_new);
@@ -109,22 +109,27 @@ impl Generator {
     }
 
     /// Counts a turn that is over.
-    pub(super) fn count(&mut self, key: usize, turn: u32, now: u64) {
-        let connection = &self.slab[key].connection;
-        if !self.is_measuring() || !connection.measures(turn) {
-            return;
+    pub(super) fn count(&mut self, key: usize, turn: u64, now: u64) {
+        if self.is_measuring() && self.slab[key].connection.measures(turn) {
+            self.tally.done += 1;
+            self.tally.in_time += u64::from(now <= self.window.end);
+            self.record(key, turn, now);
         }
-        let measured = turn.wrapping_sub(connection.warm);
-        let service = now.saturating_sub(self.begun_at[self.noted(key, turn)]);
-        self.tally.done += 1;
-        self.tally.in_time += u64::from(now <= self.window.end);
-        match &self.pace {
-            Some(pace) => {
-                let due_at = pace.due_at(key as u32, measured);
+    }
+
+    /// How long a measured turn took until now, or would have taken at least.
+    pub(super) fn record(&mut self, key: usize, turn: u64, now: u64) {
+        let connection = &self.slab[key].connection;
+        let begun_at = self.begun_at[self.noted(key, turn)];
+        let service = (turn < connection.asked).then(|| now.saturating_sub(begun_at));
+        match (&self.pace, service) {
+            (Some(pace), service) => {
+                let due_at = pace.due_at(key as u32, turn - connection.warm);
                 self.latency.record(now.saturating_sub(due_at));
-                self.service.record(service);
+                service.into_iter().for_each(|ns| self.service.record(ns));
             }
-            None => self.latency.record(service),
+            (None, Some(service)) => self.latency.record(service),
+            (None, None) => {}
         }
     }
 
@@ -145,7 +150,7 @@ impl Generator {
         let connection = &entry.connection;
         let may = connection.phase == Phase::Open
             && connection.unsent == 0
-            && connection.in_flight() < self.plan.depth;
+            && connection.in_flight() < u64::from(self.plan.depth);
         let asks = self.plan.mode == Mode::Echo;
         may && asks
             && match self.stage {
@@ -170,7 +175,7 @@ impl Generator {
         if self.pace.is_some() && connection.owed() > 0 {
             self.owed -= 1;
         }
-        connection.asked = connection.asked.wrapping_add(1);
+        connection.asked += 1;
         self.in_flight += 1;
     }
 
@@ -180,7 +185,7 @@ impl Generator {
         let entry = &mut self.slab[key];
         let Some(socket) = &mut entry.socket else { return };
         let connection = &mut entry.connection;
-        let message = self.script.message(number, connection.asked.wrapping_sub(1));
+        let message = self.script.message(number, connection.asked.saturating_sub(1));
         while connection.unsent > 0 {
             match uninterrupted(|| socket.write(&message[connection.taken()..])) {
                 Io::Done(bytes) => connection.took(bytes),

@@ -3,7 +3,7 @@
 use super::*;
 
 const PREFIX: &[u8] = b"from server back[rust]:";
-const NUMBERS: (u32, u32) = (7, 0x0123_4567);
+const NUMBERS: (u32, u64) = (7, 0x0123_4567);
 
 /// The reply that is due, and the script that says so.
 fn script(size: u32, depth: u32, prefix: &[u8]) -> (Script, Vec<u8>) {

@@ -87,7 +87,8 @@ pub fn classify(evidence: &Evidence) -> Verdict {
         }
         (Some(error), _) => by_error(evidence, error),
         (None, Some(true)) => after_fin(evidence),
-        // Nobody ended it and yet it is over. The loop has no such path; say so rather than guess.
+        // Neither side ended it and yet it has ended. The loop has no such path; say so rather than
+        // guess.
         (None, _) => verdict(Kind::LocalIo, Unknown),
     }
 }
@@ -117,7 +118,7 @@ fn by_error(evidence: &Evidence, error: FirstError) -> Verdict {
         Meaning::Reset if fin => reset_after_fin(evidence),
         Meaning::Reset => reset_without_fin(evidence),
         Meaning::TimedOut if fin => match after_fin(evidence) {
-            // The FIN came, and then nobody acknowledged what we still had to say.
+            // The FIN came, and then what we still sent was not acknowledged.
             late if late.kind == Kind::PeerFinUnconfirmed => Verdict { status: 2, ..late },
             verdict => verdict,
         },
@@ -135,13 +136,14 @@ fn is_silent(evidence: &Evidence) -> bool {
     evidence.rx == 0 && evidence.tx == 0
 }
 
-/// What the peer's TCP has not acknowledged. Of nothing that is nothing, whoever does not tell.
+/// What the peer's TCP has not acknowledged. Of nothing sent that is 0,
+/// also where the system does not tell.
 fn undelivered(evidence: &Evidence) -> Option<u32> {
     evidence.undelivered.or((evidence.tx == 0).then_some(0))
 }
 
-/// Nobody answers any more. Whether there was a FIN before that is known only where the system
-/// counts bytes; if there was, the reply is delivered or else unconfirmed.
+/// The peer does not answer any more. Whether there was a FIN before that is known only where the
+/// system counts bytes; if there was, the reply is delivered or else unconfirmed.
 fn certain_if_no_fin(evidence: &Evidence) -> Certainty {
     match evidence.fin_received {
         Some(_) => Certain,

@@ -31,11 +31,11 @@ impl Via {
 pub struct FirstError {
     /// The raw number.
     pub errno: Errno,
-    /// Who got it.
+    /// The call that got it.
     pub via: Via,
 }
 
-/// Why we ended a connection that was alive, where it was we who did.
+/// Why we ended a connection that was alive, where we did.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum LocalCause {
@@ -101,7 +101,7 @@ pub struct TcpFacts {
 pub struct Evidence {
     /// Whose error numbers.
     pub system: System,
-    /// Set when we moved first: who ended it is settled then, whatever came after.
+    /// Set when we moved first: we ended it then, whatever came after.
     pub cause: Option<LocalCause>,
     /// The first error, from whichever call got it.
     pub error: Option<FirstError>,

@@ -1,7 +1,7 @@
 //! What can be said about an ended connection: stable names, and how sure we are.
 
 /// How a connection ended. The names are stable: they may grow, they are never renamed. What each
-/// may mean to whoever reads it, and what to do about it, is in `docs/CLOSING.md`.
+/// may mean to its reader, and what to do about it, is in `docs/CLOSING.md`.
 ///
 /// Sources: RFC 9293, sections 3.5.2 (resets), 3.6 (closing) and 3.8.3 (giving up); what else is
 /// behind one is named there.
@@ -15,7 +15,7 @@ pub enum Kind {
     PeerFinHalfCloseServed,
     /// The peer connected, said nothing and closed.
     PeerFinProbe,
-    /// The peer's FIN came, and its reset in answer to our reply: nobody was there to read it.
+    /// The peer's FIN came, and its reset in answer to our reply: it was not read.
     PeerFinReplyRefused,
     /// The peer half-closed, its TCP acknowledged the reply, and then it reset: most likely with
     /// the reply unread (RFC 1122, 4.2.2.13).
@@ -51,7 +51,7 @@ pub enum Kind {
     LocalDone,
     /// A limit of ours.
     LocalPolicy,
-    /// Somebody on this machine ended the socket (`ss --kill`, tcp(7): ECONNABORTED).
+    /// A program on this machine ended the socket (`ss --kill`, tcp(7): ECONNABORTED).
     LocalKilled,
     /// This machine had no file, memory or watch for it.
     LocalResource,
@@ -117,7 +117,7 @@ impl Kind {
         ROWS[self as usize].3
     }
 
-    /// Who moved first.
+    /// Which side moved first.
     pub const fn initiator(self) -> Initiator {
         use Kind::*;
         match self {
@@ -140,14 +140,14 @@ impl Kind {
     }
 }
 
-/// Who ended a connection.
+/// Which side ended a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Initiator {
     /// The other side.
     Peer,
-    /// This side: a deadline, a limit, the drain, somebody on this machine.
+    /// This side: a deadline, a limit, the drain, another program on this machine.
     Local,
-    /// Neither: nobody answers, or a router says that nobody will.
+    /// Neither: the peer does not answer, or a router says that it cannot be reached.
     Network,
     /// It cannot be told.
     Unknown,
@@ -196,7 +196,7 @@ pub enum Level {
     Warn,
     /// An ending like any other.
     Info,
-    /// Nobody said anything: health checks and port scans.
+    /// No byte was sent either way: health checks and port scans.
     Debug,
 }
 

@@ -12,7 +12,7 @@
 //!      └────────────────────────────────────────────────────────────────────────────▲
 //! ```
 //!
-//! A [`Connection`] never does anything. Whoever owns the socket asks it for the next
+//! A [`Connection`] never does anything. The owner of the socket asks it for the next
 //! [`step`](Connection::step), does that, and tells it what came of it; until the step is
 //! [`Step::Wait`] or [`Step::End`]. [`Connection`] names the fact to report for each step.
 //!

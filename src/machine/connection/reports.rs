@@ -93,11 +93,13 @@ impl Connection {
     /// first.
     pub fn cut_off(&mut self) {
         let is_known = self.bits.has(Bit::FinHinted) || self.bits.has(Bit::Suspect);
-        let cause = if is_known { LocalCause::Drain } else { LocalCause::CutOff };
-        if matches!(self.phase, Phase::Open | Phase::Leaving)
-            && self.cause.is_none_or(|cause| cause == LocalCause::Drain)
-        {
-            self.cause = Some(cause);
+        if matches!(self.phase, Phase::Open | Phase::Leaving) {
+            self.cause = Some(match self.cause {
+                Some(LocalCause::MaxAge) if is_known => LocalCause::MaxAge,
+                Some(LocalCause::MaxAge) => LocalCause::Policy,
+                _ if is_known => LocalCause::Drain,
+                _ => LocalCause::CutOff,
+            });
         }
         self.phase = Phase::Ended;
     }

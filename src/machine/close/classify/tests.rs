@@ -193,7 +193,7 @@ const ROWS: &[Row] = &[
         (e.fin_received, e.fin_acknowledged) = (Some(true), true);
     }),
     (Kind::PeerFinDelivered, Likely, |e| e.fin_received = Some(true)),
-    // The reply was acknowledged; nobody was left to acknowledge our FIN.
+    // The reply was acknowledged; the peer was gone before our FIN.
     (Kind::PeerFinDelivered, Likely, |e| {
         (e.error, e.fin_received, e.fin_sent) = (error(ETIMEDOUT), Some(true), true);
     }),

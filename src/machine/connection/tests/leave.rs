@@ -10,7 +10,7 @@ fn the_drain_lets_the_reply_go_out_and_waits_for_the_peer_s_fin() {
     life.connection.blocked(Via::Send);
     life.is_told_unacked(30);
     life.rules.drain_ends = Some(life.now.after(5_000));
-    assert!(life.rings(), "the drain makes everybody due");
+    assert!(life.rings(), "the drain makes every connection due");
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(30).expires().is_told_unread(0).event().wants(Step::Send);
     life.connection.flushed(7, life.now, &life.rules);
@@ -143,6 +143,22 @@ fn what_comes_after_a_second_signal_was_not_first() {
     before.event().echoes(37).fin_event().connection.cut_off();
     let evidence = before.connection.evidence(&facts, Some(0), LINUX);
     assert_eq!(classify(&evidence).kind, Kind::PeerFinDelivered);
+}
+
+/// Regression: of one that had been asked to leave because of its age, it was taken for that.
+#[test]
+fn what_comes_after_a_second_signal_was_not_first_where_one_was_too_old() {
+    let mut old = Life::with(Rules { max_age_ms: Some(5_000), ..rules() });
+    old.event().echoes(30).connection.blocked(Via::Send);
+    old.is_told_unacked(30).passes(5_000).rings();
+    old.wants(Step::Send).connection.blocked(Via::Send);
+    old.is_told_unacked(30).expires().is_told_unread(0).connection.cut_off();
+    let tcp = TcpFacts { bytes_received: Some(14 + 1), ..TcpFacts::default() };
+    let facts = SocketFacts { unread: Some(0), tcp: Some(tcp) };
+    let evidence = old.connection.evidence(&facts, Some(30), LINUX);
+    assert_eq!((evidence.fin_received, classify(&evidence).kind), (Some(true), Kind::LocalPolicy));
+    old.connection.latch(ECONNRESET, Via::SoError);
+    assert_eq!(old.verdict(30), Kind::LocalPolicy);
 }
 
 /// Regression: a drain that began while one was leaving because of its age took it for its own.

@@ -1,0 +1,105 @@
+//! Where a report is shown: how wide that is, and in which colours.
+
+use std::io::{self, IsTerminal};
+
+use console::Term;
+
+use crate::cli::fit;
+use crate::lab::summary::is_compared;
+use crate::lab::{Change, Outcome, Row};
+
+/// The width where there is no terminal, and no COLUMNS says another.
+const COLUMNS: usize = 80;
+
+/// What COLUMNS may say: a table on fewer says nothing, and on more nobody reads it.
+const COLUMNS_MIN: usize = 20;
+const COLUMNS_MAX: usize = 1000;
+
+/// What a report is shown on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Screen {
+    pub(super) columns: usize,
+    pub(super) has_colours: bool,
+}
+
+impl Screen {
+    /// Stdout. If that is a terminal, its width counts, and the one of COLUMNS if it is none.
+    pub(super) fn of_stdout() -> Screen {
+        let terminal = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        let said = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
+        let is_usable = |columns: &usize| (COLUMNS_MIN..=COLUMNS_MAX).contains(columns);
+        let columns = terminal.filter(|columns| *columns > 0);
+        let columns = columns.or_else(|| said().filter(is_usable)).unwrap_or(COLUMNS);
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Screen { columns, has_colours: io::stdout().is_terminal() && !unwanted }
+    }
+
+    /// `text` in the colour of `mark`, if there are colours.
+    pub(super) fn coloured(&self, mark: Mark, text: &str) -> String {
+        match mark.colour().filter(|_| self.has_colours && !text.is_empty()) {
+            Some(colour) => format!("\x1b[{colour}m{text}\x1b[0m"),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Text behind `name`, broken where the screen ends; each of its lines has the colour.
+    pub(super) fn behind(&self, name: &str, text: &str, mark: Mark) -> String {
+        let shown = |(before, line): (String, &str)| match line {
+            "" => format!("{}\n", before.trim_end()),
+            _ => format!("{before}{}\n", self.coloured(mark, line)),
+        };
+        fit::lines(name, text, self.columns).into_iter().map(shown).collect()
+    }
+}
+
+/// What stands before a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mark {
+    None,
+    Ok,
+    Same,
+    Differs,
+    Lost,
+    Skipped,
+    Failed,
+}
+
+impl Mark {
+    /// What is to be thought of a row; behind a proxy, what that changes.
+    pub(super) fn of(row: &Row, is_behind_proxy: bool) -> Mark {
+        let change = row.via.as_ref().map(|via| via.change);
+        match (row.outcome, change) {
+            (Outcome::Failed, _) => Mark::Failed,
+            (_, Some(Change::Lost)) => Mark::Lost,
+            (Outcome::Skipped, _) => Mark::Skipped,
+            _ if is_behind_proxy && !is_compared(row) => Mark::Skipped,
+            (_, Some(Change::Differs)) => Mark::Differs,
+            (_, Some(Change::Same)) if is_behind_proxy => Mark::None,
+            (Outcome::Same, _) => Mark::Same,
+            (Outcome::Ok, _) => Mark::Ok,
+        }
+    }
+
+    /// In two columns.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Mark::None => "",
+            Mark::Ok => "ok",
+            Mark::Same => "=",
+            Mark::Differs => "!",
+            Mark::Lost => "!!",
+            Mark::Skipped => "-",
+            Mark::Failed => "X",
+        }
+    }
+
+    fn colour(self) -> Option<u8> {
+        match self {
+            Mark::None => None,
+            Mark::Ok => Some(32),
+            Mark::Same => Some(36),
+            Mark::Differs | Mark::Skipped => Some(33),
+            Mark::Lost | Mark::Failed => Some(31),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A report as people read it: for a terminal, or for an issue.
+
+use super::rows;
+use super::summary::{self, Reason};
+use super::{Mark, Screen, long, markdown, plain, through};
+use crate::cli::fit::{behind, paragraphs};
+use crate::cli::values::Format;
+use crate::lab::{Report, summary as changes};
+
+/// The report in this format; with everything that is known of each row, if it is to be long.
+pub(super) fn shown(report: &Report, format: Format, is_long: bool, screen: &Screen) -> String {
+    let sections = match format {
+        Format::Json => return super::json(report),
+        Format::Table => table(report, is_long, screen),
+        Format::Markdown => issue(report, is_long),
+    };
+    let sections = sections.into_iter().filter(|section| !section.is_empty());
+    sections.collect::<Vec<_>>().join("\n")
+}
+
+/// What a proxy changes stands first; without one, how many rows came out how.
+fn table(report: &Report, is_long: bool, screen: &Screen) -> Vec<String> {
+    let end = end(report, screen);
+    let Some(changes) = changes::changes(report) else {
+        let (columns, lines) = plain::rows(report);
+        let rows = match (is_long, lines.is_empty()) {
+            (true, _) => long::blocks(report, screen),
+            (false, true) => return vec![end],
+            (false, false) => rows::table(&columns, &lines, screen),
+        };
+        let legend = if is_long { Vec::new() } else { plain::legend(report) };
+        return vec![end, rows, legend_of(&legend, screen)];
+    };
+    let mut head = paragraphs(&through::heading(&changes), screen.columns);
+    for (name, ids) in through::groups(&changes) {
+        head += &behind(&format!("  {name}  "), &ids, screen.columns);
+    }
+    let claims = changes.claims.and_then(through::claims);
+    head += &claims.map(|claims| paragraphs(&claims, screen.columns)).unwrap_or_default();
+    if is_long {
+        return vec![head, long::blocks(report, screen), end];
+    }
+    let (columns, lines, is_brief) = through::rows(report, screen);
+    let rows = match lines.is_empty() {
+        true => String::new(),
+        false => rows::table(&columns, &lines, screen),
+    };
+    let legend = legend_of(&through::legend(report, is_brief), screen);
+    vec![head, rows, legend, end]
+}
+
+fn legend_of(lines: &[&str], screen: &Screen) -> String {
+    lines.iter().map(|line| behind("", line, screen.columns)).collect()
+}
+
+/// How many rows came out how, what failed and why, and how the servers are.
+fn end(report: &Report, screen: &Screen) -> String {
+    let lines = sentences(report);
+    let mut text: String = lines.iter().map(|line| paragraphs(line, screen.columns)).collect();
+    let told = |what: &str, reason: Reason, mark: Mark| {
+        let says = format!("{}: {}", reason.ids.join(", "), reason.note);
+        screen.behind(&format!("{what}  "), &says, mark)
+    };
+    text.extend(summary::failures(report).into_iter().map(|it| told("FAILED ", it, Mark::Failed)));
+    text.extend(summary::skips(report).into_iter().map(|it| told("skipped", it, Mark::Skipped)));
+    text
+}
+
+fn sentences(report: &Report) -> Vec<String> {
+    let mut lines: Vec<String> = summary::interrupted(report).into_iter().collect();
+    lines.push(summary::counts(report));
+    lines.extend(summary::servers(report));
+    lines.extend(summary::capture(report));
+    lines.extend(summary::experiments(report));
+    lines
+}
+
+/// The same as Markdown: lists, and a table with one line a row.
+fn issue(report: &Report, is_long: bool) -> Vec<String> {
+    let mut sections = Vec::new();
+    if let Some(changes) = changes::changes(report) {
+        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let group = |(name, ids): (String, String)| format!("{}: {ids}", squeezed(&name));
+        let groups: Vec<_> = through::groups(&changes).into_iter().map(group).collect();
+        sections.push(through::heading(&changes) + "\n");
+        sections.push(markdown::list(&groups));
+        let claims = changes.claims.and_then(through::claims);
+        sections.push(claims.map(|claims| claims + "\n").unwrap_or_default());
+    }
+    let mut lines = sentences(report);
+    let told = |what, reason: Reason| format!("{what} {}: {}", reason.ids.join(", "), reason.note);
+    lines.extend(summary::failures(report).into_iter().map(|it| told("FAILED", it)));
+    lines.extend(summary::skips(report).into_iter().map(|it| told("skipped", it)));
+    sections.push(markdown::list(&lines));
+    sections.push(if is_long { long::markdown(report) } else { one_line_a_row(report) });
+    sections
+}
+
+/// There is room for all words.
+fn one_line_a_row(report: &Report) -> String {
+    let endless = Screen { columns: usize::MAX, has_colours: false };
+    let (columns, lines) = match report.via {
+        None => plain::rows(report),
+        Some(_) => {
+            let (columns, lines, _) = through::rows(report, &endless);
+            (columns, lines)
+        }
+    };
+    if lines.is_empty() {
+        return String::new();
+    }
+    let heads = ["", "id", "the client"].into_iter().chain(columns.iter().map(|it| it.head));
+    let row = |line: &rows::Line| {
+        let client = report.rows.iter().find(|row| row.id == line.id).map(|row| &row.client);
+        let client = client.unwrap_or(&line.client).clone();
+        let mut cells = vec![line.mark.text().to_owned(), line.id.clone(), client];
+        cells.extend(line.cells.iter().cloned());
+        // A row has no second line here.
+        if let (Some(below), Some(last)) = (&line.below, cells.last_mut()) {
+            *last = if last.is_empty() { below.clone() } else { format!("{below}; {last}") };
+        }
+        cells
+    };
+    markdown::table(&heads.collect::<Vec<_>>(), &lines.iter().map(row).collect::<Vec<_>>())
+}

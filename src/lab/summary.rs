@@ -1,0 +1,326 @@
+//! What a proxy changes, in groups: a pure view of a report that was played through one.
+
+use super::report::{Change, Outcome, Report, Row, Seen, Via};
+use super::scenario::{Play, all};
+use crate::client::Act;
+use crate::machine::close::Kind;
+
+/// A kind of change that a proxy makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// The client resets, and the server behind the proxy gets a FIN.
+    ResetBecomesFin,
+    /// The client sends a FIN, and the server behind the proxy gets a reset.
+    FinBecomesReset,
+    /// The client refuses or discards the reply, and the server behind the proxy is told that it
+    /// was delivered.
+    RefusalHidden,
+    /// The client shuts down its sending side, and the reply, or a part of it, does not come.
+    HalfCloseLosesReply,
+    /// The same for a client that sends no FIN before its reply is there.
+    ReplyLost,
+    /// The client sees a FIN where the server sent a reset, or the other way round, or no end.
+    EndChanged,
+    /// The server's deadline ends the connection directly, and another way through the proxy.
+    DeadlineChanged,
+    /// Anything else.
+    Other,
+}
+
+impl Effect {
+    /// In a few words.
+    pub fn says(self) -> &'static str {
+        match self {
+            Effect::ResetBecomesFin => "resets become FINs",
+            Effect::FinBecomesReset => "FINs become resets",
+            Effect::RefusalHidden => "refused reply is hidden",
+            Effect::HalfCloseLosesReply => "half-close loses reply",
+            Effect::ReplyLost => "reply is lost",
+            Effect::EndChanged => "client sees another end",
+            Effect::DeadlineChanged => "deadline ends otherwise",
+            Effect::Other => "other changes",
+        }
+    }
+
+    /// Whether the effect could show in this row.
+    fn can_be_in(self, pair: &Pair<'_>) -> bool {
+        match self {
+            Effect::ResetBecomesFin => pair.direct("peer_reset."),
+            Effect::FinBecomesReset => pair.direct("peer_fin."),
+            Effect::RefusalHidden => REFUSALS.iter().any(|kind| pair.direct(kind.name())),
+            Effect::HalfCloseLosesReply => pair.half_closes() && pair.expects_reply(),
+            Effect::ReplyLost => !pair.half_closes() && pair.expects_reply(),
+            // What the client sees of a race is chance.
+            Effect::EndChanged => {
+                pair.row.race.is_none() && pair.seen().is_some_and(|seen| seen.end.is_some())
+            }
+            Effect::DeadlineChanged => pair.direct("timeout."),
+            Effect::Other => true,
+        }
+    }
+
+    /// Whether it shows there.
+    fn is_in(self, pair: &Pair<'_>) -> bool {
+        self.can_be_in(pair)
+            && match self {
+                Effect::ResetBecomesFin => pair.through("peer_fin."),
+                Effect::FinBecomesReset => pair.through("peer_reset."),
+                Effect::RefusalHidden => claims_delivery(pair.via.verdict.as_deref()),
+                Effect::HalfCloseLosesReply | Effect::ReplyLost => pair.via.change == Change::Lost,
+                Effect::EndChanged => pair.seen().and_then(|it| it.end) != pair.via.seen.end,
+                Effect::DeadlineChanged => pair.via.verdict.is_some() && !pair.through("timeout."),
+                Effect::Other => false,
+            }
+    }
+}
+
+/// The order in which they are told.
+const EFFECTS: [Effect; 7] = [
+    Effect::ResetBecomesFin,
+    Effect::FinBecomesReset,
+    Effect::RefusalHidden,
+    Effect::HalfCloseLosesReply,
+    Effect::ReplyLost,
+    Effect::EndChanged,
+    Effect::DeadlineChanged,
+];
+
+/// The verdicts of a reply that the client's TCP did not take although its FIN was there.
+const REFUSALS: [Kind; 2] = [Kind::PeerFinReplyRefused, Kind::PeerFinReplyDiscarded];
+
+/// The rows with the same change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// Which.
+    pub effect: Effect,
+    /// The scenarios in which it was found, in the order of the table.
+    pub ids: Vec<String>,
+    /// In how many it could have been found; of [`Effect::Other`] all that were compared.
+    pub of: usize,
+}
+
+/// How many connections the server calls delivered although the client had not read the reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// Directly.
+    pub direct: usize,
+    /// Through the proxy.
+    pub via: usize,
+}
+
+/// What a proxy changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// How many rows could be compared.
+    pub compared: usize,
+    /// How many of them are the same through the proxy.
+    pub same: usize,
+    /// In how many a reply is lost.
+    pub lost: usize,
+    /// The changes; a row may be in several.
+    pub groups: Vec<Group>,
+    /// Deliveries that were none, if the server's verdicts are known.
+    pub claims: Option<Claims>,
+}
+
+/// What the proxy of this report changes; `None` if nothing was played through one.
+pub fn changes(report: &Report) -> Option<Summary> {
+    report.via.as_ref()?;
+    let pairs: Vec<Pair<'_>> = report.rows.iter().filter_map(Pair::of).collect();
+    let group = |effect: Effect| {
+        let found = pairs.iter().filter(|pair| pair.is_changed() && effect.is_in(pair));
+        let ids: Vec<String> = found.map(|pair| pair.row.id.clone()).collect();
+        let of = pairs.iter().filter(|pair| effect.can_be_in(pair)).count();
+        (!ids.is_empty()).then_some(Group { effect, ids, of })
+    };
+    let mut groups: Vec<Group> = EFFECTS.into_iter().filter_map(group).collect();
+    let named = |pair: &Pair<'_>| groups.iter().any(|group| group.ids.contains(&pair.row.id));
+    let others: Vec<String> = pairs
+        .iter()
+        .filter(|pair| pair.is_changed() && !named(pair))
+        .map(|pair| pair.row.id.clone())
+        .collect();
+    if !others.is_empty() {
+        groups.push(Group { effect: Effect::Other, ids: others, of: pairs.len() });
+    }
+    let is_observed = pairs.iter().any(|pair| pair.via.verdict.is_some());
+    let claims = || Claims {
+        direct: pairs.iter().filter(|pair| pair.claims(&pair.row.verdict, pair.seen())).count(),
+        via: pairs.iter().filter(|it| it.claims(&it.via.verdict, Some(&it.via.seen))).count(),
+    };
+    Some(Summary {
+        compared: pairs.len(),
+        same: pairs.iter().filter(|pair| !pair.is_changed()).count(),
+        lost: pairs.iter().filter(|pair| pair.via.change == Change::Lost).count(),
+        groups,
+        claims: is_observed.then(claims),
+    })
+}
+
+/// Whether a server with this verdict takes the whole reply for delivered.
+fn claims_delivery(verdict: Option<&str>) -> bool {
+    let kinds = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed];
+    kinds.iter().any(|kind| verdict == Some(kind.name()))
+}
+
+/// Whether both ways of this row are known, and were held against each other.
+pub fn is_compared(row: &Row) -> bool {
+    row.outcome != Outcome::Skipped && row.via.as_ref().is_some_and(|via| via.note.is_none())
+}
+
+/// A row that was compared.
+struct Pair<'a> {
+    row: &'a Row,
+    via: &'a Via,
+    script: Vec<Act>,
+}
+
+impl<'a> Pair<'a> {
+    fn of(row: &'a Row) -> Option<Pair<'a>> {
+        let via = row.via.as_ref().filter(|_| is_compared(row))?;
+        let scenario = all().iter().find(|scenario| scenario.id == row.id);
+        let played = scenario.filter(|scenario| matches!(scenario.play, Play::Way(_)));
+        Some(Pair { row, via, script: played.map(|it| it.script()).unwrap_or_default() })
+    }
+
+    fn is_changed(&self) -> bool {
+        self.via.change != Change::Same
+    }
+
+    fn seen(&self) -> Option<&Seen> {
+        self.row.seen.as_ref()
+    }
+
+    /// Whether the server's verdict begins so, without a proxy.
+    fn direct(&self, begin: &str) -> bool {
+        self.row.verdict.as_deref().is_some_and(|verdict| verdict.starts_with(begin))
+    }
+
+    /// The same with it.
+    fn through(&self, begin: &str) -> bool {
+        self.via.verdict.as_deref().is_some_and(|verdict| verdict.starts_with(begin))
+    }
+
+    /// Whether the client shuts down its sending side, and may read on.
+    fn half_closes(&self) -> bool {
+        self.script.contains(&Act::ShutDownWrite)
+            || self.script.is_empty() && self.direct(Kind::PeerFinHalfCloseServed.name())
+    }
+
+    fn expects_reply(&self) -> bool {
+        let got = |seen: &Seen| seen.bytes > 0 || seen.reply.is_some_and(|reply| reply.of > 0);
+        self.seen().is_some_and(got)
+    }
+
+    /// Whether the server takes a reply for delivered that the client did not read, or not all of.
+    fn claims(&self, verdict: &Option<String>, seen: Option<&Seen>) -> bool {
+        let reads = |act: &Act| matches!(act, Act::Read | Act::ReadToEnd);
+        let is_unread = !self.script.is_empty() && !self.script.iter().any(reads);
+        let is_short = seen.and_then(|seen| seen.reply).is_some_and(|reply| reply.missing() > 0);
+        claims_delivery(verdict.as_deref()) && (is_unread || is_short)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::{Reply, SeenEnd, ServerRow, WireSource};
+    use super::super::run::blank;
+    use super::*;
+
+    fn seen(got: u64, end: Option<SeenEnd>) -> Seen {
+        let reply = Some(Reply { got, of: 37 });
+        Seen { bytes: got, reply, end, end_us: Some(400), in_vain: None, serves: true }
+    }
+
+    /// A row: its scenario, both verdicts, what came of 37 bytes through the proxy, the change.
+    fn row(id: &str, verdicts: [Option<Kind>; 2], got: u64, change: Change) -> Row {
+        let [verdict, through] = verdicts.map(|kind| kind.map(|kind| kind.name().to_owned()));
+        let via = Via {
+            wire: String::new(),
+            seen: seen(got, Some(SeenEnd::Fin)),
+            verdict: through,
+            evidence: None,
+            log: None,
+            race: None,
+            change,
+            differs: Vec::new(),
+            note: None,
+        };
+        let direct = Some(seen(37, Some(SeenEnd::Fin)));
+        let scenario = all().iter().find(|scenario| scenario.id == id).unwrap();
+        Row { verdict, seen: direct, via: Some(via), ..blank(scenario) }
+    }
+
+    fn summary(rows: Vec<Row>) -> Summary {
+        let server = ServerRow {
+            address: String::new(),
+            alive: true,
+            echoes: Some(true),
+            died_of: Vec::new(),
+            hung_in: Vec::new(),
+            deadline_ms: None,
+        };
+        let via = Some(server.clone());
+        let (wire, connections) = (WireSource::Expected, Vec::new());
+        changes(&Report { server, via, wire, planned: None, rows, connections }).unwrap()
+    }
+
+    fn groups(rows: Vec<Row>) -> Vec<(Effect, Vec<String>, usize)> {
+        summary(rows).groups.into_iter().map(|it| (it.effect, it.ids, it.of)).collect()
+    }
+
+    const DELIVERED: Kind = Kind::PeerFinDelivered;
+    const ACKED: Kind = Kind::PeerResetReplyAcked;
+
+    #[test]
+    fn resets_that_become_fins_are_counted_among_all_resets() {
+        let fin = |id| row(id, [Some(ACKED), Some(DELIVERED)], 37, Change::Differs);
+        let passed = row("S5", [Some(ACKED), Some(ACKED)], 37, Change::Same);
+        let clean = row("S1", [Some(DELIVERED), Some(DELIVERED)], 37, Change::Same);
+        let all = summary(vec![fin("S2"), passed, clean, fin("S4")]);
+        let ids = vec!["S2".to_owned(), "S4".to_owned()];
+        let expected = Group { effect: Effect::ResetBecomesFin, ids, of: 3 };
+        assert_eq!((all.groups, all.compared, all.same), (vec![expected], 4, 2));
+        // S4 reads its reply before it resets, S2 does not.
+        assert_eq!(all.claims, Some(Claims { direct: 0, via: 1 }));
+    }
+
+    #[test]
+    fn a_reply_that_is_lost_behind_a_half_close_is_told_apart_from_others() {
+        let served = Some(Kind::PeerFinHalfCloseServed);
+        let lost = row("S6", [served, Some(Kind::PeerFinReplyRefused)], 0, Change::Lost);
+        let kept = row("S15b", [served, served], 37, Change::Same);
+        let other = row("S1", [Some(DELIVERED), Some(DELIVERED)], 12, Change::Lost);
+        let all = summary(vec![other, lost, kept]);
+        assert_eq!(all.groups.len(), 2, "{all:?}");
+        let told = all.groups.iter().map(|it| (it.effect, &*it.ids[0], it.of));
+        let expected = [(Effect::HalfCloseLosesReply, "S6", 2), (Effect::ReplyLost, "S1", 1)];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        assert_eq!(all.claims, Some(Claims { direct: 0, via: 1 }), "S1 got 12 of 37 bytes");
+    }
+
+    #[test]
+    fn a_refusal_that_the_proxy_hides_is_a_group() {
+        let refused = [Some(Kind::PeerFinReplyDiscarded), Some(Kind::PeerFinHalfCloseServed)];
+        let all = groups(vec![row("S6b", refused, 37, Change::Differs)]);
+        assert_eq!(all, [(Effect::RefusalHidden, vec!["S6b".to_owned()], 1)]);
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_another_change() {
+        let mut late = row("S9", [None, None], 37, Change::Differs);
+        let all = summary(vec![late.clone()]);
+        assert_eq!(all.groups[0].effect, Effect::Other);
+        assert_eq!(all.claims, None, "nothing is known of the server's verdicts");
+        late.via.as_mut().unwrap().seen.end = Some(SeenEnd::Reset);
+        assert_eq!(groups(vec![late])[0].0, Effect::EndChanged);
+    }
+
+    #[test]
+    fn a_row_that_was_not_compared_is_in_no_group() {
+        let mut unknown = row("S2", [Some(ACKED), None], 37, Change::Differs);
+        unknown.outcome = Outcome::Skipped;
+        let all = summary(vec![unknown]);
+        assert_eq!((all.compared, all.groups.len()), (0, 0));
+    }
+}
