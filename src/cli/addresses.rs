@@ -113,6 +113,43 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// ADDR of a command that connects to it, which `command` names.
+///
+/// # Errors
+/// It was not given.
+pub(super) fn given<'a>(
+    address: Option<&'a Endpoint>,
+    command: &str,
+) -> Result<&'a Endpoint, Failure> {
+    address.ok_or_else(|| {
+        Failure::Usage(format!(
+            "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
+             {command} --help"
+        ))
+    })
+}
+
+/// All addresses of `server` that can be reached from the source, which is an option and whether
+/// that is IPv4; at least one.
+///
+/// # Errors
+/// The name has no address here, there is no such interface, or none is of the source's version.
+pub(super) fn servers(
+    server: &Endpoint,
+    source: Option<(String, bool)>,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let all = server.resolve("ADDR")?;
+    let Some((option, is_ipv4)) = source else { return Ok(all) };
+    let fits = |server: &&SocketAddr| server.is_ipv4() == is_ipv4;
+    let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
+    if fitting.is_empty() {
+        let version = if is_ipv4 { "IPv6" } else { "IPv4" };
+        let server = all[0];
+        return Err(Failure::Usage(format!("{option}: expected {version}, as {server} is")));
+    }
+    Ok(fitting)
+}
+
 impl Address {
     /// Reads `127.0.0.1`, `::1`, `fe80::1%2` or `fe80::1%eth0`.
     pub(super) fn parse(text: &str) -> Option<Address> {

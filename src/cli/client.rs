@@ -3,17 +3,18 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::addresses::Address;
+use super::addresses::{Address, given, servers};
 use super::args::ClientArgs;
+use super::say::say;
 use super::values::End;
 use super::words::thousands;
-use super::{EXIT_FAILED, Failure, signals, sink};
+use super::{EXIT_FAILED, Failure, signals};
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
 
 /// Ctrl-C came: what happened so far is shown.
@@ -30,7 +31,9 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
     let End::As(way) = args.end else {
         return say(&list()).map(|()| ExitCode::SUCCESS);
     };
-    let servers = servers(args)?;
+    let source = args.source.as_ref();
+    let from = source.map(|source| (format!("--source {source}"), source.ip.is_ipv4()));
+    let servers = servers(given(args.address.as_ref(), "client")?, from)?;
     // Without it Ctrl-C ends the process at once, and that is no reason not to begin.
     let _ = signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let mut plan = Plan {
@@ -41,7 +44,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
         stop: Some(&INTERRUPTED),
         ..Plan::new(servers[0])
     };
-    let (client, moment) = connect(&mut plan, &servers, args.source.as_ref())?;
+    let (client, moment) = connect(&mut plan, &servers, source)?;
     match args.count {
         1 => once(client, &moment, &plan, way),
         count => many(client, &plan, way, count),
@@ -57,30 +60,6 @@ pub(super) fn hold() -> ExitCode {
 
 pub(super) fn holder() -> Vec<OsString> {
     std::env::current_exe().map_or_else(|_| Vec::new(), |it| vec![it.into(), "hold".into()])
-}
-
-/// Whom to connect to: all addresses that `--source` can go to.
-fn servers(args: &ClientArgs) -> Result<Vec<SocketAddr>, Failure> {
-    let Some(endpoint) = &args.address else {
-        return Err(Failure::Usage(
-            "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
-             client --help"
-                .to_owned(),
-        ));
-    };
-    let all = endpoint.resolve("ADDR")?;
-    let fits = |server: &&SocketAddr| {
-        args.source.as_ref().is_none_or(|source| source.ip.is_ipv4() == server.is_ipv4())
-    };
-    let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
-    match (fitting.is_empty(), &args.source) {
-        (true, Some(source)) => {
-            let version = if source.ip.is_ipv4() { "IPv6" } else { "IPv4" };
-            let server = all[0];
-            Err(Failure::Usage(format!("--source {source}: expected {version}, as {server} is")))
-        }
-        _ => Ok(fitting),
-    }
 }
 
 /// The first of them that is there; the plan is for that one from then on.
@@ -196,21 +175,6 @@ fn list() -> String {
         let _ = writeln!(text, "{:names$}  {:4}  {}", way.name(), way.scenario(), way.says());
         text
     })
-}
-
-/// Text on stdout. Whoever closed that does not want it.
-///
-/// # Errors
-/// It cannot be written: the disk is full, for example.
-pub(super) fn say(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    let mut parts = sink::calls(text.as_bytes());
-    match parts.try_for_each(|part| stdout.write_all(part).and_then(|()| stdout.flush())) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Unsaid(format!("stdout cannot be written: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Time, what was done, what goes over the wire.

@@ -14,17 +14,15 @@ mod through;
 mod view;
 mod wire;
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use self::screen::{Mark, Screen};
 use super::args::LabArgs;
-use super::client::{holder, say};
+use super::client::holder;
+use super::say::{bar, say, warn};
 use super::values::{FailOn, Format};
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure, limits, signals};
@@ -90,7 +88,7 @@ fn play(
     let wire = wire::open(args)?;
     // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
     let _ = signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
-    let bar = bar(scenarios.len());
+    let bar = bar(scenarios.len() as u64, "{pos}/{len}");
     let wanted = scenarios.len();
     let options = Options {
         scenarios,
@@ -167,11 +165,6 @@ fn is_unwanted(report: &Report, fail_on: Option<FailOn>) -> bool {
     report.change() >= least
 }
 
-/// A line on stderr. Whoever closed that does not want it.
-fn warn(text: &str) {
-    let _ = io::stderr().write_all(format!("closecall: {text}\n").as_bytes());
-}
-
 /// What `--only` means, in the order of the table.
 fn chosen(only: &[String]) -> Vec<&'static Scenario> {
     let named: Vec<_> = only.iter().flat_map(|word| lab::named(word)).map(|it| it.id).collect();
@@ -185,15 +178,6 @@ fn only(mut report: Report, scenarios: &[&Scenario]) -> Report {
     report
 }
 
-/// On stderr, if that is a terminal.
-fn bar(length: usize) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
 /// Whether a row was not played, for a reason that was known before: a number says that there are
 /// such, and `--list` says why.
 fn is_left_out(row: &Row) -> bool {
@@ -205,11 +189,6 @@ fn is_left_out(row: &Row) -> bool {
         Elsewhere::Forced(_) | Elsewhere::Race(_) => return false,
     };
     row.outcome == Outcome::Skipped && row.note.strip_prefix("needs ") == Some(needs)
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    // Names, numbers and null: nothing of it can fail.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 /// One line that names the remedy.

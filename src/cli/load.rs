@@ -8,7 +8,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use self::interrupts::Interrupts;
 use self::watch::Watch;
-use super::addresses::Endpoint;
+use super::addresses::{Endpoint, given, servers};
 use super::args::{Load, RunArgs};
-use super::client::{refused, say};
+use super::client::refused;
+use super::say::{json, say, warn};
 use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
@@ -63,7 +64,8 @@ const SILENT_MS: u64 = 10_000;
 const THREADS: usize = 3;
 
 fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let servers = servers(usable(mode, args)?, args)?;
+    let from = args.source.as_ref().map(|source| ("--source".to_owned(), source.is_ipv4()));
+    let servers = servers(usable(mode, args)?, from)?;
     let plan = plan(mode, args, servers[0])?;
     let open_files = limits::raise_open_files();
     check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
@@ -77,7 +79,7 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
     if let (Mode::Echo, Some(rate)) = (mode, args.rate)
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
-        complain(
+        warn(
             "at this rate a connection is silent for 10 s and more: a server with a read deadline \
              will close it; ask more often with --rate, or open fewer with -c",
         );
@@ -150,7 +152,7 @@ fn show(
     if let Some((file, path)) = hdr
         && let Err(error) = merge::save(file, &outcome.latency)
     {
-        complain(&format!("--hdr {path}: {error}"));
+        warn(&format!("--hdr {path}: {error}"));
         failed = true;
     }
     remark(&report, outcome, watch);
@@ -161,35 +163,25 @@ fn show(
 /// What whoever reads the figures has to know about them.
 fn remark(report: &Report, outcome: &Outcome, watch: &Watch) {
     if report.generator_was_the_limit() {
-        complain(
+        warn(
             "the generator was at its limit: these are figures about it, and not about the \
              server; give it more --processes, or ask less with --rate",
         );
     } else if report.machine_was_the_limit() {
-        complain(
+        warn(
             "the machine was at its limit: the generator had no rest and had to wait for a \
              processor, and that is in the latencies; leave one to it, or ask less with --rate",
         );
     }
     if let Some(Process(pid)) = watch.idle_server().filter(|_| outcome.done > 0) {
-        complain(&format!("--pid {pid}: that process did nothing meanwhile; is it the server's?"));
+        warn(&format!("--pid {pid}: that process did nothing meanwhile; is it the server's?"));
     }
     if outcome.interrupted {
-        complain("interrupted: this is what there was until then");
+        warn("interrupted: this is what there was until then");
     } else if outcome.seconds > 0.0 && report.ended_early() {
         let (real, target) = (report.duration_s, report.target_duration_s);
-        complain(&format!("over after {real:.1} s of {target:.1} s: nobody was left to ask"));
+        warn(&format!("over after {real:.1} s of {target:.1} s: nobody was left to ask"));
     }
-}
-
-/// A line on stderr. Whoever closed that does not want it.
-fn complain(line: &str) {
-    let _ = io::stderr().write_all(format!("closecall: {line}\n").as_bytes());
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    // Names, numbers and null: nothing of it can fail.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 // ---- from options to a plan -------------------------------------------------------------------
@@ -226,13 +218,7 @@ fn usable(mode: Mode, args: &RunArgs) -> Result<&Endpoint, Failure> {
             "--processes {processes}: expected at most -c, which is {connections}"
         ));
     }
-    match &args.address {
-        Some(endpoint) => Ok(endpoint),
-        None => usage(format!(
-            "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
-             load {name} --help"
-        )),
-    }
+    given(args.address.as_ref(), &format!("load {name}"))
 }
 
 fn plan(mode: Mode, args: &RunArgs, server: SocketAddr) -> Result<Plan, Failure> {
@@ -254,22 +240,6 @@ fn plan(mode: Mode, args: &RunArgs, server: SocketAddr) -> Result<Plan, Failure>
         ramp: args.ramp,
         watched: false,
     })
-}
-
-/// Whom to connect to: all addresses that `--source` can go to.
-fn servers(endpoint: &Endpoint, args: &RunArgs) -> Result<Vec<SocketAddr>, Failure> {
-    let all = endpoint.resolve("ADDR")?;
-    let Some(sources) = &args.source else { return Ok(all) };
-    let fits = |server: &&SocketAddr| sources.is_ipv4() == server.is_ipv4();
-    let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
-    if fitting.is_empty() {
-        let version = if all[0].is_ipv4() { "IPv4" } else { "IPv6" };
-        return Err(Failure::Usage(format!(
-            "--source: expected {version} addresses, as {} is one",
-            all[0]
-        )));
-    }
-    Ok(fitting)
 }
 
 /// How often whoever waits for the first look sees whether it was interrupted.

@@ -24,6 +24,7 @@ mod load;
 mod logging;
 mod memory;
 mod report;
+mod say;
 mod serve;
 mod signals;
 mod sink;
@@ -33,7 +34,6 @@ mod values;
 mod words;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
         },
         Err(error) if !error.use_stderr() => {
             // --help and --version.
-            client::say(&error.to_string()).map(|()| ExitCode::SUCCESS)
+            say::say(&error.to_string()).map(|()| ExitCode::SUCCESS)
         }
         Err(error) => Err(Failure::Usage(usage::line(&error, &arguments))),
     };
@@ -83,6 +83,6 @@ pub fn main() -> ExitCode {
         Err(Failure::Refused(line)) => (EXIT_REFUSED, line),
         Err(Failure::Unsaid(line)) => (EXIT_FAILED, line),
     };
-    let _ = io::stderr().write_all(format!("closecall: {line}\n").as_bytes());
+    say::warn(&line);
     ExitCode::from(code)
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::rows::{self, Column, Line, Need};
 use super::{Mark, Screen, brief, markdown};
+use crate::cli::say;
 use crate::cli::values::Format;
 use crate::lab::{Elsewhere, Play, Scenario};
 
@@ -31,7 +32,7 @@ pub(super) fn list(
 ) -> String {
     let listed: Vec<_> = scenarios.iter().map(|scenario| of(scenario, is_elsewhere)).collect();
     match format {
-        Format::Json => super::json(&listed),
+        Format::Json => say::json(&listed),
         Format::Markdown => markdown::table(&HEAD, &listed.iter().map(cells).collect::<Vec<_>>()),
         Format::Table => table(&listed, screen),
     }

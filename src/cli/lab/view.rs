@@ -4,13 +4,14 @@ use super::rows;
 use super::summary::{self, Reason};
 use super::{Mark, Screen, long, markdown, plain, through};
 use crate::cli::fit::{behind, paragraphs};
+use crate::cli::say;
 use crate::cli::values::Format;
 use crate::lab::{Report, summary as changes};
 
 /// The report in this format; with everything that is known of each row, if it is to be long.
 pub(super) fn shown(report: &Report, format: Format, is_long: bool, screen: &Screen) -> String {
     let sections = match format {
-        Format::Json => return super::json(report),
+        Format::Json => return say::json(report),
         Format::Table => table(report, is_long, screen),
         Format::Markdown => issue(report, is_long),
     };

@@ -5,9 +5,9 @@ use std::io::{self, Seek};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf, absolute};
 
-use super::warn;
 use crate::cli::Failure;
 use crate::cli::args::LabArgs;
+use crate::cli::say::warn;
 use crate::lab::capture::Capture;
 
 /// A capture that runs, and where its packets go.

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{json, text};
+use super::text;
 use crate::cli::args::MergeArgs;
-use crate::cli::client::say;
+use crate::cli::say::{json, say, warn};
 use crate::cli::values::Format;
 use crate::cli::{EXIT_FAILED, Failure};
 use crate::load::{Latency, Microseconds};
@@ -42,7 +42,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     if let Some((file, path)) = &mut hdr
         && let Err(error) = save(file, &all)
     {
-        super::complain(&format!("--hdr {path}: {error}"));
+        warn(&format!("--hdr {path}: {error}"));
         return Ok(ExitCode::from(EXIT_FAILED));
     }
     let merged =

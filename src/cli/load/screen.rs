@@ -8,9 +8,9 @@ use std::mem::take;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
-use super::complain;
+use crate::cli::say;
 use crate::cli::words::thousands;
 use crate::load::{Plan, Progress};
 
@@ -44,7 +44,8 @@ impl Screen {
     /// # Errors
     /// The system has no thread for it.
     pub(super) fn start(plan: &Plan) -> io::Result<Screen> {
-        let bar = bar(plan);
+        let bar = say::bar(STEPS, "{percent}%");
+        let bar = bar.with_message(format!("looking at {}", plan.server));
         let has_bar = !bar.is_hidden();
         let shared = Arc::new(Shared::default());
         let (of_thread, connections) = (shared.clone(), plan.connections);
@@ -96,7 +97,7 @@ impl Shared {
             let waits = self.changed.wait_while(self.lock(), is_none);
             let news = take(&mut *waits.unwrap_or_else(PoisonError::into_inner));
             if let Some(line) = news.line {
-                bar.suspend(|| complain(&line));
+                bar.suspend(|| say::warn(&line));
             }
             if let Some(progress) = news.progress {
                 draw(bar, &progress, connections);
@@ -120,14 +121,4 @@ fn draw(bar: &ProgressBar, progress: &Progress, wanted: u32) {
     bar.set_position((share * STEPS as f64) as u64);
     let connections = thousands(progress.connections);
     bar.set_message(format!("{what}: {connections} connections{done}"));
-}
-
-/// On stderr, if that is a terminal.
-fn bar(plan: &Plan) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
-    let bar = match ProgressStyle::with_template("{bar:20} {percent}% {wide_msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    };
-    bar.with_message(format!("looking at {}", plan.server))
 }
