@@ -9,12 +9,6 @@ use syn::visit::{self, Visit};
 
 use crate::{assert_clean, sources};
 
-/// Circles that are known, by their files in alphabetical order, until somebody breaks them.
-const KNOWN: &[&[&str]] = &[
-    &["src/lab/against.rs", "src/lab/embedded.rs", "src/lab/race.rs", "src/lab/run.rs"],
-    &["src/lab/capture/packet.rs", "src/lab/capture/segment.rs"],
-];
-
 /// A path as it is written: `crate::lab::Row` is `["crate", "lab", "Row"]`.
 type Names = Vec<String>;
 
@@ -239,19 +233,9 @@ fn circles(all: &Crate) -> Vec<(Vec<String>, Vec<String>)> {
 fn no_files_import_each_other() {
     let broken: Vec<String> = circles(&read_crate())
         .into_iter()
-        .filter(|(files, _)| !KNOWN.iter().any(|known| known == files))
         .map(|(_, edges)| format!("a circle:\n    {}", edges.join("\n    ")))
         .collect();
     assert_clean(&broken);
-}
-
-/// What is known is there still: a circle that was broken is to be taken off the list.
-#[test]
-fn the_circles_that_are_known_are_real() {
-    let circles = circles(&read_crate());
-    for known in KNOWN {
-        assert!(circles.iter().any(|(files, _)| files == known), "{known:?} is no circle any more");
-    }
 }
 
 /// A crate of these files, `("src/a.rs", "use crate::b;")`.
