@@ -14,6 +14,7 @@ mod through;
 mod view;
 mod wire;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,13 +23,16 @@ use self::screen::{Mark, Screen};
 use super::args::LabArgs;
 use super::client::holder;
 use super::say::{bar, say, warn};
-use super::values::Format;
+use super::values::{FailOn, Format};
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure, limits, signals};
-use crate::lab::{self, Elsewhere, Options, Outcome, Report, Row, Scenario, Target};
+use crate::lab::{self, Change, Elsewhere, Options, Outcome, Report, Row, Scenario, Target};
 
 /// Ctrl-C came: what has been played is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// `--patience`, if it is not given.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Threads that run at a time beside the one that plays: two servers, a capture, its reader.
 const THREADS: usize = 4;
@@ -51,11 +55,34 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
         return say(&list).map(|()| ExitCode::SUCCESS);
     }
     if let Some(path) = &args.from {
-        let report = from::read(path)?;
-        let report = if args.only.is_empty() { report } else { only(report, &scenarios) };
-        let shown = view::shown(&report, args.format, args.long, &screen);
-        return say(&shown).map(|()| ExitCode::SUCCESS);
+        return again(path, args, &scenarios, &screen);
     }
+    play(args, scenarios, &screen)
+}
+
+/// Shows a report that was written.
+fn again(
+    path: &Path,
+    args: &LabArgs,
+    scenarios: &[&Scenario],
+    screen: &Screen,
+) -> Result<ExitCode, Failure> {
+    let report = from::read(path)?;
+    if args.fail_on.is_some() && report.via.is_none() {
+        let why = "--fail-on needs --via, and this report is of a run without a proxy";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let report = if args.only.is_empty() { report } else { only(report, scenarios) };
+    say(&view::shown(&report, args.format, args.long, screen))?;
+    let code = if is_unwanted(&report, args.fail_on) { EXIT_FAILED } else { 0 };
+    Ok(ExitCode::from(code))
+}
+
+fn play(
+    args: &LabArgs,
+    scenarios: Vec<&'static Scenario>,
+    screen: &Screen,
+) -> Result<ExitCode, Failure> {
     let against = against(args)?;
     limits::memory_for_threads(THREADS)?;
     let wire = wire::open(args)?;
@@ -82,34 +109,60 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     });
     bar.finish_and_clear();
     let report = report.map_err(refused)?;
-    let said = say(&view::shown(&report, args.format, args.long, &screen));
+    let said = say(&view::shown(&report, args.format, args.long, screen));
     let wire_is_whole = wire.is_none_or(|wire| wire.finish(&report.connections));
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     if interrupted {
+        let wanted = report.planned.map_or(wanted, |planned| planned as usize);
         warn(&format!("interrupted after {} of {wanted} rows", report.rows.len()));
     }
     said?;
-    let is_well = report.is_well() && wire_is_whole && !interrupted;
+    let unwanted = is_unwanted(&report, args.fail_on);
+    let is_well = report.is_well() && wire_is_whole && !interrupted && !unwanted;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
 /// The server elsewhere, if one is named.
 fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
+    let needs = |option: &str, what: &str| {
+        Err(Failure::Usage(format!("{option} needs {what}; see closecall lab --help")))
+    };
     let Some(server) = &args.address else {
-        let given = [("--observe", args.observe.is_some()), ("--via", args.via.is_some())];
+        let given = [
+            ("--observe", args.observe.is_some()),
+            ("--via", args.via.is_some()),
+            ("--patience", args.patience.is_some()),
+            ("--message", args.message.is_some()),
+            ("--any-reply", args.any_reply),
+            ("--fail-on", args.fail_on.is_some()),
+        ];
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(None),
-            Some((option, _)) => Err(Failure::Usage(format!(
-                "{option} needs ADDR, the server to play against; see closecall lab --help"
-            ))),
+            Some((option, _)) => needs(option, "ADDR, the server to play against"),
         };
     };
+    if args.fail_on.is_some() && args.via.is_none() {
+        return needs("--fail-on", "--via, the proxy whose changes are looked for");
+    }
+    let message = args.message.as_ref().map_or(lab::MESSAGE, |message| &message.0);
     Ok(Some(Target {
         server: server.resolve("ADDR")?,
         via: args.via.as_ref().map(|via| via.resolve("--via")).transpose()?,
         observe: args.observe.clone(),
-        patience: Duration::from_millis(args.patience),
+        patience: args.patience.map_or(PATIENCE, Duration::from_millis),
+        message: message.to_vec(),
+        any_reply: args.any_reply,
     }))
+}
+
+/// Whether `--fail-on` calls it a failure.
+fn is_unwanted(report: &Report, fail_on: Option<FailOn>) -> bool {
+    let least = match fail_on {
+        None => return false,
+        Some(FailOn::Differs) => Change::Differs,
+        Some(FailOn::Lost) => Change::Lost,
+    };
+    report.change() >= least
 }
 
 /// What `--only` means, in the order of the table.
@@ -141,8 +194,10 @@ fn is_left_out(row: &Row) -> bool {
 /// One line that names the remedy.
 fn refused(error: lab::Error) -> Failure {
     let remedy = match &error {
+        lab::Error::Interrupted => return Failure::Unsaid(error.to_string()),
         lab::Error::Servers(_) => "raise the limits (ulimit -n, ulimit -u, for memory ulimit -v)",
         lab::Error::NoServer(_) => "start one",
+        lab::Error::NoProxy(_) => "start it, or leave --via out",
         lab::Error::CloseLog(..) => {
             "--observe needs the file that the server at ADDR writes with --close-log"
         }

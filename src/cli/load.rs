@@ -246,8 +246,8 @@ fn plan(mode: Mode, args: &RunArgs, server: SocketAddr) -> Result<Plan, Failure>
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// The plan for the first server that is there, or the last that is not and why; `None` if that was
-/// interrupted. It is looked for in a thread of its own: a thread that waits for a server does not hear
-/// Ctrl-C.
+/// interrupted. A thread of its own looks for it, because a thread that waits for a server does not
+/// hear Ctrl-C.
 ///
 /// # Errors
 /// The system has no thread for it.

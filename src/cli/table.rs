@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fit::{pad, pad_start, width};
 use super::words::thousands;
 use crate::machine::close::Kind;
 use crate::reactor::Counters;
@@ -77,13 +78,12 @@ fn with_head(head: &str, counters: &Counters, records: Records) -> String {
 
     let head = (head, "connections");
     let rows: Vec<_> = rows.into_iter().map(|(name, count)| (name, thousands(count))).collect();
-    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-    let names = width(&mut rows.iter().map(|(name, _)| name.len())).max(head.0.len());
-    let counts = width(&mut rows.iter().map(|(_, count)| count.len())).max(head.1.len());
+    let names = rows.iter().map(|(name, _)| width(name)).max().unwrap_or(0).max(width(head.0));
+    let counts = rows.iter().map(|(_, count)| width(count)).max().unwrap_or(0).max(width(head.1));
     let mut text = String::new();
     for (name, count) in [head].into_iter().chain(rows.iter().map(|(n, c)| (*n, &**c))) {
         // Writing to memory does not fail.
-        let _ = writeln!(text, "{name:<names$}  {count:>counts$}");
+        let _ = writeln!(text, "{}  {}", pad(name, names), pad_start(count, counts));
     }
     text
 }

@@ -33,20 +33,6 @@ pub(super) fn duration(ms: u64) -> String {
     if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }
 
-/// 41.3 µs, 2.71 ms, 10.2 s: three digits, as many as the histogram has.
-pub(super) fn time(us: f64) -> String {
-    let (value, unit) = match us {
-        us if us < 1000.0 => (us, "µs"),
-        us if us < 1e6 => (us / 1e3, "ms"),
-        us => (us / 1e6, "s"),
-    };
-    match value {
-        value if value < 10.0 => format!("{value:.2} {unit}"),
-        value if value < 100.0 => format!("{value:.1} {unit}"),
-        value => format!("{value:.0} {unit}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,15 +50,6 @@ mod tests {
         assert_eq!(
             texts,
             ["1023 bytes", "1.0 KiB", "1.0 MiB", "1.0 MiB", "64.0 GiB", "16384.0 PiB"]
-        );
-    }
-
-    #[test]
-    fn times_have_three_digits_and_a_fitting_unit() {
-        let texts = [0.25, 41.26, 999.0, 2_712.0, 10_240.0, 432_000.0, 10_240_000.0].map(time);
-        assert_eq!(
-            texts,
-            ["0.25 µs", "41.3 µs", "999 µs", "2.71 ms", "10.2 ms", "432 ms", "10.2 s"]
         );
     }
 }

@@ -34,7 +34,8 @@ use self::segment::Segment;
 use self::tap::{Frame, Tap};
 
 pub use self::contradiction::{Bytes, End, Expectation, First, contradiction};
-pub use self::packet::{Flags, Packet};
+pub use self::packet::Packet;
+pub use self::segment::Flags;
 pub use self::story::story;
 
 /// So much of a packet is kept at most, in bytes: all headers, and some of the payload. The lengths

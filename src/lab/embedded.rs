@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::judge::{self, Told};
+use super::options::{Options, Tell};
 use super::race::Tally;
 use super::recv_loop::{LastRecv, RecvLoop};
 use super::report::{Outcome, Row, ServerRow};
-use super::run::{Options, Tell, blank};
 use super::scenario::{Order, Play, Scenario, Setting};
-use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage, receive_buffer};
+use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage, receive_buffer, send_buffer};
 use super::wire::{RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Did, Moment, Plan, Way};
 use crate::machine::close::Kind;
@@ -81,6 +81,7 @@ impl<'a> Embedded<'a> {
             patience: PATIENCE,
             end_patience: PATIENCE,
             receive_buffer: receive_buffer(way),
+            send_buffer: send_buffer(way),
             holder: self.options.holder.clone(),
             ..Plan::new(server)
         }
@@ -88,7 +89,7 @@ impl<'a> Embedded<'a> {
 
     /// Plays `scenario` beside both servers.
     pub(super) fn row(&mut self, scenario: &'static Scenario, tell: Tell<'_>) -> Row {
-        let row = blank(scenario);
+        let row = Row::of(scenario);
         let result = match scenario.play {
             Play::Skip { needs, .. } => {
                 let note = format!("needs {needs}");

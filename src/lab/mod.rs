@@ -15,6 +15,7 @@ mod differ;
 mod embedded;
 mod judge;
 mod observe;
+mod options;
 mod race;
 pub mod recv_loop;
 mod report;
@@ -23,11 +24,13 @@ mod scenario;
 mod stage;
 pub mod summary;
 mod wire;
+pub(crate) mod words;
 
-pub use self::against::Target;
+pub use self::options::{Error, Options, Progress, Target};
 pub use self::report::{
     Article, Change, Log, Outcome, Race, RecvSays, Reply, Report, Row, Seen, SeenEnd, ServerRow,
     Via, WireSource,
 };
-pub use self::run::{Error, Options, Progress, run};
+pub use self::run::run;
 pub use self::scenario::{Elsewhere, Experiment, Order, Play, Scenario, Setting, all, named};
+pub use self::stage::MESSAGE;

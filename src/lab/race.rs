@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::judge::{self, Told};
+use super::options::Options;
 use super::recv_loop::LastRecv;
 use super::report::{Outcome, Race, Row};
-use super::run::Options;
 use super::scenario::Scenario;
 use super::wire::{self, Seen};
 use crate::machine::close::Kind;
@@ -29,6 +29,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// The odds alone.
+    pub(super) fn into_race(self) -> Race {
+        self.race
+    }
+
     /// How often it was run.
     pub(super) fn runs(&self) -> u32 {
         self.race.runs

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::capture::Packet;
+use super::scenario::Scenario;
 use crate::record::Evidence;
 
 /// Every way in which a connection can end, played against one server.
@@ -44,6 +45,14 @@ impl Report {
         let alive = |it: &&ServerRow| it.alive && it.died_of.is_empty() && it.hung_in.is_empty();
         self.rows.iter().all(|row| row.outcome != Outcome::Failed)
             && servers.iter().flatten().all(alive)
+    }
+}
+
+impl Report {
+    /// The worst of what the proxy changes.
+    pub fn change(&self) -> Change {
+        let changes = self.rows.iter().filter_map(|row| row.via.as_ref()).map(|via| via.change);
+        changes.max().unwrap_or(Change::Same)
     }
 }
 
@@ -121,6 +130,32 @@ pub struct Row {
     pub race: Option<Race>,
     /// Why it is this verdict, or what is wrong, or what is missing.
     pub note: String,
+}
+
+impl Row {
+    /// The row of `scenario` before it is played.
+    pub(super) fn of(scenario: &Scenario) -> Row {
+        Row {
+            id: scenario.id.to_owned(),
+            experiment: scenario.experiment.map(|it| it.number),
+            client: scenario.client(),
+            order: scenario.order.how().to_owned(),
+            wire: String::new(),
+            packets: None,
+            peer: None,
+            recv_loop: None,
+            verdict: None,
+            evidence: None,
+            log: None,
+            seen: None,
+            via: None,
+            outcome: Outcome::Ok,
+            same_as: scenario.same_as.map(str::to_owned),
+            article: None,
+            race: None,
+            note: String::new(),
+        }
+    }
 }
 
 /// What is to be thought of a row.

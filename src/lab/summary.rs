@@ -224,7 +224,6 @@ impl<'a> Pair<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::report::{Reply, SeenEnd, ServerRow, WireSource};
-    use super::super::run::blank;
     use super::*;
 
     fn seen(got: u64, end: Option<SeenEnd>) -> Seen {
@@ -248,7 +247,7 @@ mod tests {
         };
         let direct = Some(seen(37, Some(SeenEnd::Fin)));
         let scenario = all().iter().find(|scenario| scenario.id == id).unwrap();
-        Row { verdict, seen: direct, via: Some(via), ..blank(scenario) }
+        Row { verdict, seen: direct, via: Some(via), ..Row::of(scenario) }
     }
 
     fn summary(rows: Vec<Row>) -> Summary {

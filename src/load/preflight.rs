@@ -81,8 +81,8 @@ pub(super) fn port_range() -> Option<RangeInclusive<u16>> {
     Some(ends.next()?.ok()?..=ends.next()?.ok()?)
 }
 
-/// How many ports of `range` are not `reserved` (ip_local_reserved_ports in ip(7)): "8080,9148-9150"
-/// are four.
+/// How many ports of `range` are not `reserved` (ip_local_reserved_ports, see the kernel's
+/// `ip-sysctl.rst`): "8080,9148-9150" are four.
 fn usable(range: RangeInclusive<u16>, reserved: &str) -> u64 {
     let ends = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

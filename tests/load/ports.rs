@@ -37,8 +37,8 @@ fn a_source_without_ports_takes_its_own_connections_only() {
     let taken = "$CLOSECALL load hold 127.0.0.1:9 -c 8 --source 127.0.1.2 -d 1h --every off \
                  > /dev/null 2>&1 & holder=$!; \
                  until [ $(grep -c ': 0201007F:.* 01 ' /proc/net/tcp) = 8 ]; do :; done;";
-    let run = "$CLOSECALL load hold 127.0.0.1:9 -c 36 --source 127.0.1.0/29 -d 100ms --format json; \
-               code=$?; kill $server $holder; exit $code";
+    let run = "$CLOSECALL load hold 127.0.0.1:9 -c 36 --source 127.0.1.0/29 -d 100ms \
+               --format json; code=$?; kill $server $holder; exit $code";
     let shell = format!("{SERVER} {taken} {run}");
     let Some(mut process) = within("20000 20008", &shell) else { return };
     let run = Run::ended(&mut process);

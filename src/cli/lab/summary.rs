@@ -2,9 +2,9 @@
 //! the servers are.
 
 use super::Mark;
-use super::through::counted;
 use crate::cli::words::duration;
 use crate::lab::summary::is_compared;
+use crate::lab::words::counted;
 use crate::lab::{Outcome, Report, Row, ServerRow, WireSource};
 
 /// Rows with the same reason are told once.
@@ -36,7 +36,7 @@ pub(super) fn counts(report: &Report) -> String {
         (skipped, false) => parts.push(format!("{skipped} skipped")),
         (skipped, true) => parts.push(format!("{skipped} skipped (--list says why)")),
     }
-    format!("{}: {}.", counted(report.rows.len(), "row"), parts.join(", "))
+    format!("{}: {}.", counted(report.rows.len() as u64, "row"), parts.join(", "))
 }
 
 /// That it was broken off, if it was.

@@ -1,15 +1,17 @@
 //! What stands in the cells: in few words for a line, in all words for the details.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use crate::cli::words::{bytes, time};
+use crate::cli::words::bytes;
+use crate::lab::words::{counted, span};
 use crate::lab::{Change, Outcome, Race, RecvSays, Row, Seen, SeenEnd};
 use crate::record::Evidence;
 
 /// What came back, how it ended, and when.
 pub(super) fn back(seen: &Seen) -> String {
     let after = match seen.end_us {
-        Some(us) => format!(" after {}", time(us as f64)),
+        Some(us) => format!(" after {}", span(Duration::from_micros(us))),
         None => String::new(),
     };
     let in_vain = match &seen.in_vain {
@@ -142,7 +144,7 @@ pub(super) fn odds(race: &Race) -> String {
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         counts.iter().map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
     });
-    let of = if race.runs == 1 { "1 run".to_owned() } else { format!("{} runs", race.runs) };
+    let of = counted(race.runs.into(), "run");
     match counts {
         [recv, verdicts] if recv.is_empty() => format!("{of}: {verdicts}"),
         [recv, verdicts] => format!("{of}: recv {recv}; closecall {verdicts}"),

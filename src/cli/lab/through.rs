@@ -1,11 +1,13 @@
 //! The rows of a run through a proxy, each on one line, and what the proxy changes in front of
 //! them.
 
+use std::time::Duration;
+
 use super::rows::{self, Column, Line, Need};
 use super::{Mark, Screen, brief, text};
 use crate::cli::fit;
-use crate::cli::words::time;
 use crate::lab::summary::{Claims, Summary, is_compared};
+use crate::lab::words::{counted, span};
 use crate::lab::{Change, Report, Row, Via};
 
 /// What the proxy changes, a line for each kind: its name, how often, and where.
@@ -24,11 +26,12 @@ pub(super) fn heading(summary: &Summary) -> String {
     match (summary.compared, summary.groups.is_empty()) {
         (0, _) => "Nothing could be compared with the direct way.".to_owned(),
         (compared, true) => {
-            format!("Through this proxy nothing changes: {}.", all_of(compared, "row"))
+            let rows = counted(compared as u64, "row");
+            format!("Through this proxy nothing changes ({rows} compared).")
         }
         (compared, false) => {
             let changed = compared - summary.same;
-            let rows = counted(compared, "row");
+            let rows = counted(compared as u64, "row");
             let lost = match summary.lost {
                 0 => String::new(),
                 1 => ", 1 loses a reply".to_owned(),
@@ -39,23 +42,10 @@ pub(super) fn heading(summary: &Summary) -> String {
     }
 }
 
-fn all_of(count: usize, what: &str) -> String {
-    if count == 1 {
-        format!("1 {what} was compared")
-    } else {
-        format!("{count} {what}s were compared")
-    }
-}
-
-/// "1 row", "2 rows"
-pub(super) fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
 /// What the server takes for delivered, and is not.
 pub(super) fn claims(claims: Claims) -> Option<String> {
     let Claims { direct, via } = claims;
-    let connections = counted(via, "connection");
+    let connections = counted(via as u64, "connection");
     let directly = match direct {
         0 => String::new(),
         direct => format!(" (directly: {direct})"),
@@ -128,7 +118,7 @@ fn otherwise(row: &Row, via: &Via) -> String {
     match (direct.end == via.seen.end, via.seen.end_us) {
         (false, _) => format!("client sees {}", text::end(&via.seen)),
         (true, Some(us)) if direct.bytes == via.seen.bytes => {
-            format!("ends after {}", time(us as f64))
+            format!("ends after {}", span(Duration::from_micros(us)))
         }
         _ => format!("client got {}", text::came(&via.seen)),
     }

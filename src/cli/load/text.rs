@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::cli::args::RunArgs;
-use crate::cli::words::{bytes, duration, thousands, time};
+use crate::cli::fit::pad;
+use crate::cli::words::{bytes, duration, thousands};
 use crate::load::{Microseconds, Mode, Report};
 
 /// Room for the names in front.
@@ -15,7 +16,7 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
     let mut text = headline(report, args);
     let mut line = |name: &str, value: String| {
         // Writing to memory does not fail.
-        let _ = writeln!(text, "{name:NAMES$}{value}");
+        let _ = writeln!(text, "{}{value}", pad(name, NAMES));
     };
     let (what, done) = match report.mode {
         Mode::Hold => ("held", report.held),
@@ -103,6 +104,20 @@ fn percentiles(times: &Microseconds) -> String {
     )
 }
 
+/// 41.3 µs, 2.71 ms, 10.2 s: three digits, as many as the histogram has.
+fn time(us: f64) -> String {
+    let (value, unit) = match us {
+        us if us < 1000.0 => (us, "µs"),
+        us if us < 1e6 => (us / 1e3, "ms"),
+        us => (us / 1e6, "s"),
+    };
+    match value {
+        value if value < 10.0 => format!("{value:.2} {unit}"),
+        value if value < 100.0 => format!("{value:.1} {unit}"),
+        value => format!("{value:.0} {unit}"),
+    }
+}
+
 fn count(number: f64) -> String {
     thousands(number.round() as u64)
 }
@@ -136,7 +151,21 @@ pub(super) fn merged(files: usize, count: u64, times: Option<&Microseconds>) -> 
     for (name, value) in
         [("files", thousands(files as u64)), ("replies", thousands(count)), ("latency", times)]
     {
-        let _ = writeln!(text, "{name:NAMES$}{value}");
+        let _ = writeln!(text, "{}{value}", pad(name, NAMES));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_and_a_fitting_unit() {
+        let texts = [0.25, 41.26, 999.0, 2_712.0, 10_240.0, 432_000.0, 10_240_000.0].map(time);
+        assert_eq!(
+            texts,
+            ["0.25 µs", "41.3 µs", "999 µs", "2.71 ms", "10.2 ms", "432 ms", "10.2 s"]
+        );
+    }
 }

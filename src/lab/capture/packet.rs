@@ -7,32 +7,10 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::segment::Segment;
+use super::segment::{Flags, Segment};
 
 /// TCP shifts a window by so many bits at most (RFC 7323).
 const SCALE_MAX: u8 = 14;
-
-/// The flags of a segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs)] // their names are those of RFC 9293
-pub struct Flags {
-    pub syn: bool,
-    pub ack: bool,
-    pub fin: bool,
-    pub rst: bool,
-    pub psh: bool,
-    pub urg: bool,
-}
-
-impl fmt::Display for Flags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Flags { syn, ack, fin, rst, psh, urg } = *self;
-        let all =
-            [(syn, "SYN"), (fin, "FIN"), (rst, "RST"), (psh, "PSH"), (urg, "URG"), (ack, "ACK")];
-        let set: Vec<&str> = all.iter().filter(|flag| flag.0).map(|flag| flag.1).collect();
-        f.pad(&if set.is_empty() { "-".to_owned() } else { set.join(" ") })
-    }
-}
 
 /// A segment as it was seen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -1,15 +1,36 @@
 //! A TCP segment, taken out of a frame.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
     LaxNetSlice, LaxSlicedPacket, TcpOptionElement, TcpSlice, TransportSlice, ip_number,
 };
 
-use super::packet::Flags;
-
 const ETHERNET_BYTES: u32 = 14;
 const IPV6_BYTES: u32 = 40;
+
+/// The flags of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)] // their names are those of RFC 9293
+pub struct Flags {
+    pub syn: bool,
+    pub ack: bool,
+    pub fin: bool,
+    pub rst: bool,
+    pub psh: bool,
+    pub urg: bool,
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Flags { syn, ack, fin, rst, psh, urg } = *self;
+        let all =
+            [(syn, "SYN"), (fin, "FIN"), (rst, "RST"), (psh, "PSH"), (urg, "URG"), (ack, "ACK")];
+        let set: Vec<&str> = all.iter().filter(|flag| flag.0).map(|flag| flag.1).collect();
+        f.pad(&if set.is_empty() { "-".to_owned() } else { set.join(" ") })
+    }
+}
 
 /// What a TCP segment says, numbers as they are on the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -151,7 +151,7 @@ impl Pair {
         }
         assert_eq!(self.wheel.len(), self.model.armed);
         self.operations += 1;
-        if self.operations % WHICH_EVERY == 0 {
+        if self.operations.is_multiple_of(WHICH_EVERY) {
             self.check_keys();
         }
         self.check_next_due();
