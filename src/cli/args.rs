@@ -209,7 +209,7 @@ pub(super) struct LabArgs {
 
     /// As a table for a terminal, as JSON (docs/lab.schema.json), or to paste into an issue.
     #[arg(long, value_name = "table|json|markdown", default_value = "table")]
-    #[arg(value_parser = values::format)]
+    #[arg(value_enum, hide_possible_values = true)]
     pub(super) format: Format,
 }
 
@@ -235,7 +235,7 @@ pub(super) struct ServeArgs {
     /// line: the prefix goes out before each line, however TCP cut the stream;
     /// raw: the bytes and nothing else (RFC 862).
     #[arg(long, env = "CLOSECALL_FRAMING", value_name = "chunk|line|raw", verbatim_doc_comment)]
-    #[arg(default_value = "chunk", value_parser = values::framing)]
+    #[arg(default_value = "chunk", value_enum, hide_possible_values = true)]
     pub(super) framing: Framing,
 
     /// The longest read, and so the longest chunk, in bytes: 1 to 16777216 (16 MiB).
@@ -284,7 +284,7 @@ pub(super) struct ServeArgs {
     /// What becomes of newcomers at that limit, or when the process is out of files.
     /// wait: they stay in the backlog until a connection ends; shed: they are accepted and reset.
     #[arg(long, env = "CLOSECALL_OVERLOAD", value_name = "wait|shed", verbatim_doc_comment)]
-    #[arg(default_value = "wait", value_parser = values::overload)]
+    #[arg(default_value = "wait", value_enum, hide_possible_values = true)]
     pub(super) overload: Overload,
 
     /// Connections at a time from one IP address; more are accepted and reset. Or off.

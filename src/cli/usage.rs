@@ -31,9 +31,12 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
             let expected = error.source().map_or_else(|| help.to_owned(), ToString::to_string);
             format!("{} {}: {expected}", who(&option, arguments), shown(&value))
         }
-        (ErrorKind::InvalidValue, Some(option)) => {
-            format!("{} needs a value: {option}; {help}", who(&option, arguments))
-        }
+        (ErrorKind::InvalidValue, Some(option)) => match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(all)) if !is_missing(&option, arguments) => {
+                format!("{} {}: expected {}", who(&option, arguments), shown(&value), one_of(all))
+            }
+            _ => format!("{} needs a value: {option}; {help}", who(&option, arguments)),
+        },
         (ErrorKind::UnknownArgument, Some(argument)) if argument.starts_with('-') => {
             let similar = text(error, ContextKind::SuggestedArg)
                 .map_or_else(String::new, |similar| format!(", did you mean {similar}"));
@@ -75,6 +78,23 @@ fn text(error: &Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::Strings(all) => all.first().cloned(),
         value => Some(value.to_string()),
+    }
+}
+
+/// Whether the option is the last argument, or another option follows it. To clap that is an empty
+/// value.
+fn is_missing(option: &str, arguments: &[OsString]) -> bool {
+    let Some(at) = arguments.iter().position(|argument| argument == name(option)) else {
+        return false;
+    };
+    arguments.get(at + 1).is_none_or(|next| next.as_encoded_bytes().starts_with(b"--"))
+}
+
+/// "table, json or markdown"
+fn one_of(all: &[String]) -> String {
+    match all.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => all.concat(),
     }
 }
 

@@ -6,6 +6,9 @@ pub(super) mod load;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
 use super::addresses::{Address, Endpoint};
 use crate::client::Way;
 use crate::config::Overload;
@@ -39,7 +42,7 @@ pub(super) enum FailOn {
 }
 
 /// What `--format` stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Format {
     /// For a terminal.
     Table,
@@ -47,6 +50,33 @@ pub(super) enum Format {
     Json,
     /// For an issue.
     Markdown,
+}
+
+impl ValueEnum for Framing {
+    fn value_variants<'a>() -> &'a [Framing] {
+        &[Framing::Chunk, Framing::Line, Framing::Raw]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Framing::Chunk => "chunk",
+            Framing::Line => "line",
+            Framing::Raw => "raw",
+        }))
+    }
+}
+
+impl ValueEnum for Overload {
+    fn value_variants<'a>() -> &'a [Overload] {
+        &[Overload::Wait, Overload::Shed]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Overload::Wait => "wait",
+            Overload::Shed => "shed",
+        }))
+    }
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -172,17 +202,6 @@ pub(super) fn patience(text: &str) -> Result<u64, String> {
     expect(value, "a duration from 100ms to 1h, such as 500ms or 12s")
 }
 
-/// `--format`.
-pub(super) fn format(text: &str) -> Result<Format, String> {
-    let value = match text {
-        "table" => Some(Format::Table),
-        "json" => Some(Format::Json),
-        "markdown" => Some(Format::Markdown),
-        _ => None,
-    };
-    expect(value, "table, json or markdown")
-}
-
 /// `--source`.
 pub(super) fn source(text: &str) -> Result<Address, String> {
     expect(Address::parse(text), "an IP address of this machine, such as 127.0.0.2 or fe80::1%eth0")
@@ -247,27 +266,6 @@ pub(super) fn prefix(text: &str) -> Result<String, String> {
         0..=PREFIX_BYTES_MAX => Ok(text.to_owned()),
         bytes => Err(format!("expected at most {PREFIX_BYTES_MAX} bytes, these are {bytes}")),
     }
-}
-
-/// `--framing`.
-pub(super) fn framing(text: &str) -> Result<Framing, String> {
-    let value = match text {
-        "chunk" => Some(Framing::Chunk),
-        "line" => Some(Framing::Line),
-        "raw" => Some(Framing::Raw),
-        _ => None,
-    };
-    expect(value, "chunk, line or raw")
-}
-
-/// `--overload`.
-pub(super) fn overload(text: &str) -> Result<Overload, String> {
-    let value = match text {
-        "wait" => Some(Overload::Wait),
-        "shed" => Some(Overload::Shed),
-        _ => None,
-    };
-    expect(value, "wait or shed")
 }
 
 /// A switch's variable in the environment.

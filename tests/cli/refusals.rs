@@ -93,6 +93,10 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     usage(&["serve", "--listne", "x"], &["'--listne'", "--listen", "serve --help"]);
     usage(&["serve", "127.0.0.1:0"], &["unexpected", "'127.0.0.1:0'"]);
     usage(&["serve", "--drain"], &["--drain", "needs a value"]);
+    usage(&["serve", "--framing"], &["--framing needs a value", "chunk|line|raw"]);
+    usage(&["serve", "--framing", "--drain", "5s"], &["--framing needs a value"]);
+    usage(&["serve", "--framing="], &["--framing '': expected chunk, line or raw"]);
+    usage(&["lab", "--format", "xml"], &["--format 'xml': expected table, json or markdown"]);
     usage(&["serve", "--drain", "1s", "--drain", "2s"], &["--drain", "once"]);
     usage(&["serve", "--reuse-port=yes"], &["--reuse-port", "'yes'"]);
     let twice = ["serve", "--listen", "127.0.0.1:20003", "--listen", "127.0.0.1:20003"];

@@ -110,7 +110,7 @@ pub(in crate::cli) struct RunArgs {
 
     /// As a table for people, or as JSON (docs/load.schema.json).
     #[arg(long, value_name = "table|json", default_value = "table")]
-    #[arg(value_parser = values::format)]
+    #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
     /// Write the histogram of latencies there: HdrHistogram V2, in nanoseconds.
@@ -127,7 +127,7 @@ pub(in crate::cli) struct MergeArgs {
 
     /// As a table for people, or as JSON.
     #[arg(long, value_name = "table|json", default_value = "table")]
-    #[arg(value_parser = values::format)]
+    #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
     /// Write all of them together there.

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::super::Failure;
 use super::super::addresses::Address;
 use super::{CONNECTIONS_MAX, DURATION_MS_MAX, Format, expect, number};
@@ -56,14 +58,10 @@ pub(in crate::cli) fn pid(text: &str) -> Result<u32, String> {
     expect(number(text, 1..=u32::MAX), "the number of a process")
 }
 
-/// `--format`.
-pub(in crate::cli) fn format(text: &str) -> Result<Format, String> {
-    let value = match text {
-        "table" => Some(Format::Table),
-        "json" => Some(Format::Json),
-        _ => None,
-    };
-    expect(value, "table or json")
+/// `--format`: a report of a load is in no issue.
+pub(in crate::cli) fn format() -> impl TypedValueParser<Value = Format> {
+    let names = PossibleValuesParser::new(["table", "json"]);
+    names.map(|name| if name == "json" { Format::Json } else { Format::Table })
 }
 
 /// What `--source` stands for.
