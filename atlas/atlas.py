@@ -1,0 +1,315 @@
+#!/usr/bin/env python3
+"""The atlas of what proxies hide: plays closecall's lab through real proxies, beside a capture.
+
+Each proxy runs in network namespaces of its own. docs/PROXIES.md is written from what was captured on
+both of its sides; a capture that contradicts the lab or the server's close log fails the run. See
+README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+HERE = Path(__file__).resolve().parent
+sys.path[1:1] = [str(HERE.parent / "benches" / "limit"), str(HERE.parent / "benches" / "peers")]
+from arguments import Parser, some_of, whole, writable
+from capture import Capture, Connection
+from judge import (
+    Cell,
+    Line,
+    cell,
+    change_contradictions,
+    line_contradictions,
+    row_contradictions,
+    seen_contradictions,
+)
+from measuring import CLOSECALL, Environment, executable, say
+from network import (
+    CLIENT,
+    CLIENT_ADDRESS,
+    PROXY_ADDRESS,
+    PROXY_PORT,
+    SERVER,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    Failure,
+    Network,
+    Process,
+    removes_leftovers,
+)
+from page import Entry, page
+from plays import Found, Side, plays
+from proxies import PROXIES, TARGET, Proxy, Stage, program
+
+# Short deadlines: the lab waits for each of them twice.
+DEADLINE = "2s"
+PATIENCE = "6s"
+LAB_SECONDS = 240.0
+READY_SECONDS = 20.0
+HELLO = b"is it ready?"
+
+TOOLS = {"ip": "iproute2", "ss": "iproute2"}
+
+
+@dataclass
+class Examined:
+    """A proxy, and what came of the lab and the capture beside it."""
+
+    proxy: Proxy
+    version: str
+    rows: list[dict[str, Any]]
+    found: dict[str, Found]
+    log: list[Line]
+    servers: list[Connection]
+    cells: dict[str, Cell] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
+
+
+# --- one proxy ------------------------------------------------------------------------------
+
+
+def examine(proxy: Proxy, closecall: str, repeat: int, only: Optional[str]) -> Examined:
+    folder = TARGET / "atlas" / proxy.key.replace(" ", "_")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    log = folder / "close.log"
+    with Network(folder) as network:
+        deadlines = ["--read-deadline", DEADLINE, "--write-deadline", DEADLINE]
+        address = f"{SERVER_ADDRESS}:{SERVER_PORT}"
+        serve = [closecall, "serve", "--listen", address, "--close-log", str(log), *deadlines]
+        server = network.starts(SERVER, serve, "server.log")
+        network.waits_for(SERVER, SERVER_ADDRESS, SERVER_PORT, server)
+        stage = Stage(network, folder)
+        proxy.start(stage)
+        is_ready(network, stage.last, log)
+        before = len(lines(log))
+        with Capture(network) as capture:
+            report = plays_the_lab(network, closecall, log, repeat, only)
+            if capture.lost():
+                raise Failure("the capture lost packets: the machine is too busy")
+        log_lines = lines(log)[before:]
+        clients, servers = capture.sides()
+    direct = [it for it in clients if it.server == (SERVER_ADDRESS, SERVER_PORT)]
+    through = [it for it in clients if it.server == (PROXY_ADDRESS, PROXY_PORT)]
+    behind = [it for it in servers if it.client[0] != CLIENT_ADDRESS]
+    beside = [it for it in servers if it.client[0] == CLIENT_ADDRESS]
+    rows = report["rows"]
+    found = plays(rows, Side(direct, beside, log_lines), Side(through, behind, log_lines))
+    return Examined(proxy, proxy.version(), rows, found, log_lines, servers)
+
+
+def is_ready(network: Network, process: Optional[Process], log: Path) -> None:
+    """Until an echo comes through the proxy, and the server has logged the end of that."""
+    give_up = time.monotonic() + READY_SECONDS
+    while not (network.enters(CLIENT, echoes) and any(it["rx"] == len(HELLO) for it in lines(log))):
+        if process is not None and process.is_over():
+            raise Failure(f"the program ended at once: {process.said()}")
+        if time.monotonic() > give_up:
+            said = f": {process.said()}" if process is not None else ""
+            raise Failure(f"no echo came through it in time{said}")
+        time.sleep(0.1)
+
+
+def echoes() -> bool:
+    try:
+        with socket.create_connection((PROXY_ADDRESS, PROXY_PORT), timeout=2) as client:
+            client.sendall(HELLO)
+            return client.recv(1000).endswith(HELLO)
+    except OSError:
+        return False
+
+
+def lines(log: Path) -> list[Line]:
+    text = log.read_text(encoding="utf-8") if log.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def plays_the_lab(
+    network: Network, closecall: str, log: Path, repeat: int, only: Optional[str]
+) -> dict[str, Any]:
+    words = [closecall, "lab", f"{SERVER_ADDRESS}:{SERVER_PORT}"]
+    words += ["--via", f"{PROXY_ADDRESS}:{PROXY_PORT}", "--observe", str(log)]
+    words += ["--format", "json", "--patience", PATIENCE, "--repeat", str(repeat)]
+    words += ["--only", only] if only else []
+    output = network.folder / "lab.json"
+    process = network.starts(CLIENT, words, "lab.log", output)
+    try:
+        code = process.child.wait(LAB_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"the lab did not end within {LAB_SECONDS:.0f} s") from None
+    if code not in (0, 1):
+        raise Failure(f"the lab: exit code {code}: {process.said()}")
+    report = json.loads(output.read_text(encoding="utf-8"))
+    assert isinstance(report, dict)
+    return report
+
+
+# --- all of them ----------------------------------------------------------------------------
+
+
+def judge(all_of_them: list[Examined]) -> None:
+    """The direct way is the same for all: what a race gives there in any run may come from it."""
+    ids = dict.fromkeys(name for it in all_of_them for name in it.found)
+    direct = {
+        name: [play for it in all_of_them if name in it.found for play in it.found[name].direct]
+        for name in ids
+    }
+    for it in all_of_them:
+        for row in it.rows:
+            name, found = row["id"], it.found.get(row["id"])
+            if found is None:
+                if row["via"] is not None:
+                    it.contradictions.append(f"{name}: the lab played it, and no capture has it")
+                continue
+            via, waits = row["via"], row["seen"]["end"] is not None
+            it.cells[name] = told = cell(name, direct[name], found.through, waits)
+            claims = change_contradictions(name, via["change"], told, found.through)
+            claims += seen_contradictions(name, via["seen"], found.shown)
+            claims += row_contradictions(via, found.shown.line)
+            if row["race"] is None:  # of a race the row has the usual verdict, not that of one run
+                claims += row_contradictions(row, found.shown_direct.line)
+            it.contradictions += [f"{name}: {claim}" for claim in claims]
+        by_address = {server.client: server for server in it.servers}
+        for line in it.log:
+            host, port = line["peer"].rsplit(":", 1)
+            server = by_address.get((host, int(port)))
+            if server is None:
+                it.contradictions.append(f"the close log has {line['peer']}, and no capture has it")
+                continue
+            claims = line_contradictions(line, server)
+            it.contradictions += [f"{line['peer']}: {claim}" for claim in claims]
+
+
+def as_json(it: Examined) -> dict[str, Any]:
+    def endings(found: Found) -> dict[str, Any]:
+        return {
+            way: [
+                {
+                    "to_server": play.server.near.ending if play.server else None,
+                    "from_server": play.server.far.ending if play.server else None,
+                    "from_client": play.client.near.ending,
+                    "to_client": play.client.far.ending,
+                    "got": play.got,
+                    "reply": play.reply,
+                    "verdict": play.line["verdict"] if play.line else None,
+                }
+                for play in plays
+            ]
+            for way, plays in (("direct", found.direct), ("through", found.through))
+        }
+
+    return {
+        "proxy": it.proxy.key,
+        "version": it.version,
+        "configuration": it.proxy.how,
+        "cells": {name: asdict(told) for name, told in it.cells.items()},
+        "captured": {name: endings(found) for name, found in it.found.items()},
+        "contradictions": it.contradictions,
+        "lab": it.rows,
+    }
+
+
+def run(options: Any) -> int:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise Environment("it needs Linux and root: network namespaces and packet sockets")
+    for tool, package in TOOLS.items():
+        if program(tool) is None:
+            raise Environment(f"there is no `{tool}`: apt-get install {package}")
+    closecall = str(executable(options.server, "build it with `cargo build --release`"))
+    removes_leftovers()
+    (TARGET / "atlas").mkdir(parents=True, exist_ok=True)
+    examined, skipped, failed = [], {}, {}
+    for number, proxy in enumerate(chosen := [p for p in PROXIES if p.key in options.only], 1):
+        missing = proxy.missing()
+        if missing:
+            skipped[proxy.key] = missing
+            say(f"{proxy.key}: left out: {missing}")
+            continue
+        say(f"{proxy.key} ({number} of {len(chosen)})")
+        try:
+            examined.append(examine(proxy, closecall, options.repeat, options.scenarios))
+        except Failure as failure:
+            failed[proxy.key] = str(failure)
+            say(f"  failed: {failure}")
+    judge(examined)
+    if options.json:
+        everything = {
+            "tool": "atlas",
+            "command": options.command,
+            "skipped": skipped,
+            "failed": failed,
+            "proxies": [as_json(it) for it in examined],
+        }
+        Path(options.json).write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    wrong = [f"{it.proxy.key}: {text}" for it in examined for text in it.contradictions]
+    for text in [*wrong, *(f"{key}: {text}" for key, text in failed.items())]:
+        say(f"atlas: {text}")
+    if wrong or failed:
+        say("atlas: docs/PROXIES.md is left as it is: its claims must be those of the captures")
+        return 1
+    if options.markdown:
+        entries = [Entry(it.proxy, it.version, it.cells) for it in examined]
+        facts = {"deadline": DEADLINE, "repeat": options.repeat}
+        text = page(entries, skipped, facts)
+        Path(options.markdown).write_text(text, encoding="utf-8")
+    return 0
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def parse(arguments: list[str]) -> Any:
+    keys = tuple(proxy.key for proxy in PROXIES)
+    parser = Parser(prog="atlas.py", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only",
+        type=some_of(keys),
+        default=",".join(keys),
+        metavar="LIST",
+        help="which proxies, of: %(default)s (default: all)",
+    )
+    parser.add_argument("--scenarios", metavar="LIST", help="which endings, as `lab --only`")
+    parser.add_argument(
+        "--repeat", type=whole, default=40, help="how often a race is run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--server",
+        default=str(CLOSECALL),
+        metavar="PATH",
+        help="the closecall to use (default: target/release/closecall)",
+    )
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write all of it there")
+    parser.add_argument("--markdown", type=writable, metavar="FILE", help="write the page there")
+    options = parser.parse_args(arguments)
+    options.command = shlex.join(["python3", "atlas/atlas.py", *arguments])
+    return options
+
+
+def main() -> int:
+    # `kill` ends it as Ctrl-C does: with the namespaces gone.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    options = parse(sys.argv[1:])
+    try:
+        return run(options)
+    except Environment as error:
+        say(f"atlas: {error}")
+        return 3
+    except KeyboardInterrupt:
+        say("atlas: interrupted: nothing was written")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
