@@ -12,11 +12,11 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -25,9 +25,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE.parent / "benches" / "limit"), str(HERE.parent / "benches" / "peers")]
 from arguments import Parser, some_of, whole, writable
 from capture import Capture, Connection
+from jobs import in_parallel, interruptible
 from judge import (
     Cell,
     Line,
+    Play,
     cell,
     change_contradictions,
     line_contradictions,
@@ -49,7 +51,7 @@ from network import (
     removes_leftovers,
 )
 from page import Entry, page
-from plays import Found, Side, plays
+from plays import Found, Row, Side, plays
 from proxies import PROXIES, TARGET, Proxy, Stage, program
 
 # Short deadlines: the lab waits for each of them twice.
@@ -59,17 +61,21 @@ LAB_SECONDS = 240.0
 READY_SECONDS = 20.0
 HELLO = b"is it ready?"
 
+BY_KEY = {proxy.key: proxy for proxy in PROXIES}
+
+# Races that the lab plays once in a run: it is run more often for them.
+ONCE = "S3 pipelined,S6b,S8b,S16b"
+
 TOOLS = {"ip": "iproute2", "ss": "iproute2"}
 
 
 @dataclass
 class Examined:
-    """A proxy, and what came of the lab and the capture beside it."""
+    """What came of the lab through a proxy, and of the capture beside it."""
 
-    proxy: Proxy
+    key: str
     version: str
-    rows: list[dict[str, Any]]
-    found: dict[str, Found]
+    found: list[tuple[Row, Optional[Found]]]
     log: list[Line]
     servers: list[Connection]
     cells: dict[str, Cell] = field(default_factory=dict)
@@ -79,7 +85,7 @@ class Examined:
 # --- one proxy ------------------------------------------------------------------------------
 
 
-def examine(proxy: Proxy, closecall: str, repeat: int, only: Optional[str]) -> Examined:
+def examine(proxy: Proxy, closecall: str, options: Any) -> Examined:
     folder = TARGET / "atlas" / proxy.key.replace(" ", "_")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -95,7 +101,9 @@ def examine(proxy: Proxy, closecall: str, repeat: int, only: Optional[str]) -> E
         is_ready(network, stage.last, log)
         before = len(lines(log))
         with Capture(network) as capture:
-            report = plays_the_lab(network, closecall, log, repeat, only)
+            rows = plays_the_lab(network, closecall, log, options.repeat, options.scenarios)
+            for _ in range(options.again if options.scenarios is None else 0):
+                rows += plays_the_lab(network, closecall, log, 1, ONCE)
             if capture.lost():
                 raise Failure("the capture lost packets: the machine is too busy")
         log_lines = lines(log)[before:]
@@ -104,9 +112,8 @@ def examine(proxy: Proxy, closecall: str, repeat: int, only: Optional[str]) -> E
     through = [it for it in clients if it.server == (PROXY_ADDRESS, PROXY_PORT)]
     behind = [it for it in servers if it.client[0] != CLIENT_ADDRESS]
     beside = [it for it in servers if it.client[0] == CLIENT_ADDRESS]
-    rows = report["rows"]
     found = plays(rows, Side(direct, beside, log_lines), Side(through, behind, log_lines))
-    return Examined(proxy, proxy.version(), rows, found, log_lines, servers)
+    return Examined(proxy.key, proxy.version(), found, log_lines, servers)
 
 
 def is_ready(network: Network, process: Optional[Process], log: Path) -> None:
@@ -137,12 +144,13 @@ def lines(log: Path) -> list[Line]:
 
 def plays_the_lab(
     network: Network, closecall: str, log: Path, repeat: int, only: Optional[str]
-) -> dict[str, Any]:
+) -> list[Row]:
     words = [closecall, "lab", f"{SERVER_ADDRESS}:{SERVER_PORT}"]
     words += ["--via", f"{PROXY_ADDRESS}:{PROXY_PORT}", "--observe", str(log)]
     words += ["--format", "json", "--patience", PATIENCE, "--repeat", str(repeat)]
     words += ["--only", only] if only else []
     output = network.folder / "lab.json"
+    output.unlink(missing_ok=True)
     process = network.starts(CLIENT, words, "lab.log", output)
     try:
         code = process.child.wait(LAB_SECONDS)
@@ -150,36 +158,33 @@ def plays_the_lab(
         raise Failure(f"the lab did not end within {LAB_SECONDS:.0f} s") from None
     if code not in (0, 1):
         raise Failure(f"the lab: exit code {code}: {process.said()}")
-    report = json.loads(output.read_text(encoding="utf-8"))
-    assert isinstance(report, dict)
-    return report
+    rows: list[Row] = json.loads(output.read_text(encoding="utf-8"))["rows"]
+    return rows
 
 
 # --- all of them ----------------------------------------------------------------------------
 
 
-def judge(all_of_them: list[Examined]) -> None:
+def judge(everything: list[Examined]) -> None:
     """The direct way is the same for all: what a race gives there in any run may come from it."""
-    ids = dict.fromkeys(name for it in all_of_them for name in it.found)
-    direct = {
-        name: [play for it in all_of_them if name in it.found for play in it.found[name].direct]
-        for name in ids
-    }
-    for it in all_of_them:
-        for row in it.rows:
-            name, found = row["id"], it.found.get(row["id"])
+    direct: dict[str, list[Play]] = defaultdict(list)
+    for it in everything:
+        for row, found in it.found:
+            direct[row["id"]] += found.direct if found else []
+    for it in everything:
+        through: dict[str, list[Play]] = defaultdict(list)
+        waits: dict[str, bool] = {}
+        for row, found in it.found:
+            name = row["id"]
             if found is None:
-                if row["via"] is not None:
-                    it.contradictions.append(f"{name}: the lab played it, and no capture has it")
+                it.contradictions.append(f"{name}: the lab played it, and the capture has not all")
                 continue
-            via, waits = row["via"], row["seen"]["end"] is not None
-            it.cells[name] = told = cell(name, direct[name], found.through, waits)
-            claims = change_contradictions(name, via["change"], told, found.through)
-            claims += seen_contradictions(name, via["seen"], found.shown)
-            claims += row_contradictions(via, found.shown.line)
-            if row["race"] is None:  # of a race the row has the usual verdict, not that of one run
-                claims += row_contradictions(row, found.shown_direct.line)
-            it.contradictions += [f"{name}: {claim}" for claim in claims]
+            through[name] += found.through
+            waits[name] = row["seen"]["end"] is not None
+            told = cell(name, direct[name], found.through, waits[name])
+            it.contradictions += [f"{name}: {claim}" for claim in claims(row, found, told)]
+        for name, its in through.items():
+            it.cells[name] = cell(name, direct[name], its, waits[name])
         by_address = {server.client: server for server in it.servers}
         for line in it.log:
             host, port = line["peer"].rsplit(":", 1)
@@ -187,36 +192,50 @@ def judge(all_of_them: list[Examined]) -> None:
             if server is None:
                 it.contradictions.append(f"the close log has {line['peer']}, and no capture has it")
                 continue
-            claims = line_contradictions(line, server)
-            it.contradictions += [f"{line['peer']}: {claim}" for claim in claims]
+            wrong = line_contradictions(line, server)
+            it.contradictions += [f"{line['peer']}: {claim}" for claim in wrong]
+
+
+def claims(row: Row, found: Found, told: Cell) -> list[str]:
+    """What the lab says of this row, and the captures do not."""
+    name, via = row["id"], row["via"]
+    wrong = change_contradictions(name, via["change"], told, found.through)
+    wrong += seen_contradictions(name, via["seen"], found.shown)
+    wrong += row_contradictions(via, found.shown.line)
+    if row["race"] is None:  # of a race the row has the usual verdict, not that of one run
+        wrong += row_contradictions(row, found.shown_direct.line)
+    return wrong
 
 
 def as_json(it: Examined) -> dict[str, Any]:
-    def endings(found: Found) -> dict[str, Any]:
-        return {
-            way: [
-                {
-                    "to_server": play.server.near.ending if play.server else None,
-                    "from_server": play.server.far.ending if play.server else None,
-                    "from_client": play.client.near.ending,
-                    "to_client": play.client.far.ending,
-                    "got": play.got,
-                    "reply": play.reply,
-                    "verdict": play.line["verdict"] if play.line else None,
-                }
-                for play in plays
-            ]
-            for way, plays in (("direct", found.direct), ("through", found.through))
-        }
-
     return {
-        "proxy": it.proxy.key,
+        "proxy": it.key,
         "version": it.version,
-        "configuration": it.proxy.how,
+        "configuration": BY_KEY[it.key].how,
         "cells": {name: asdict(told) for name, told in it.cells.items()},
-        "captured": {name: endings(found) for name, found in it.found.items()},
         "contradictions": it.contradictions,
-        "lab": it.rows,
+        "rows": [
+            {
+                "id": row["id"],
+                "direct": [play_as_json(play) for play in found.direct] if found else None,
+                "through": [play_as_json(play) for play in found.through] if found else None,
+                "lab": row,
+            }
+            for row, found in it.found
+        ],
+    }
+
+
+def play_as_json(play: Play) -> dict[str, Any]:
+    """What both captures have of it."""
+    return {
+        "from_client": play.client.near.ending,
+        "to_server": play.server.near.ending if play.server else None,
+        "from_server": play.server.far.ending if play.server else None,
+        "to_client": play.client.far.ending,
+        "got": play.got,
+        "reply": play.reply,
+        "verdict": play.line["verdict"] if play.line else None,
     }
 
 
@@ -229,19 +248,24 @@ def run(options: Any) -> int:
     closecall = str(executable(options.server, "build it with `cargo build --release`"))
     removes_leftovers()
     (TARGET / "atlas").mkdir(parents=True, exist_ok=True)
-    examined, skipped, failed = [], {}, {}
-    for number, proxy in enumerate(chosen := [p for p in PROXIES if p.key in options.only], 1):
-        missing = proxy.missing()
-        if missing:
-            skipped[proxy.key] = missing
-            say(f"{proxy.key}: left out: {missing}")
-            continue
-        say(f"{proxy.key} ({number} of {len(chosen)})")
-        try:
-            examined.append(examine(proxy, closecall, options.repeat, options.scenarios))
-        except Failure as failure:
-            failed[proxy.key] = str(failure)
-            say(f"  failed: {failure}")
+    skipped = {key: missing for key in options.only if (missing := BY_KEY[key].missing())}
+    for key, missing in skipped.items():
+        say(f"{key}: left out: {missing}")
+    chosen = [key for key in BY_KEY if key in options.only and key not in skipped]
+    done: dict[str, Examined] = {}
+    failed: dict[str, str] = {}
+
+    def one(key: str) -> Examined:
+        return examine(BY_KEY[key], closecall, options)
+
+    for key, result in in_parallel(chosen, one, options.jobs):
+        if isinstance(result, Failure):
+            failed[key] = str(result)
+        else:
+            done[key] = result
+        what = f"failed: {result}" if isinstance(result, Failure) else "played"
+        say(f"{key}: {what} ({len(done) + len(failed)} of {len(chosen)})")
+    examined = [done[key] for key in chosen if key in done]
     judge(examined)
     if options.json:
         everything = {
@@ -252,15 +276,15 @@ def run(options: Any) -> int:
             "proxies": [as_json(it) for it in examined],
         }
         Path(options.json).write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    wrong = [f"{it.proxy.key}: {text}" for it in examined for text in it.contradictions]
+    wrong = [f"{it.key}: {text}" for it in examined for text in it.contradictions]
     for text in [*wrong, *(f"{key}: {text}" for key, text in failed.items())]:
         say(f"atlas: {text}")
     if wrong or failed:
         say("atlas: docs/PROXIES.md is left as it is: its claims must be those of the captures")
         return 1
     if options.markdown:
-        entries = [Entry(it.proxy, it.version, it.cells) for it in examined]
-        facts = {"deadline": DEADLINE, "repeat": options.repeat}
+        entries = [Entry(BY_KEY[it.key], it.version, it.cells) for it in examined]
+        facts = {"deadline": DEADLINE, "repeat": options.repeat, "again": options.again + 1}
         text = page(entries, skipped, facts)
         Path(options.markdown).write_text(text, encoding="utf-8")
     return 0
@@ -270,7 +294,7 @@ def run(options: Any) -> int:
 
 
 def parse(arguments: list[str]) -> Any:
-    keys = tuple(proxy.key for proxy in PROXIES)
+    keys = tuple(BY_KEY)
     parser = Parser(prog="atlas.py", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--only",
@@ -282,6 +306,15 @@ def parse(arguments: list[str]) -> Any:
     parser.add_argument("--scenarios", metavar="LIST", help="which endings, as `lab --only`")
     parser.add_argument(
         "--repeat", type=whole, default=40, help="how often a race is run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--again",
+        type=whole,
+        default=6,
+        help=f"how often the other races ({ONCE}) are played again (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--jobs", type=whole, default=3, help="proxies at a time (default: %(default)s)"
     )
     parser.add_argument(
         "--server",
@@ -297,9 +330,7 @@ def parse(arguments: list[str]) -> Any:
 
 
 def main() -> int:
-    # `kill` ends it as Ctrl-C does: with the namespaces gone.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interruptible()
     options = parse(sys.argv[1:])
     try:
         return run(options)

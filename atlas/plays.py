@@ -7,16 +7,20 @@ lengths, so the length says which one a row is about.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from capture import Address, Connection
-from judge import PREFIX_BYTES, Line, Play, join
+from judge import Line, Play, join
 
 # A client that fills all buffers sends more than this, and not all that send() took gets to the wire.
 FULL_BYTES = 100_000
 
 NOTHING_SENT = {"S7": "FIN", "S7b": "RST", "S8": "RST"}
+
+
+Row = dict[str, Any]  # of the lab's report
 
 
 @dataclass(frozen=True)
@@ -30,25 +34,23 @@ class Found:
     shown: Play
 
 
-def sent_in(side: Optional[dict[str, Any]]) -> Optional[int]:
-    """How many bytes the client of this row, or of its way through the proxy, handed to its kernel."""
-    seen = side and side["seen"]
-    return seen["reply"]["of"] - PREFIX_BYTES if seen and seen["reply"] else None
+def sent_in(side: Row) -> int:
+    """How many bytes the client of this row, or of its way through the proxy, handed to its kernel:
+    "→ 14 bytes → 14 bytes → FIN" are 28."""
+    return sum(map(int, re.findall(r"→ (\d+) bytes", side["wire"])))
 
 
-def is_it(row: dict[str, Any], side: dict[str, Any]) -> Callable[[Connection], bool]:
+def is_it(row: Row, side: Row) -> Callable[[Connection], bool]:
     sent = sent_in(side)
     if row["id"] in NOTHING_SENT:
         ending = NOTHING_SENT[row["id"]]
         return lambda it: not it.near.sent and it.near.ending == ending
-    if sent is None:
-        return lambda it: False
     if sent > FULL_BYTES:
         return lambda it: FULL_BYTES < it.near.sent <= sent
     return lambda it: it.near.sent == sent
 
 
-def runs_of(side: dict[str, Any]) -> int:
+def runs_of(side: Row) -> int:
     race = side.get("race")
     return race["runs"] if race else 1
 
@@ -76,33 +78,36 @@ class Side:
         return next(found, None)
 
 
-def plays(rows: list[dict[str, Any]], direct: Side, through: Side) -> dict[str, Found]:
-    """By the row's id. A row that was not played both ways, or that the capture has not, is left out."""
-    found, next_direct = {}, 0
+def plays(rows: list[Row], direct: Side, through: Side) -> list[tuple[Row, Optional[Found]]]:
+    """Each row that was played both ways, and its plays; None if the capture has not all of them."""
+    found: list[tuple[Row, Optional[Found]]] = []
+    start = 0
     for row in rows:
         if row["seen"] is None:
             continue
         runs = runs_of(row)
-        shown = direct.first(next_direct + runs - 1, is_it(row, row))
-        if shown is None:
-            continue
-        next_direct = shown + 1
-        if row["via"] is None:
-            continue
-        # The runs of a race stand together, and begin right after the direct ones.
-        began = direct.clients[shown].at
-        matches = is_it(row, row["via"])
-        first = through.first(0, lambda it, began=began: it.at > began)  # type: ignore[misc]
-        worst = None if first is None else through.first(first, matches)
-        if first is None or worst is None:
-            continue
-        block = range(first, first + runs_of(row["via"])) if row["via"].get("race") else [worst]
-        if worst not in block:
-            continue
-        found[row["id"]] = Found(
-            [direct.play(it) for it in range(shown + 1 - runs, shown + 1)],
-            [through.play(it) for it in block if it < len(through.clients)],
-            direct.play(shown),
-            through.play(worst),
-        )
+        shown = direct.first(start + runs - 1, is_it(row, row))
+        if shown is not None:
+            start = shown + 1
+        if row["via"] is not None:
+            found.append((row, None if shown is None else both_ways(row, shown, direct, through)))
     return found
+
+
+def both_ways(row: Row, shown: int, direct: Side, through: Side) -> Optional[Found]:
+    """`shown` is the last run of the row directly. The runs of a race stand together, and those through
+    the proxy begin after the direct ones."""
+    began, via = direct.clients[shown].at, row["via"]
+    first = through.first(0, lambda it: it.at > began)
+    worst = None if first is None else through.first(first, is_it(row, via))
+    if first is None or worst is None:
+        return None
+    block = range(first, first + runs_of(via)) if via.get("race") else range(worst, worst + 1)
+    if worst not in block or block[-1] >= len(through.clients):
+        return None
+    return Found(
+        [direct.play(it) for it in range(shown + 1 - runs_of(row), shown + 1)],
+        [through.play(it) for it in block],
+        direct.play(shown),
+        through.play(worst),
+    )

@@ -223,19 +223,14 @@ def ncat(stage: Stage) -> None:
 
 def go(mode: str) -> Callable[[Stage], None]:
     def start(stage: Stage) -> None:
-        stage.last = stage.network.starts(PROXY, [built_go(), mode, LISTEN, BEHIND], "go.log")
+        path = str(stage.folder / "proxy")
+        words = [str(program("go")), "build", "-o", path, "proxy.go"]
+        done = subprocess.run(words, cwd=HERE / "own", capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failure(f"own/proxy.go does not build: {done.stderr.strip()}")
+        stage.last = stage.network.starts(PROXY, [path, mode, LISTEN, BEHIND], "proxy.log")
 
     return start
-
-
-@cache
-def built_go() -> str:
-    path = TARGET / "atlas" / "go-proxy"
-    words = [str(program("go")), "build", "-o", str(path), "proxy.go"]
-    done = subprocess.run(words, cwd=HERE / "own", capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Failure(f"own/proxy.go does not build: {done.stderr.strip()}")
-    return str(path)
 
 
 def node(mode: str) -> Callable[[Stage], None]:

@@ -169,6 +169,10 @@ class Cells(unittest.TestCase):
         direct = [play(">F<R", ">F<R"), play("><aR", "><aR")]
         self.assertEqual(cell("S3 race", direct, [play("><aR", "><aR")], False).change, PASSED)
 
+    def test_a_reply_that_was_quicker_than_the_client_is_no_change(self) -> None:
+        direct = [play(">F<R", ">F<R")]
+        self.assertEqual(cell("S16b", direct, [play("><aF", "><aF")], False).change, PASSED)
+
     def test_a_server_that_never_sees_the_client(self) -> None:
         told = cell("S7", [play("F", "F")], [play("F", None)], False)
         self.assertEqual(told, Cell(CHANGED, "no connection"))
@@ -244,8 +248,8 @@ class Joins(unittest.TestCase):
 
     def test_a_row_is_found_by_its_length_and_the_runs_of_a_race_stand_together(self) -> None:
         def side(sent: int, runs: int = 0) -> dict[str, Any]:
-            seen = {"reply": {"got": 0, "of": sent + 23}, "end": None}
-            return {"seen": seen, "race": {"runs": runs} if runs else None}
+            wire = f"→ {sent} bytes → FIN"
+            return {"seen": {}, "wire": wire, "race": {"runs": runs} if runs else None}
 
         def clients(at_and_size: dict[int, int]) -> Side:
             talks = [talk(">", b"x" * size, at=at) for at, size in at_and_size.items()]
@@ -260,7 +264,9 @@ class Joins(unittest.TestCase):
             {"id": "S4", **side(99), "via": side(98)},
             {"id": "S20", "seen": None, "via": None},
         ]
-        found = plays(rows, direct, through)
+        both = plays(rows, direct, through)
+        self.assertEqual([(row["id"], it is None) for row, it in both][2:], [("S4", True)])
+        found = {row["id"]: it for row, it in both if it is not None}
         sent = {
             name: [[it.client.near.sent for it in way] for way in (its.direct, its.through)]
             for name, its in found.items()
