@@ -217,3 +217,24 @@ fn all_ways_are_listed_with_a_line_each() {
     assert_eq!(names, Way::all().map(Way::name).collect::<Vec<_>>());
     assert!(list.contains("close-unread             S2    waits, closes with the reply unread\n"));
 }
+
+/// It ended the process, and of many connections nothing was told.
+#[test]
+fn an_interrupt_leaves_what_happened_so_far() {
+    let server = serve(&["--read-deadline", "off"]);
+    let mut one = client(server.address(), &["--end", "silent"]);
+    one.stdout.wait_for("read 37 bytes");
+    one.signal("INT");
+    assert_eq!(one.exit_code(), 1);
+    let said = one.stdout.text();
+    assert!(said.contains("wait for the server's end: interrupted"), "{said}");
+    assert!(said.trim_end().ends_with("→ FIN"), "it closes: {said}");
+    assert_eq!(one.stderr.text(), "closecall: interrupted, and closed\n");
+
+    let mut many = client(server.address(), &["--end", "silent", "--count", "4000000000"]);
+    many.wait_for_sigint_handler();
+    many.signal("INT");
+    assert_eq!(many.exit_code(), 1);
+    assert!(many.stderr.text().contains(" of 4,000,000,000 connections"), "{}", many.stderr.text());
+    assert!(many.stdout.text().starts_with("silent (S9): "), "{}", many.stdout.text());
+}

@@ -4,6 +4,10 @@
 
 #[path = "lab_against/deaths.rs"]
 mod deaths;
+#[path = "lab_against/joins.rs"]
+mod joins;
+#[path = "lab_against/others.rs"]
+mod others;
 #[path = "common/process.rs"]
 mod process;
 #[path = "lab_against/proxies.rs"]
@@ -114,15 +118,15 @@ fn a_server_that_never_answers_keeps_nobody_waiting_for_long() {
             // Nothing is waited for.
             "S3 race" | "S3 pipelined" | "S7" | "S7b" | "S8b" | "S16b" => assert_eq!(outcome, "ok"),
             "S8" => assert_eq!(outcome, "same"), // as S7b
-            "S6" => assert_eq!(note, "0 bytes came, and they are not the whole echo"),
+            "S6" => assert_eq!(note, "0 bytes came, and not the whole echo"),
             "S6b" | "S6c" => assert!(note.ends_with("the server closed early"), "{note}"),
             // It reads and reads: whichever bound is first.
             "S15" | "S15b" | "S17" => {
-                let time = note == "the client waited in vain for the buffers to be full, 100ms";
+                let time = note == "the client waited in vain for the buffers to be full, 100 ms";
                 assert!(time || note.contains("64 MiB and takes more"), "{note}");
             }
             _ if outcome == "skipped" => assert!(note.starts_with("needs "), "{note}"),
-            _ => assert_eq!(note, "the client waited in vain for the whole reply, 100ms", "{id}"),
+            _ => assert_eq!(note, "the client waited in vain for the whole reply, 100 ms", "{id}"),
         }
     }
 }
@@ -181,7 +185,7 @@ fn a_server_without_a_deadline_is_no_failure() {
     let (code, report) = against(endless, &["--only", "S9", "--patience", "1s"]);
     assert_eq!(code, 0);
     let silent = row(&report, "S9");
-    assert_eq!(silent["seen"]["in_vain"], "the client waited in vain for the server's end, 1s");
+    assert_eq!(silent["seen"]["in_vain"], "the client waited in vain for the server's end, 1 s");
     assert_eq!((&silent["outcome"], &silent["seen"]["end"]), (&"ok".into(), &Value::Null));
 }
 
@@ -223,6 +227,8 @@ fn our_own_server_tells_each_verdict_in_its_close_log() {
     }
     assert_eq!(row(&report, "S9")["verdict"], "timeout.read");
     assert_eq!(row(&report, "S9")["seen"]["end"], "fin");
+    // Only what is ours explains a row of ours.
+    assert_eq!(row(&report, "S9")["note"], "the read deadline; our FIN was first");
     assert_eq!(row(&report, "S17")["verdict"], "timeout.write_stall");
     assert_eq!(row(&report, "S17")["seen"]["end"], "reset");
     assert_eq!(row(&report, "S3 race")["race"]["runs"], 20);
@@ -262,7 +268,7 @@ fn no_server_is_one_line() {
     assert_refused(&[&nobody], 3, &[&nobody, "refused", "start one"]);
     let (server, log) = our_own("alone");
     let address = server.address().to_string();
-    assert_refused(&[&address, "--via", &nobody], 3, &[&nobody, "refused"]);
+    assert_refused(&[&address, "--via", &nobody], 3, &["no proxy at", &nobody, "refused"]);
     fs::remove_file(log).unwrap();
 }
 
@@ -311,6 +317,10 @@ fn a_close_log_has_to_be_that_of_the_server() {
 fn options_that_need_a_server_say_so() {
     assert_refused(&["--via", "127.0.0.1:1"], 2, &["--via needs ADDR"]);
     assert_refused(&["--observe", "x"], 2, &["--observe needs ADDR"]);
+    assert_refused(&["--patience", "1s"], 2, &["--patience needs ADDR"]);
+    assert_refused(&["--message", "Hi"], 2, &["--message needs ADDR"]);
+    assert_refused(&["--any-reply"], 2, &["--any-reply needs ADDR"]);
+    assert_refused(&["127.0.0.1:1", "--fail-on", "lost"], 2, &["--fail-on needs --via"]);
     assert_refused(&["127.0.0.1:1", "--patience", "0s"], 2, &["--patience '0s'", "from 100ms"]);
     assert_refused(&["nowhere"], 2, &["'nowhere'"]);
 }

@@ -12,7 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use self::load::{Load, LoadArgs, MergeArgs, RunArgs};
 use super::addresses::{Address, Endpoint};
-use super::values::{self, End, Format, OrOff};
+use super::values::{self, End, FailOn, Format, Message, OrOff};
 use crate::config::Overload;
 use crate::machine::reply::Framing;
 
@@ -53,8 +53,8 @@ pub(super) enum Command {
     /// Be a client: connect, say something, end the connection in one of the ways there are,
     /// and tell what happened when and what goes over the wire.
     ///
-    /// Exit codes: 0 it went as planned; 1 something failed (no reply, a reset too early);
-    /// 2 usage; 3 there is no connection.
+    /// Exit codes: 0 it went as planned; 1 something failed (no reply, a reset too early), or it
+    /// was interrupted; 2 usage; 3 there is no connection.
     #[command(verbatim_doc_comment)]
     Client(ClientArgs),
 
@@ -67,8 +67,8 @@ pub(super) enum Command {
     /// the client alone cannot force are races then, or are skipped.
     ///
     /// Exit codes: 0 all is as expected; 1 something is not, or it was interrupted;
-    /// 2 usage; 3 nothing was played: no servers or no capture can be started, or no server is at
-    /// ADDR, or a file cannot be opened.
+    /// or the proxy changes what --fail-on names; 2 usage; 3 nothing was played: no servers or no
+    /// capture can be started, or no server is at ADDR, or a file cannot be opened.
     #[command(verbatim_doc_comment)]
     Lab(LabArgs),
 
@@ -92,10 +92,10 @@ pub(super) struct ClientArgs {
     #[arg(value_name = "ADDR", value_parser = values::endpoint)]
     pub(super) address: Option<Endpoint>,
 
-    /// What to send.
+    /// What to send. Escapes: \r, \n, \t, \\ and \xNN for a byte.
     #[arg(long, value_name = "TEXT", default_value = "Hi,here is glp")]
     #[arg(value_parser = values::message, allow_hyphen_values = true)]
-    pub(super) message: String,
+    pub(super) message: Message,
 
     /// How to end the connection; list shows all ways there are.
     #[arg(long, value_name = "MODE", default_value = "close", value_parser = values::end)]
@@ -135,12 +135,27 @@ pub(super) struct LabArgs {
     #[arg(long, value_name = "ADDR", value_parser = values::endpoint)]
     pub(super) via: Option<Endpoint>,
 
-    /// How long the client waits for the end that a server elsewhere makes; for a reply a quarter
-    /// of that, or 3s if that is more.
-    #[arg(long, value_name = "DUR", default_value = "12s", verbatim_doc_comment)]
+    /// How long the client waits for the end that the server at ADDR makes, and for a line of its
+    /// close log; for a reply a quarter of that, or 3s if that is more. [default: 12s]
+    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
     #[arg(value_parser = values::patience)]
     #[arg(allow_hyphen_values = true)]
-    pub(super) patience: u64,
+    pub(super) patience: Option<u64>,
+
+    /// What each client sends to ADDR, with the escapes \r, \n, \t, \\ and \xNN. With --observe
+    /// something is added to it, so that the server's line tells whose connection it is.
+    /// [default: "Hi,here is glp"]
+    #[arg(long, value_name = "TEXT", verbatim_doc_comment)]
+    #[arg(value_parser = values::message, allow_hyphen_values = true)]
+    pub(super) message: Option<Message>,
+
+    /// Take whatever bytes come for the reply: the server at ADDR is not an echo server.
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(super) any_reply: bool,
+
+    /// Exit with 1 if the proxy of --via changes anything (differs), or if a reply is lost.
+    #[arg(long, value_name = "CHANGE", value_enum)]
+    pub(super) fail_on: Option<FailOn>,
 
     /// Only these: a scenario by its name, such as S4 or "S3 FIN first", or all with its number.
     /// S13 is S13a and S13b, for there is no S13; S1 is S1 alone, and not S1c.

@@ -6,14 +6,18 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::addresses::Address;
 use super::args::ClientArgs;
 use super::values::End;
 use super::words::thousands;
-use super::{EXIT_FAILED, Failure, sink};
+use super::{EXIT_FAILED, Failure, signals, sink};
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
+
+/// Ctrl-C came: what happened so far is shown.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// How much of a message a line shows, in bytes.
 const SHOWN_BYTES_MAX: usize = 64;
@@ -27,11 +31,14 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
         return say(&list()).map(|()| ExitCode::SUCCESS);
     };
     let servers = servers(args)?;
+    // Without it Ctrl-C ends the process at once, and that is no reason not to begin.
+    let _ = signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let mut plan = Plan {
-        message: args.message.clone().into_bytes(),
+        message: args.message.0.clone(),
         wait: Duration::from_millis(args.wait),
         kept_bytes_max: SHOWN_BYTES_MAX + 1,
         holder: holder(),
+        stop: Some(&INTERRUPTED),
         ..Plan::new(servers[0])
     };
     let (client, moment) = connect(&mut plan, &servers, args.source.as_ref())?;
@@ -88,6 +95,9 @@ fn connect(
         plan.source = source.map(|source| source.towards(server)).transpose()?;
         match Client::connect(plan) {
             Ok(connected) => return Ok(connected),
+            Err(_) if is_interrupted() => {
+                return Err(Failure::Unsaid(format!("interrupted, not connected to {server}")));
+            }
             Err(error) => {
                 refusals.push(format!("{server}: {}", refused(&error, plan.source.is_some())));
             }
@@ -111,7 +121,14 @@ fn once(
         }
     });
     said?;
+    if is_interrupted() {
+        return Err(Failure::Unsaid("interrupted, and closed".to_owned()));
+    }
     Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+}
+
+fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// Many, one after the other, and a summary.
@@ -121,11 +138,15 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Fa
     let (mut played, mut sent, mut received, mut failed) = (0, 0, 0, 0);
     let mut failure = None;
     let mut hung = false;
-    while played < count && !hung {
+    while played < count && !hung && !is_interrupted() {
         played += 1;
         let client = first.take().map_or_else(|| Client::connect(plan).map(|it| it.0), Ok);
         let mut client = match client {
             Ok(client) => client,
+            Err(_) if is_interrupted() => {
+                played -= 1;
+                break;
+            }
             Err(error) => {
                 failed += 1;
                 failure.get_or_insert_with(|| refused(&error, plan.source.is_some()));
@@ -161,6 +182,10 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Fa
         let _ = writeln!(summary, "the first failure: {failure}");
     }
     say(&summary)?;
+    if is_interrupted() {
+        let (played, count) = (thousands(played.into()), thousands(count.into()));
+        return Err(Failure::Unsaid(format!("interrupted after {played} of {count} connections")));
+    }
     Ok(if failed > 0 { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -205,6 +230,9 @@ fn told(moment: &Moment, client: &Client, plan: &Plan) -> String {
     match (moment.act, did) {
         (None, _) => format!("connected from {}", client.local()),
         (Some(act), Did::Failed(why)) => format!("{}: {why}", act.doing()),
+        (Some(act), Did::GaveUp) if is_interrupted() => {
+            format!("{}: interrupted", act.doing())
+        }
         (Some(act), Did::GaveUp) => {
             format!("{}: not within {} s, gave up", act.doing(), plan.patience.as_secs())
         }

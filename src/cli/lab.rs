@@ -14,13 +14,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::LabArgs;
 use super::client::{holder, say};
-use super::values::Format;
+use super::values::{FailOn, Format};
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure, limits, signals};
-use crate::lab::{self, Options, Report, Row, Scenario, Target};
+use crate::lab::{self, Change, Options, Report, Row, Scenario, Target};
 
 /// Ctrl-C came: what has been played is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// `--patience`, if it is not given.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Threads that run at a time beside the one that plays: two servers, a capture, its reader.
 const THREADS: usize = 4;
@@ -68,27 +71,52 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
         warn(&format!("interrupted after {} of {wanted} rows", report.rows.len()));
     }
     said?;
-    let is_well = report.is_well() && wire_is_whole && !interrupted;
+    let unwanted = is_unwanted(&report, args.fail_on);
+    let is_well = report.is_well() && wire_is_whole && !interrupted && !unwanted;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
 /// The server elsewhere, if one is named.
 fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
+    let needs = |option: &str, what: &str| {
+        Err(Failure::Usage(format!("{option} needs {what}; see closecall lab --help")))
+    };
     let Some(server) = &args.address else {
-        let given = [("--observe", args.observe.is_some()), ("--via", args.via.is_some())];
+        let given = [
+            ("--observe", args.observe.is_some()),
+            ("--via", args.via.is_some()),
+            ("--patience", args.patience.is_some()),
+            ("--message", args.message.is_some()),
+            ("--any-reply", args.any_reply),
+            ("--fail-on", args.fail_on.is_some()),
+        ];
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(None),
-            Some((option, _)) => Err(Failure::Usage(format!(
-                "{option} needs ADDR, the server to play against; see closecall lab --help"
-            ))),
+            Some((option, _)) => needs(option, "ADDR, the server to play against"),
         };
     };
+    if args.fail_on.is_some() && args.via.is_none() {
+        return needs("--fail-on", "--via, the proxy whose changes are looked for");
+    }
+    let message = args.message.as_ref().map_or(lab::MESSAGE, |message| &message.0);
     Ok(Some(Target {
         server: server.resolve("ADDR")?,
         via: args.via.as_ref().map(|via| via.resolve("--via")).transpose()?,
         observe: args.observe.clone(),
-        patience: Duration::from_millis(args.patience),
+        patience: args.patience.map_or(PATIENCE, Duration::from_millis),
+        message: message.to_vec(),
+        any_reply: args.any_reply,
     }))
+}
+
+/// Whether `--fail-on` calls it a failure.
+fn is_unwanted(report: &Report, fail_on: Option<FailOn>) -> bool {
+    let least = match fail_on {
+        None => return false,
+        Some(FailOn::Differs) => Change::Differs,
+        Some(FailOn::Lost) => Change::Lost,
+    };
+    report.change() >= least
 }
 
 /// A line on stderr. Whoever closed that does not want it.
@@ -163,8 +191,10 @@ fn has_colours() -> bool {
 /// One line that names the remedy.
 fn refused(error: lab::Error) -> Failure {
     let remedy = match &error {
+        lab::Error::Interrupted => return Failure::Unsaid(error.to_string()),
         lab::Error::Servers(_) => "raise the limits (ulimit -n, ulimit -u, for memory ulimit -v)",
         lab::Error::NoServer(_) => "start one",
+        lab::Error::NoProxy(_) => "start it, or leave --via out",
         lab::Error::CloseLog(..) => {
             "--observe needs the file that the server at ADDR writes with --close-log"
         }

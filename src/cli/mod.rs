@@ -53,7 +53,7 @@ enum Failure {
     Usage(String),
     /// The machine does not let us.
     Refused(String),
-    /// It is done, and the report cannot be written.
+    /// It is done and the report cannot be written, or it was interrupted.
     Unsaid(String),
 }
 

@@ -1,6 +1,6 @@
 //! Signals: which ones the program handles, and what each one asks for.
 //!
-//! | signal | `serve` | `lab`, `load` |
+//! | signal | `serve` | `client`, `lab`, `load` |
 //! |---|---|---|
 //! | SIGINT, SIGTERM | drain; the second one ends the server at once | show what there is so far |
 //! | SIGHUP | reopen the close log | as SIGINT |

@@ -25,6 +25,19 @@ pub(super) enum End {
     As(Way),
 }
 
+/// What `--message` stands for: bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Message(pub(super) Vec<u8>);
+
+/// What `--fail-on` stands for: this change, or a worse one, is a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum FailOn {
+    /// The proxy changes something.
+    Differs,
+    /// A reply, or a part of one, is lost.
+    Lost,
+}
+
 /// What `--format` stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Format {
@@ -100,9 +113,40 @@ pub(super) fn end(text: &str) -> Result<End, String> {
 }
 
 /// `--message`.
-pub(super) fn message(text: &str) -> Result<String, String> {
-    let value = (1..=MESSAGE_BYTES_MAX).contains(&text.len()).then(|| text.to_owned());
-    expect(value, &format!("1 to {MESSAGE_BYTES_MAX} bytes"))
+pub(super) fn message(text: &str) -> Result<Message, String> {
+    let allowed = |bytes: &Vec<u8>| (1..=MESSAGE_BYTES_MAX).contains(&bytes.len());
+    let value = unescaped(text).filter(allowed).map(Message);
+    let escapes = r"escapes: \r, \n, \t, \\ and \xNN";
+    expect(value, &format!("1 to {MESSAGE_BYTES_MAX} bytes ({escapes})"))
+}
+
+/// `None` if there is an escape that is none.
+fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        let (&escape, behind) = rest.split_first()?;
+        rest = behind;
+        bytes.push(match escape {
+            b'r' => b'\r',
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'\\' => b'\\',
+            b'x' => {
+                let (digits, behind) = rest.split_at_checked(2)?;
+                rest = behind;
+                let digit = |byte: u8| (byte as char).to_digit(16);
+                u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?
+            }
+            _ => return None,
+        });
+    }
+    Some(bytes)
 }
 
 /// `--count`.
@@ -256,6 +300,16 @@ mod tests {
         }
         for text in ["8761h", "18446744073709551615h", "99999999999999999999s"] {
             assert!(deadline(text).is_err() && wait(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn messages_have_escapes() {
+        let bytes = |text| message(text).map(|Message(bytes)| bytes);
+        assert_eq!(bytes("Hi,here is glp").unwrap(), b"Hi,here is glp");
+        assert_eq!(bytes(r"a\r\n\t\\\x00\xfF").unwrap(), b"a\r\n\t\\\x00\xff");
+        for text in ["", r"\", r"\q", r"\x", r"\x0", r"\x0g", r"\x+1"] {
+            assert!(bytes(text).unwrap_err().contains(r"\xNN"), "{text:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use super::die::dies_holding;
 use super::play::{Client, is_reset};
-use super::reply::{but_not_whole, early, is_whole};
+use super::reply::{but_not_whole, early};
 use super::wait::Pause;
 use super::{Act, Did, ServerEnd};
 
@@ -41,10 +41,7 @@ impl Client {
             }
             Act::ReadToEnd => self.read_to_end(pause),
             Act::AwaitEnd => self.await_end(pause),
-            Act::Wait => {
-                std::thread::sleep(self.plan.wait);
-                Ok(Did::Waited(self.plan.wait))
-            }
+            Act::Wait => Ok(Did::Waited(pause.rests(self.plan.wait))),
             Act::ShutDownWrite => self.shut_down(Shutdown::Write),
             Act::ShutDownRead => self.shut_down(Shutdown::Read),
             Act::ShutDownBoth => self.shut_down(Shutdown::Both),
@@ -133,7 +130,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),
             };
-            if is_whole(&expected, &space[..here]) {
+            if self.is_reply(&expected, &space[..here]) {
                 self.held = true;
                 return Ok(here);
             }
@@ -151,7 +148,7 @@ impl Client {
         let expected = self.plan.message.repeat(self.owed);
         let mut space = vec![0; 1 << 16];
         let mut reply = Vec::new();
-        while self.owed > 0 && !is_whole(&expected, &reply) {
+        while self.owed > 0 && !self.is_reply(&expected, &reply) {
             let next = match self.stream()?.read(&mut space) {
                 Ok(0) => {
                     self.watch.sees(ServerEnd::Fin);

@@ -26,6 +26,8 @@ pub struct Plan {
     pub stop: Option<&'static AtomicBool>,
     /// SO_RCVBUF, in bytes; `None` leaves it to the system. A small one is full soon.
     pub receive_buffer: Option<usize>,
+    /// Whatever bytes come are the reply: the server need not echo.
+    pub any_reply: bool,
     /// How much of what is received is kept, in bytes. The rest is counted.
     pub kept_bytes_max: usize,
     /// A command that says nothing and runs until its stdin ends, such as `cat`: [`Act::Die`] gives
@@ -45,6 +47,7 @@ impl Plan {
             end_patience: Duration::from_secs(30),
             stop: None,
             receive_buffer: None,
+            any_reply: false,
             kept_bytes_max: 4096,
             holder: Vec::new(),
         }
@@ -141,9 +144,10 @@ impl Moment {
             Did::Read(bytes, Some(it)) => format!("← {bytes} bytes {}", end(it)),
             Did::SentFin => "→ FIN".to_owned(),
             Did::Closed { reset: true, .. } => "→ RST".to_owned(),
-            Did::Closed { fin: true, late: true, .. } => "→ FIN, → RST to the reply".to_owned(),
+            // A server that sends no reply gets no reset.
+            Did::Closed { fin: true, late: true, .. } => "→ FIN, → RST if a reply comes".to_owned(),
             Did::Closed { fin: true, .. } => "→ FIN".to_owned(),
-            Did::Closed { late: true, .. } => "→ RST to the reply".to_owned(),
+            Did::Closed { late: true, .. } => "→ RST if a reply comes".to_owned(),
             Did::Closed { .. } | Did::Waited(_) | Did::Quiet => String::new(),
             Did::GaveUp | Did::Failed(_) => String::new(),
         }

@@ -34,10 +34,12 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// What the system says: refused, unreachable, no such source address, out of files or ports.
+    /// What the system says: refused, unreachable, no such source address, out of files or ports;
+    /// [`ErrorKind::TimedOut`] when the patience is over, [`ErrorKind::Interrupted`] when
+    /// [`Plan::stop`] was set meanwhile.
     pub fn connect(plan: &Plan) -> io::Result<(Client, Moment)> {
         let started = Instant::now();
-        let watch = Watch::new()?; // first: when files run out, nobody shall be bothered
+        let mut watch = Watch::new()?; // first: when files run out, nobody shall be bothered
         let socket = Socket::new(Domain::for_address(plan.server), Type::STREAM, None)?;
         if let Some(bytes) = plan.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
@@ -45,7 +47,9 @@ impl Client {
         if let Some(source) = plan.source {
             socket.bind(&source.into())?;
         }
-        socket.connect_timeout(&plan.server.into(), plan.patience)?;
+        let deadline = started + plan.patience;
+        let mut pause = Pause { meanwhile: None, deadline, stop: plan.stop };
+        watch.connects(&socket, plan.server, &mut pause)?;
         let client = Client::new(plan, watch, socket, started)?;
         let moment = Moment { at: client.started.elapsed(), act: None, did: Did::Connected };
         Ok((client, moment))
@@ -102,13 +106,25 @@ impl Client {
 
     /// Whether all that was read is the whole echo of all that was sent. Of long ones only their
     /// lengths are compared: see [`Plan::kept_bytes_max`].
+    /// With [`Plan::any_reply`] any bytes will do.
     pub fn is_echoed(&self) -> bool {
+        if self.plan.any_reply {
+            return self.received > 0;
+        }
         let long = self.received > self.kept.len();
         let sent = self.sent.min(self.plan.kept_bytes_max);
         let messages = sent.div_ceil(self.plan.message.len().max(1));
         match long {
             true => self.received >= self.sent,
             false => is_whole(&self.plan.message.repeat(messages), &self.kept),
+        }
+    }
+
+    /// Whether `received` is the reply to what was sent.
+    pub(super) fn is_reply(&self, sent: &[u8], received: &[u8]) -> bool {
+        match self.plan.any_reply {
+            true => !received.is_empty(),
+            false => is_whole(sent, received),
         }
     }
 

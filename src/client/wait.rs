@@ -1,11 +1,14 @@
 //! How a client waits, and what it learns meanwhile of the server's end.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use socket2::Socket;
 
 use super::ServerEnd;
 
@@ -21,10 +24,31 @@ pub(super) struct Pause<'a> {
 }
 
 impl Pause<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// When to look again, at the latest.
+    fn next_look(&self) -> Instant {
+        match self.stop {
+            Some(_) => self.deadline.min(Instant::now() + STOP_LOOK),
+            None => self.deadline,
+        }
+    }
+
+    /// Lets this much time pass, or less if it is stopped; gives what has passed.
+    pub(super) fn rests(&self, time: Duration) -> Duration {
+        let (begin, end) = (Instant::now(), Instant::now() + time);
+        while !self.is_stopped() && Instant::now() < end {
+            let left = end.saturating_duration_since(Instant::now());
+            thread::sleep(if self.stop.is_some() { left.min(STOP_LOOK) } else { left });
+        }
+        if self.is_stopped() { begin.elapsed().min(time) } else { time }
+    }
+
     /// Whoever never has to wait needs an end as well.
     pub(super) fn check(&self) -> io::Result<()> {
-        let stopped = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
-        match !stopped && Instant::now() < self.deadline {
+        match !self.is_stopped() && Instant::now() < self.deadline {
             true => Ok(()),
             false => Err(ErrorKind::TimedOut.into()),
         }
@@ -49,6 +73,45 @@ impl Watch {
         Ok(Watch { poll, events, end: None, fin: false, gone: false })
     }
 
+    /// Connects, without holding up a stop.
+    ///
+    /// # Errors
+    /// What the system says, or that the patience is over, or that it was stopped.
+    pub(super) fn connects(
+        &mut self,
+        socket: &Socket,
+        server: SocketAddr,
+        pause: &mut Pause<'_>,
+    ) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        match socket.connect(&server.into()) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_in_progress(&error) => {}
+            Err(error) => return Err(error),
+        }
+        // A second name of the socket: what is registered here is not the one that stays.
+        let mut stream = TcpStream::from_std(socket.try_clone()?.into());
+        self.add(&mut stream)?;
+        let connected = loop {
+            let left = pause.next_look().saturating_duration_since(Instant::now());
+            match self.poll.poll(&mut self.events, Some(left)) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => break Err(error),
+                _ => {}
+            }
+            match (stream.take_error()?, stream.peer_addr()) {
+                (Some(error), _) => break Err(error),
+                (None, Ok(_)) => break Ok(()),
+                (None, Err(_)) if pause.is_stopped() => break Err(ErrorKind::Interrupted.into()),
+                (None, Err(_)) => {}
+            }
+            if let Err(error) = pause.check() {
+                break Err(error);
+            }
+        };
+        self.poll.registry().deregister(&mut stream)?;
+        connected
+    }
+
     /// The server has ended its side.
     pub(super) fn sees(&mut self, end: ServerEnd) {
         self.end.get_or_insert_with(|| (end, Instant::now()));
@@ -61,10 +124,7 @@ impl Watch {
     /// Waits until something may have happened. What was shut down by ourselves is `shut`.
     pub(super) fn pause(&mut self, pause: &mut Pause<'_>, shut: Shut) -> io::Result<()> {
         pause.check()?;
-        let moment = match pause.stop {
-            Some(_) => pause.deadline.min(Instant::now() + STOP_LOOK),
-            None => pause.deadline,
-        };
+        let moment = pause.next_look();
         self.pause_until(pause, moment, shut)
     }
 
@@ -106,6 +166,15 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// A connect that does not wait has begun.
+fn is_in_progress(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EINPROGRESS) {
+        return true;
+    }
+    error.kind() == ErrorKind::WouldBlock
 }
 
 /// What the client has shut down itself.

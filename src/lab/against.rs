@@ -5,6 +5,8 @@
 //! others are races, or are not played. It may speak first, never answer, never end: every act has
 //! an end in time and in bytes.
 
+mod compare;
+mod message;
 mod played;
 mod side;
 
@@ -12,32 +14,27 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use self::message::Messages;
 use self::played::Played;
-use self::side::{Side, plan};
-use super::capture::{End, Expectation};
-use super::differ::{Chance, change, differences};
+use self::side::{Look, Side, ours};
+use super::capture::{Bytes, End, Expectation};
 use super::judge::Told;
-use super::observe::{CloseLog, Untold};
+use super::observe::{CloseLog, Ours, Untold};
 use super::options::{Error, Options, Target, Tell};
 use super::race::Tally;
-use super::report::{Change, Outcome, Row, ServerRow, Via};
+use super::report::{Outcome, Row, ServerRow};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
 use super::stage::receive_buffer;
 use super::wire::{self, RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Moment, Plan, Way};
-use crate::machine::close::Kind;
 
 /// How long somebody has to start a server again that has died.
 const RESTART: Duration = Duration::from_secs(2);
 
 /// How often is looked whether somebody has.
 const RESTART_LOOK: Duration = Duration::from_millis(50);
-
-/// How long a close log has to be quiet before lines behind a proxy are taken for ours: longer than
-/// balancers wait between two health checks, as a rule.
-const QUIET: Duration = Duration::from_millis(2_500);
 
 /// Which way a client takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,14 +45,12 @@ enum Path {
 
 /// A server elsewhere, and how to get there.
 pub(super) struct Against<'a> {
-    options: &'a Options<'a>,
-    patience: Duration,
+    look: Look<'a>,
+    messages: Messages,
     log: Option<CloseLog>,
     wire: Wire<'a>,
     direct: Side,
     via: Option<Side>,
-    /// Why lines of the close log are not joined behind the proxy.
-    unjoined: Option<String>,
 }
 
 impl<'a> Against<'a> {
@@ -63,29 +58,39 @@ impl<'a> Against<'a> {
     ///
     /// # Errors
     /// It is not, or it is not.
-    pub(super) fn start(options: &'a Options<'a>, target: &Target) -> Result<Against<'a>, Error> {
-        let Target { server, via, observe, patience } = target.clone();
+    pub(super) fn start(
+        options: &'a Options<'a>,
+        target: &'a Target,
+    ) -> Result<Against<'a>, Error> {
+        let Target { server, via, observe, patience, message, .. } = target;
         let not_read = |error| Error::CloseLog(observe.clone().unwrap_or_default(), error);
-        let open = |path: &PathBuf| CloseLog::open(path, options.stop);
+        let open = |path: &PathBuf| CloseLog::open(path, *patience, options.stop);
         let mut log = observe.as_ref().map(open).transpose().map_err(not_read)?;
-        let (direct, peer) = Side::find(&server, patience, options)?;
-        if let Some(log) = &mut log {
-            log.of(peer).map_err(|why| not_read(io::Error::other(why.to_string())))?;
-        }
-        let via = via.map(|via| Side::find(&via, patience, options)).transpose()?;
-        let via = via.map(|(side, _)| side);
-        let unjoined = match &mut log {
-            Some(log) if via.is_some() => unjoined(log),
-            _ => None,
+        let look = Look { options, target };
+        let find = |addresses: &[SocketAddr], or: fn(side::Refusals) -> Error| {
+            Side::find(addresses, &look, message).map_err(|refusals| match options.is_stopped() {
+                true => Error::Interrupted,
+                false => or(refusals),
+            })
         };
+        let (direct, first) = find(server, Error::NoServer)?;
+        if let Some(log) = &mut log {
+            log.direct(&first).map_err(|why| match options.is_stopped() {
+                true => Error::Interrupted,
+                false => not_read(io::Error::other(why.to_string())),
+            })?;
+        }
+        let via = via.as_ref().map(|via| find(via, Error::NoProxy)).transpose()?;
+        let via = via.map(|(side, _)| side);
         let wire = Wire::new(options.capture);
         for side in [Some(&direct), via.as_ref()].into_iter().flatten() {
-            if options.capture.is_some() && !side.is_here(peer) {
+            if options.capture.is_some() && !side.is_here(first.peer) {
                 return Err(Error::Unseen(side.address));
             }
             wire.watch(side.address);
         }
-        Ok(Against { options, patience, log, wire, direct, via, unjoined })
+        let messages = Messages::new(message);
+        Ok(Against { look, messages, log, wire, direct, via })
     }
 
     /// Plays `scenario`, on both ways if there are two, and tells how often a race was run.
@@ -118,9 +123,16 @@ impl<'a> Against<'a> {
         (self.direct.row(), self.via.as_ref().map(Side::row), self.wire)
     }
 
-    fn plan(&self, server: SocketAddr, way: Way) -> Plan {
-        let receive_buffer = receive_buffer(way);
-        Plan { receive_buffer, ..plan(server, self.patience, self.options) }
+    /// What a client sends: where a close log is read, something of its own.
+    fn message(&mut self) -> Vec<u8> {
+        match &mut self.log {
+            None => self.messages.stem(),
+            Some(log) => {
+                let message = self.messages.next(|length| log.is_of_others(length));
+                log.expects(message.len() as u64);
+                message
+            }
+        }
     }
 
     fn side(&mut self, path: Path) -> &mut Side {
@@ -132,12 +144,15 @@ impl<'a> Against<'a> {
 
     // ---- how the server is ----------------------------------------------------------------------
 
-    /// Asks how it is on that way. The lines that this leaves in the close log are nobody else's.
+    /// Asks how it is on that way.
     fn asks(&mut self, path: Path) {
-        let (patience, options) = (self.patience, self.options);
-        for peer in self.side(path).asks(patience, options) {
-            let _ = self.told(path, peer, u64::MAX);
-        }
+        let message = self.message();
+        // Not by `side`, for `look` is ours as well.
+        let side = match &mut self.via {
+            Some(via) if path == Path::Through => via,
+            _ => &mut self.direct,
+        };
+        side.asks(&self.look, message);
     }
 
     /// Whether it is well there, or becomes so: somebody may start it again.
@@ -146,7 +161,7 @@ impl<'a> Against<'a> {
         let give_up = Instant::now() + wait;
         while !self.side(path).is_well() {
             self.asks(path);
-            if Instant::now() > give_up || self.options.is_stopped() {
+            if Instant::now() > give_up || self.look.options.is_stopped() {
                 break;
             }
             thread::sleep(RESTART_LOOK);
@@ -154,14 +169,42 @@ impl<'a> Against<'a> {
         self.side(path).is_well()
     }
 
-    /// What the server said of the connection from `peer`, which sent so many bytes.
-    fn told(&mut self, path: Path, peer: SocketAddr, sent: u64) -> Option<Result<Told, Untold>> {
+    /// What the server said of a connection, which began when all those up to the number `before`
+    /// had ended.
+    fn told(
+        &mut self,
+        path: Path,
+        ours: &Ours,
+        before: Option<u64>,
+    ) -> Option<Result<Told, Untold>> {
         let log = self.log.as_mut()?;
-        Some(match (path, &self.unjoined) {
-            (Path::Direct, _) => log.of(peer),
-            (Path::Through, None) => log.only(sent),
-            (Path::Through, Some(why)) => Err(Untold::Unclear(why.clone())),
-        })
+        if path == Path::Direct {
+            return Some(log.direct(ours).map(|(_, told)| told));
+        }
+        let told = log.through(ours);
+        let Err(Untold::NoLineYet(why)) = &told else { return Some(told) };
+        let why = why.clone();
+        Some(Err(match before.and_then(|before| self.never_accepted(before, ours)) {
+            Some(true) => Untold::NeverSeen("the server never accepted the connection".to_owned()),
+            _ => Untold::NoLineYet(format!("{why}: the connection may be open at the server")),
+        }))
+    }
+
+    /// Whether all connections that the server has accepted since the number `before` are known to
+    /// be others: it numbers them, and one that comes now has the next number.
+    fn never_accepted(&mut self, before: u64, ours: &Ours) -> Option<bool> {
+        if self.look.options.is_stopped() {
+            return None;
+        }
+        let message = self.message();
+        let plan = self.look.plan(self.direct.address, message);
+        let connected = SystemTime::now();
+        let (mut client, _) = Client::connect(&plan).ok()?;
+        client.play_all(Way::Close.script(), |_, _| ());
+        let next = side::ours(&client, connected, plan.message.len());
+        let log = self.log.as_mut()?;
+        let (next, _) = log.direct(&next).ok()?;
+        Some(!log.has_candidate(ours) && log.has_all_between(before, next))
     }
 
     // ---- one scenario ---------------------------------------------------------------------------
@@ -169,23 +212,31 @@ impl<'a> Against<'a> {
     /// Plays on one way.
     fn plays(&mut self, path: Path, scenario: &Scenario, way: Way) -> Played {
         let address = self.side(path).address;
-        let plan = self.plan(address, way);
+        let before = self.log.as_mut().and_then(CloseLog::clear);
+        let message = self.message();
+        let plan = Plan { receive_buffer: receive_buffer(way), ..self.look.plan(address, message) };
+        let connected = SystemTime::now();
         let Ok((mut client, _)) = Client::connect(&plan) else { return Played::default() };
         let mut moments = Vec::new();
         client.play_all(&scenario.script(), |moment, _| moments.push(moment.clone()));
-        let reply_bytes = self.direct.reply_bytes(client.sent() as u64);
-        let mut played = Played::by(&client, moments, &plan, reply_bytes);
-        played.told = self.told(path, client.local(), client.sent() as u64);
-        played
+        let ours = ours(&client, connected, plan.message.len());
+        let reply_bytes = self.direct.reply_bytes(ours.sent);
+        let told = self.told(path, &ours, before);
+        Played { told, ..Played::by(&client, moments, &plan, reply_bytes, ours) }
     }
 
     /// What was on the wire. Of a server that is not ours only the client's part is expected, and
     /// only where all went as meant.
     fn looks(&mut self, path: Path, scenario: &Scenario, played: &mut Played) {
-        let Some(client) = played.peer else { return };
+        let Some(Ours { peer: client, sent, .. }) = played.ours else { return };
         let forced = matches!(scenario.elsewhere(), Elsewhere::Forced(_));
-        let client_end = match forced && !played.moments.iter().any(Moment::failed) {
-            true => scenario.on_wire.client,
+        let echoes = !self.look.target.any_reply && !played.moments.iter().any(Moment::failed);
+        let bytes = match scenario.script().contains(&Act::Fill) {
+            true => scenario.on_wire.client.bytes,
+            false => Bytes::Exactly(sent),
+        };
+        let client_end = match forced && echoes {
+            true => End { bytes, ..scenario.on_wire.client },
             false => End::default(),
         };
         let expected = Expectation { client: client_end, ..Expectation::default() };
@@ -231,8 +282,9 @@ impl<'a> Against<'a> {
         direct.seen.serves = self.direct.is_well();
         // Now: what was still to come of it came before the answer to a new one.
         self.looks(Path::Direct, scenario, &mut direct);
-        let complaint = dead.or_else(|| direct.complaint(scenario));
+        let (outcome, note) = self.thought(scenario, &direct, dead);
         let ((verdict, evidence), log) = (direct.said(), direct.log());
+        let sent = direct.sent();
         let row = Row {
             wire: direct.wire(),
             peer: direct.looked.as_ref().map(|looked| looked.client.to_string()),
@@ -241,50 +293,32 @@ impl<'a> Against<'a> {
             evidence,
             log,
             seen: Some(direct.seen),
-            outcome: if complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
-            note: complaint.unwrap_or_else(|| scenario.why.to_owned()),
+            outcome,
+            note,
             ..row(scenario)
         };
-        self.through(scenario, way, row)
+        self.through(scenario, way, row, sent)
     }
 
-    /// The same through the proxy, held against the direct way.
-    fn through(&mut self, scenario: &'static Scenario, way: Way, row: Row) -> Row {
-        if self.via.is_none() || !self.direct.is_well() || !self.revives(Path::Through) {
-            return row;
-        }
-        let mut played = self.plays(Path::Through, scenario, way);
-        let dead = self.survives(Path::Through, scenario, played.reached());
-        played.seen.serves = self.side(Path::Through).is_well();
-        self.looks(Path::Through, scenario, &mut played);
-        let (wire, log) = (played.wire(), played.log());
-        let (verdict, evidence) = played.said();
-        let untold = played.told.and_then(Result::err);
-        let note = untold.as_ref().map(Untold::to_string);
-        let mut via = Via {
-            wire,
-            seen: played.seen,
-            verdict,
-            evidence,
-            log,
-            race: None,
-            change: Change::Same,
-            differs: Vec::new(),
-            note,
-        };
-        let (chance, right) = chance(scenario);
-        via.differs = differences(&row, &via, chance, right);
-        // It may never have come to the server at all.
-        if let (Some(verdict), Some(Untold::NoLine(why))) = (&row.verdict, untold) {
-            via.differs.push(format!("the server says {verdict} → nothing: {why}"));
-        }
-        via.change = change(&row, &via, chance);
-        let row = Row { via: Some(via), ..row };
-        match dead {
-            Some(note) if row.outcome != Outcome::Failed => {
-                Row { outcome: Outcome::Failed, note: format!("through the proxy: {note}"), ..row }
+    /// What is to be thought of what was played directly, and why. What a row says of our own
+    /// server does not hold for every other.
+    fn thought(
+        &self,
+        scenario: &Scenario,
+        direct: &Played,
+        dead: Option<String>,
+    ) -> (Outcome, String) {
+        let complaint = dead.or_else(|| direct.complaint(scenario));
+        match (complaint, direct.untold(), &direct.told) {
+            (Some(why), ..) if self.look.target.any_reply && direct.is_unfilled() => {
+                (Outcome::Skipped, format!("needs a server that lets its buffers be filled: {why}"))
             }
-            _ => row,
+            (Some(complaint), ..) => (Outcome::Failed, complaint),
+            (None, Some(untold), _) => (Outcome::Skipped, format!("needs a verdict: {untold}")),
+            (None, None, Some(Ok(told))) if scenario.verdicts.contains(&told.kind) => {
+                (Outcome::Ok, scenario.why.to_owned())
+            }
+            (None, None, _) => (Outcome::Ok, String::new()),
         }
     }
 
@@ -292,18 +326,13 @@ impl<'a> Against<'a> {
     fn raced(&mut self, scenario: &'static Scenario, way: Way, tell: Tell<'_>) -> Row {
         let mut tally = Tally::default();
         let mut last = Played::default();
-        while tally.goes_on(self.options) {
-            let mut played = self.plays(Path::Direct, scenario, way);
-            if self.options.is_stopped() {
+        while tally.goes_on(self.look.options) {
+            let mut played = self.runs(Path::Direct, scenario, way, tally.runs());
+            if self.look.options.is_stopped() {
                 break; // what was broken off does not count
             }
-            if tally.runs() < RACES_SEEN_MAX {
-                self.looks(Path::Direct, scenario, &mut played);
-            } else {
-                self.wire.unwatch(self.direct.address);
-            }
             let complaint = played.complaint(scenario);
-            let told = played.told.take().and_then(Result::ok);
+            let told = played.told.as_ref().and_then(|told| told.as_ref().ok()).cloned();
             tally.sees(played.looked.take(), told.as_ref());
             tally.counts(told, complaint);
             tell(tally.runs());
@@ -313,40 +342,30 @@ impl<'a> Against<'a> {
         self.wire.watch(self.direct.address);
         let dead = self.survives(Path::Direct, scenario, last.reached());
         last.seen.serves = self.direct.is_well();
-        let row = tally.row(scenario, self.options.repeat, &row(scenario));
+        let row = tally.row(scenario, self.look.options.repeat, &row(scenario));
         // Where nobody looks, the last run stands for all.
-        let wire = if self.options.capture.is_some() { row.wire.clone() } else { last.wire() };
-        let row = Row { wire, seen: Some(last.seen), ..row };
-        let row = match dead {
-            Some(note) => Row { outcome: Outcome::Failed, note, ..row },
-            None => row,
+        let wire = if self.look.options.capture.is_some() { row.wire.clone() } else { last.wire() };
+        let (sent, log) = (last.sent(), last.log());
+        let untold = last.untold().map(|why| format!("needs a verdict: {why}"));
+        let row = Row { wire, log, seen: Some(last.seen), ..row };
+        let row = match (dead, untold, row.outcome) {
+            (Some(note), ..) => Row { outcome: Outcome::Failed, note, ..row },
+            (None, Some(note), Outcome::Ok) => Row { outcome: Outcome::Skipped, note, ..row },
+            _ => row,
         };
-        self.through(scenario, way, row)
+        self.through(scenario, way, row, sent)
     }
-}
 
-/// Why lines cannot be joined behind the proxy; `None` if they can. Whoever asks that way has a
-/// port of the proxy's, so nothing but the order of the lines tells whose they are.
-fn unjoined(log: &mut CloseLog) -> Option<String> {
-    if let Err(why) = log.only(u64::MAX) {
-        return Some(format!("through the proxy: {why}"));
-    }
-    log.is_noisy(QUIET).then(|| {
-        "others end connections at the server meanwhile, such as health checks of the proxy: whose \
-         line is ours cannot be told"
-            .to_owned()
-    })
-}
-
-/// What of it is chance, and which verdicts are right.
-fn chance(scenario: &Scenario) -> (Chance, &'static [Kind]) {
-    match scenario.elsewhere() {
-        Elsewhere::Race(kinds) => (Chance::Race, kinds),
-        Elsewhere::Forced(kinds) if scenario.script().contains(&Act::Fill) => {
-            (Chance::Bytes, kinds)
+    /// One run of a race, which is looked at if it is one of the first.
+    fn runs(&mut self, path: Path, scenario: &Scenario, way: Way, before: u32) -> Played {
+        let mut played = self.plays(path, scenario, way);
+        if before < RACES_SEEN_MAX {
+            self.looks(path, scenario, &mut played);
+        } else {
+            let address = self.side(path).address;
+            self.wire.unwatch(address);
         }
-        Elsewhere::Forced(kinds) => (Chance::Nothing, kinds),
-        Elsewhere::Skip(_) => (Chance::Nothing, &[]),
+        played
     }
 }
 

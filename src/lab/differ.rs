@@ -1,8 +1,12 @@
 //! What a proxy or balancer hides: the same scenario, directly and through it.
 
-use super::report::{Change, Row, Seen, SeenEnd, Via};
+use std::time::Duration;
+
+use super::report::{Change, Reply, Row, Seen, SeenEnd, Via};
+use super::scenario::{Elsewhere, Scenario};
+use super::words::{counted, span};
+use crate::client::Act;
 use crate::machine::close::Kind;
-use crate::record::Evidence;
 
 /// Ends that are so near to each other are at the same time, in microseconds.
 const NEAR_US: u64 = 250_000;
@@ -12,52 +16,120 @@ const NEAR_US: u64 = 250_000;
 pub(super) enum Chance {
     /// Nothing.
     Nothing,
-    /// How many bytes go into full buffers, and so how many come back.
+    /// How many bytes go into full buffers, or come before the client has gone.
     Bytes,
-    /// All that the client sees.
+    /// How the server's end comes.
+    End,
+    /// Both: all that the client sees.
     Race,
 }
 
+impl Chance {
+    /// What is chance in a scenario, beside a server whose turns are not ours.
+    pub(super) fn of(scenario: &Scenario) -> Chance {
+        let script = scenario.script();
+        let waits =
+            |act: &Act| matches!(act, Act::Hold | Act::Read | Act::ReadHalf | Act::ReadToEnd);
+        let has_bytes = script.iter().any(waits) && !script.contains(&Act::Fill);
+        match (has_bytes, matches!(scenario.elsewhere(), Elsewhere::Race(_))) {
+            (true, false) => Chance::Nothing,
+            (false, false) => Chance::Bytes,
+            (true, true) => Chance::End,
+            (false, true) => Chance::Race,
+        }
+    }
+
+    fn has_bytes(self) -> bool {
+        matches!(self, Chance::Nothing | Chance::End)
+    }
+
+    fn has_end(self) -> bool {
+        matches!(self, Chance::Nothing | Chance::Bytes)
+    }
+}
+
 /// Each difference in words, the direct way first. That the server says another of the verdicts
-/// that are `right` is none.
-pub(super) fn differences(row: &Row, via: &Via, chance: Chance, right: &[Kind]) -> Vec<String> {
+/// that are `right` is none. `sent` is what the client sent directly, and through the proxy.
+pub(super) fn differences(
+    row: &Row,
+    via: &Via,
+    chance: Chance,
+    right: &[Kind],
+    sent: (u64, u64),
+) -> Vec<String> {
     let Some(direct) = &row.seen else { return Vec::new() };
     let mut all = vec![of_verdicts(row, via, right)];
-    if chance == Chance::Nothing {
-        all.push(changed("the client gets", &bytes(direct), &bytes(&via.seen)));
+    if chance.has_bytes() {
+        all.push(gets(direct, &via.seen));
         let both = row.evidence.as_ref().zip(via.evidence.as_ref());
-        all.push(both.and_then(|(a, b)| changed("the server gets", &got(a), &got(b))));
+        all.push(both.and_then(|(a, b)| taken((a.rx, sent.0), (b.rx, sent.1))));
     }
-    if chance != Chance::Race {
+    if chance.has_end() {
         all.push(changed("the client sees", end(direct), end(&via.seen)));
         all.push(when(direct, &via.seen));
+    }
+    if chance != Chance::Race {
         all.push(changed("the client:", in_vain(direct), in_vain(&via.seen)));
     }
-    all.into_iter().flatten().collect()
+    let mut all: Vec<String> = all.into_iter().flatten().collect();
+    if let (Some(verdict), Some(reply)) = (&via.verdict, via.seen.reply)
+        && is_denied(via)
+    {
+        let Reply { got, of } = reply;
+        all.push(format!("the client got {got} of {of} bytes, and the server says {verdict}"));
+    }
+    all
 }
 
 /// How bad that is, once the differences are known.
 pub(super) fn change(row: &Row, via: &Via, chance: Chance) -> Change {
-    let missing = |seen: &Seen| seen.reply.map(|reply| reply.missing());
-    let direct = row.seen.as_ref().and_then(missing);
-    let lost = match (direct, missing(&via.seen)) {
-        (Some(_), Some(1..)) if says_delivered(via) => true,
-        // How much fits into full buffers is chance, but not that all of it comes.
-        (Some(0), Some(1..)) => chance != Chance::Race,
-        (Some(direct), Some(via)) => chance == Chance::Nothing && via > direct,
-        _ => false,
-    };
-    match (lost, via.differs.is_empty()) {
+    let is_less = row.seen.as_ref().is_some_and(|direct| is_less(direct, &via.seen, chance));
+    match (is_less || is_denied(via), via.differs.is_empty()) {
         (true, _) => Change::Lost,
         (false, false) => Change::Differs,
         (false, true) => Change::Same,
     }
 }
 
-/// Whether the server takes its reply for one that the client has.
-fn says_delivered(via: &Via) -> bool {
+/// Whether the client gets less of its reply through the proxy.
+fn is_less(direct: &Seen, via: &Seen, chance: Chance) -> bool {
+    match (direct.reply.map(Reply::missing), via.reply.map(Reply::missing)) {
+        // How much fits into full buffers is chance, but not that all of it comes.
+        (Some(0), Some(1..)) => chance != Chance::Race,
+        (Some(direct), Some(via)) => chance.has_bytes() && via > direct,
+        _ => chance.has_bytes() && direct.bytes > 0 && via.bytes == 0,
+    }
+}
+
+/// Whether the server takes its reply for one that was delivered, and the client did not get it.
+fn is_denied(via: &Via) -> bool {
     let delivered = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed].map(Kind::name);
-    via.verdict.as_deref().is_some_and(|verdict| delivered.contains(&verdict))
+    let says_so = via.verdict.as_deref().is_some_and(|verdict| delivered.contains(&verdict));
+    says_so && via.seen.reply.is_some_and(|reply| reply.missing() > 0)
+}
+
+/// What the client gets. Messages have lengths of their own: what counts is what is missing.
+fn gets(direct: &Seen, via: &Seen) -> Option<String> {
+    let same = match (direct.reply, via.reply) {
+        (Some(direct), Some(via)) => direct.missing() == via.missing(),
+        _ => direct.bytes == via.bytes,
+    };
+    let says = |seen: &Seen| match seen.reply {
+        Some(Reply { got, of }) if got < of => format!("{got} of {of} bytes"),
+        _ => counted(seen.bytes, "byte"),
+    };
+    (!same).then(|| format!("the client gets {} → {}", says(direct), says(via)))
+}
+
+/// What the server gets of what was sent.
+fn taken(direct: (u64, u64), via: (u64, u64)) -> Option<String> {
+    let missing = |(rx, sent): (u64, u64)| sent.saturating_sub(rx);
+    let says = |(rx, sent)| match sent {
+        _ if rx < sent => format!("{rx} of {sent} bytes"),
+        _ => counted(rx, "byte"),
+    };
+    (missing(direct) != missing(via))
+        .then(|| format!("the server gets {} → {}", says(direct), says(via)))
 }
 
 fn of_verdicts(row: &Row, via: &Via, right: &[Kind]) -> Option<String> {
@@ -72,14 +144,6 @@ fn changed(what: &str, direct: &str, via: &str) -> Option<String> {
     (direct != via).then(|| format!("{what} {direct} → {via}"))
 }
 
-fn bytes(seen: &Seen) -> String {
-    format!("{} bytes", seen.bytes)
-}
-
-fn got(evidence: &Evidence) -> String {
-    format!("{} bytes", evidence.rx)
-}
-
 fn end(seen: &Seen) -> &'static str {
     match seen.end {
         None => "no end",
@@ -92,7 +156,8 @@ fn end(seen: &Seen) -> &'static str {
 fn when(direct: &Seen, via: &Seen) -> Option<String> {
     let (a, b) = direct.end_us.zip(via.end_us).filter(|_| direct.end == via.end)?;
     let far = a.abs_diff(b) > NEAR_US.max(a / 4);
-    far.then(|| format!("its end comes after {} ms → {} ms", a / 1000, b / 1000))
+    let after = |us| span(Duration::from_micros(us));
+    far.then(|| format!("its end comes after {} → {}", after(a), after(b)))
 }
 
 fn in_vain(seen: &Seen) -> &str {
@@ -101,7 +166,6 @@ fn in_vain(seen: &Seen) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Reply;
     use super::super::scenario::all;
     use super::*;
 
@@ -130,7 +194,7 @@ mod tests {
 
     fn differ(direct: Seen, through: Seen, chance: Chance) -> Vec<String> {
         let row = Row { seen: Some(direct), ..Row::of(&all()[0]) };
-        differences(&row, &via(through), chance, &[])
+        differences(&row, &via(through), chance, &[], (14, 14))
     }
 
     #[test]
@@ -150,7 +214,7 @@ mod tests {
         let all = differ(seen(37, 400), reset, Chance::Nothing);
         assert_eq!(all, ["the client gets 37 bytes → 0 bytes", "the client sees FIN → RST"]);
         let sooner = differ(seen(37, 10_000_000), seen(37, 5_000_000), Chance::Nothing);
-        assert_eq!(sooner, ["its end comes after 10000 ms → 5000 ms"]);
+        assert_eq!(sooner, ["its end comes after 10 s → 5 s"]);
         let in_vain = Seen { in_vain: Some("waits in vain".to_owned()), ..seen(37, 400) };
         let all = differ(seen(37, 400), in_vain, Chance::Nothing);
         assert_eq!(all, ["the client: all is as it should be → waits in vain"]);
@@ -166,7 +230,7 @@ mod tests {
         let right = [Kind::PeerFinReplyRefused, Kind::PeerResetReplyAcked];
         let differs = |kind| {
             let via = Via { verdict: said(kind), ..via(seen(0, 400)) };
-            differences(&row, &via, Chance::Race, &right)
+            differences(&row, &via, Chance::Race, &right, (14, 14))
         };
         assert_eq!(differs(Kind::PeerResetReplyAcked), Vec::<String>::new());
         let says = ["the server says peer_fin.reply_refused → peer_fin.delivered"];

@@ -23,6 +23,7 @@ mod run;
 mod scenario;
 mod stage;
 mod wire;
+pub(crate) mod words;
 
 pub use self::options::{Error, Options, Progress, Target};
 pub use self::report::{
@@ -31,3 +32,4 @@ pub use self::report::{
 };
 pub use self::run::run;
 pub use self::scenario::{Elsewhere, Experiment, Order, Play, Scenario, Setting, all, named};
+pub use self::stage::MESSAGE;

@@ -1,24 +1,27 @@
-//! The close log of a server elsewhere, read while it grows.
+//! The close log of a server elsewhere: which line is about a connection of ours.
 //!
-//! It comes from another program and maybe from another machine: nothing of it is trusted, no line
-//! is waited for without end, and no text of it is shown that is not one of ours.
+//! On the direct way a line has the client's port. Behind a proxy it has a port of the proxy, so
+//! that other facts must agree: it must have begun after our connect, and its length must be the
+//! one that was sent, which no other connection of ours has. Where the length says nothing, a line
+//! is ours only if it is the only candidate.
+//!
+//! It comes from another program and maybe from another machine: no line is waited for without end.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+mod line;
+mod tail;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use std::{fmt, thread};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fmt, io, thread};
 
-use serde::Deserialize;
-
+use self::line::Line;
+use self::tail::Tail;
 use super::judge::Told;
+use super::words::span;
 use crate::machine::close::Kind;
-use crate::record::Evidence;
-
-/// How long a line may take: the server waits for its evidence, and somebody may copy the file.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the file is looked at. Nothing portable tells that a file has grown.
 const LOOK: Duration = Duration::from_millis(2);
@@ -26,135 +29,286 @@ const LOOK: Duration = Duration::from_millis(2);
 /// So many lines of others are kept, the newest: a busy server writes many.
 const LINES_MAX: usize = 10_000;
 
-/// So much is read at a look, in bytes: whoever writes faster is caught up with later.
-const LOOK_BYTES: u64 = 1 << 20;
-
-/// No line of a close log is longer, in bytes.
-const LINE_BYTES_MAX: usize = 1 << 16;
-
-/// So many lines in a row that do not come, and none is waited for any more.
+/// So many lines in a row that do not come on the direct way, and none is waited for any more.
 const MISSED_MAX: u32 = 2;
 
-/// What is needed of a line. What else is there may be newer than we are.
-#[derive(Deserialize)]
-struct Line {
-    peer: SocketAddr,
-    verdict: String,
-    #[serde(flatten)]
-    evidence: Evidence,
+/// How much earlier than our connect a line may say that it began: its clock has milliseconds, and
+/// the two clocks were compared by a connection that was maybe accepted late.
+const TOLERANCE: Duration = Duration::from_millis(50);
+
+/// How long after the client has gone a proxy may connect, where nothing else tells whose line it
+/// is; and how long a second candidate is waited for.
+const LATE: Duration = Duration::from_millis(250);
+
+/// How long lines of others are looked out for before a line counts as the only candidate: longer
+/// than balancers wait between two health checks, as a rule.
+const LOOK_OUT: Duration = Duration::from_millis(2_500);
+
+/// More bytes than this came from a client that fills buffers: no request of ours and no health
+/// check is that long.
+const FILLED_BYTES_MIN: u64 = 4_096;
+
+/// A connection of ours.
+#[derive(Clone, Debug)]
+pub(super) struct Ours {
+    /// The client's own address.
+    pub(super) peer: SocketAddr,
+    /// Before it connected.
+    pub(super) connected: SystemTime,
+    /// When the client was done with it.
+    pub(super) closed: SystemTime,
+    /// How long its message is, in bytes. No other connection of this time has one of that length.
+    pub(super) message: u64,
+    /// Bytes that it sent, all messages together.
+    pub(super) sent: u64,
 }
 
-/// Why the server's word is not known.
+impl Ours {
+    /// Whether the server read what was sent, or whole messages of it: then the line is ours.
+    fn is_length(&self, rx: u64) -> bool {
+        let is_part = rx < self.sent && !self.is_filled() && rx.is_multiple_of(self.message.max(1));
+        rx > 0 && (rx == self.sent || is_part)
+    }
+
+    /// Whether it may be what the server read of it, as far as others are not told apart by that.
+    fn may_be(&self, rx: u64) -> bool {
+        match self.is_filled() {
+            true => (FILLED_BYTES_MIN..=self.sent).contains(&rx),
+            false => rx <= self.sent,
+        }
+    }
+
+    /// Its line, in words.
+    fn which(&self) -> String {
+        match self.sent {
+            0 => "of a connection without a byte".to_owned(),
+            _ if self.is_filled() => "of a client that fills its buffers".to_owned(),
+            sent => format!("with the {sent} bytes that were sent"),
+        }
+    }
+
+    fn is_filled(&self) -> bool {
+        self.sent > FILLED_BYTES_MIN && self.sent > 2 * self.message
+    }
+
+    /// Whether the length cannot say which line it is.
+    fn is_nameless(&self) -> bool {
+        self.sent == 0 || self.is_filled()
+    }
+}
+
+/// Why the server's verdict is not known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Untold {
-    /// No line came in time.
-    NoLine(String),
+    /// No line came in time: the connection may be open there still.
+    NoLineYet(String),
+    /// The server never accepted it.
+    NeverSeen(String),
     /// Lines came, and whose they are, or what they say, cannot be told.
     Unclear(String),
-    /// Several lines did not come, and no more are waited for.
-    Still,
 }
 
 impl fmt::Display for Untold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Untold::NoLine(why) | Untold::Unclear(why) => f.write_str(why),
-            Untold::Still => f.write_str("the close log grows no more"),
-        }
+        let (Untold::NoLineYet(why) | Untold::NeverSeen(why) | Untold::Unclear(why)) = self;
+        f.write_str(why)
     }
 }
 
-/// The end of a close log that somebody else writes.
+/// The end of a close log that another program writes.
 pub(super) struct CloseLog {
-    path: PathBuf,
-    file: File,
+    tail: Tail,
     /// Set from elsewhere: nothing more is waited for.
     stop: &'static AtomicBool,
     patience: Duration,
-    /// What was read and has no newline yet.
-    begun: Vec<u8>,
-    /// Lines that nobody has asked for.
+    opened: Instant,
+    /// Lines that no connection has asked for.
     lines: Vec<Line>,
     /// Lines that are none of a close log.
     strange: u64,
-    /// Lines in a row that did not come.
+    /// Lines in a row that did not come on the direct way.
     missed: u32,
+    /// How much later than ours the server's clock is, in milliseconds, once that is known.
+    skew_ms: Option<i64>,
+    /// The numbers of all connections that have their line, the newest.
+    ids: BTreeSet<u64>,
+    /// Two lines had one number: several processes write this log, or one was started again.
+    ids_repeat: bool,
+    /// Lengths that were never ours.
+    others: BTreeSet<u64>,
+    /// Lengths that were ours.
+    own: BTreeSet<u64>,
 }
 
 impl CloseLog {
-    /// Begins at the end: what is there already is of others.
+    /// Begins at the end: what is there already is of others. A line is waited for until
+    /// `patience` is over.
     ///
     /// # Errors
     /// It is no file, or cannot be read.
-    pub(super) fn open(path: &Path, stop: &'static AtomicBool) -> io::Result<CloseLog> {
-        // A FIFO that nobody writes to would not even open.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::End(0))?;
-        let (path, patience) = (path.to_owned(), PATIENCE);
-        let (begun, lines) = (Vec::new(), Vec::new());
-        Ok(CloseLog { path, file, stop, patience, begun, lines, strange: 0, missed: 0 })
+    pub(super) fn open(
+        path: &Path,
+        patience: Duration,
+        stop: &'static AtomicBool,
+    ) -> io::Result<CloseLog> {
+        Ok(CloseLog {
+            tail: Tail::open(path)?,
+            stop,
+            patience,
+            opened: Instant::now(),
+            lines: Vec::new(),
+            strange: 0,
+            missed: 0,
+            skew_ms: None,
+            ids: BTreeSet::new(),
+            ids_repeat: false,
+            others: BTreeSet::new(),
+            own: BTreeSet::new(),
+        })
     }
 
-    /// The line of the connection from `peer`, by its port, for its address may have been
-    /// translated on the way.
-    pub(super) fn of(&mut self, peer: SocketAddr) -> Result<Told, Untold> {
-        if self.missed >= MISSED_MAX {
-            return Err(Untold::Still);
+    /// Whether a message of this length would be taken for that of others.
+    pub(super) fn is_of_others(&self, message: u64) -> bool {
+        self.others.contains(&message)
+    }
+
+    /// A connection of ours will send this many bytes.
+    pub(super) fn expects(&mut self, sent: u64) {
+        self.own.insert(sent);
+    }
+
+    /// Drops the lines that no connection has asked for, and gives the highest number of a
+    /// connection that has its line: one that is accepted from now on has a higher one.
+    pub(super) fn clear(&mut self) -> Option<u64> {
+        while self.reads() {}
+        for line in self.lines.drain(..) {
+            let rx = line.evidence.rx;
+            if !self.own.contains(&rx) && self.others.len() < LINES_MAX {
+                self.others.insert(rx);
+            }
         }
-        let line = self.waited(|lines| {
-            let mine = |line: &Line| line.peer.port() == peer.port();
-            let exactly = lines.iter().position(|line| mine(line) && line.peer.ip() == peer.ip());
-            let index = exactly.or_else(|| lines.iter().position(mine))?;
+        self.ids.last().copied()
+    }
+
+    /// The line of a connection that went to the server directly: by its port, for its address may
+    /// have been translated on the way.
+    pub(super) fn direct(&mut self, ours: &Ours) -> Result<(u64, Told), Untold> {
+        let patience = match self.missed {
+            0..MISSED_MAX => self.patience,
+            _ => Duration::ZERO,
+        };
+        let earliest = self.earliest(ours);
+        let line = self.waited(patience, |lines| {
+            let mine = |line: &Line| {
+                let after = earliest.is_none_or(|earliest| line.began() >= earliest);
+                line.peer.port() == ours.peer.port() && line.evidence.rx <= ours.sent && after
+            };
+            let is_exact = |line: &Line| mine(line) && line.peer.ip() == ours.peer.ip();
+            let index = lines.iter().position(is_exact).or_else(|| lines.iter().position(mine))?;
             Some(lines.remove(index))
         });
         self.missed = if line.is_some() { 0 } else { self.missed + 1 };
-        let port = peer.port();
-        line.ok_or_else(|| self.missing(&format!("with port {port}"))).and_then(told)
+        let Some(line) = line else {
+            let port = ours.peer.port();
+            return Err(self.missing(&format!("with port {port}"), patience));
+        };
+        let skew_ms = millis_between(ours.connected, line.began());
+        self.skew_ms = Some(self.skew_ms.map_or(skew_ms, |known| known.min(skew_ms)));
+        Ok((line.id, told(line)?))
     }
 
-    /// The only line that has come of a connection with no more than `sent` bytes, of whatever
-    /// port: a proxy has ports of its own.
-    pub(super) fn only(&mut self, sent: u64) -> Result<Told, Untold> {
-        let mut lines = self
-            .waited(|lines| {
-                let all = std::mem::take(lines).into_iter();
-                let ours: Vec<Line> = all.filter(|line| line.evidence.rx <= sent).collect();
-                (!ours.is_empty()).then_some(ours)
-            })
-            .unwrap_or_default();
-        match (lines.pop(), lines.len()) {
-            (Some(line), 0) => told(line),
-            (Some(_), more) => Err(Untold::Unclear(format!(
-                "{} lines of the close log came at once, and which is ours cannot be told",
+    /// The line of a connection that went to the server through a proxy, which has ports of its
+    /// own.
+    pub(super) fn through(&mut self, ours: &Ours) -> Result<Told, Untold> {
+        let earliest = self.earliest(ours).unwrap_or(SystemTime::UNIX_EPOCH);
+        let life = ours.closed.duration_since(ours.connected).unwrap_or_default();
+        let window = earliest..=earliest + TOLERANCE + life + LATE;
+        let is_exact = |line: &Line| line.began() >= earliest && ours.is_length(line.evidence.rx);
+        let may_be = |line: &Line| window.contains(&line.began()) && ours.may_be(line.evidence.rx);
+        let (opened, nameless) = (self.opened, ours.is_nameless());
+        let mut first = None;
+        let found = self.waited(self.patience, |lines| {
+            if let Some(index) = lines.iter().position(is_exact) {
+                return Some(index);
+            }
+            // The only candidate counts when a second one could have come.
+            let index = lines.iter().position(may_be).filter(|_| nameless)?;
+            let seen = *first.get_or_insert_with(Instant::now);
+            (opened.elapsed() >= LOOK_OUT && seen.elapsed() >= LATE).then_some(index)
+        });
+        // Or the patience was too short for that.
+        let last = || self.lines.iter().position(may_be).filter(|_| nameless);
+        let Some(index) = found.or_else(last) else {
+            return Err(self.missing(&ours.which(), self.patience));
+        };
+        if found.is_none() && opened.elapsed() < LOOK_OUT {
+            return Err(Untold::Unclear(format!(
+                "a line of the close log may be ours, and {} are too short to know that it is not \
+                 that of another connection",
+                span(self.patience)
+            )));
+        }
+        let line = self.lines.remove(index);
+        let exact = is_exact(&line);
+        let others = self.lines.iter().filter(|other| match exact {
+            true => is_exact(other),
+            false => ours.may_be(other.evidence.rx),
+        });
+        match others.count() {
+            0 if exact || !self.others.contains(&line.evidence.rx) => told(line),
+            0 => Err(Untold::Unclear(
+                "other connections at the server send as little, such as health checks of the \
+                 proxy: whose line is ours cannot be told"
+                    .to_owned(),
+            )),
+            more => Err(Untold::Unclear(format!(
+                "{} lines of the close log may be ours, and which one is cannot be told",
                 more + 1
             ))),
-            (None, _) => Err(self.missing("at all")),
         }
     }
 
-    /// Whether a line comes within this time that nobody asked for.
-    pub(super) fn is_noisy(&mut self, time: Duration) -> bool {
-        let patience = std::mem::replace(&mut self.patience, time);
-        let came = self.waited(|lines| (!lines.is_empty()).then(|| lines.clear()));
-        self.patience = patience;
-        came.is_some()
+    /// Whether a line has come that may be that of `ours`, as far as its length goes.
+    pub(super) fn has_candidate(&self, ours: &Ours) -> bool {
+        self.lines.iter().any(|line| ours.may_be(line.evidence.rx))
     }
 
-    fn missing(&self, which: &str) -> Untold {
+    /// Whether all connections that were accepted between these two numbers have their lines.
+    pub(super) fn has_all_between(&self, before: u64, after: u64) -> bool {
+        let between = before.saturating_add(1)..after;
+        let wanted = after.saturating_sub(before).saturating_sub(1);
+        !self.ids_repeat && before < after && self.ids.range(between).count() as u64 == wanted
+    }
+
+    /// The earliest moment, by the server's clock, at which a connection of ours can have been
+    /// accepted; `None` while that clock is not known.
+    fn earliest(&self, ours: &Ours) -> Option<SystemTime> {
+        let skew = Duration::from_millis(self.skew_ms?.unsigned_abs());
+        let connected = match self.skew_ms? < 0 {
+            true => ours.connected.checked_sub(skew)?,
+            false => ours.connected.checked_add(skew)?,
+        };
+        connected.checked_sub(TOLERANCE)
+    }
+
+    fn missing(&self, which: &str, patience: Duration) -> Untold {
         let strange = match self.strange {
             0 => String::new(),
             strange => format!(", and {strange} that are none of a close log"),
         };
-        let patience = self.patience;
-        Untold::NoLine(format!("no line of the close log {which} within {patience:?}{strange}"))
+        Untold::NoLineYet(match self.missed > MISSED_MAX {
+            true => format!("the close log has no lines of our connections any more{strange}"),
+            false => format!("no line of the close log {which} within {}{strange}", span(patience)),
+        })
     }
 
     /// Reads on until `take` gives something.
-    fn waited<T>(&mut self, mut take: impl FnMut(&mut Vec<Line>) -> Option<T>) -> Option<T> {
-        let give_up = Instant::now() + self.patience;
+    fn waited<T>(
+        &mut self,
+        patience: Duration,
+        mut take: impl FnMut(&mut Vec<Line>) -> Option<T>,
+    ) -> Option<T> {
+        let give_up = Instant::now() + patience;
         loop {
             self.reads();
             if let Some(taken) = take(&mut self.lines) {
@@ -167,62 +321,31 @@ impl CloseLog {
         }
     }
 
-    /// Takes what has been added. A file that cannot be read any more grows no more: whoever waits
-    /// for a line is told that none came.
-    fn reads(&mut self) {
-        self.begins_anew();
-        let _ = (&self.file).take(LOOK_BYTES).read_to_end(&mut self.begun);
-        let end = self.begun.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        for line in self.begun[..end].split(|&byte| byte == b'\n').filter(|it| !it.is_empty()) {
-            match serde_json::from_slice(line).ok().filter(is_ours) {
-                Some(line) => self.lines.push(line),
-                None => self.strange += 1,
+    /// Takes what has been added; `false` if that is nothing.
+    fn reads(&mut self) -> bool {
+        let CloseLog { tail, lines, strange, ids, ids_repeat, .. } = self;
+        let more = tail.reads(|text| match Line::parse(text) {
+            Some(line) => {
+                *ids_repeat |= !ids.insert(line.id);
+                lines.push(line);
             }
+            None => *strange += 1,
+        });
+        while ids.len() > LINES_MAX {
+            ids.pop_first();
         }
-        self.begun.drain(..end);
-        if self.begun.len() > LINE_BYTES_MAX {
-            self.begun.clear();
-            self.strange += 1;
-        }
-        self.lines.drain(..self.lines.len().saturating_sub(LINES_MAX));
-    }
-
-    /// A file that was emptied, or put aside for a new one, is read from its beginning.
-    fn begins_anew(&mut self) {
-        let (Ok(position), Ok(data)) = (self.file.stream_position(), self.file.metadata()) else {
-            return;
-        };
-        if data.len() > position {
-            return; // there is something to read still
-        }
-        let is_new = fs::metadata(&self.path).is_ok_and(|named| !is_same(&named, &data));
-        let emptied = data.len() < position && self.file.rewind().is_ok();
-        match File::open(&self.path) {
-            Ok(file) if is_new => self.file = file,
-            _ if emptied => {}
-            _ => return,
-        }
-        self.begun.clear();
+        lines.drain(..lines.len().saturating_sub(LINES_MAX));
+        more
     }
 }
 
-#[cfg(unix)]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same(_one: &Metadata, _other: &Metadata) -> bool {
-    true // only an emptied file is noticed
-}
-
-/// Whether its words are such as a close log has: they will be shown on a terminal.
-fn is_ours(line: &Line) -> bool {
-    let Evidence { initiator, certainty, errno, via, .. } = &line.evidence;
-    let words = [Some(initiator), Some(certainty), errno.as_ref(), via.as_ref()];
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b' ';
-    words.into_iter().flatten().all(|word| word.len() <= 32 && word.bytes().all(is_word))
+/// From one moment to the other; negative if that is earlier.
+fn millis_between(from: SystemTime, to: SystemTime) -> i64 {
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    match to.duration_since(from) {
+        Ok(time) => millis(time),
+        Err(error) => -millis(error.duration()),
+    }
 }
 
 fn told(line: Line) -> Result<Told, Untold> {
@@ -236,125 +359,4 @@ fn told(line: Line) -> Result<Told, Untold> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, OpenOptions};
-    use std::io::Write;
-    use std::path::PathBuf;
-
-    use super::*;
-
-    static NEVER: AtomicBool = AtomicBool::new(false);
-
-    /// A file of this test's own, and its reader, which waits for nothing.
-    fn log(name: &str) -> (File, CloseLog) {
-        let file = format!("closecall-observe-{name}-{}", std::process::id());
-        let path: PathBuf = std::env::temp_dir().join(file);
-        fs::write(&path, line(1, "peer_fin.probe")).unwrap();
-        let writer = OpenOptions::new().append(true).open(&path).unwrap();
-        let mut reader = CloseLog::open(&path, &NEVER).unwrap();
-        reader.patience = Duration::ZERO;
-        fs::remove_file(path).unwrap(); // both have it open
-        (writer, reader)
-    }
-
-    fn line(port: u16, verdict: &str) -> String {
-        format!(
-            r#"{{"time":"2026-11-22T19:00:00.123Z","id":1,"peer":"192.0.2.1:{port}","local":null,"verdict":"{verdict}","status":1,"initiator":"peer","certainty":"certain","errno":null,"via":null,"fin_received":true,"fin_sent":true,"rx":14,"discarded":0,"tx":37,"undelivered":0,"unsent":0,"unread":0,"retransmits":0,"probes":0,"duration_ms":12,"verdict_wait_ms":0}}"#
-        ) + "\n"
-    }
-
-    fn peer(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
-    fn only(log: &mut CloseLog) -> String {
-        log.only(14).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn lines_are_joined_by_port_and_each_once_and_old_ones_not_at_all() {
-        let (mut file, mut log) = log("port");
-        let text = line(7, "peer_fin.delivered") + &line(8, "peer_reset.reply_acked");
-        file.write_all(text.as_bytes()).unwrap();
-        assert_eq!(log.of(peer(8)).unwrap().kind, Kind::PeerResetReplyAcked);
-        assert_eq!(log.of(peer(7)).unwrap().evidence.rx, 14);
-        assert!(log.of(peer(1)).is_err(), "it was there before");
-        let missing = "no line of the close log with port 7 within 0ns";
-        assert_eq!(log.of(peer(7)).unwrap_err().to_string(), missing);
-        assert_eq!(log.of(peer(7)), Err(Untold::Still), "nobody waits for a third one");
-    }
-
-    #[test]
-    fn a_line_counts_when_it_is_whole() {
-        let (mut file, mut log) = log("whole");
-        let text = line(7, "peer_fin.delivered");
-        let (begin, end) = text.split_at(40);
-        file.write_all(begin.as_bytes()).unwrap();
-        assert!(log.of(peer(7)).is_err());
-        file.write_all(end.as_bytes()).unwrap();
-        assert!(log.of(peer(7)).is_ok());
-    }
-
-    #[test]
-    fn an_emptied_file_begins_anew() {
-        let (mut file, mut log) = log("emptied");
-        file.write_all(line(7, "peer_fin.delivered").as_bytes()).unwrap();
-        assert!(log.of(peer(7)).is_ok());
-        file.set_len(0).unwrap();
-        file.write_all(line(8, "peer_fin.delivered").as_bytes()).unwrap();
-        assert!(log.of(peer(8)).is_ok());
-    }
-
-    #[test]
-    fn the_only_line_is_taken_and_of_two_none() {
-        let (mut file, mut log) = log("only");
-        file.write_all(line(7, "timeout.read").as_bytes()).unwrap();
-        assert_eq!(log.only(14).unwrap().kind, Kind::TimeoutRead);
-        let two = line(7, "timeout.read") + &line(8, "timeout.read");
-        file.write_all(two.as_bytes()).unwrap();
-        assert!(only(&mut log).starts_with("2 lines of the close log came at once"));
-        assert!(only(&mut log).starts_with("no line of the close log at all"));
-    }
-
-    #[test]
-    fn what_is_no_line_of_a_close_log_is_counted_and_a_new_verdict_is_named() {
-        let (mut file, mut log) = log("strange");
-        let text = "not even JSON\n{}\n".to_owned() + &line(7, "peer_fin.brand_new");
-        file.write_all(text.as_bytes()).unwrap();
-        assert!(log.of(peer(7)).unwrap_err().to_string().contains("\"peer_fin.brand_new\""));
-        assert!(only(&mut log).ends_with("and 2 that are none of a close log"));
-    }
-
-    #[test]
-    fn a_line_with_more_bytes_than_were_sent_is_somebody_elses() {
-        let (mut file, mut log) = log("more");
-        let text = line(7, "timeout.read").replace("\"rx\":14", "\"rx\":15");
-        file.write_all(text.as_bytes()).unwrap();
-        assert!(only(&mut log).starts_with("no line of the close log at all"));
-    }
-
-    /// It may come from anywhere, and what it says is shown on a terminal.
-    #[test]
-    fn words_that_are_none_are_no_line() {
-        let (mut file, mut log) = log("escapes");
-        let evil = line(7, "timeout.read").replace("certain", "\\u001b[2Jcertain");
-        file.write_all(evil.as_bytes()).unwrap();
-        assert!(only(&mut log).ends_with("and 1 that are none of a close log"));
-    }
-
-    #[test]
-    fn a_line_without_an_end_is_dropped() {
-        let (mut file, mut log) = log("endless");
-        file.write_all(&vec![0; 3 * LINE_BYTES_MAX]).unwrap();
-        assert!(log.of(peer(7)).is_err() && log.begun.is_empty());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_was_put_aside_is_followed_by_its_successor() {
-        let (_, mut log) = log("aside");
-        fs::write(&log.path, line(8, "timeout.read")).unwrap();
-        assert!(log.of(peer(8)).is_ok());
-        fs::remove_file(&log.path).unwrap();
-    }
-}
+mod tests;

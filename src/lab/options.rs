@@ -42,8 +42,14 @@ pub struct Target {
     pub via: Option<Vec<SocketAddr>>,
     /// The close log of the server, a file here that grows.
     pub observe: Option<PathBuf>,
-    /// How long to wait for the server's end; for a reply a quarter of it, or 3 s if that is more.
+    /// How long to wait for the server's end, and for a line of its close log; for a reply a
+    /// quarter of it, or 3 s if that is more.
     pub patience: Duration,
+    /// What each client sends. With `observe` something is added, so that each connection has a
+    /// length of its own.
+    pub message: Vec<u8>,
+    /// Whatever bytes come are the reply: the server need not echo.
+    pub any_reply: bool,
 }
 
 /// How far it is.
@@ -65,8 +71,12 @@ pub(super) type Tell<'a> = &'a mut dyn FnMut(u32);
 pub enum Error {
     /// The system has no port, no file or no thread for the lab's own servers.
     Servers(io::Error),
-    /// Nobody can be connected to at any of these addresses.
+    /// No connection is possible to any of these addresses of the server.
     NoServer(Vec<(SocketAddr, io::Error)>),
+    /// The same for the proxy.
+    NoProxy(Vec<(SocketAddr, io::Error)>),
+    /// It was stopped before the first scenario.
+    Interrupted,
     /// The close log to observe cannot be read, or is not that of the server.
     CloseLog(PathBuf, io::Error),
     /// A capture sees the loopback device only, and this address is elsewhere.
@@ -78,10 +88,10 @@ impl fmt::Display for Error {
         match self {
             Error::Servers(error) => write!(f, "the lab's servers cannot be started: {error}"),
             Error::NoServer(refusals) => {
-                let each = refusals.iter().map(|(address, error)| format!("{address}: {error}"));
-                let each: Vec<_> = each.collect();
-                write!(f, "no server to play against at {}", each.join("; "))
+                write!(f, "no server to play against at {}", joined(refusals))
             }
+            Error::NoProxy(refusals) => write!(f, "no proxy at {}", joined(refusals)),
+            Error::Interrupted => f.write_str("interrupted before the first row"),
             Error::CloseLog(path, error) => write!(f, "close log {path:?}: {error}"),
             Error::Unseen(address) => {
                 write!(f, "a capture sees the loopback device only, and {address} is elsewhere")
@@ -91,3 +101,8 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+fn joined(refusals: &[(SocketAddr, io::Error)]) -> String {
+    let each = refusals.iter().map(|(address, error)| format!("{address}: {error}"));
+    each.collect::<Vec<_>>().join("; ")
+}

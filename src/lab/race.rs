@@ -29,6 +29,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// The odds alone.
+    pub(super) fn into_race(self) -> Race {
+        self.race
+    }
+
     /// How often it was run.
     pub(super) fn runs(&self) -> u32 {
         self.race.runs

@@ -40,6 +40,14 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The worst of what the proxy changes.
+    pub fn change(&self) -> Change {
+        let changes = self.rows.iter().filter_map(|row| row.via.as_ref()).map(|via| via.change);
+        changes.max().unwrap_or(Change::Same)
+    }
+}
+
 /// The server that was played against.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

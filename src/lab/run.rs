@@ -4,7 +4,7 @@ use super::against::Against;
 use super::embedded::Embedded;
 use super::judge;
 use super::options::{Error, Options, Progress, Tell};
-use super::report::{Outcome, Report, Row};
+use super::report::{Outcome, Report, Row, Seen};
 use super::scenario::Scenario;
 
 /// Plays everything, against the server that is named or against the lab's own, and tells
@@ -15,7 +15,8 @@ use super::scenario::Scenario;
 pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
     if let Some(target) = &options.against {
         let mut against = Against::start(options, target)?;
-        let rows = rows(options, progress, |scenario, rows, tell| {
+        let scenarios = folded(&options.scenarios);
+        let rows = rows(options, &scenarios, progress, |scenario, rows, tell| {
             called(against.row(scenario, tell), rows)
         });
         let (server, via, wire) = against.into_parts();
@@ -23,7 +24,7 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
         return Ok(Report { server, via, wire: source, rows, connections: wire.connections() });
     }
     let mut embedded = Embedded::start(options).map_err(Error::Servers)?;
-    let rows = rows(options, progress, |scenario, rows, tell| {
+    let rows = rows(options, &options.scenarios, progress, |scenario, rows, tell| {
         compared(embedded.row(scenario, tell), rows)
     });
     let (server, wire) = (embedded.server(), embedded.into_wire());
@@ -31,14 +32,26 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
     Ok(Report { server, via: None, wire: source, rows, connections: wire.connections() })
 }
 
+/// Without those that are played already: the article's second and third experiment are its first
+/// one before other servers, and here there is one server.
+fn folded(scenarios: &[&'static Scenario]) -> Vec<&'static Scenario> {
+    let is_chosen = |id: &str| scenarios.iter().any(|other| other.id == id);
+    let is_again = |it: &Scenario| {
+        it.experiment.is_some()
+            && it.same_as.is_some_and(|same| it.number() == same && is_chosen(same))
+    };
+    scenarios.iter().copied().filter(|it| !is_again(it)).collect()
+}
+
 /// Plays one after the other, and gives each those before it.
 fn rows(
     options: &Options<'_>,
+    scenarios: &[&'static Scenario],
     progress: &mut dyn FnMut(Progress),
     mut play: impl FnMut(&'static Scenario, &[Row], Tell<'_>) -> Row,
 ) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for (done, &scenario) in options.scenarios.iter().enumerate() {
+    for (done, &scenario) in scenarios.iter().enumerate() {
         if options.is_stopped() {
             break;
         }
@@ -52,10 +65,10 @@ fn rows(
     rows
 }
 
-/// A row that is called the same as another has to be.
+/// A row that is called the same as another has to be. Nothing is said of one that was not played.
 fn compared(row: Row, rows: &[Row]) -> Row {
-    let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id));
-    match first.and_then(|first| judge::difference(&row, first)) {
+    let Some(first) = same(&row, rows) else { return alone(row) };
+    match judge::difference(&row, first) {
         Some(note) if row.outcome == Outcome::Same => Row { outcome: Outcome::Failed, note, ..row },
         _ => row,
     }
@@ -64,12 +77,60 @@ fn compared(row: Row, rows: &[Row]) -> Row {
 /// A row against a server elsewhere is the same as another if a client sees the same.
 fn called(row: Row, rows: &[Row]) -> Row {
     let sees = |row: &Row| {
-        let seen = row.seen.as_ref().map(|seen| (seen.bytes, seen.end));
+        // Messages have lengths of their own.
+        let bytes =
+            |seen: &Seen| seen.reply.map_or((seen.bytes, None), |it| (0, Some(it.missing())));
+        let seen = row.seen.as_ref().map(|seen| (bytes(seen), seen.end));
         (row.outcome, row.verdict.clone(), seen)
     };
-    let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id));
-    match first.filter(|_| row.outcome == Outcome::Ok) {
-        Some(first) if sees(first) == sees(&row) => Row { outcome: Outcome::Same, ..row },
-        _ => row,
+    let Some(first) = same(&row, rows) else { return alone(row) };
+    match row.outcome == Outcome::Ok && sees(first) == sees(&row) {
+        true => Row { outcome: Outcome::Same, ..row },
+        false => row,
+    }
+}
+
+/// The row that `row` is called the same as, if it was played.
+fn same<'a>(row: &Row, rows: &'a [Row]) -> Option<&'a Row> {
+    let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id))?;
+    (first.outcome != Outcome::Skipped).then_some(first)
+}
+
+fn alone(row: Row) -> Row {
+    let outcome = match row.outcome {
+        Outcome::Same => Outcome::Ok,
+        outcome => outcome,
+    };
+    Row { outcome, same_as: None, ..row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenario::{all, named};
+    use super::*;
+
+    #[test]
+    fn before_one_server_the_articles_first_three_experiments_are_one() {
+        let ids = |scenarios: &[&'static Scenario]| -> Vec<_> {
+            folded(scenarios).iter().map(|it| it.id).collect()
+        };
+        assert_eq!(ids(&named("S2")), ["S2"]);
+        assert_eq!(ids(&named("S2 Linux")), ["S2 Linux"], "if it is the only one");
+        let every: Vec<_> = all().iter().collect();
+        assert_eq!(folded(&every).len(), all().len() - 2);
+    }
+
+    #[test]
+    fn a_row_is_the_same_as_another_only_if_that_was_played() {
+        let row = |id: &str| Row::of(named(id)[0]);
+        let four = || Row { outcome: Outcome::Same, ..row("S4") };
+        let alone = compared(four(), &[]);
+        assert_eq!((alone.outcome, alone.same_as), (Outcome::Ok, None));
+        let skipped = Row { outcome: Outcome::Skipped, ..row("S2") };
+        assert_eq!(compared(four(), &[skipped]).outcome, Outcome::Ok);
+        let both = compared(four(), &[row("S2")]);
+        assert_eq!((both.outcome, both.same_as.as_deref()), (Outcome::Same, Some("S2")));
+        assert_eq!(called(row("S4"), &[]).same_as, None);
+        assert_eq!(called(row("S4"), &[row("S2")]).outcome, Outcome::Same);
     }
 }

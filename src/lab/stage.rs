@@ -15,7 +15,7 @@ use crate::reactor::Ending;
 use crate::server::Server;
 
 /// The message of every client, as in the article.
-pub(super) const MESSAGE: &[u8] = b"Hi,here is glp";
+pub const MESSAGE: &[u8] = b"Hi,here is glp";
 
 /// SO_RCVBUF of a client whose buffers are to be full: a small window is full soon, and stays so.
 pub(super) fn receive_buffer(way: Way) -> Option<usize> {

@@ -58,8 +58,8 @@ fn a_proxy_with_less_patience_is_seen_by_the_client() {
     let (code, stdout, _) = lab(&[&address, "--via", &via, "--only", "S9", "--format", "markdown"]);
     assert_eq!(code, 0, "{stdout}");
     let after = stdout.split_once("its end comes after ").unwrap().1;
-    let ms: u32 = after.split_once(" ms").unwrap().0.parse().unwrap();
-    assert!(ms >= 1_000, "our own server's deadline: {stdout}");
+    let seconds: f64 = after.split_once(" s").unwrap().0.parse().unwrap();
+    assert!(seconds >= 1.0, "our own server's deadline: {stdout}");
     assert!(stdout.contains("1 ok, 0 same, 0 skipped, 0 failed, 1 differ"), "{stdout}");
     fs::remove_file(log).unwrap();
 }
@@ -90,5 +90,52 @@ fn a_proxy_that_dies_is_a_failure() {
     assert_eq!(report["via"]["died_of"], serde_json::json!(["S4"]));
     assert_eq!(report["server"]["alive"], true);
     assert!(row(&report, "S5")["via"].is_null());
+    fs::remove_file(log).unwrap();
+}
+
+/// One that ends both ways when either has ended, as nginx does: who half-closes gets no reply.
+fn ends_both(behind: SocketAddr) -> SocketAddr {
+    server(move |client| {
+        let server = TcpStream::connect(behind).unwrap();
+        let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        // The server's bytes come first where there are some.
+        for (mut from, mut to) in [(client, server), back] {
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+                    // Who half-closes does so at once, and is not answered.
+                    let ended = matches!(from.peek(&mut [0]), Ok(0));
+                    if ended || to.write_all(&buffer[..bytes]).is_err() {
+                        break;
+                    }
+                }
+                let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+            });
+        }
+        true
+    })
+}
+
+/// It came out as "no difference", with exit code 0.
+#[test]
+fn a_reply_that_a_half_close_loses_is_lost_and_scripts_can_fail_on_it() {
+    let (echo, log) = our_own("half");
+    let address = echo.address();
+    let half = ends_both(address).to_string();
+    let plain = proxy(address).to_string();
+    let exits = |via: &str, only: &str, fail_on: &[&str]| {
+        let observe = ["--observe", log.to_str().unwrap(), "--via", via, "--only", only];
+        against(address, &[&observe, fail_on].concat())
+    };
+    let (code, report) = exits(&half, "S6", &["--fail-on", "lost"]);
+    let six = row(&report, "S6");
+    assert_eq!((code, &six["via"]["change"]), (1, &"lost".into()), "{six:#}");
+    assert_eq!(six["via"]["seen"]["reply"]["got"], 0);
+    assert_eq!(six["seen"]["reply"]["got"], six["seen"]["reply"]["of"]);
+    assert!(six["via"]["differs"].to_string().contains(" → 0 of "), "{six:#}");
+    assert_eq!(exits(&half, "S6", &[]).0, 0, "to differ is no failure by itself");
+    assert_eq!(exits(&plain, "S2", &["--fail-on", "lost"]).0, 0);
+    assert_eq!(exits(&plain, "S2", &["--fail-on", "differs"]).0, 1);
+    assert_eq!(exits(&plain, "S1", &["--fail-on", "differs"]).0, 0);
     fs::remove_file(log).unwrap();
 }

@@ -1,13 +1,12 @@
 //! What came of a scenario against a server elsewhere, and what is to be thought of it.
 
-use std::net::SocketAddr;
-
 use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd};
 use crate::lab::judge::{self, Told};
-use crate::lab::observe::Untold;
+use crate::lab::observe::{Ours, Untold};
 use crate::lab::report::{Log, Reply, Seen, SeenEnd};
 use crate::lab::scenario::{Elsewhere, Scenario};
 use crate::lab::wire;
+use crate::lab::words::{counted, span};
 use crate::record::Evidence;
 
 /// What came of a scenario on one side.
@@ -15,8 +14,8 @@ use crate::record::Evidence;
 pub(super) struct Played {
     /// What the client did.
     pub(super) moments: Vec<Moment>,
-    /// The client's address, if it could connect.
-    pub(super) peer: Option<SocketAddr>,
+    /// The connection, if there was one.
+    pub(super) ours: Option<Ours>,
     pub(super) seen: Seen,
     /// What was on the wire, if somebody looked.
     pub(super) looked: Option<wire::Seen>,
@@ -32,6 +31,7 @@ impl Played {
         moments: Vec<Moment>,
         plan: &Plan,
         reply_bytes: Option<u64>,
+        ours: Ours,
     ) -> Played {
         let unread = moments.iter().find_map(|moment| match moment.did {
             Did::Closed { unread, .. } => Some(unread),
@@ -51,12 +51,17 @@ impl Played {
             in_vain: failed.map(|it| in_vain(it, plan)).or_else(|| no_echo(client, &moments)),
             serves: true,
         };
-        Played { moments, peer: Some(client.local()), seen, ..Played::default() }
+        Played { moments, ours: Some(ours), seen, ..Played::default() }
     }
 
     /// Whether there was a connection at all.
     pub(super) fn reached(&self) -> bool {
-        self.peer.is_some()
+        self.ours.is_some()
+    }
+
+    /// Bytes that the client sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.ours.as_ref().map_or(0, |ours| ours.sent)
     }
 
     /// What is wrong with it, as far as this one connection goes.
@@ -66,17 +71,25 @@ impl Played {
             // That a server keeps a silent client for long is its own business.
             (Some(_), _) if self.is_only_idle() => None,
             (Some(in_vain), _) => Some(in_vain.clone()),
-            // That was told of the first ones. The server is not to blame.
-            (None, Some(Err(Untold::Still))) => on_wire(),
-            (None, Some(Err(why))) => Some(why.to_string()),
             (None, Some(Ok(told))) => match scenario.elsewhere() {
                 Elsewhere::Forced(kinds) | Elsewhere::Race(kinds) => {
                     judge::of_kind(kinds, told).or_else(on_wire)
                 }
                 Elsewhere::Skip(_) => None,
             },
-            (None, None) => on_wire(),
+            (None, _) => on_wire(),
         }
+    }
+
+    /// Why the server's verdict is not known, where there is a close log.
+    pub(super) fn untold(&self) -> Option<&Untold> {
+        self.told.as_ref().and_then(|told| told.as_ref().err())
+    }
+
+    /// Whether the server is no echo server and did not let its buffers be filled: then there is
+    /// nothing to be seen of that.
+    pub(super) fn is_unfilled(&self) -> bool {
+        self.moments.iter().any(|moment| moment.act == Some(Act::Fill) && moment.failed())
     }
 
     /// Waited in vain for the end of a connection of which it had not shut down its own side.
@@ -95,7 +108,8 @@ impl Played {
         }
     }
 
-    /// As far as the client knows. What it noticed on its way out came before its last act.
+    /// As far as the client knows. What it noticed on its way out came before its last act. What a
+    /// reply meets that comes later is not claimed: a server that is not ours may send none.
     fn expected(&self) -> String {
         let Some((last, acts)) = self.moments.split_last() else { return String::new() };
         let mut texts: Vec<String> = acts.iter().map(Moment::wire).collect();
@@ -107,7 +121,11 @@ impl Played {
         if let Some(end) = self.seen.end.filter(|_| !texts.iter().any(is_told)) {
             texts.push(if end == SeenEnd::Fin { "← FIN" } else { "← RST" }.to_owned());
         }
-        texts.push(last.wire());
+        texts.push(match last.did {
+            Did::Closed { late: true, fin: true, .. } => "→ FIN".to_owned(),
+            Did::Closed { late: true, .. } => String::new(),
+            _ => last.wire(),
+        });
         texts.retain(|text| !text.is_empty());
         texts.join(" ")
     }
@@ -116,7 +134,8 @@ impl Played {
     pub(super) fn log(&self) -> Option<Log> {
         self.told.as_ref().map(|told| match told {
             Ok(_) => Log::Line,
-            Err(Untold::NoLine(_) | Untold::Still) => Log::NoLineYet,
+            Err(Untold::NoLineYet(_)) => Log::NoLineYet,
+            Err(Untold::NeverSeen(_)) => Log::NeverSeen,
             Err(Untold::Unclear(_)) => Log::Unclear,
         })
     }
@@ -145,7 +164,7 @@ fn in_vain(moment: &Moment, plan: &Plan) -> String {
         Some(Act::AwaitEnd | Act::ReadToEnd) => plan.end_patience,
         _ => plan.patience,
     };
-    if moment.did == Did::GaveUp { format!("{text}, {patience:?}") } else { text }
+    if moment.did == Did::GaveUp { format!("{text}, {}", span(patience)) } else { text }
 }
 
 /// Who reads to the end may find that the end came before the reply.
@@ -153,5 +172,5 @@ fn no_echo(client: &Client, moments: &[Moment]) -> Option<String> {
     let is_end = |moment: &Moment| moment.act == Some(Act::ReadToEnd) && !moment.failed();
     let bytes = client.received();
     (moments.iter().any(is_end) && !client.is_echoed())
-        .then(|| format!("{bytes} bytes came, and they are not the whole echo"))
+        .then(|| format!("{} came, and not the whole echo", counted(bytes as u64, "byte")))
 }

@@ -1,13 +1,18 @@
 //! A way to the server, direct or through a proxy, and how the server is at its end.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::client::{Act, Client, Plan};
-use crate::lab::options::{Error, Options};
+use crate::lab::observe::Ours;
+use crate::lab::options::{Options, Target};
 use crate::lab::report::ServerRow;
-use crate::lab::stage::MESSAGE;
+
+/// What each address said that is not there.
+pub(super) type Refusals = Vec<(SocketAddr, io::Error)>;
 
 /// How long a reply may take, or a connect, where the patience is not much longer.
 const REPLY: Duration = Duration::from_secs(3);
@@ -20,15 +25,19 @@ const GRACE: Duration = Duration::from_millis(100);
 const ASKED_MAX: u32 = 4;
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
+/// A server is gone when nothing has listened for this long.
+const GONE: Duration = Duration::from_secs(1);
+
 /// So often in a row is looked whether somebody has started it again.
 const TRIES_MAX: u32 = 3;
 
 /// How a server is, from bad to good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Health {
-    /// Nobody can be connected to.
+    /// Nothing listens, and that stays so.
     Gone,
-    /// It accepts, or its kernel does, and no echo comes.
+    /// It accepts, or its kernel does, and no echo comes; or it resets new connections, or has no
+    /// room for them.
     Silent,
     /// It echoes.
     Answers,
@@ -54,15 +63,19 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// The way to the first of `addresses` that is there, and the port from which it was tried.
+    /// The way to the first of `addresses` that is there, and the connection by which it was tried.
+    ///
+    /// # Errors
+    /// None of them is there: what each of them said.
     pub(super) fn find(
         addresses: &[SocketAddr],
-        patience: Duration,
-        options: &Options<'_>,
-    ) -> Result<(Side, SocketAddr), Error> {
+        look: &Look<'_>,
+        message: &[u8],
+    ) -> Result<(Side, Ours), Refusals> {
         let mut refused = Vec::new();
         for &address in addresses {
-            match Client::connect(&plan(address, patience, options)) {
+            let connected = SystemTime::now();
+            match Client::connect(&look.plan(address, message.to_vec())) {
                 Ok((mut client, _)) => {
                     let health = echoes(&mut client);
                     let more = client.received().saturating_sub(client.sent()) as u64;
@@ -70,19 +83,20 @@ impl Side {
                         address,
                         healthy: health,
                         health,
-                        prefix_bytes: (health == Health::Answers).then_some(more),
-                        is_known: !options.is_stopped(),
+                        prefix_bytes: (health == Health::Answers && !look.target.any_reply)
+                            .then_some(more),
+                        is_known: !look.options.is_stopped(),
                         last: None,
                         tries: 0,
                         died_of: Vec::new(),
                         hung_in: Vec::new(),
                     };
-                    return Ok((side, client.local()));
+                    return Ok((side, ours(&client, connected, message.len())));
                 }
                 Err(error) => refused.push((address, error)),
             }
         }
-        Err(Error::NoServer(refused))
+        Err(refused)
     }
 
     /// How long the whole reply to so many bytes is; `None` where there is none to expect.
@@ -114,16 +128,15 @@ impl Side {
         }
     }
 
-    /// Asks how it is, and gives the ports from which it was asked.
-    pub(super) fn asks(&mut self, patience: Duration, options: &Options<'_>) -> Vec<SocketAddr> {
-        let plan = Plan { end_patience: GRACE, ..plan(self.address, patience, options) };
-        let (health, peers) = asked(&plan, self.healthy);
+    /// Asks how it is.
+    pub(super) fn asks(&mut self, look: &Look<'_>, message: Vec<u8>) {
+        let plan = Plan { end_patience: GRACE, ..look.plan(self.address, message) };
+        let health = asked(&plan, self.healthy);
         // Who was told to stop did not wait for the answer.
-        if !options.is_stopped() {
+        if !look.options.is_stopped() {
             self.health = health;
             self.tries = if self.is_well() { 0 } else { self.tries };
         }
-        peers
     }
 
     /// What is known after `scenario`, which it was played.
@@ -166,25 +179,50 @@ impl Side {
     }
 }
 
-/// What a client of this lab has to know. A reply may take a quarter of the patience.
-pub(super) fn plan(server: SocketAddr, patience: Duration, options: &Options<'_>) -> Plan {
-    Plan {
-        message: MESSAGE.to_vec(),
-        patience: patience.min(REPLY.max(patience / 4)),
-        end_patience: patience,
-        holder: options.holder.clone(),
-        stop: Some(options.stop),
-        ..Plan::new(server)
+/// What all looks at a server need.
+pub(super) struct Look<'a> {
+    pub(super) options: &'a Options<'a>,
+    pub(super) target: &'a Target,
+}
+
+impl Look<'_> {
+    /// What a client of this lab has to know. A reply may take a quarter of the patience.
+    pub(super) fn plan(&self, server: SocketAddr, message: Vec<u8>) -> Plan {
+        let patience = self.target.patience;
+        Plan {
+            message,
+            patience: patience.min(REPLY.max(patience / 4)),
+            end_patience: patience,
+            any_reply: self.target.any_reply,
+            holder: self.options.holder.clone(),
+            stop: Some(self.options.stop),
+            ..Plan::new(server)
+        }
+    }
+}
+
+/// The connection of `client`, for the close log.
+pub(super) fn ours(client: &Client, connected: SystemTime, message_bytes: usize) -> Ours {
+    Ours {
+        peer: client.local(),
+        connected,
+        closed: SystemTime::now(),
+        message: message_bytes as u64,
+        sent: client.sent() as u64,
     }
 }
 
 /// How a server is now. Who ends the connection on which it is asked is asked once more: it may be
 /// its own end, and its listener goes last. Who never echoed is not waited for.
-fn asked(plan: &Plan, healthy: Health) -> (Health, Vec<SocketAddr>) {
-    let (mut health, mut peers) = (Health::Gone, Vec::new());
+fn asked(plan: &Plan, healthy: Health) -> Health {
+    let mut health = Health::Gone;
     for _ in 0..ASKED_MAX {
-        let Ok((mut client, _)) = Client::connect(plan) else { return (Health::Gone, peers) };
-        peers.push(client.local());
+        let mut client = match connected(plan) {
+            Ok(client) => client,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Health::Gone,
+            // Something listens, and its queue is full, or it resets newcomers.
+            Err(_) => return Health::Silent,
+        };
         health = match healthy {
             Health::Answers => echoes(&mut client),
             _ => Health::Silent,
@@ -197,7 +235,27 @@ fn asked(plan: &Plan, healthy: Health) -> (Health, Vec<SocketAddr>) {
         }
         thread::sleep(ASK_AGAIN);
     }
-    (health, peers)
+    health
+}
+
+/// A connection to it. Where nothing listens, that has to stay so for a while: a server may be
+/// started again.
+///
+/// # Errors
+/// What the system said last.
+fn connected(plan: &Plan) -> io::Result<Client> {
+    let give_up = Instant::now() + GONE;
+    loop {
+        let error = match Client::connect(plan) {
+            Ok((client, _)) => return Ok(client),
+            Err(error) => error,
+        };
+        let stopped = plan.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+        if error.kind() != ErrorKind::ConnectionRefused || stopped || Instant::now() > give_up {
+            return Err(error);
+        }
+        thread::sleep(ASK_AGAIN);
+    }
 }
 
 /// Whether an echo comes.

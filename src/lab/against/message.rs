@@ -1,0 +1,76 @@
+//! What the clients send: behind a close log each a message of its own length and content, so that
+//! the server's line tells whose it is.
+
+/// Less than this is added to a message, in bytes; then the lengths come again.
+const LENGTHS: u64 = 192;
+
+/// The shortest addition, in bytes: it has room for the number of the message.
+const ADDED_BYTES_MIN: usize = 8;
+
+/// Messages, one after the other.
+#[derive(Debug)]
+pub(super) struct Messages {
+    stem: Vec<u8>,
+    next: u64,
+}
+
+impl Messages {
+    pub(super) fn new(stem: &[u8]) -> Messages {
+        Messages { stem: stem.to_vec(), next: 0 }
+    }
+
+    /// The message as it is, for whom nothing has to be told apart.
+    pub(super) fn stem(&self) -> Vec<u8> {
+        self.stem.clone()
+    }
+
+    /// The next message, of another length than those before it. A length that others have is left
+    /// out, unless they have all of them.
+    pub(super) fn next(&mut self, is_of_others: impl Fn(u64) -> bool) -> Vec<u8> {
+        let mut message = self.numbered();
+        for _ in 0..LENGTHS {
+            if !is_of_others(message.len() as u64) {
+                break;
+            }
+            message = self.numbered();
+        }
+        message
+    }
+
+    /// The number goes before the newline, if the message ends with one.
+    fn numbered(&mut self) -> Vec<u8> {
+        let added_bytes = ADDED_BYTES_MIN + (self.next % LENGTHS) as usize;
+        let mut added = format!(" {:x}", self.next).into_bytes();
+        self.next += 1;
+        added.resize(added_bytes, b'.');
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let text = self.stem.iter().rposition(|byte| !is_end(byte)).map_or(0, |at| at + 1);
+        [&self.stem[..text], &added, &self.stem[text..]].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_message_has_its_own_length_and_content_and_keeps_its_beginning_and_newline() {
+        let mut messages = Messages::new(b"PING\r\n");
+        let all: Vec<_> = (0..LENGTHS).map(|_| messages.next(|_| false)).collect();
+        let lengths: HashSet<_> = all.iter().map(Vec::len).collect();
+        assert_eq!(lengths.len() as u64, LENGTHS);
+        assert!(all.iter().all(|it| it.starts_with(b"PING ") && it.ends_with(b".\r\n")));
+        let again = messages.next(|_| false);
+        assert!(again.len() == all[0].len() && again != all[0]);
+        assert_eq!(messages.stem(), b"PING\r\n");
+    }
+
+    #[test]
+    fn a_length_that_others_have_is_left_out() {
+        let mut messages = Messages::new(b"Hi");
+        assert_eq!(messages.next(|length| length == 10), b"Hi 1.......");
+        assert_eq!(messages.next(|_| true).len(), 2 + 8 + 2, "but one there has to be");
+    }
+}
