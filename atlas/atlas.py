@@ -30,6 +30,8 @@ from judge import (
     Cell,
     Line,
     Play,
+    assign,
+    began,
     cell,
     change_contradictions,
     line_contradictions,
@@ -76,7 +78,7 @@ class Examined:
     key: str
     version: str
     found: list[tuple[Row, Optional[Found]]]
-    log: list[Line]
+    left: list[Line]  # of the close log, without a connection
     servers: list[Connection]
     cells: dict[str, Cell] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)
@@ -99,21 +101,22 @@ def examine(proxy: Proxy, closecall: str, options: Any) -> Examined:
         stage = Stage(network, folder)
         proxy.start(stage)
         is_ready(network, stage.last, log)
-        before = len(lines(log))
+        start = time.time()
         with Capture(network) as capture:
             rows = plays_the_lab(network, closecall, log, options.repeat, options.scenarios)
             for _ in range(options.again if options.scenarios is None else 0):
                 rows += plays_the_lab(network, closecall, log, 1, ONCE)
             if capture.lost():
                 raise Failure("the capture lost packets: the machine is too busy")
-        log_lines = lines(log)[before:]
+        log_lines = [line for line in lines(log) if began(line) >= start]
         clients, servers = capture.sides()
     direct = [it for it in clients if it.server == (SERVER_ADDRESS, SERVER_PORT)]
     through = [it for it in clients if it.server == (PROXY_ADDRESS, PROXY_PORT)]
     behind = [it for it in servers if it.client[0] != CLIENT_ADDRESS]
     beside = [it for it in servers if it.client[0] == CLIENT_ADDRESS]
-    found = plays(rows, Side(direct, beside, log_lines), Side(through, behind, log_lines))
-    return Examined(proxy.key, proxy.version(), found, log_lines, servers)
+    left = assign(servers, log_lines)
+    found = plays(rows, Side(direct, beside), Side(through, behind))
+    return Examined(proxy.key, proxy.version(), found, left, servers)
 
 
 def is_ready(network: Network, process: Optional[Process], log: Path) -> None:
@@ -185,21 +188,17 @@ def judge(everything: list[Examined]) -> None:
             it.contradictions += [f"{name}: {claim}" for claim in claims(row, found, told)]
         for name, its in through.items():
             it.cells[name] = cell(name, direct[name], its, waits[name])
-        by_address = {server.client: server for server in it.servers}
-        for line in it.log:
-            host, port = line["peer"].rsplit(":", 1)
-            server = by_address.get((host, int(port)))
-            if server is None:
-                it.contradictions.append(f"the close log has {line['peer']}, and no capture has it")
-                continue
-            wrong = line_contradictions(line, server)
-            it.contradictions += [f"{line['peer']}: {claim}" for claim in wrong]
+        for line in it.left:
+            it.contradictions.append(f"the close log has {line['peer']}, and no capture has it")
+        for server in it.servers:
+            wrong = line_contradictions(server.line, server) if server.line else []
+            it.contradictions += [f"{server.line['peer']}: {text}" for text in wrong if server.line]
 
 
 def claims(row: Row, found: Found, told: Cell) -> list[str]:
     """What the lab says of this row, and the captures do not."""
     name, via = row["id"], row["via"]
-    wrong = change_contradictions(name, via["change"], told, found.through)
+    wrong = change_contradictions(name, via, told, found.through)
     wrong += seen_contradictions(name, via["seen"], found.shown)
     wrong += row_contradictions(via, found.shown.line)
     if row["race"] is None:  # of a race the row has the usual verdict, not that of one run

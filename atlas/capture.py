@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass, field
-from typing import Iterable, Optional
+from typing import Any, Iterable, Optional
 
 from network import (
     CLIENT,
@@ -91,6 +91,7 @@ class Direction:
     acked: int = 0  # bytes of the other end's payload that it acknowledged
     head: bytes = b""
     ends: list[tuple[float, str]] = field(default_factory=list)  # FIN, RST, each once
+    fin_acked: bool = False  # the other end has acknowledged the FIN: it was in order
 
     def ended(self, word: str) -> Optional[float]:
         return next((at for at, end in self.ends if end == word), None)
@@ -110,6 +111,7 @@ class Connection:
     at: float
     near: Direction = field(default_factory=Direction)
     far: Direction = field(default_factory=Direction)
+    line: Optional[dict[str, Any]] = None  # what the server's close log says of it
 
     def adds(self, segment: Segment) -> None:
         by_client = segment.source == self.client
@@ -119,11 +121,14 @@ class Connection:
         if one.begin is not None and segment.size:
             place = ahead(segment.seq, one.begin)
             one.sent = max(one.sent, place + segment.size)
-            if place == 0 and not one.head:
-                one.head = segment.head
+            # A proxy may put two messages into one segment: what counts is the stream.
+            if 0 <= place <= len(one.head) < HEAD_BYTES:
+                one.head = (one.head[:place] + segment.head)[:HEAD_BYTES]
         if other.begin is not None and segment.has(ACK):
             # Not more than was sent: the acknowledgement of a FIN counts one more.
-            one.acked = max(one.acked, min(ahead(segment.ack, other.begin), other.sent))
+            to = ahead(segment.ack, other.begin)
+            one.acked = max(one.acked, min(to, other.sent))
+            other.fin_acked |= other.ended("FIN") is not None and to > other.sent
         for flag, word in ((FIN, "FIN"), (RST, "RST")):
             if segment.has(flag) and one.ended(word) is None:
                 one.ends.append((segment.at, word))

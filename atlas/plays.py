@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from capture import Address, Connection
-from judge import Line, Play, join
+from capture import Connection
+from judge import Play, join
 
 # A client that fills all buffers sends more than this, and not all that send() took gets to the wire.
 FULL_BYTES = 100_000
@@ -56,22 +56,13 @@ def runs_of(side: Row) -> int:
 
 
 class Side:
-    """The connections of one way, directly or through the proxy, and what the server says of them."""
+    """The connections of one way, directly or through the proxy."""
 
-    def __init__(
-        self, clients: list[Connection], servers: list[Connection], log: list[Line]
-    ) -> None:
-        self.clients = clients
-        self.servers = join(clients, servers)
-        self.lines: dict[Address, Line] = {}
-        for line in log:
-            host, port = line["peer"].rsplit(":", 1)
-            self.lines[host, int(port)] = line
+    def __init__(self, clients: list[Connection], servers: list[Connection]) -> None:
+        self.clients, self.servers = clients, join(clients, servers)
 
     def play(self, index: int) -> Play:
-        server = self.servers.get(index)
-        line = self.lines.get(server.client) if server else None
-        return Play(self.clients[index], server, line)
+        return Play(self.clients[index], self.servers.get(index))
 
     def first(self, start: int, matches: Callable[[Connection], bool]) -> Optional[int]:
         found = (it for it in range(start, len(self.clients)) if matches(self.clients[it]))

@@ -22,6 +22,8 @@ from judge import (
     PASSED,
     Cell,
     Play,
+    assign,
+    began,
     cell,
     change_contradictions,
     join,
@@ -230,10 +232,16 @@ class Contradictions(unittest.TestCase):
     def test_the_labs_word_for_the_change(self) -> None:
         passed, changed, lost = Cell(PASSED, "="), Cell(CHANGED, "FIN"), Cell(LOST, "lost", (0, 37))
         for word, told in (("same", passed), ("differs", changed), ("lost", lost)):
-            self.assertEqual(change_contradictions("S6", word, told, []), [])
+            self.assertEqual(
+                change_contradictions("S6", {"change": word, "note": None}, told, []), []
+            )
         wrong = [("same", changed), ("same", lost), ("differs", lost), ("lost", changed)]
         for word, told in wrong:
-            self.assertEqual(len(change_contradictions("S6", word, told, [])), 1, (word, told))
+            self.assertEqual(
+                len(change_contradictions("S6", {"change": word, "note": None}, told, [])),
+                1,
+                (word, told),
+            )
 
 
 class Joins(unittest.TestCase):
@@ -253,7 +261,7 @@ class Joins(unittest.TestCase):
 
         def clients(at_and_size: dict[int, int]) -> Side:
             talks = [talk(">", b"x" * size, at=at) for at, size in at_and_size.items()]
-            return Side(talks, [], [])
+            return Side(talks, [])
 
         # 15, 19, 31 and 43 are questions how the server is; 41 is the worst run of the race.
         direct = clients({1: 14, 2: 15, 5: 16, 6: 17, 7: 18, 8: 19})
@@ -284,15 +292,23 @@ class Joins(unittest.TestCase):
         self.assertEqual(len(row_contradictions(row, None)), 1)
         self.assertEqual(row_contradictions({"verdict": None}, None), [])
 
-    def test_a_line_of_the_close_log_is_found_by_the_port_at_the_server(self) -> None:
-        side = Side(
-            [talk(">", b"one", at=1.0)],
-            [talk(">", b"one", BEHIND, at=1.5)],
-            [line("peer_fin.delivered", peer="10.77.2.2:50000")],
-        )
-        found = side.play(0).line
-        assert found is not None
-        self.assertEqual(found["verdict"], "peer_fin.delivered")
+    def test_lines_are_joined_by_the_port_at_the_server_which_may_be_used_again(self) -> None:
+        one, two = talk(">", client=BEHIND, at=1.0), talk(">", client=BEHIND, at=2.0)
+        first = line("peer_fin.delivered", peer="10.77.2.2:50000")
+        second, other = {**first, "verdict": "peer_reset.probe"}, {**first, "peer": "10.77.2.2:1"}
+        self.assertEqual(assign([one, two], [first, other, second]), [other])
+        self.assertEqual((one.line, two.line), (first, second))
+
+    def test_a_line_tells_when_its_connection_began(self) -> None:
+        it = line("peer_fin.delivered", time="1970-01-01T00:00:05.500Z", duration_ms=1500)
+        self.assertEqual(began(it), 4.0)
+
+    def test_a_proxy_may_put_two_messages_into_one_segment(self) -> None:
+        two = Talk(CLIENT, PROXY, at=1.0).opens().says(0, ACK, b"one").says(0, ACK, b"two")
+        server = talk(">", b"onetwo", BEHIND, at=2.0)
+        client = two.connection()
+        self.assertEqual(client.near.head, b"onetwo")
+        self.assertEqual(join([client], [server]), {0: server})
 
 
 if __name__ == "__main__":
