@@ -52,7 +52,7 @@ from network import (
     Process,
     removes_leftovers,
 )
-from page import Entry, page
+from page import page
 from plays import Found, Row, Side, plays
 from proxies import PROXIES, TARGET, Proxy, Stage, program
 
@@ -210,7 +210,6 @@ def as_json(it: Examined) -> dict[str, Any]:
     return {
         "proxy": it.key,
         "version": it.version,
-        "configuration": BY_KEY[it.key].how,
         "cells": {name: asdict(told) for name, told in it.cells.items()},
         "contradictions": it.contradictions,
         "rows": [
@@ -266,26 +265,33 @@ def run(options: Any) -> int:
         say(f"{key}: {what} ({len(done) + len(failed)} of {len(chosen)})")
     examined = [done[key] for key in chosen if key in done]
     judge(examined)
+    report = {
+        "tool": "atlas",
+        "command": options.command,
+        "deadline": DEADLINE,
+        "patience": PATIENCE,
+        "repeat": options.repeat,
+        "again": options.again,
+        "skipped": skipped,
+        "failed": failed,
+        "proxies": [as_json(it) for it in examined],
+    }
     if options.json:
-        everything = {
-            "tool": "atlas",
-            "command": options.command,
-            "skipped": skipped,
-            "failed": failed,
-            "proxies": [as_json(it) for it in examined],
-        }
-        Path(options.json).write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    wrong = [f"{it.key}: {text}" for it in examined for text in it.contradictions]
-    for text in [*wrong, *(f"{key}: {text}" for key, text in failed.items())]:
+        Path(options.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return publish(report, options.markdown)
+
+
+def publish(report: dict[str, Any], markdown: Optional[str]) -> int:
+    """Writes the page, if the captures contradict nothing of it."""
+    wrong = [f"{it['proxy']}: {text}" for it in report["proxies"] for text in it["contradictions"]]
+    wrong += [f"{key}: {text}" for key, text in report["failed"].items()]
+    for text in wrong:
         say(f"atlas: {text}")
-    if wrong or failed:
-        say("atlas: docs/PROXIES.md is left as it is: its claims must be those of the captures")
+    if wrong:
+        say("atlas: no page was written: its claims must be those of the captures")
         return 1
-    if options.markdown:
-        entries = [Entry(BY_KEY[it.key], it.version, it.cells) for it in examined]
-        facts = {"deadline": DEADLINE, "repeat": options.repeat, "again": options.again + 1}
-        text = page(entries, skipped, facts)
-        Path(options.markdown).write_text(text, encoding="utf-8")
+    if markdown:
+        Path(markdown).write_text(page(report), encoding="utf-8")
     return 0
 
 
@@ -323,6 +329,9 @@ def parse(arguments: list[str]) -> Any:
     )
     parser.add_argument("--json", type=writable, metavar="FILE", help="write all of it there")
     parser.add_argument("--markdown", type=writable, metavar="FILE", help="write the page there")
+    parser.add_argument(
+        "--render", metavar="FILE", help="play nothing: write the page from the JSON of a run"
+    )
     options = parser.parse_args(arguments)
     options.command = shlex.join(["python3", "atlas/atlas.py", *arguments])
     return options
@@ -332,6 +341,9 @@ def main() -> int:
     interruptible()
     options = parse(sys.argv[1:])
     try:
+        if options.render:
+            text = Path(options.render).read_text(encoding="utf-8")
+            return publish(json.loads(text), options.markdown)
         return run(options)
     except Environment as error:
         say(f"atlas: {error}")

@@ -76,6 +76,12 @@ def reaches_client(play: Play) -> str:
     return play.client.far.ends[0][1] if play.client.far.ends else ""
 
 
+def is_ended_by_server(play: Play) -> bool:
+    """Whether the client received an end before it ended its own side."""
+    near, far = play.client.near.ends, play.client.far.ends
+    return bool(far) and (not near or far[0][0] < near[0][0])
+
+
 def is_lost(play: Play) -> bool:
     return play.got < play.reply
 
@@ -121,7 +127,10 @@ def cell(name: str, direct: list[Play], through: list[Play], waits: bool) -> Cel
     if changes:
         return Cell(CHANGED, " or ".join(changes), None, told)
     if waits and name not in RACES:
-        ends = sorted({*map(reaches_client, through)} - {*map(reaches_client, direct)})
+        # Where the client waits for the server's end alone, one that comes later is none.
+        first = any(map(is_ended_by_server, direct))
+        seen = {reaches_client(it) if is_ended_by_server(it) or not first else "" for it in through}
+        ends = sorted(seen - {*map(reaches_client, direct)})
         if ends:
             texts = [f"client: {word or 'no end'}" for word in ends]
             return Cell(CHANGED, " or ".join(texts), None, told)
@@ -165,10 +174,15 @@ def assign(servers: list[Connection], log: list[Line]) -> list[Line]:
     return left
 
 
+def ended(line: Line) -> float:
+    """When the line was written, in seconds, a few milliseconds taken off."""
+    at = datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp()
+    return at - 0.01
+
+
 def began(line: Line) -> float:
-    """When the connection of a line began, in seconds."""
-    ended = datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp()
-    return ended - float(line["duration_ms"]) / 1000
+    """When its connection began, in seconds, a few milliseconds taken off."""
+    return ended(line) - float(line["duration_ms"]) / 1000
 
 
 # --- claims -----------------------------------------------------------------------------------
@@ -188,14 +202,17 @@ def line_contradictions(line: Line, server: Connection) -> list[str]:
         found.append(f"the close log says {verdict}, and {near.sent} bytes reached the server")
     if line["fin_received"] and not fin:
         found.append("the close log says that a FIN was received, and none reached the server")
-    if line["fin_received"] is False and near.fin_acked:
+    # One that comes when the line is written already is not known to it.
+    at = near.ended("FIN")
+    if line["fin_received"] is False and near.fin_acked and at is not None and at < ended(line):
         found.append("the close log says that no FIN was received, and one was acknowledged")
     if verdict in ("peer_fin.delivered", "peer_fin.half_close_served") and near.acked < far.sent:
         found.append(
             f"the close log says {verdict}, and {far.sent - near.acked} bytes lack their ACK"
         )
-    if verdict == "timeout.read" and far.ended("FIN") is None:
-        found.append("the close log says timeout.read, and the server sent no FIN")
+    # Behind a closed window a FIN stays in the send queue, and a reset ends it.
+    if verdict == "timeout.read" and not far.ends:
+        found.append("the close log says timeout.read, and the server sent neither FIN nor RST")
     if verdict == "timeout.write_stall" and far.ended("RST") is None:
         found.append("the close log says timeout.write_stall, and the server sent no RST")
     if line["rx"] > near.sent:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from judge import CHANGED, LOST, PASSED, Cell
-from proxies import ADVICE, Proxy
+from proxies import ADVICE, PROXIES
 
+HOW = {proxy.key: proxy.how for proxy in PROXIES}
 TEMPLATE = Path(__file__).resolve().parent / "PROXIES.template.md"
 
 
@@ -59,7 +60,7 @@ COLUMNS = (
 class Entry:
     """A proxy, and what was found."""
 
-    proxy: Proxy
+    key: str
     version: str
     cells: dict[str, Cell]
 
@@ -87,7 +88,7 @@ def markdown(lines: list[list[str]]) -> str:
 def matrix(entries: list[Entry]) -> str:
     lines = [["proxy", *(column.title for column in COLUMNS)]]
     for entry in entries:
-        lines.append([f"{entry.proxy.key}", *(of_column(entry.cells, it) for it in COLUMNS)])
+        lines.append([f"{entry.key}", *(of_column(entry.cells, it) for it in COLUMNS)])
     return markdown(lines)
 
 
@@ -99,7 +100,7 @@ def columns() -> str:
 
 def versions(entries: list[Entry]) -> str:
     lines = [["proxy", "version", "configuration"]]
-    lines += [[it.proxy.key, it.version, it.proxy.how] for it in entries]
+    lines += [[it.key, it.version, HOW[it.key]] for it in entries]
     return markdown(lines)
 
 
@@ -113,23 +114,39 @@ def details(entries: list[Entry]) -> Iterator[str]:
                     text_of(entry.cells[it]) if it in entry.cells else "?" for it in column.ids
                 ]
                 if any(text != "=" for text in texts):
-                    lines.append([entry.proxy.key, *texts])
+                    lines.append([entry.key, *texts])
             yield markdown(lines) + "\n"
 
 
-def page(entries: list[Entry], left_out: dict[str, str], facts: dict[str, Any]) -> str:
-    names = ", ".join(f"{key} ({why})" for key, why in left_out.items())
-    families = {it.proxy.key.split(" ")[0] for it in entries}
+def entries_of(report: dict[str, Any]) -> list[Entry]:
+    entries = []
+    for it in report["proxies"]:
+        cells = {
+            name: Cell(**{**told, "got": told["got"] and tuple(told["got"])})
+            for name, told in it["cells"].items()
+        }
+        entries.append(Entry(it["proxy"], it["version"], cells))
+    return entries
+
+
+def page(report: dict[str, Any]) -> str:
+    """From the report of a run, as it is in its JSON."""
+    entries = entries_of(report)
+    families = {it.key.split(" ")[0] for it in entries}
     advice = [f"* **{name}**: {text}" for name, text in ADVICE.items() if name in families]
+    out = "; ".join(f"{key}: {why}" for key, why in report["skipped"].items())
     made = {
         "matrix": matrix(entries),
         "columns": columns(),
         "details": "\n".join(details(entries)).rstrip(),
-        "versions": "\n" + versions(entries),
+        "versions": versions(entries),
         "advice": "\n".join(advice),
-        "left_out": f"Not installed here, and left out: {names}." if left_out else
-        "All proxies that the atlas knows were installed.",
-        **facts,
-    }  # fmt: skip
+        "left_out": f"Left out, because they were not installed: {out}." if out else "",
+        "deadline": report["deadline"],
+        "patience": report["patience"],
+        "repeat": report["repeat"],
+        "again": report["again"] + 1,
+    }
     template = TEMPLATE.read_text(encoding="utf-8")
-    return re.sub(r"{{([a-z_]+)}}", lambda found: str(made[found[1]]), template)
+    text = re.sub(r"{{([a-z_]+)}}", lambda found: str(made[found[1]]), template)
+    return re.sub(r"\n{3,}", "\n\n", text)

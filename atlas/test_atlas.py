@@ -98,7 +98,8 @@ def play(client: str, server: Optional[str]) -> Play:
 
 
 def line(verdict: str, **changed: Any) -> dict[str, Any]:
-    return {"verdict": verdict, "fin_received": None, "rx": 14, "tx": 37, "peer": "", **changed}
+    both = {"peer": "", "time": "1970-01-01T00:00:09Z", "duration_ms": 0}
+    return {"verdict": verdict, "fin_received": None, "rx": 14, "tx": 37, **both, **changed}
 
 
 class Segments(unittest.TestCase):
@@ -187,6 +188,12 @@ class Cells(unittest.TestCase):
         told = cell("S17", [play("><arF", "><ar")], [play("><afF", "><ar")], True)
         self.assertEqual(told, Cell(CHANGED, "client: FIN"))
 
+    def test_an_end_of_the_servers_that_comes_when_the_client_has_given_up(self) -> None:
+        direct = [play("><afF", "><afF")]
+        self.assertEqual(cell("S9", direct, direct, True), Cell(PASSED, "="))
+        told = cell("S9", direct, [play("><aFf", "><afF")], True)
+        self.assertEqual(told, Cell(CHANGED, "client: no end"))
+
     def test_a_column_shows_each_of_its_endings_once_and_the_bad_ones_first(self) -> None:
         column = next(it for it in COLUMNS if it.title == "half-close")
         cells = {"S6": Cell(PASSED, "="), "S6c": Cell(LOST, "lost", (0, 37), True)}
@@ -209,9 +216,17 @@ class Contradictions(unittest.TestCase):
         [wrong] = line_contradictions(line("peer_fin.reply_refused"), talk(">F<"))
         self.assertTrue(wrong.endswith("no RST reached the server"), wrong)
         [wrong] = line_contradictions(line("timeout.read"), talk("><aF"))
-        self.assertTrue(wrong.endswith("the server sent no FIN"), wrong)
+        self.assertTrue(wrong.endswith("the server sent neither FIN nor RST"), wrong)
         [wrong] = line_contradictions(line("timeout.write_stall"), talk("><af"))
         self.assertTrue(wrong.endswith("the server sent no RST"), wrong)
+
+    def test_a_fin_that_was_acknowledged_is_known_to_a_line_that_came_later(self) -> None:
+        timed_out = line("timeout.read", fin_received=False)
+        [wrong] = line_contradictions(timed_out, talk("><afFf"))
+        self.assertTrue(wrong.endswith("no FIN was received, and one was acknowledged"), wrong)
+        early = {**timed_out, "time": "1970-01-01T00:00:00Z"}
+        self.assertEqual(line_contradictions(early, talk("><afFf")), [])
+        self.assertEqual(line_contradictions(timed_out, talk("><afF")), [], "out of order")
 
     def test_bytes_are_compared(self) -> None:
         [wrong] = line_contradictions(line("peer_fin.delivered", rx=15), talk("><aF"))
@@ -301,7 +316,7 @@ class Joins(unittest.TestCase):
 
     def test_a_line_tells_when_its_connection_began(self) -> None:
         it = line("peer_fin.delivered", time="1970-01-01T00:00:05.500Z", duration_ms=1500)
-        self.assertEqual(began(it), 4.0)
+        self.assertAlmostEqual(began(it), 4.0, delta=0.02)
 
     def test_a_proxy_may_put_two_messages_into_one_segment(self) -> None:
         two = Talk(CLIENT, PROXY, at=1.0).opens().says(0, ACK, b"one").says(0, ACK, b"two")
