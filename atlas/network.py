@@ -33,6 +33,9 @@ SERVER_PORT = 9000
 # The devices on which both sides are captured.
 CLIENT_DEVICE, SERVER_DEVICE = "client0", "server0"
 
+# Of each socket. By default the kernel lets them grow until the lab's clients cannot fill them.
+BUFFER_BYTES_MAX = 1 << 20
+
 CLONE_NEWNET = 0x4000_0000
 READY_SECONDS = 20.0
 END_SECONDS = 3.0
@@ -116,8 +119,13 @@ class Network:
             command("ip", "-n", name, "link", "set", "lo", "up")
         self.joins(CLIENT, CLIENT_DEVICE, CLIENT_ADDRESS, "front0", PROXY_ADDRESS)
         self.joins(SERVER, SERVER_DEVICE, SERVER_ADDRESS, "back0", PROXY_BEHIND)
-        forward = ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]
-        command(*self.inside(PROXY), *forward)
+        self.sets(PROXY, "ip_forward", "1")
+        for where in self.names:
+            self.sets(where, "tcp_rmem", f"4096 131072 {BUFFER_BYTES_MAX}")
+            self.sets(where, "tcp_wmem", f"4096 16384 {BUFFER_BYTES_MAX}")
+
+    def sets(self, where: str, name: str, value: str) -> None:
+        command(*self.inside(where), "sh", "-c", f"echo {value} > /proc/sys/net/ipv4/{name}")
 
     def joins(self, where: str, device: str, address: str, other: str, gateway: str) -> None:
         """A cable between `where` and the proxy's namespace, and the route through that."""

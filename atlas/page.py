@@ -36,7 +36,7 @@ COLUMNS = (
         ("S6", "S6c"),
     ),
     Column(
-        "half-close, 10 MB",
+        "half-close, buffers full",
         "the same after it has filled all buffers; then it reads everything",
         ("S15b",),
     ),

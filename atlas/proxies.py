@@ -294,11 +294,37 @@ PROXIES = (
           ("ncat", "--version"), ncat),
     Proxy("Go naive", "two `io.Copy`, the first end closes both", *GO, go("naive")),
     Proxy("Go half-close", "`CloseWrite` passes an end on", *GO, go("half-close")),
+    Proxy("Go resets", "`SetLinger(0)` passes a reset on as well", *GO, go("resets")),
     Proxy("Node naive", "two `pipe`, defaults", *NODE, node("naive")),
     Proxy("Node half-close", "`allowHalfOpen: true`", *NODE, node("half-close")),
+    Proxy("Node resets", "`resetAndDestroy()` passes a reset on as well", *NODE, node("resets")),
 )  # fmt: skip
 
-# What to set, by the first word of a proxy's key. What it says of a proxy is in the matrix.
+# What to set, by the first word of a proxy's key. It must say what the matrix says. What is known from
+# a manual only is called so.
 ADVICE = {
-    "nftables": "",
+    "HAProxy": "nothing to set for resets and half-closes, as long as `option nolinger` is off: it turns "
+    "every proper close into a reset, and half-closers lose their replies. A client that resets while the "
+    "buffers are full is noticed by a timeout only: choose `timeout client` and `timeout server` for that.",
+    "Envoy": "nothing to set.",
+    "nginx": "`proxy_half_close on;` (since 1.21.4) gives half-closers their replies. Resets become FINs with "
+    "and without it; the manual has no directive for that.",
+    "traefik": "half-closers get their replies. By the manual, `terminationDelay` (100 ms) limits how long the "
+    "other direction may go on then, so raise it, or set -1, if replies take longer; the lab's server answers at "
+    "once, and both rows are the same here.",
+    "socat": "half-closers get their replies. By the manual, it waits for the other direction for half a second "
+    "only: use `-t SECONDS` if replies take longer. The lab's server answers at once, and both rows are the same here.",
+    "ssh": "nothing to set. A server behind it sees FINs only.",
+    "stunnel": "nothing to set. A server behind it sees FINs only. TLS itself has no half of a reset: the first of "
+    "the two ends the TLS session, and the second one closes.",
+    "pen": "do not use it for clients that half-close.",
+    "sslh": "do not use it for clients that half-close.",
+    "rinetd": "do not use it for clients that half-close.",
+    "redir": "do not use it for clients that half-close.",
+    "xinetd": "do not use `redirect` for clients that half-close.",
+    "ncat": "do not use `--sh-exec` as a proxy for clients that half-close: the server is told that the reply arrived.",
+    "Go": "in a proxy of your own, pass an end on with `CloseWrite`, wait for both directions, and on `ECONNRESET` "
+    "or `EPIPE` close both sides with `SetLinger(0)`: [`proxy.go`](../atlas/own/proxy.go) has all three ways.",
+    "Node": "`allowHalfOpen: true` on both sides, and `resetAndDestroy()` on the other side when one has an error: "
+    "[`proxy.js`](../atlas/own/proxy.js) has all three ways.",
 }

@@ -1,6 +1,7 @@
-// A TCP proxy in Go, in the two ways in which such a proxy is usually written.
+// A TCP proxy in Go: in the two ways in which such a proxy is usually written, and in one that passes
+// on both kinds of ends.
 //
-//	proxy naive|half-close LISTEN SERVER
+//	proxy naive|half-close|resets LISTEN SERVER
 //
 // naive: two io.Copy, and the first one that ends closes both connections. A client that half-closes
 // to say "that was my request" loses its reply.
@@ -8,26 +9,29 @@
 // half-close: the end of each direction is passed on with CloseWrite, and both connections are closed
 // when both directions have ended. A reset still arrives at the other side as a FIN: io.Copy returns
 // an error for it, and CloseWrite or Close sends a FIN.
+//
+// resets: as half-close, but a reset of one side resets the other (SO_LINGER 0, then close).
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"syscall"
 )
 
 func main() {
-	if len(os.Args) != 4 || os.Args[1] != "naive" && os.Args[1] != "half-close" {
-		fail("usage: proxy naive|half-close LISTEN SERVER")
+	serve := map[string]func(client, server *net.TCPConn){
+		"naive": naive, "half-close": halfClose, "resets": resets,
+	}
+	if len(os.Args) != 4 || serve[os.Args[1]] == nil {
+		fail("usage: proxy naive|half-close|resets LISTEN SERVER")
 	}
 	listener, err := net.Listen("tcp", os.Args[2])
 	if err != nil {
 		fail(err)
-	}
-	serve := naive
-	if os.Args[1] == "half-close" {
-		serve = halfClose
 	}
 	for {
 		client, err := listener.Accept()
@@ -40,7 +44,7 @@ func main() {
 				client.Close()
 				return
 			}
-			serve(client.(*net.TCPConn), server.(*net.TCPConn))
+			serve[os.Args[1]](client.(*net.TCPConn), server.(*net.TCPConn))
 		}()
 	}
 }
@@ -63,6 +67,28 @@ func halfClose(client, server *net.TCPConn) {
 	copy := func(to, from *net.TCPConn) {
 		io.Copy(to, from)
 		to.CloseWrite()
+		ended <- struct{}{}
+	}
+	go copy(server, client)
+	go copy(client, server)
+	<-ended
+	<-ended
+	client.Close()
+	server.Close()
+}
+
+func resets(client, server *net.TCPConn) {
+	ended := make(chan struct{}, 2)
+	copy := func(to, from *net.TCPConn) {
+		_, err := io.Copy(to, from)
+		if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			for _, side := range []*net.TCPConn{to, from} {
+				side.SetLinger(0)
+				side.Close()
+			}
+		} else {
+			to.CloseWrite()
+		}
 		ended <- struct{}{}
 	}
 	go copy(server, client)
