@@ -6,7 +6,11 @@
 mod process;
 #[path = "common/schema.rs"]
 mod schema;
+#[path = "common/skip.rs"]
+mod skip;
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -229,4 +233,39 @@ fn an_interrupt_leaves_what_was_played() {
     assert!(row(&report, "S3 race")["note"].as_str().unwrap().contains(" of 100000 runs"));
     assert_eq!(rows(&report).len(), 2, "S9 was not played: {report:#}");
     assert!(stderr.contains("interrupted after 2 of 3 rows"), "{stderr}");
+}
+
+/// A control group of this test's own whose sockets share this much memory; `None` where there can
+/// be none: that is said.
+fn short_of_memory(bytes: &str) -> Option<Group> {
+    let group = Group(format!("/sys/fs/cgroup/memory/closecall-{}", std::process::id()).into());
+    let limited = fs::create_dir(&group.0)
+        .and_then(|()| fs::write(group.0.join("memory.kmem.tcp.limit_in_bytes"), bytes));
+    match limited {
+        Ok(()) => Some(group),
+        Err(_) => {
+            skip::skips("a memory control group (v1) that can be made, and root");
+            None
+        }
+    }
+}
+
+struct Group(PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// S15b failed with `timeout.write_stall` when neighbours had taken the memory for sockets: both
+/// ends had megabytes to send, and neither had memory to receive.
+#[test]
+fn full_buffers_become_empty_again_when_memory_for_sockets_is_short() {
+    let Some(group) = short_of_memory("2M") else { return };
+    let enters = format!("echo $$ > {}", group.0.join("cgroup.procs").display());
+    let args = ["lab", "--only", "S15b", "--format", "json"];
+    let mut process = Process::start(closecall_after(&enters, &args));
+    let code = process.exit_code();
+    assert_eq!((code, process.stderr.text()), (0, String::new()), "{}", process.stdout.text());
 }

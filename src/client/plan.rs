@@ -26,6 +26,8 @@ pub struct Plan {
     pub stop: Option<&'static AtomicBool>,
     /// SO_RCVBUF, in bytes; `None` leaves it to the system. A small one is full soon.
     pub receive_buffer: Option<usize>,
+    /// SO_SNDBUF, in bytes; `None` leaves it to the system, which lets it grow.
+    pub send_buffer: Option<usize>,
     /// Whatever bytes come are the reply: the server need not echo.
     pub any_reply: bool,
     /// How much of what is received is kept, in bytes. The rest is counted.
@@ -47,6 +49,7 @@ impl Plan {
             end_patience: Duration::from_secs(30),
             stop: None,
             receive_buffer: None,
+            send_buffer: None,
             any_reply: false,
             kept_bytes_max: 4096,
             holder: Vec::new(),

@@ -44,6 +44,9 @@ impl Client {
         if let Some(bytes) = plan.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
+        if let Some(bytes) = plan.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
         if let Some(source) = plan.source {
             socket.bind(&source.into())?;
         }

@@ -26,7 +26,7 @@ use super::options::{Error, Options, Target, Tell};
 use super::race::Tally;
 use super::report::{Outcome, Row, ServerRow};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
-use super::stage::receive_buffer;
+use super::stage::{receive_buffer, send_buffer};
 use super::wire::{self, RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Moment, Plan, Way};
 
@@ -214,7 +214,11 @@ impl<'a> Against<'a> {
         let address = self.side(path).address;
         let before = self.log.as_mut().and_then(CloseLog::clear);
         let message = self.message();
-        let plan = Plan { receive_buffer: receive_buffer(way), ..self.look.plan(address, message) };
+        let plan = Plan {
+            receive_buffer: receive_buffer(way),
+            send_buffer: send_buffer(way),
+            ..self.look.plan(address, message)
+        };
         let connected = SystemTime::now();
         let Ok((mut client, _)) = Client::connect(&plan) else { return Played::default() };
         let mut moments = Vec::new();

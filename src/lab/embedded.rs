@@ -10,7 +10,7 @@ use super::race::Tally;
 use super::recv_loop::{LastRecv, RecvLoop};
 use super::report::{Outcome, Row, ServerRow};
 use super::scenario::{Order, Play, Scenario, Setting};
-use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage, receive_buffer};
+use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage, receive_buffer, send_buffer};
 use super::wire::{RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Did, Moment, Plan, Way};
 use crate::machine::close::Kind;
@@ -81,6 +81,7 @@ impl<'a> Embedded<'a> {
             patience: PATIENCE,
             end_patience: PATIENCE,
             receive_buffer: receive_buffer(way),
+            send_buffer: send_buffer(way),
             holder: self.options.holder.clone(),
             ..Plan::new(server)
         }

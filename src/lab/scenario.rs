@@ -89,6 +89,8 @@ pub enum Setting {
     Sips,
     /// One of its own that looks often at output that nobody takes.
     Full,
+    /// One of its own that has time for output that nobody takes for a while.
+    Filled,
 }
 
 /// A way to end a connection, and what has to come of it.

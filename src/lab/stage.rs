@@ -17,9 +17,23 @@ use crate::server::Server;
 /// The message of every client, as in the article.
 pub const MESSAGE: &[u8] = b"Hi,here is glp";
 
+/// What a client's buffers have in [`Way::HalfCloseFull`], in bytes. All of it has to go through
+/// again: without a bound it is 10 MB and more, and where the system is short of memory for sockets
+/// the two ends wait for each other's buffers for seconds.
+const FILLED_BYTES: usize = 1 << 16;
+
 /// SO_RCVBUF of a client whose buffers are to be full: a small window is full soon, and stays so.
 pub(super) fn receive_buffer(way: Way) -> Option<usize> {
-    matches!(way, Way::CloseFull | Way::Stall).then_some(1)
+    match way {
+        Way::CloseFull | Way::Stall => Some(1),
+        Way::HalfCloseFull => Some(FILLED_BYTES),
+        _ => None,
+    }
+}
+
+/// SO_SNDBUF of the same.
+pub(super) fn send_buffer(way: Way) -> Option<usize> {
+    (way == Way::HalfCloseFull).then_some(FILLED_BYTES)
 }
 
 /// Every deadline of the server, and the recv loop's, in milliseconds.
@@ -29,6 +43,11 @@ pub(super) const DEADLINE_MS: u64 = 1_000;
 /// output every quarter of it, and the client takes two looks. A window probe comes after 200 ms,
 /// and one more after 600 that Linux does not answer: the client should be gone by then.
 const FULL_MS: u64 = 900;
+
+/// The write deadline where a client reads again after all buffers were full. When the system is
+/// short of memory for sockets, the window opens in steps, and each waits for a window probe: a
+/// second and more passes without a byte.
+const FILLED_MS: u64 = 4_000;
 
 /// No scenario takes this long. One that does is ended, and has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,6 +70,7 @@ fn config(setting: Setting) -> Config {
             config.bytes_per_visit = 1;
         }
         Setting::Full => config.write_deadline_ms = Some(FULL_MS),
+        Setting::Filled => config.write_deadline_ms = Some(FILLED_MS),
     }
     config
 }
