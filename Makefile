@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw
+.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -70,3 +70,9 @@ draw: ## docs/compare.svg and docs/fair.svg, from what `make compare` and `make 
 	for chart in compare fair; do \
 		[ ! -e target/$$chart.json ] || cargo run --example draw -- docs/$$chart.svg target/$$chart.json || exit 1; \
 	done
+
+atlas: ## docs/PROXIES.md anew: which endings real proxies hide, by captures on both sides (Linux, root); ATLAS="--only HAProxy"
+	cargo build --release
+	python3 atlas/test_atlas.py
+	python3 atlas/atlas.py --json target/atlas.json \
+		--markdown $(if $(ATLAS),target/atlas.md,docs/PROXIES.md) $(ATLAS)

@@ -1,0 +1,3 @@
+module closecall/atlas/own
+
+go 1.19
