@@ -188,17 +188,17 @@ fn the_file_holds_every_packet_of_every_row() {
 
 #[test]
 fn the_column_says_where_it_is_from_and_the_legend_what_stands_in_it() {
-    let (code, without, _) = lab(&["--only", "S1"]);
+    let (code, without, _) = lab(&["--only", "S1", "--long"]);
     assert_eq!(code, 0);
-    assert!(without.contains("expected on") && !without.contains("seen on"), "{without}");
+    assert!(without.contains("wire, expected") && !without.contains("wire, seen"), "{without}");
     if !can_capture() {
         return;
     }
-    let (code, table, _) = lab(&["--only", "S1,S15b", "--capture"]);
+    let (code, table, _) = lab(&["--only", "S1,S15b", "--capture", "--long"]);
     assert_eq!(code, 0);
-    assert!(table.contains("seen on") && !table.contains("expected on"), "{table}");
+    assert!(table.contains("wire, seen") && !table.contains("wire, expected"), "{table}");
     assert_eq!(table.matches('⇄').count(), 2, "{table}"); // in the cell and in the legend
-    let (_, table, _) = lab(&["--only", "S1", "--capture"]);
+    let (_, table, _) = lab(&["--only", "S1", "--capture", "--long"]);
     assert!(!table.contains('⇄'), "{table}");
 }
 
@@ -255,7 +255,7 @@ fn a_disk_that_is_full_at_the_end_is_told_and_the_report_is_there() {
     let (code, stdout, stderr) = lab(&["--only", "S1", "--pcap", "/dev/full"]);
     assert_eq!((code, stderr.lines().count()), (1, 1), "{stderr}");
     assert!(stderr.contains("--pcap \"/dev/full\" is not complete: "), "{stderr}");
-    assert!(stdout.contains("1 rows: 1 ok"), "{stdout}");
+    assert!(stdout.contains("1 row: 1 ok"), "{stdout}");
 }
 
 // ---- the file that is there already ------------------------------------------------------------
