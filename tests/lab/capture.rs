@@ -191,7 +191,7 @@ fn the_wire_says_where_it_is_from_and_the_details_what_stands_in_it() {
     let (code, shown, _) = lab(&["--only", "S1,S15b", "--capture", "--long"]);
     assert_eq!(code, 0);
     assert!(shown.contains("wire, seen") && !shown.contains("wire, expected"), "{shown}");
-    assert!(shown.contains('⇄'), "{shown}");
+    assert_eq!(shown.matches('⇄').count(), 2, "{shown}"); // in the cell and in the legend
     let (_, shown, _) = lab(&["--only", "S1", "--capture", "--long"]);
     assert!(!shown.contains('⇄'), "{shown}");
 }

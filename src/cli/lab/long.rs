@@ -160,6 +160,27 @@ pub(super) fn blocks(report: &Report, screen: &Screen) -> String {
     report.rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
+/// Marks that stand in some descriptions of the wire, and what they mean.
+const MARKS: [(&str, &str); 4] = [
+    (": →", "The numbers before colons say how often it was so."),
+    ("⇄", "⇄ stands between what goes to and fro at the same time."),
+    (" again", "\"again\" was sent a second time."),
+    ("×", "×2 came twice."),
+];
+
+/// How to read them.
+pub(super) fn legend(report: &Report) -> Vec<&'static str> {
+    let shown = |mark: &str| report.rows.iter().any(|row| row.wire.contains(mark));
+    let marks = MARKS.iter().filter(|(mark, _)| shown(mark)).map(|(_, says)| *says);
+    let wire =
+        "→ goes to the server, ← comes from it; the handshake and acknowledgements are left out.";
+    let mut lines: Vec<_> = [wire].into_iter().chain(marks).collect();
+    if report.rows.iter().any(|row| row.verdict.is_some()) {
+        lines.push("Statuses: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.");
+    }
+    lines
+}
+
 /// The same as a table, without the packets.
 pub(super) fn markdown(report: &Report) -> String {
     let fields = fields(report);

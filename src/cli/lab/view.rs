@@ -29,7 +29,7 @@ fn table(report: &Report, is_long: bool, screen: &Screen) -> Vec<String> {
             (false, true) => return vec![end],
             (false, false) => rows::table(&columns, &lines, screen),
         };
-        let legend = if is_long { Vec::new() } else { plain::legend(report) };
+        let legend = if is_long { long::legend(report) } else { plain::legend(report) };
         return vec![end, rows, legend_of(&legend, screen)];
     };
     let mut head = paragraphs(&through::heading(&changes), screen.columns);
@@ -39,7 +39,8 @@ fn table(report: &Report, is_long: bool, screen: &Screen) -> Vec<String> {
     let claims = changes.claims.and_then(through::claims);
     head += &claims.map(|claims| paragraphs(&claims, screen.columns)).unwrap_or_default();
     if is_long {
-        return vec![head, long::blocks(report, screen), end];
+        let legend = legend_of(&long::legend(report), screen);
+        return vec![head, long::blocks(report, screen), legend, end];
     }
     let (columns, lines, is_brief) = through::rows(report, screen);
     let rows = match lines.is_empty() {
