@@ -326,7 +326,7 @@ def parse(arguments: list[str]) -> Any:
     parser.add_argument(
         "--again",
         type=whole,
-        default=6,
+        default=4,
         help=f"how often {ONCE} are played again (default: %(default)s)",
     )
     parser.add_argument(

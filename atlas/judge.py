@@ -94,7 +94,7 @@ def is_called_delivered(play: Play) -> bool:
 def is_acknowledged(play: Play) -> bool:
     """Towards the server all is well: a FIN, and the acknowledgement of all that it sent."""
     server = play.server
-    if server is None or not server.far.sent or server.near.ending != "FIN":
+    if server is None or not server.far.sent or reaches_server(play) != "FIN":
         return False
     return server.near.acked >= server.far.sent
 

@@ -308,7 +308,7 @@ ADVICE = {
     "buffers are full is noticed by a timeout only: choose `timeout client` and `timeout server` for that.",
     "Envoy": "nothing to set.",
     "nginx": "`proxy_half_close on;` (since 1.21.4) gives half-closers their replies. Resets become FINs with "
-    "and without it; the manual has no directive for that.",
+    "and without it; no directive for that is known to us.",
     "traefik": "half-closers get their replies. By the manual, `terminationDelay` (100 ms) limits how long the "
     "other direction may go on then, so raise it, or set -1, if replies take longer; the lab's server answers at "
     "once, and both rows are the same here.",
@@ -326,5 +326,6 @@ ADVICE = {
     "Go": "in a proxy of your own, pass an end on with `CloseWrite`, wait for both directions, and on `ECONNRESET` "
     "or `EPIPE` close both sides with `SetLinger(0)`: [`proxy.go`](../atlas/own/proxy.go) has all three ways.",
     "Node": "`allowHalfOpen: true` on both sides, and `resetAndDestroy()` on the other side when one has an error: "
-    "[`proxy.js`](../atlas/own/proxy.js) has all three ways.",
+    "[`proxy.js`](../atlas/own/proxy.js) has all three ways. A client that sends and resets at "
+    "once still arrives as a FIN.",
 }

@@ -176,6 +176,12 @@ class Cells(unittest.TestCase):
         direct = [play(">F<R", ">F<R")]
         self.assertEqual(cell("S16b", direct, [play("><aF", "><aF")], False).change, PASSED)
 
+    def test_a_server_that_gives_up_is_not_told_that_its_reply_arrived(self) -> None:
+        told = cell(
+            "S17", [play("><ar", "><ar")], [play("><ar", "><afF"), play(">", "><afF")], False
+        )
+        self.assertFalse(told.called_delivered)
+
     def test_a_server_that_never_sees_the_client(self) -> None:
         told = cell("S7", [play("F", "F")], [play("F", None)], False)
         self.assertEqual(told, Cell(CHANGED, "no connection"))
