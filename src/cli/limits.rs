@@ -20,21 +20,36 @@ const CONNECTIONS_DEFAULT_MAX: u64 = 1 << 20;
 /// it allocates before it does anything.
 const THREAD_BYTES: usize = (2 << 20) + (128 << 10);
 
+/// What reading the command line takes at most, with the first words about it, in bytes.
+const FIRST_BYTES: usize = 1 << 20;
+
+/// Whether there is memory to read the command line. Where there is none, nothing may be allocated,
+/// not even a line that says so: the allocator would end the process.
+pub(super) fn is_enough_memory_to_begin() -> bool {
+    is_there(FIRST_BYTES)
+}
+
+/// Whether so many bytes can be had.
+fn is_there(bytes: usize) -> bool {
+    let mut probe: Vec<u8> = Vec::new();
+    let reserved = probe.try_reserve_exact(bytes);
+    std::hint::black_box(&probe); // or the compiler leaves out what is not used
+    reserved.is_ok()
+}
+
 /// Looks whether there is memory for the stacks of `threads` threads.
 ///
 /// # Errors
 /// There is not. pthread_create(3) would say EAGAIN then, which means too many threads as well.
 pub(super) fn memory_for_threads(threads: usize) -> Result<(), Failure> {
     let bytes = threads * THREAD_BYTES;
-    let mut probe: Vec<u8> = Vec::new();
-    let reserved = probe.try_reserve_exact(bytes);
-    std::hint::black_box(&probe); // or the compiler leaves out what is not used
-    reserved.map_err(|_| {
-        Failure::Refused(format!(
-            "no memory for {threads} threads, which take {}: raise the limit of memory (ulimit -v)",
-            words::bytes(bytes as u64)
-        ))
-    })
+    if is_there(bytes) {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "no memory for {threads} threads, which take {}: raise the limit of memory (ulimit -v)",
+        words::bytes(bytes as u64)
+    )))
 }
 
 /// The limit of open files, after it was raised as far as we may. `None`: this system has none.

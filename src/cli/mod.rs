@@ -34,6 +34,7 @@ mod values;
 mod words;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -61,6 +62,11 @@ enum Failure {
 
 /// The program `closecall`.
 pub fn main() -> ExitCode {
+    if !limits::is_enough_memory_to_begin() {
+        let line = b"closecall: no memory to begin with: raise the limit of memory (ulimit -v)\n";
+        let _ = io::stderr().write_all(line);
+        return ExitCode::from(EXIT_REFUSED);
+    }
     signals::prepare();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let outcome = match Cli::try_parse_from(&arguments) {
