@@ -170,8 +170,8 @@ impl Client {
         let deadline = Instant::now() + patience;
         let mut pause = Pause { meanwhile, deadline, stop: self.plan.stop };
         let did = self.does(act, &mut pause).unwrap_or_else(|error| {
-            // Whoever is told first is the only one who is told.
-            if is_reset(&error) && !self.shut.write {
+            // An error is handed out once: no event tells of it afterwards.
+            if self.is_the_servers_reset(&error) {
                 self.watch.gone = true;
                 self.watch.sees(ServerEnd::Reset);
             }
@@ -183,9 +183,44 @@ impl Client {
         });
         Moment { at: self.started.elapsed(), act: Some(act), did }
     }
+
+    /// Whether this error is a reset of the server's. A send after our own FIN is a broken pipe as
+    /// well, and with both sides shut our own kernel resets the connection when a reply comes.
+    fn is_the_servers_reset(&self, error: &io::Error) -> bool {
+        match error.kind() {
+            ErrorKind::ConnectionReset => !(self.shut.read && self.shut.write),
+            _ => is_reset(error) && !self.shut.write,
+        }
+    }
 }
 
 /// A reset behind a FIN is called a broken pipe.
 pub(super) fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    /// Regression: a call took the error, so no event told of it, and the reset behind a half-close
+    /// was called a FIN.
+    #[test]
+    fn a_reset_that_a_call_has_taken_is_a_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = Plan::new(listener.local_addr().unwrap());
+        let (mut client, _) = Client::connect(&plan).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.play(Act::Send);
+        client.play(Act::ShutDownWrite);
+        SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(server); // over the loopback it has arrived when this returns
+        assert!(client.play(Act::Hold).failed());
+        client.play(Act::AwaitEnd);
+        assert_eq!(client.server_end().map(|(end, _)| end), Some(ServerEnd::Reset));
+    }
 }
