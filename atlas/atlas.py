@@ -289,7 +289,13 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     found = {it["proxy"]: it for it in [*old["proxies"], *new["proxies"]]}
     proxies = [found[key] for key in BY_KEY if key in found]
     failed = {key: why for key, why in old["failed"].items() if key not in found}
-    return {**old, "proxies": proxies, "failed": {**failed, **new["failed"]}}
+    skipped = {**old["skipped"], **new["skipped"]}
+    return {
+        **old,
+        "proxies": proxies,
+        "failed": {**failed, **new["failed"]},
+        "skipped": {key: why for key, why in skipped.items() if key not in found},
+    }
 
 
 def publish(report: dict[str, Any], markdown: Optional[str]) -> int:

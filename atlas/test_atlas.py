@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE.parent / "benches" / "limit")]  # measuring.py, for servers.py
+from atlas import merged
 from capture import ACK, FIN, RST, SYN, Address, Connection, Segment, ahead, connections, parse
 from judge import (
     CHANGED,
@@ -100,6 +101,20 @@ def play(client: str, server: Optional[str]) -> Play:
 def line(verdict: str, **changed: Any) -> dict[str, Any]:
     both = {"peer": "", "time": "1970-01-01T00:00:09Z", "duration_ms": 0}
     return {"verdict": verdict, "fin_received": None, "rx": 14, "tx": 37, **both, **changed}
+
+
+class Runs(unittest.TestCase):
+    def test_what_is_played_later_is_no_longer_left_out(self) -> None:
+        def run(played: list[str], failed: dict[str, str], skipped: dict[str, str]) -> Any:
+            proxies = [{"proxy": key} for key in played]
+            return {"proxies": proxies, "failed": failed, "skipped": skipped}
+
+        old = run(["nginx"], {"socat": "no port"}, {"Envoy": "no `envoy`", "pen": "no `pen`"})
+        new = run(["socat", "Envoy"], {"nginx": "no port"}, {})
+        both = merged(old, new)
+        self.assertEqual({it["proxy"] for it in both["proxies"]}, {"nginx", "socat", "Envoy"})
+        self.assertEqual(both["failed"], {"nginx": "no port"})
+        self.assertEqual(both["skipped"], {"pen": "no `pen`"})
 
 
 class Segments(unittest.TestCase):
