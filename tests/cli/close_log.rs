@@ -153,9 +153,16 @@ fn a_reader_who_leaves_costs_records_which_are_counted() {
     let address = line.trim().strip_prefix("listening on ").unwrap().parse().unwrap();
     drop(stdout);
     let mut server = Process::of(child);
+    // A process that another test starts at this moment has the pipe's other end until its exec.
+    let mut tried = 0;
+    while !server.stderr.text().contains("the close log cannot be written") {
+        come_and_go(address, 1);
+        tried += 1;
+    }
     come_and_go(address, 50);
     let stderr = stop(&mut server);
-    assert_eq!(row(&stderr, "close log: records lost"), Some(50), "{stderr}");
+    let lost = row(&stderr, "close log: records lost").unwrap();
+    assert!((51..=50 + tried).contains(&lost), "of {tried} and 50: {stderr}");
 }
 
 /// As on a system that does not tell: what cannot be known is null, and nothing is claimed.

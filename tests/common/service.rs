@@ -338,10 +338,13 @@ pub(crate) fn parts(client: &mut TcpStream) -> Result<(), String> {
 
 /// Hears the server's FIN and nothing before it.
 pub(crate) fn hears_fin(client: &mut TcpStream) -> Result<(), String> {
-    match client.read(&mut [0; 64]) {
-        Ok(0) => Ok(()),
-        Ok(count) => Err(format!("{count} bytes that nobody asked for")),
-        Err(error) => Err(format!("no FIN: {error}")),
+    loop {
+        return match client.read(&mut [0; 64]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(0) => Ok(()),
+            Ok(count) => Err(format!("{count} bytes that nobody asked for")),
+            Err(error) => Err(format!("no FIN: {error}")),
+        };
     }
 }
 
@@ -349,7 +352,13 @@ pub(crate) fn hears_fin(client: &mut TcpStream) -> Result<(), String> {
 #[track_caller]
 pub(crate) fn hears_nothing_for(client: &mut TcpStream, window: Duration) {
     client.set_read_timeout(Some(window)).unwrap();
-    let heard = client.read(&mut [0; 64]).map_err(|error| error.kind());
+    // A read with a timeout is not resumed after a signal, see signal(7).
+    let heard = loop {
+        match client.read(&mut [0; 64]).map_err(|error| error.kind()) {
+            Err(ErrorKind::Interrupted) => {}
+            heard => break heard,
+        }
+    };
     assert_eq!(heard, Err(ErrorKind::WouldBlock), "it should still be waiting");
     client.set_read_timeout(Some(PATIENCE)).unwrap();
 }
