@@ -43,8 +43,8 @@ pub struct Report {
     /// Requests a second that were asked for; null in the closed loop.
     pub target_rate_per_s: Option<f64>,
     /// How long replies took: for churn from connect to the server's FIN, for all others from the
-    /// request to the last byte of its reply; in the open loop from when it was due. Null if there
-    /// was none.
+    /// request to the last byte of its reply; in the open loop from when it was due. A request that
+    /// was given up on counts with its age then. Null if there was none.
     pub latency_us: Option<Microseconds>,
     /// In the open loop: from when a request was sent. Null in the closed one, where the two are
     /// the same.

@@ -4,6 +4,8 @@
 //! With CLOSECALL_LONG=1 the same tests run in their long form.
 #![allow(dead_code)] // each test uses its own part
 
+mod seeded;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+pub(crate) use self::seeded::{Seeded, seed};
 use crate::process::{PATIENCE, Process, closecall};
 
 pub(crate) const PREFIX: &[u8] = b"from server back[rust]:";
@@ -338,68 +341,25 @@ pub(crate) fn parts(client: &mut TcpStream) -> Result<(), String> {
 
 /// Hears the server's FIN and nothing before it.
 pub(crate) fn hears_fin(client: &mut TcpStream) -> Result<(), String> {
-    loop {
-        return match client.read(&mut [0; 64]) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Ok(0) => Ok(()),
-            Ok(count) => Err(format!("{count} bytes that nobody asked for")),
-            Err(error) => Err(format!("no FIN: {error}")),
-        };
+    match read_some(client) {
+        Ok(0) => Ok(()),
+        Ok(count) => Err(format!("{count} bytes that nobody asked for")),
+        Err(error) => Err(format!("no FIN: {error}")),
     }
+}
+
+/// Goes on after a signal: a read with a timeout does not do so by itself, see signal(7).
+fn read_some(client: &mut TcpStream) -> std::io::Result<usize> {
+    std::iter::repeat_with(|| client.read(&mut [0; 64]))
+        .find(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::Interrupted))
+        .expect("it reads again and again")
 }
 
 /// Whether it hears nothing for `window`: time in which the server is left alone with itself.
 #[track_caller]
 pub(crate) fn hears_nothing_for(client: &mut TcpStream, window: Duration) {
     client.set_read_timeout(Some(window)).unwrap();
-    // A read with a timeout is not resumed after a signal, see signal(7).
-    let heard = loop {
-        match client.read(&mut [0; 64]).map_err(|error| error.kind()) {
-            Err(ErrorKind::Interrupted) => {}
-            heard => break heard,
-        }
-    };
+    let heard = read_some(client).map_err(|error| error.kind());
     assert_eq!(heard, Err(ErrorKind::WouldBlock), "it should still be waiting");
     client.set_read_timeout(Some(PATIENCE)).unwrap();
-}
-
-// ---- choices ------------------------------------------------------------------------------------
-
-/// A sequence that a seed decides (xorshift64*).
-#[derive(Clone)]
-pub(crate) struct Seeded(u64);
-
-impl Seeded {
-    pub(crate) fn new(seed: u64) -> Seeded {
-        let mut seeded = Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        for _ in 0..4 {
-            seeded.next();
-        }
-        seeded
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// Less than `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 33) % end
-    }
-
-    /// Bytes of a line, its newline included: any but newlines inside.
-    pub(crate) fn line(&mut self, bytes: usize) -> Vec<u8> {
-        let mut line: Vec<u8> = (0..bytes).map(|_| self.next() as u8).collect();
-        line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
-        line.push(b'\n');
-        line
-    }
-}
-
-/// The seed of this run: CLOSECALL_SEED, or the same each time.
-pub(crate) fn seed() -> u64 {
-    std::env::var("CLOSECALL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(1)
 }

@@ -43,8 +43,11 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
     if report.unanswered > 0 {
         let all = thousands(report.unanswered + done_count);
         let unanswered = thousands(report.unanswered);
-        let why = if report.interrupted { "some were cut off; " } else { "" };
-        line("unanswered", format!("{unanswered} of {all}: {why}they are in no percentile"));
+        let where_counted = match report.interrupted {
+            true => "those that the interrupt cut off are in no percentile",
+            false => "in the percentiles with their age",
+        };
+        line("unanswered", format!("{unanswered} of {all}: {where_counted}"));
     }
     line("ended as", counts(&report.verdicts));
     line("generator", generator(report));
