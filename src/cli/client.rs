@@ -133,15 +133,19 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Fa
             }
         };
         let ok = client.play_all(way.script(), |moment, client| {
-            if moment.failed() {
+            if moment.failed() && !is_interrupted() {
                 failure.get_or_insert_with(|| told(moment, client, plan));
             }
             // The next one would hang as well, and nobody has that much time.
             hung |= moment.at >= plan.patience && moment.failed();
         });
-        failed += u32::from(!ok);
         sent += client.sent() as u64;
         received += client.received() as u64;
+        if !ok && is_interrupted() {
+            played -= 1; // it was broken off, and has not failed
+            break;
+        }
+        failed += u32::from(!ok);
     }
     let mut summary = format!(
         "{} ({}): {} of {} connections, {} as planned, {} failed; sent {} bytes, read {}; \
@@ -202,7 +206,7 @@ fn told(moment: &Moment, client: &Client, plan: &Plan) -> String {
         }
         (_, Did::Connected) => "connected".to_owned(),
         (Some(Act::Fill), Did::Sent(bytes)) => {
-            format!("sent {} bytes, until nobody took more", thousands(*bytes as u64))
+            format!("sent {} bytes, until no more were taken", thousands(*bytes as u64))
         }
         (_, Did::Sent(bytes)) => {
             format!("sent {} bytes {}", thousands(*bytes as u64), shown(&plan.message))
@@ -243,15 +247,17 @@ fn shown(bytes: &[u8]) -> String {
 pub(super) fn refused(error: &io::Error, has_source: bool) -> String {
     use io::ErrorKind::*;
     let remedy = match (error.kind(), has_source) {
-        (ConnectionRefused, _) => "nobody listens there; start `closecall serve`",
-        (ConnectionReset, _) => "somebody is there and wants nobody; is the server at a limit?",
+        (ConnectionRefused, _) => "nothing listens there; start `closecall serve`",
+        (ConnectionReset, _) => {
+            "a server listens there and resets new connections; is it at a limit?"
+        }
         (AddrNotAvailable, true) => {
             "--source is no address of this machine; give one that is, or leave it out"
         }
         (AddrNotAvailable | AddrInUse, _) => {
             "no address or port is left to connect from; wait a minute, or give a --source"
         }
-        (TimedOut, _) => "nobody answers; is the address right, is a firewall between?",
+        (TimedOut, _) => "no answer; is the address right, is a firewall between?",
         (NetworkUnreachable | HostUnreachable, _) => {
             "there is no way to it from here; is the address right?"
         }

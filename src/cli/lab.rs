@@ -14,6 +14,8 @@ mod through;
 mod view;
 mod wire;
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,13 +193,24 @@ fn is_left_out(row: &Row) -> bool {
     row.outcome == Outcome::Skipped && row.note.strip_prefix("needs ") == Some(needs)
 }
 
+/// What to do about a connect that failed; `absent` where nothing listens.
+fn remedy(refusals: &[(SocketAddr, io::Error)], absent: &'static str) -> &'static str {
+    match refusals.last().map(|(_, error)| error.kind()) {
+        Some(io::ErrorKind::ConnectionReset) => "it resets new connections: is it at a limit?",
+        Some(io::ErrorKind::TimedOut) => {
+            "no answer: is the address right, is its backlog full, is a firewall between?"
+        }
+        _ => absent,
+    }
+}
+
 /// One line that names the remedy.
 fn refused(error: lab::Error) -> Failure {
     let remedy = match &error {
         lab::Error::Interrupted => return Failure::Unsaid(error.to_string()),
         lab::Error::Servers(_) => "raise the limits (ulimit -n, ulimit -u, for memory ulimit -v)",
-        lab::Error::NoServer(_) => "start one",
-        lab::Error::NoProxy(_) => "start it, or leave --via out",
+        lab::Error::NoServer(refusals) => remedy(refusals, "start one"),
+        lab::Error::NoProxy(refusals) => remedy(refusals, "start it, or leave --via out"),
         lab::Error::CloseLog(..) => {
             "--observe needs the file that the server at ADDR writes with --close-log"
         }

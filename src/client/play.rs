@@ -201,6 +201,7 @@ pub(super) fn is_reset(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
 
     use socket2::SockRef;
@@ -222,5 +223,19 @@ mod tests {
         assert!(client.play(Act::Hold).failed());
         client.play(Act::AwaitEnd);
         assert_eq!(client.server_end().map(|(end, _)| end), Some(ServerEnd::Reset));
+    }
+
+    /// Regression: what had come in the moment of a Ctrl-C was called half a reply.
+    #[test]
+    fn a_reply_that_is_here_when_the_time_is_up_is_the_reply() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = Plan::new(listener.local_addr().unwrap());
+        let (mut client, _) = Client::connect(&plan).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.play(Act::Send);
+        server.write_all(&plan.message).unwrap(); // over the loopback it has arrived then
+        client.plan.patience = Duration::ZERO;
+        let moment = client.play(Act::Read);
+        assert!(!moment.failed(), "{moment:?}");
     }
 }

@@ -117,7 +117,7 @@ impl<'a> Against<'a> {
             let was_well = self.side(path).is_well();
             self.asks(path);
             if was_well && !self.side(path).is_well() {
-                self.side(path).found_dead();
+                self.side(path).found_unwell();
             }
         }
         (self.direct.row(), self.via.as_ref().map(Side::row), self.wire)
@@ -234,7 +234,9 @@ impl<'a> Against<'a> {
     fn looks(&mut self, path: Path, scenario: &Scenario, played: &mut Played) {
         let Some(Ours { peer: client, sent, .. }) = played.ours else { return };
         let forced = matches!(scenario.elsewhere(), Elsewhere::Forced(_));
-        let echoes = !self.look.target.any_reply && !played.moments.iter().any(Moment::failed);
+        // Of a server that has never echoed nothing is known that the client would answer.
+        let echoes =
+            self.direct.reply_bytes(1).is_some() && !played.moments.iter().any(Moment::failed);
         let bytes = match scenario.script().contains(&Act::Fill) {
             true => scenario.on_wire.client.bytes,
             false => Bytes::Exactly(sent),
@@ -267,7 +269,7 @@ impl<'a> Against<'a> {
         let side = self.side(blamed);
         match reached {
             true => side.played(scenario.id),
-            false if !side.is_well() => side.found_dead(),
+            false if !side.is_well() => side.found_unwell(),
             false => {}
         }
         let who = if blamed == Path::Through { "the proxy" } else { "the server" };
@@ -346,7 +348,9 @@ impl<'a> Against<'a> {
         self.wire.watch(self.direct.address);
         let dead = self.survives(Path::Direct, scenario, last.reached());
         last.seen.serves = self.direct.is_well();
-        let row = tally.row(scenario, self.look.options.repeat, &row(scenario));
+        let order = Order::Race.how().to_owned();
+        let before = Row { order, ..row(scenario) };
+        let row = tally.row(scenario, self.look.options.repeat, &before);
         // Where nobody looks, the last run stands for all.
         let wire = if self.look.options.capture.is_some() { row.wire.clone() } else { last.wire() };
         let (sent, log) = (last.sent(), last.log());
@@ -377,7 +381,7 @@ impl<'a> Against<'a> {
 fn row(scenario: &Scenario) -> Row {
     let (client, order) = match (scenario.play, scenario.elsewhere()) {
         (Play::Way(way), Elsewhere::Race(_)) => {
-            (format!("{} (a race)", way.says()), Order::Race.how())
+            (format!("{} (a race)", way.says()), "it is not: both run freely, once")
         }
         (Play::Way(way), _) => {
             (way.says().to_owned(), "the client waits for what has to come first")

@@ -68,8 +68,10 @@ pub struct ServerRow {
     /// interrupt came before that was known.
     pub echoes: Option<bool>,
     /// The scenarios after which nobody listened any more.
+    #[serde(default)]
     pub died_of: Vec<String>,
     /// The scenarios after which it did not serve the next one in time.
+    #[serde(default)]
     pub hung_in: Vec<String>,
     /// Its deadlines, in milliseconds, if they are known.
     pub deadline_ms: Option<u64>,
@@ -253,6 +255,7 @@ pub enum SeenEnd {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Via {
     /// What goes over the wire between the client and the proxy.
+    #[serde(default)]
     pub wire: String,
     /// What the client saw.
     pub seen: Seen,

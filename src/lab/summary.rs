@@ -1,6 +1,6 @@
 //! What a proxy changes, in groups: a pure view of a report that was played through one.
 
-use super::report::{Change, Outcome, Report, Row, Seen, Via};
+use super::report::{Change, Log, Outcome, Report, Row, Seen, Via};
 use super::scenario::{Play, all};
 use crate::client::Act;
 use crate::machine::close::Kind;
@@ -23,6 +23,8 @@ pub enum Effect {
     EndChanged,
     /// The server's deadline ends the connection directly, and another way through the proxy.
     DeadlineChanged,
+    /// The server never accepts a connection.
+    NeverArrives,
     /// Anything else.
     Other,
 }
@@ -38,6 +40,7 @@ impl Effect {
             Effect::ReplyLost => "reply is lost",
             Effect::EndChanged => "client sees another end",
             Effect::DeadlineChanged => "deadline ends otherwise",
+            Effect::NeverArrives => "server sees no client",
             Effect::Other => "other changes",
         }
     }
@@ -55,6 +58,7 @@ impl Effect {
                 pair.row.race.is_none() && pair.seen().is_some_and(|seen| seen.end.is_some())
             }
             Effect::DeadlineChanged => pair.direct("timeout."),
+            Effect::NeverArrives => pair.row.verdict.is_some(),
             Effect::Other => true,
         }
     }
@@ -69,13 +73,14 @@ impl Effect {
                 Effect::HalfCloseLosesReply | Effect::ReplyLost => pair.via.change == Change::Lost,
                 Effect::EndChanged => pair.seen().and_then(|it| it.end) != pair.via.seen.end,
                 Effect::DeadlineChanged => pair.via.verdict.is_some() && !pair.through("timeout."),
+                Effect::NeverArrives => pair.via.log == Some(Log::NeverSeen),
                 Effect::Other => false,
             }
     }
 }
 
 /// The order in which they are told.
-const EFFECTS: [Effect; 7] = [
+const EFFECTS: [Effect; 8] = [
     Effect::ResetBecomesFin,
     Effect::FinBecomesReset,
     Effect::RefusalHidden,
@@ -83,6 +88,7 @@ const EFFECTS: [Effect; 7] = [
     Effect::ReplyLost,
     Effect::EndChanged,
     Effect::DeadlineChanged,
+    Effect::NeverArrives,
 ];
 
 /// The verdicts of a reply that the client's TCP did not take although its FIN was there.
@@ -163,9 +169,22 @@ fn claims_delivery(verdict: Option<&str>) -> bool {
     kinds.iter().any(|kind| verdict == Some(kind.name()))
 }
 
-/// Whether both ways of this row are known, and were held against each other.
+/// Whether both ways of this row are known, and were held against each other. That the server never
+/// accepted a connection is known as well.
 pub fn is_compared(row: &Row) -> bool {
-    row.outcome != Outcome::Skipped && row.via.as_ref().is_some_and(|via| via.note.is_none())
+    let is_known = |via: &Via| via.note.is_none() || via.log == Some(Log::NeverSeen);
+    let via = row.via.as_ref().filter(|via| is_known(via));
+    match row.outcome {
+        Outcome::Skipped => false,
+        // What failed through the proxy is not the same there.
+        Outcome::Failed => via.is_some_and(|via| via.change != Change::Same),
+        Outcome::Ok | Outcome::Same => via.is_some(),
+    }
+}
+
+/// The same; and a reply that the client did not get is lost, whatever the server says.
+fn counts(row: &Row) -> bool {
+    is_compared(row) || row.via.as_ref().is_some_and(|via| via.change == Change::Lost)
 }
 
 /// A row that was compared.
@@ -177,7 +196,7 @@ struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     fn of(row: &'a Row) -> Option<Pair<'a>> {
-        let via = row.via.as_ref().filter(|_| is_compared(row))?;
+        let via = row.via.as_ref().filter(|_| counts(row))?;
         let scenario = all().iter().find(|scenario| scenario.id == row.id);
         let played = scenario.filter(|scenario| matches!(scenario.play, Play::Way(_)));
         Some(Pair { row, via, script: played.map(|it| it.script()).unwrap_or_default() })
@@ -270,6 +289,26 @@ mod tests {
 
     const DELIVERED: Kind = Kind::PeerFinDelivered;
     const ACKED: Kind = Kind::PeerResetReplyAcked;
+
+    /// Regression: it was a difference in the JSON, and "nothing changes" in the table.
+    #[test]
+    fn a_connection_that_the_server_never_accepted_is_a_change() {
+        let mut unseen = row("S7", [Some(Kind::PeerFinProbe), None], 0, Change::Differs);
+        let via = unseen.via.as_mut().unwrap();
+        (via.log, via.note) = (Some(Log::NeverSeen), Some("the server never accepted it".into()));
+        assert!(is_compared(&unseen));
+        assert_eq!(groups(vec![unseen]), [(Effect::NeverArrives, vec!["S7".to_owned()], 1)]);
+    }
+
+    /// Regression: it was counted below the table, and not above.
+    #[test]
+    fn a_reply_that_is_lost_counts_though_the_verdict_is_not_known() {
+        let mut lost = row("S6", [Some(DELIVERED), None], 0, Change::Lost);
+        let via = lost.via.as_mut().unwrap();
+        (via.log, via.note) = (Some(Log::NoLineYet), Some("no line yet".into()));
+        lost.outcome = Outcome::Skipped;
+        assert_eq!(summary(vec![lost]).lost, 1);
+    }
 
     #[test]
     fn resets_that_become_fins_are_counted_among_all_resets() {

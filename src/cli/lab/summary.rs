@@ -123,7 +123,7 @@ fn health(what: &str, server: &ServerRow) -> String {
     let ServerRow { address, alive, echoes, died_of, hung_in, .. } = server;
     let mut how = Vec::new();
     if *echoes == Some(false) {
-        how.push("never echoed".to_owned());
+        how.push("never echoed (--any-reply is for such servers)".to_owned());
     }
     for (what, scenarios) in [("did not survive", died_of), ("hung after", hung_in)] {
         if !scenarios.is_empty() {

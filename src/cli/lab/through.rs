@@ -8,7 +8,7 @@ use super::{Mark, Screen, brief, text};
 use crate::cli::fit;
 use crate::lab::summary::{Claims, Summary, is_compared};
 use crate::lab::words::{counted, span};
-use crate::lab::{Change, Report, Row, Via};
+use crate::lab::{Change, Log, Report, Row, Via};
 
 /// What the proxy changes, a line for each kind: its name, how often, and where.
 pub(super) fn groups(summary: &Summary) -> Vec<(String, String)> {
@@ -91,6 +91,7 @@ fn line(row: &Row, is_observed: bool, is_brief: bool) -> Line {
         Some(via) if is_compared(row) => {
             let through = match (is_observed, &via.verdict) {
                 (true, Some(verdict)) => short(verdict),
+                (true, None) if via.log == Some(Log::NeverSeen) => "never accepted".to_owned(),
                 _ => text::back_brief(&via.seen),
             };
             match (through == direct, via.change) {

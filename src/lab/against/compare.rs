@@ -26,8 +26,11 @@ impl Against<'_> {
         row: Row,
         sent: u64,
     ) -> Row {
-        if self.via.is_none() || !self.direct.is_well() || !self.revives(Path::Through) {
+        if self.via.is_none() || !self.direct.is_well() {
             return row;
+        }
+        if !self.revives(Path::Through) {
+            return uncompared(row, &format!("the proxy: {}", self.side(Path::Through).says()));
         }
         let Some(direct) = &row.race else {
             let mut played = self.plays(Path::Through, scenario, way);
@@ -63,9 +66,19 @@ impl Against<'_> {
         self.wire.unwatch(address);
         self.wire.watch(address);
         let dead = self.survives(Path::Through, scenario, reached);
-        let Some(mut worst) = worst else { return row };
+        let Some(mut worst) = worst else {
+            return uncompared(row, "a run that is not interrupted");
+        };
         worst.via.seen.serves = self.side(Path::Through).is_well();
         judged(row, worst, dead, Some(tally.into_race()))
+    }
+}
+
+/// The row where nothing came of it through the proxy. What failed directly has failed.
+fn uncompared(row: Row, needs: &str) -> Row {
+    match row.outcome {
+        Outcome::Failed => row,
+        _ => Row { outcome: Outcome::Skipped, note: format!("needs {needs}"), ..row },
     }
 }
 

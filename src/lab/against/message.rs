@@ -1,6 +1,8 @@
 //! What the clients send: behind a close log each a message of its own length and content, so that
 //! the server's line tells whose it is.
 
+use std::hash::{BuildHasher, RandomState};
+
 /// Less than this is added to a message, in bytes; then the lengths come again.
 const LENGTHS: u64 = 192;
 
@@ -15,8 +17,14 @@ pub(super) struct Messages {
 }
 
 impl Messages {
+    /// The first length is chosen at random, so that two labs that play against one server at a
+    /// time do not send the same lengths.
     pub(super) fn new(stem: &[u8]) -> Messages {
-        Messages { stem: stem.to_vec(), next: 0 }
+        Messages::starting_at(stem, RandomState::new().hash_one(()) % LENGTHS)
+    }
+
+    fn starting_at(stem: &[u8], first: u64) -> Messages {
+        Messages { stem: stem.to_vec(), next: first }
     }
 
     /// The message as it is, for whom nothing has to be told apart.
@@ -67,9 +75,18 @@ mod tests {
         assert_eq!(messages.stem(), b"PING\r\n");
     }
 
+    /// Regression: two labs that played against one server sent the same lengths in the same order,
+    /// and one took the line of the other.
+    #[test]
+    fn two_labs_hardly_ever_begin_with_the_same_length() {
+        let first = |_| Messages::new(b"Hi").next(|_| false).len();
+        let lengths: HashSet<_> = (0..100).map(first).collect();
+        assert!(lengths.len() > 10, "{lengths:?}");
+    }
+
     #[test]
     fn a_length_that_others_have_is_left_out() {
-        let mut messages = Messages::new(b"Hi");
+        let mut messages = Messages::starting_at(b"Hi", 0);
         assert_eq!(messages.next(|length| length == 10), b"Hi 1.......");
         assert_eq!(messages.next(|_| true).len(), 2 + 8 + 2, "but one there has to be");
     }

@@ -112,7 +112,12 @@ impl Played {
     /// reply meets that comes later is not claimed: a server that is not ours may send none.
     fn expected(&self) -> String {
         let Some((last, acts)) = self.moments.split_last() else { return String::new() };
-        let mut texts: Vec<String> = acts.iter().map(Moment::wire).collect();
+        let is_fill = |moment: &Moment| moment.act == Some(Act::Fill);
+        let wire = |moment: &Moment| match is_fill(moment) && moment.failed() {
+            true => format!("→ {} bytes at most", self.sent()),
+            false => moment.wire(),
+        };
+        let mut texts: Vec<String> = acts.iter().map(wire).collect();
         let told: usize = acts.iter().map(bytes).sum();
         if let Some(more @ 1..) = self.seen.bytes.checked_sub(told as u64) {
             texts.push(format!("← {more} bytes"));
@@ -126,6 +131,11 @@ impl Played {
             Did::Closed { late: true, .. } => String::new(),
             _ => last.wire(),
         });
+        // What fills the buffers waits until the server reads, and a FIN waits behind it.
+        if self.moments.iter().any(is_fill) && self.seen.end.is_none() {
+            let fins = texts.iter_mut().filter(|text| *text == "→ FIN");
+            fins.for_each(|text| *text = "→ FIN behind them".to_owned());
+        }
         texts.retain(|text| !text.is_empty());
         texts.join(" ")
     }

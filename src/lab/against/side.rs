@@ -148,17 +148,21 @@ impl Side {
         }
     }
 
-    /// It was gone before the next scenario could begin, and well after the last one.
-    pub(super) fn found_dead(&mut self) {
+    /// It was not well before the next scenario could begin, and well after the last one.
+    pub(super) fn found_unwell(&mut self) {
         let after = self.last.unwrap_or("the first look");
-        self.died_of.push(format!("something after {after}"));
+        let list = match self.health {
+            Health::Gone => &mut self.died_of,
+            _ => &mut self.hung_in,
+        };
+        list.push(format!("something after {after}"));
     }
 
     /// What is wrong with it, in words.
     pub(super) fn says(&self) -> &'static str {
         match self.health {
-            Health::Gone => "nobody listens any more",
-            _ => "it does not serve the next one in time",
+            Health::Gone => "nothing listens any more",
+            _ => "it does not serve the next connection in time, or resets it",
         }
     }
 

@@ -148,7 +148,7 @@ pub(super) const ALL: &[Scenario] = &[
         same_as: Some("S2"),
         fin: Some(false),
         on_wire: RESET_BEHIND_REPLY,
-        ..row("S4", Way::Reset, ACKED, "a reset; nobody can see what was read before it")
+        ..row("S4", Way::Reset, ACKED, "a reset; what was read before it cannot be seen")
     },
     Scenario {
         fin: Some(false),
@@ -300,14 +300,14 @@ pub(super) const ALL: &[Scenario] = &[
         "vanishes with our reply in flight",
         NAMESPACE,
         &[Kind::TimeoutRetransmit],
-        "nobody acknowledges, until the retransmissions end",
+        "nothing is acknowledged, until the retransmissions end",
     ),
     skip(
         "S10b",
         "vanishes while idle",
         NAMESPACE,
         &[Kind::TimeoutKeepalive],
-        "nobody answers the keepalive probes",
+        "the keepalive probes are not answered",
     ),
     skip(
         "S10c",
@@ -321,7 +321,7 @@ pub(super) const ALL: &[Scenario] = &[
         "vanishes after its FIN",
         NAMESPACE,
         &[Kind::PeerFinUnconfirmed],
-        "a FIN, and nobody acknowledges the reply",
+        "a FIN, and the reply is not acknowledged",
     ),
     skip(
         "S11",
@@ -336,7 +336,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     skip(
         "S21",
-        "is open when somebody on this machine runs ss -K",
+        "is open when a program on this machine runs ss -K",
         elsewhere!("ss -K of iproute2"),
         &[Kind::LocalKilled],
         "ECONNABORTED, and no FIN",

@@ -24,9 +24,9 @@ fn a_server_that_dies_of_a_reset_is_found_out_and_named() {
     assert_eq!(outcomes(&report), expected);
     let killer = row(&report, "S2");
     assert_eq!((&killer["seen"]["bytes"], &killer["seen"]["serves"]), (&14.into(), &false.into()));
-    let note = "the server did not survive this: nobody listens any more";
+    let note = "the server did not survive this: nothing listens any more";
     assert_eq!(killer["note"], note, "{killer:#}");
-    assert_eq!(row(&report, "S4")["note"], "needs a server: nobody listens any more");
+    assert_eq!(row(&report, "S4")["note"], "needs a server: nothing listens any more");
     assert_eq!(report["server"]["died_of"], json!(["S2"]));
     assert_eq!(report["server"]["alive"], false);
 
@@ -37,7 +37,7 @@ fn a_server_that_dies_of_a_reset_is_found_out_and_named() {
         format!("The server at {address} did not survive S4, and does not answer any more.\n");
     assert!(stdout.contains(&summary), "{stdout}");
     assert!(
-        stdout.contains("\nskipped  S5: needs a server: nobody listens any more\n"),
+        stdout.contains("\nskipped  S5: needs a server: nothing listens any more\n"),
         "{stdout}"
     );
 }
@@ -79,7 +79,10 @@ fn a_server_that_hangs_is_not_called_dead() {
     assert_eq!(report["server"]["died_of"], json!([]));
     assert_eq!(report["server"]["hung_in"], json!(["S4"]));
     let note = row(&report, "S4")["note"].as_str().unwrap();
-    assert_eq!(note, "the server hangs after this: it does not serve the next one in time");
+    assert_eq!(
+        note,
+        "the server hangs after this: it does not serve the next connection in time, or resets it"
+    );
 }
 
 #[test]
@@ -137,7 +140,10 @@ fn a_server_that_dies_behind_a_proxy_is_not_the_proxys_death() {
     let (code, report) = against(behind, &["--via", &via.to_string(), "--only", "S1,S5"]);
     assert_eq!(code, 1);
     let note = row(&report, "S1")["note"].as_str().unwrap();
-    assert_eq!(note, "through the proxy: the server did not survive this: nobody listens any more");
+    assert_eq!(
+        note,
+        "through the proxy: the server did not survive this: nothing listens any more"
+    );
     assert_eq!(report["server"]["died_of"], json!(["S1"]), "{report:#}");
     assert_eq!(report["via"]["died_of"], json!([]));
     assert_eq!(row(&report, "S5")["outcome"], "skipped");
@@ -168,6 +174,24 @@ fn a_server_that_resets_newcomers_is_not_called_dead() {
         }
         true
     }));
+}
+
+/// Regression: at the end of the run it was called dead.
+#[test]
+fn a_server_that_resets_newcomers_later_is_not_called_dead() {
+    let mut accepted = 0;
+    let address = server(move |mut stream| {
+        accepted += 1;
+        match accepted {
+            1..=3 => drop(echoes(&mut stream)),
+            _ => SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+        }
+        true
+    });
+    let (code, report) = against(address, &["--only", "S1", "--patience", "1s"]);
+    assert_eq!((code, outcomes(&report)), (1, vec![("S1", "ok")]), "{report:#}");
+    assert_eq!(report["server"]["died_of"], json!([]));
+    assert_eq!(report["server"]["hung_in"], json!(["something after S1"]));
 }
 
 /// A SYN that finds the queue full is not answered.

@@ -6,10 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use closecall::lab::capture::Capture;
 use socket2::{Domain, Socket, Type};
 
 use super::{against, echoes, outcomes, row, server};
 use crate::process::{Process, closecall};
+use crate::skip::skips;
 
 /// Answers each request with a line of its own, as redis does.
 fn answers(answer: &'static [u8]) -> SocketAddr {
@@ -68,6 +70,30 @@ fn nothing_is_claimed_of_a_reply_that_does_not_come() {
     });
     let (_, report) = against(endless, &["--only", "S6", "--patience", "300ms"]);
     assert_eq!(row(&report, "S6")["wire"], "→ 14 bytes → FIN ← 14 bytes");
+}
+
+/// Regression: of a server that reads nothing a FIN was claimed that waited behind the data, and a
+/// reset was missed that no reply had called for.
+#[test]
+fn nothing_is_claimed_of_what_waits_behind_full_buffers() {
+    let deaf = server(|stream| {
+        thread::spawn(move || {
+            let _stream = stream; // open, and never read
+            thread::park();
+        });
+        true
+    });
+    let args = ["--only", "S15", "--patience", "1s"];
+    let (_, report) = against(deaf, &args);
+    let wire = row(&report, "S15")["wire"].as_str().unwrap();
+    assert!(wire.ends_with(" bytes at most → FIN behind them"), "{wire}");
+    if Capture::start().is_err() {
+        return skips("CAP_NET_RAW");
+    }
+    let (_, report) = against(deaf, &[&args[..], &["--capture"]].concat());
+    let seen = row(&report, "S15");
+    assert_eq!(seen["outcome"], "ok", "{seen:#}");
+    assert!(!seen["wire"].as_str().unwrap().contains("FIN"), "{seen:#}");
 }
 
 /// A server to which no connection is possible, and that does not refuse: its queue is full.

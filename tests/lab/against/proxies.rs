@@ -87,7 +87,8 @@ fn a_proxy_that_dies_is_a_failure() {
     });
     let (code, report) = against(behind, &["--via", &via.to_string(), "--only", "S1,S4,S5"]);
     assert_eq!(code, 1);
-    assert_eq!(outcomes(&report), [("S1", "ok"), ("S4", "failed"), ("S5", "ok")]);
+    assert_eq!(outcomes(&report), [("S1", "ok"), ("S4", "failed"), ("S5", "skipped")]);
+    assert_eq!(row(&report, "S5")["note"], "needs the proxy: nothing listens any more");
     assert_eq!(report["via"]["died_of"], serde_json::json!(["S4"]));
     assert_eq!(report["server"]["alive"], true);
     assert!(row(&report, "S5")["via"].is_null());
