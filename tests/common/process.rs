@@ -181,11 +181,18 @@ impl Process {
     /// Waits for the end of the process and of what it says, and gives the exit code.
     #[track_caller]
     pub(crate) fn exit_code(&mut self) -> i32 {
+        let status = self.exit_status();
+        status.code().unwrap_or_else(|| panic!("{status}: {}", self.stderr.text()))
+    }
+
+    /// The same, where a signal may have ended it.
+    #[track_caller]
+    pub(crate) fn exit_status(&mut self) -> ExitStatus {
         let status = self.exit.recv_timeout(PATIENCE).expect("it should have ended");
         self.status = Some(status);
         self.stdout.wait_to_end();
         self.stderr.wait_to_end();
-        status.code().unwrap_or_else(|| panic!("{status}: {}", self.stderr.text()))
+        status
     }
 }
 
