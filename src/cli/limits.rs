@@ -29,7 +29,7 @@ pub(super) fn is_enough_memory_to_begin() -> bool {
     is_there(FIRST_BYTES)
 }
 
-/// Whether so many bytes can be had.
+/// Whether the allocator has this much memory now. It is given back at once.
 fn is_there(bytes: usize) -> bool {
     let mut probe: Vec<u8> = Vec::new();
     let reserved = probe.try_reserve_exact(bytes);

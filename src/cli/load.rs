@@ -26,8 +26,8 @@ use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
-    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, Shortage, check,
-    child, scout,
+    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, SCOUTS, Shortage,
+    check, child, scout,
 };
 
 /// How often idle connections say something, where nothing else is asked for.
@@ -180,7 +180,7 @@ fn remark(report: &Report, outcome: &Outcome, watch: &Watch) {
         warn("interrupted: this is what there was until then");
     } else if outcome.seconds > 0.0 && report.ended_early() {
         let (real, target) = (report.duration_s, report.target_duration_s);
-        warn(&format!("over after {real:.1} s of {target:.1} s: nobody was left to ask"));
+        warn(&format!("over after {real:.1} s of {target:.1} s: no connection was left"));
     }
 }
 
@@ -307,7 +307,7 @@ fn short(shortage: &Shortage, args: &RunArgs) -> Failure {
              connections beside the first look at the server (net.ipv4.ip_local_port_range): give \
              more addresses with --source, such as 127.0.1.0/24",
             if *sources == 1 { "" } else { "es" },
-            (ports * sources).saturating_sub(1)
+            (ports * sources).saturating_sub(SCOUTS)
         ),
         Shortage::Address(address, error) => {
             format!("--source: {address} cannot be used: {error}; give addresses of this machine")

@@ -39,7 +39,7 @@ impl Client {
     /// [`Plan::stop`] was set meanwhile.
     pub fn connect(plan: &Plan) -> io::Result<(Client, Moment)> {
         let started = Instant::now();
-        let mut watch = Watch::new()?; // first: when files run out, nobody shall be bothered
+        let mut watch = Watch::new()?; // first: without a file for it, no connection is begun
         let socket = Socket::new(Domain::for_address(plan.server), Type::STREAM, None)?;
         if let Some(bytes) = plan.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;

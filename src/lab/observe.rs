@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// So many lines of others are kept, the newest: a busy server writes many.
 const LINES_MAX: usize = 10_000;
 
-/// So many lines in a row that do not come on the direct way, and none is waited for any more.
+/// After this many direct connections in a row without a line, the lab no longer waits for lines.
 const MISSED_MAX: u32 = 2;
 
 /// How much earlier than our connect a line may say that it began: its clock has milliseconds, and

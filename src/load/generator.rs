@@ -296,7 +296,11 @@ impl Generator {
                     self.owed += 1;
                     self.go_on(place as usize, now);
                 }
-                None => self.outcome.unanswered += 1, // nobody is left to ask
+                // Its connection could not be opened. It waits in vain until the end.
+                None => {
+                    self.outcome.unanswered += 1;
+                    self.latency.record(self.window.end.saturating_sub(now));
+                }
             }
         }
         if let (Some(pace), Some(ticker)) = (&self.pace, &self.ticker)

@@ -36,7 +36,7 @@ pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
 pub use self::histogram::{Latency, Microseconds, NotAHistogram};
 pub use self::message::SIZE_MAX;
 pub use self::plan::{Mode, Plan, Sources};
-pub use self::preflight::{Shortage, check};
+pub use self::preflight::{SCOUTS, Shortage, check};
 pub use self::proc::Process;
 pub use self::processes::{Fleet, child};
 pub use self::report::{GeneratorRow, Report, ServerRow};

@@ -135,7 +135,7 @@ fn a_server_that_dies_in_between_ends_the_run() {
         assert_eq!(run.code, 1);
         assert_eq!(run.errors("closed") + run.errors("reset"), 6, "{:#}", run.report);
         assert_eq!(run.stderr.matches("the first error: ").count(), 1, "{}", run.stderr);
-        assert!(run.stderr.contains("of 3600.0 s: nobody was left"), "{}", run.stderr);
+        assert!(run.stderr.contains("of 3600.0 s: no connection was left"), "{}", run.stderr);
         assert_eq!(run.report["target_duration_s"], 3600.0);
     }
 }
@@ -240,6 +240,17 @@ fn a_request_that_is_given_up_on_counts_with_its_age() {
         let slowest = run.report["latency_us"]["max"].as_f64().unwrap();
         assert!(slowest >= 200_000.0, "{:#}", run.report);
     }
+}
+
+/// The same where the connection that should ask was lost before the measurement began.
+#[test]
+fn a_request_without_a_connection_counts_with_its_age() {
+    let address = start(|connection, _, line: &[u8]| (connection != 1).then(|| right(line)));
+    let run = ["echo", &address.to_string(), "-c2", "-d1s", "--rate", "100"];
+    let run = Run::of(load(&run));
+    assert_eq!((run.errors("closed"), &run.report["unanswered"]), (1, &50.into()));
+    let slowest = run.report["latency_us"]["max"].as_f64().unwrap();
+    assert!(slowest >= 900_000.0, "{:#}", run.report);
 }
 
 #[test]

@@ -63,7 +63,7 @@ const OUTCOME: Field = Field { name: "outcome", says: text::outcome };
 const BACK: Field = Field {
     name: "the client got",
     says: |row| match (&row.seen, row.outcome) {
-        // What was waited for in vain is what the outcome says then.
+        // The outcome of a failed row says what did not come.
         (Some(seen), Outcome::Failed) => text::back(&Seen { in_vain: None, ..seen.clone() }),
         (Some(seen), _) => text::back(seen),
         (None, _) => String::new(),

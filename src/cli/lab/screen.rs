@@ -11,7 +11,7 @@ use crate::lab::{Change, Outcome, Row};
 /// The width where there is no terminal, and no COLUMNS says another.
 const COLUMNS: usize = 80;
 
-/// What COLUMNS may say: a table on fewer says nothing, and on more nobody reads it.
+/// The bounds of COLUMNS: a narrower table has no room for an id, and a wider one is not readable.
 const COLUMNS_MIN: usize = 20;
 const COLUMNS_MAX: usize = 1000;
 

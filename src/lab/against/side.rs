@@ -99,7 +99,7 @@ impl Side {
         Err(refused)
     }
 
-    /// How long the whole reply to so many bytes is; `None` where there is none to expect.
+    /// The length of the whole reply to `sent` bytes; `None` where no reply is expected.
     pub(super) fn reply_bytes(&self, sent: u64) -> Option<u64> {
         self.prefix_bytes.filter(|_| sent > 0).map(|prefix| prefix + sent)
     }

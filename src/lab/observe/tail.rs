@@ -4,7 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// So much is read at a look, in bytes: whoever writes faster is caught up with later.
+/// The most that is read at a time, in bytes; the rest is read the next time.
 const LOOK_BYTES: u64 = 1 << 20;
 
 /// No line of a close log is longer, in bytes.
@@ -24,7 +24,7 @@ impl Tail {
     /// # Errors
     /// It is not a file, or it cannot be read.
     pub(super) fn open(path: &Path) -> io::Result<Tail> {
-        // A FIFO that nobody writes to would not even open.
+        // Opening a FIFO without a writer would block.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }

@@ -57,7 +57,7 @@ fn write(mut file: &File, lines: &[Ended]) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-/// A connection of ours from this port, which sent one message of so many bytes at 0 ms.
+/// A connection of ours from `port`, which sent one message of `sent` bytes at 0 ms.
 fn ours(port: u16, sent: u64) -> Ours {
     let connected = SystemTime::UNIX_EPOCH + Duration::from_millis(BEGAN_MS);
     let peer = SocketAddr::from(([127, 0, 0, 1], port));
@@ -69,7 +69,7 @@ fn direct(log: &mut CloseLog, port: u16) -> Result<Kind, String> {
     told.map(|(_, told)| told.kind).map_err(|why| why.to_string())
 }
 
-/// What is told of a connection behind a proxy that sent so many bytes, its clock being known.
+/// The verdict for a connection through a proxy that sent `sent` bytes. The clock is known.
 fn through(log: &mut CloseLog, sent: u64) -> Result<u64, Untold> {
     log.skew_ms = Some(0);
     log.through(&ours(7, sent)).map(|told| told.evidence.rx)
@@ -101,7 +101,7 @@ fn lines_are_joined_by_port_and_each_once_and_old_ones_not_at_all() {
     assert_eq!(direct(&mut log, 7).unwrap_err(), no_more, "and a third one is not waited for");
 }
 
-/// A port can have been somebody else's a moment ago.
+/// Another client can have had the same port a moment ago.
 #[test]
 fn a_line_with_our_port_that_began_before_our_connect_is_anothers() {
     let (file, mut log) = log("before");
