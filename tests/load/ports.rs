@@ -32,7 +32,7 @@ const SERVER: &str = "$CLOSECALL serve --listen 127.0.0.1:9 --read-deadline off 
 /// Regression: the slot of a connection that failed was used again, and with it its source address.
 #[test]
 fn a_source_without_ports_takes_its_own_connections_only() {
-    // Another process has nearly all ports of the second of six addresses, with its first look at the
+    // Another process has most ports of the second of six addresses, with its first look at the
     // server and eight connections.
     let taken = "$CLOSECALL load hold 127.0.0.1:9 -c 8 --source 127.0.1.2 -d 1h --every off \
                  > /dev/null 2>&1 & holder=$!; \
