@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub(super) use self::load::{Load, LoadArgs, MergeArgs, RunArgs};
+pub(super) use self::load::{CommonArgs, Load, LoadArgs, MergeArgs, RunArgs};
 use super::addresses::{Address, Endpoint};
 use super::values::{self, End, FailOn, Format, Message, OrOff};
 use crate::config::Overload;

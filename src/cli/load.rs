@@ -19,7 +19,7 @@ use std::time::Duration;
 use self::interrupts::Interrupts;
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
-use super::args::{Load, RunArgs};
+use super::args::{CommonArgs, Load, RunArgs};
 use super::client::refused;
 use super::say::{json, say, warn};
 use super::values::Format;
@@ -40,9 +40,9 @@ const EVERY_MS: u64 = 5000;
 /// not let us.
 pub(super) fn run(what: &Load) -> Result<ExitCode, Failure> {
     match what {
-        Load::Hold(args) => measure(Mode::Hold, args),
-        Load::Echo(args) => measure(Mode::Echo, args),
-        Load::Churn(args) => measure(Mode::Churn, args),
+        Load::Hold(args) => measure(&args.run()),
+        Load::Echo(args) => measure(&args.run()),
+        Load::Churn(args) => measure(&args.run()),
         Load::Merge(args) => merge::run(args),
         Load::Process => process(),
     }
@@ -63,10 +63,11 @@ const SILENT_MS: u64 = 10_000;
 /// shows how far it is.
 const THREADS: usize = 3;
 
-fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
+fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
+    let args = run.common;
     let from = args.source.as_ref().map(|source| ("--source".to_owned(), source.is_ipv4()));
-    let servers = servers(usable(mode, args)?, from)?;
-    let plan = plan(mode, args, servers[0])?;
+    let servers = servers(usable(run)?, from)?;
+    let plan = plan(run, servers[0])?;
     let open_files = limits::raise_open_files();
     check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
     let server = args.pid.map(Process);
@@ -76,7 +77,7 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
         )));
     }
     let mut hdr = args.hdr.as_deref().map(merge::create).transpose()?;
-    if let (Mode::Echo, Some(rate)) = (mode, args.rate)
+    if let (Mode::Echo, Some(rate)) = (run.mode, run.rate())
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
         warn(
@@ -100,13 +101,13 @@ fn measure(mode: Mode, args: &RunArgs) -> Result<ExitCode, Failure> {
         }
     };
     watch.finish();
-    show(mode, args, &outcome, &watch, &mut hdr)
+    show(run, &outcome, &watch, &mut hdr)
 }
 
 /// Runs the plan, here or in several processes.
 fn conduct(
     plan: &Plan,
-    args: &RunArgs,
+    args: &CommonArgs,
     interrupts: &Interrupts,
     watch: &mut Watch,
 ) -> Result<Outcome, Failure> {
@@ -134,19 +135,18 @@ fn not_started(error: io::Error) -> Failure {
 
 /// Tells what it came to.
 fn show(
-    mode: Mode,
-    args: &RunArgs,
+    run: &RunArgs<'_>,
     outcome: &Outcome,
     watch: &Watch,
     hdr: &mut Option<(File, String)>,
 ) -> Result<ExitCode, Failure> {
-    let rate = args.rate.map(f64::from);
+    let (args, rate) = (run.common, run.rate().map(f64::from));
     let (shape, time) = ((args.connections, args.processes), (args.duration, rate));
-    let mut report = Report::new(mode, shape, time, outcome);
+    let mut report = Report::new(run.mode, shape, time, outcome);
     report.server = watch.server_row(outcome);
     let said = say(&match args.format {
         Format::Json => json(&report),
-        _ => text::report(&report, args),
+        _ => text::report(&report, run),
     });
     let mut failed = outcome.has_failed();
     if let Some((file, path)) = hdr
@@ -187,43 +187,21 @@ fn remark(report: &Report, outcome: &Outcome, watch: &Watch) {
 // ---- from options to a plan -------------------------------------------------------------------
 
 /// Where to connect to, if the options go together.
-fn usable(mode: Mode, args: &RunArgs) -> Result<&Endpoint, Failure> {
-    let usage = |line: String| Err(Failure::Usage(line));
-    let name = mode.name();
-    match mode {
-        Mode::Hold if args.rate.is_some() => {
-            return usage("--rate: expected with echo or churn; hold has --every".to_owned());
-        }
-        Mode::Churn if args.ramp.is_some() => {
-            return usage(
-                "--ramp: expected with hold or echo; churn opens as fast as the server answers, \
-                 or at its --rate"
-                    .to_owned(),
-            );
-        }
-        Mode::Churn if args.every.is_some() => {
-            return usage(
-                "--every: expected with hold or echo; in churn nobody is idle".to_owned(),
-            );
-        }
-        Mode::Hold | Mode::Churn if args.depth > 1 => {
-            let depth = args.depth;
-            return usage(format!("--depth {depth}: expected 1 with {name}; more are for echo"));
-        }
-        _ => {}
-    }
+fn usable<'a>(run: &RunArgs<'a>) -> Result<&'a Endpoint, Failure> {
+    let args = run.common;
     if args.processes > args.connections {
         let (processes, connections) = (args.processes, args.connections);
-        return usage(format!(
+        return Err(Failure::Usage(format!(
             "--processes {processes}: expected at most -c, which is {connections}"
-        ));
+        )));
     }
-    given(args.address.as_ref(), &format!("load {name}"))
+    given(args.address.as_ref(), &format!("load {}", run.mode.name()))
 }
 
-fn plan(mode: Mode, args: &RunArgs, server: SocketAddr) -> Result<Plan, Failure> {
+fn plan(run: &RunArgs<'_>, server: SocketAddr) -> Result<Plan, Failure> {
+    let args = run.common;
     Ok(Plan {
-        mode,
+        mode: run.mode,
         server,
         sources: args.source.as_ref().map(Network::resolve).transpose()?,
         connections: args.connections,
@@ -231,15 +209,20 @@ fn plan(mode: Mode, args: &RunArgs, server: SocketAddr) -> Result<Plan, Failure>
         stride: 1,
         all_connections: args.connections,
         duration_ms: args.duration,
-        rate: args.rate.map(f64::from),
+        rate: run.rate().map(f64::from),
         size: args.size,
-        depth: args.depth,
+        depth: run.depth,
         prefix: args.prefix.clone().into_bytes(),
-        every_ms: args.every.map_or(Some(EVERY_MS), |every| every.0),
+        every_ms: every_ms(run),
         timeout_ms: args.timeout,
-        ramp: args.ramp,
+        ramp: run.idle.and_then(|idle| idle.ramp),
         watched: false,
     })
+}
+
+/// How often an idle connection says something; `None` is never.
+fn every_ms(run: &RunArgs<'_>) -> Option<u64> {
+    run.idle.and_then(|idle| idle.every).map_or(Some(EVERY_MS), |every| every.0)
 }
 
 /// How often whoever waits for the first look sees whether it was interrupted.
@@ -254,7 +237,7 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 fn look(
     plan: Plan,
     servers: Vec<SocketAddr>,
-    args: &RunArgs,
+    args: &CommonArgs,
     interrupts: &Interrupts,
 ) -> io::Result<Option<Result<Plan, (SocketAddr, Lost)>>> {
     let learns = args.prefix == AUTO;
@@ -289,7 +272,7 @@ fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (S
 const AUTO: &str = "auto";
 
 /// What there is not enough of, and what to do about it.
-fn short(shortage: &Shortage, args: &RunArgs) -> Failure {
+fn short(shortage: &Shortage, args: &CommonArgs) -> Failure {
     let connections = args.connections;
     Failure::Refused(match shortage {
         Shortage::Files { limit, room, needed } => {

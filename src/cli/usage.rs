@@ -38,6 +38,9 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
             _ => format!("{} needs a value: {option}; {help}", who(&option, arguments)),
         },
         (ErrorKind::UnknownArgument, Some(argument)) if argument.starts_with('-') => {
+            if let Some(others) = modes_with(&argument, arguments) {
+                return format!("{argument}: expected with {others}; {help}");
+            }
             let similar = text(error, ContextKind::SuggestedArg)
                 .map_or_else(String::new, |similar| format!(", did you mean {similar}"));
             format!("unknown option {}{similar}; {help}", shown(&argument))
@@ -133,6 +136,17 @@ fn subcommands(arguments: &[OsString]) -> String {
     let first = arguments.get(1).and_then(|first| program.find_subcommand(first));
     let command = first.filter(|command| command.has_subcommands()).unwrap_or(&program);
     command.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>().join(", ")
+}
+
+/// The other modes of the same subcommand that have this option, such as "echo or churn".
+fn modes_with(option: &str, arguments: &[OsString]) -> Option<String> {
+    let program = Cli::command();
+    let command = program.find_subcommand(arguments.get(1)?)?;
+    let long = option.strip_prefix("--")?;
+    let has = |mode: &&clap::Command| mode.get_arguments().any(|it| it.get_long() == Some(long));
+    let modes: Vec<_> =
+        command.get_subcommands().filter(has).map(|mode| mode.get_name().to_owned()).collect();
+    (!modes.is_empty()).then(|| one_of(&modes))
 }
 
 /// Which argument or variable it was that is no text.

@@ -31,10 +31,8 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--connections", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
     ("--duration", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
     ("--timeout", &["0ms", "off"], "from 1ms to 8760h"),
-    ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
     ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
-    ("--depth", &["0", "1025"], "from 1 to 1024"),
     ("--processes", &["0", "257"], "from 1 to 256"),
     ("--pid", &["0", "-1", "x"], "the number of a process"),
     (
@@ -46,12 +44,19 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--format", &["xml", "markdown"], "table or json"),
 ];
 
+const BAD_OF_ECHO: &[(&str, &[&str], &str)] = &[
+    ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
+    ("--depth", &["0", "1025"], "from 1 to 1024"),
+];
+
 #[test]
 fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
-    for (option, values, allowed) in BAD {
-        for value in *values {
-            let command = closecall(&["load", "hold", NOBODY, option, value]);
-            refuses(command, 2, &[&format!("{option} '{value}': "), allowed]);
+    for (mode, rows) in [("hold", BAD), ("echo", BAD_OF_ECHO)] {
+        for (option, values, allowed) in rows {
+            for value in *values {
+                let command = closecall(&["load", mode, NOBODY, option, value]);
+                refuses(command, 2, &[&format!("{option} '{value}': "), allowed]);
+            }
         }
     }
     // The short names are the same options.
@@ -66,7 +71,7 @@ fn options_that_contradict_each_other_are_refused() {
     for (arguments, fragments) in [
         (&["hold", NOBODY, "--rate", "5"][..], ["--rate", "echo or churn"]),
         (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
-        (&["churn", NOBODY, "--depth", "2"], ["--depth 2", "expected 1 with churn"]),
+        (&["churn", NOBODY, "--depth", "2"], ["--depth", "expected with echo;"]),
         (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
         (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),
         (&["echo"], ["ADDR is missing", "127.0.0.1:20003"]),
@@ -76,6 +81,25 @@ fn options_that_contradict_each_other_are_refused() {
         (&["echo", NOBODY, "--depht", "1"], ["--depht", "did you mean --depth"]),
     ] {
         refuses(closecall(&[&["load"], arguments].concat()), 2, &fragments);
+    }
+}
+
+/// The help of a mode shows what the mode takes, and how it is used.
+#[test]
+fn the_help_of_a_mode_has_no_option_that_the_mode_refuses() {
+    let options = ["--rate", "--depth", "--ramp", "--every"];
+    for (mode, has) in [
+        ("hold", [false, false, true, true]),
+        ("echo", [true; 4]),
+        ("churn", [true, false, false, false]),
+    ] {
+        let mut process = Process::start(closecall(&["load", mode, "--help"]));
+        assert_eq!(process.exit_code(), 0);
+        let help = process.stdout.text();
+        let is_shown =
+            options.map(|option| help.lines().any(|line| line.trim_start().starts_with(option)));
+        assert_eq!(is_shown, has, "{mode}: {help}");
+        assert!(help.contains(&format!("closecall load {mode} 127.0.0.1:20003")), "{help}");
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use crate::cli::addresses::Endpoint;
 use crate::cli::values::load::{self as values, Network};
 use crate::cli::values::{self as all, Format, OrOff};
+use crate::load::Mode;
 
 /// The options of `closecall load`.
 #[derive(Args, Debug)]
@@ -18,18 +19,29 @@ pub(in crate::cli) struct LoadArgs {
 #[derive(Subcommand, Debug)]
 pub(in crate::cli) enum Load {
     /// Hold connections open; each says something when it is opened, and every now and then.
-    Hold(RunArgs),
+    #[command(
+        after_help = "Example: hold 19,000 connections for a minute, and see what each costs the server:\n  \
+        closecall load hold 127.0.0.1:20003 -c 19000 -d 1m --pid $(pidof closecall)"
+    )]
+    Hold(HoldArgs),
 
     /// Ask, wait for the reply, ask again, on connections that stay open.
-    Echo(RunArgs),
+    #[command(after_help = "Example: 10,000 requests a second over 1,000 connections:\n  \
+        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000")]
+    Echo(EchoArgs),
 
     /// Connect, ask, wait for the reply, close, connect again.
     /// We send the first FIN and wait for the server's, so TIME_WAIT stays with us: a port is
     /// used again after a second on loopback, elsewhere after a minute. --source gives more.
     #[command(verbatim_doc_comment)]
-    Churn(RunArgs),
+    #[command(
+        after_help = "Example: open and close connections as fast as the server allows, 64 at a time:\n  \
+        closecall load churn 127.0.0.1:20003 -c 64 -d 30s"
+    )]
+    Churn(ChurnArgs),
 
     /// Add up files of --hdr, and show the percentiles of all of them together.
+    #[command(after_help = "Example: closecall load merge monday.hdr tuesday.hdr --hdr both.hdr")]
     Merge(MergeArgs),
 
     /// One process of several: what --processes starts. Its plan comes on stdin.
@@ -37,14 +49,52 @@ pub(in crate::cli) enum Load {
     Process,
 }
 
-/// The options of a run.
+/// The options of `closecall load hold`.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct RunArgs {
+pub(in crate::cli) struct HoldArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    #[command(flatten)]
+    pub(in crate::cli) idle: IdleArgs,
+}
+
+/// The options of `closecall load echo`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct EchoArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    #[command(flatten)]
+    pub(in crate::cli) open_loop: OpenLoopArgs,
+
+    #[command(flatten)]
+    pub(in crate::cli) idle: IdleArgs,
+
+    /// Requests under way on each connection at a time.
+    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(value_parser = values::depth, allow_hyphen_values = true)]
+    pub(in crate::cli) depth: u32,
+}
+
+/// The options of `closecall load churn`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ChurnArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    #[command(flatten)]
+    pub(in crate::cli) open_loop: OpenLoopArgs,
+}
+
+/// What every mode takes.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct CommonArgs {
     /// The server to connect to. A name stands for the first of its addresses that answers.
     #[arg(value_name = "ADDR", value_parser = all::endpoint)]
     pub(in crate::cli) address: Option<Endpoint>,
 
-    /// Connections; for churn, those that are under way at a time.
+    /// Connections; in churn so many are under way at a time.
     #[arg(short = 'c', long, value_name = "N", default_value = "50")]
     #[arg(value_parser = values::connections, allow_hyphen_values = true)]
     pub(in crate::cli) connections: u32,
@@ -54,22 +104,10 @@ pub(in crate::cli) struct RunArgs {
     #[arg(value_parser = values::duration, allow_hyphen_values = true)]
     pub(in crate::cli) duration: u64,
 
-    /// Open loop: so many requests, or cycles, a second over all connections, whether or not the
-    /// server keeps up. Latency then counts from when a request was due; from when it was sent is
-    /// shown as well. Without it the loop is closed: who waits for a reply does not ask.
-    #[arg(long, value_name = "N", verbatim_doc_comment)]
-    #[arg(value_parser = values::rate, allow_hyphen_values = true)]
-    pub(in crate::cli) rate: Option<u32>,
-
     /// Bytes of a message; a newline is the last of them.
     #[arg(long, value_name = "BYTES", default_value = "64")]
     #[arg(value_parser = values::size, allow_hyphen_values = true)]
     pub(in crate::cli) size: u32,
-
-    /// Requests under way on each connection at a time, for echo.
-    #[arg(long, value_name = "N", default_value = "1")]
-    #[arg(value_parser = values::depth, allow_hyphen_values = true)]
-    pub(in crate::cli) depth: u32,
 
     /// Addresses of this machine to connect from, in turn, such as 127.0.1.0/24.
     /// Between each of them and the server there is a whole range of ports.
@@ -85,16 +123,6 @@ pub(in crate::cli) struct RunArgs {
     /// The server's process, if it is on this machine: its CPU for each reply, and its memory.
     #[arg(long, value_name = "PID", value_parser = values::pid, allow_hyphen_values = true)]
     pub(in crate::cli) pid: Option<u32>,
-
-    /// Connects a second. Without it as fast as it goes, with 256 under way at most.
-    #[arg(long, value_name = "N", value_parser = values::ramp, allow_hyphen_values = true)]
-    pub(in crate::cli) ramp: Option<u32>,
-
-    /// How often an idle connection says something: in hold always, in echo until all are
-    /// connected; or off. Half of the server's deadline or less. Default: 5s.
-    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
-    #[arg(value_parser = all::deadline, allow_hyphen_values = true)]
-    pub(in crate::cli) every: Option<OrOff<u64>>,
 
     /// What the server lays before each reply; auto: what the first reply begins with, which has
     /// to end with what was sent.
@@ -116,6 +144,70 @@ pub(in crate::cli) struct RunArgs {
     /// Write the histogram of latencies there: HdrHistogram V2, in nanoseconds.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) hdr: Option<PathBuf>,
+}
+
+/// What the modes take in which requests follow each other.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct OpenLoopArgs {
+    /// Open loop: so many requests, or cycles, a second over all connections, whether or not the
+    /// server keeps up. Latency then counts from when a request was due; from when it was sent is
+    /// shown as well. Without it the loop is closed: a connection asks again when its
+    /// reply has come.
+    #[arg(long, value_name = "N", verbatim_doc_comment)]
+    #[arg(value_parser = values::rate, allow_hyphen_values = true)]
+    pub(in crate::cli) rate: Option<u32>,
+}
+
+/// What the modes take whose connections are opened first and stay.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct IdleArgs {
+    /// Connects a second. Without it as fast as it goes, with 256 under way at most.
+    #[arg(long, value_name = "N", value_parser = values::ramp, allow_hyphen_values = true)]
+    pub(in crate::cli) ramp: Option<u32>,
+
+    /// How often an idle connection says something: in hold always, in echo until all are
+    /// connected; or off. Half of the server's deadline or less. Default: 5s.
+    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
+    #[arg(value_parser = all::deadline, allow_hyphen_values = true)]
+    pub(in crate::cli) every: Option<OrOff<u64>>,
+}
+
+/// A run in any mode.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct RunArgs<'a> {
+    pub(in crate::cli) mode: Mode,
+    pub(in crate::cli) common: &'a CommonArgs,
+    pub(in crate::cli) open_loop: Option<&'a OpenLoopArgs>,
+    pub(in crate::cli) idle: Option<&'a IdleArgs>,
+    pub(in crate::cli) depth: u32,
+}
+
+impl RunArgs<'_> {
+    /// Requests or cycles a second over all connections; `None` in the closed loop.
+    pub(in crate::cli) fn rate(&self) -> Option<u32> {
+        self.open_loop.and_then(|options| options.rate)
+    }
+}
+
+impl HoldArgs {
+    pub(in crate::cli) fn run(&self) -> RunArgs<'_> {
+        let (common, idle) = (&self.common, Some(&self.idle));
+        RunArgs { mode: Mode::Hold, common, open_loop: None, idle, depth: 1 }
+    }
+}
+
+impl EchoArgs {
+    pub(in crate::cli) fn run(&self) -> RunArgs<'_> {
+        let (open_loop, idle) = (Some(&self.open_loop), Some(&self.idle));
+        RunArgs { mode: Mode::Echo, common: &self.common, open_loop, idle, depth: self.depth }
+    }
+}
+
+impl ChurnArgs {
+    pub(in crate::cli) fn run(&self) -> RunArgs<'_> {
+        let (common, open_loop) = (&self.common, Some(&self.open_loop));
+        RunArgs { mode: Mode::Churn, common, open_loop, idle: None, depth: 1 }
+    }
 }
 
 /// The options of `closecall load merge`.

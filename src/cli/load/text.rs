@@ -12,8 +12,8 @@ use crate::load::{Microseconds, Mode, Report};
 const NAMES: usize = 14;
 
 /// The whole of it.
-pub(super) fn report(report: &Report, args: &RunArgs) -> String {
-    let mut text = headline(report, args);
+pub(super) fn report(report: &Report, run: &RunArgs<'_>) -> String {
+    let mut text = headline(report, run);
     let mut line = |name: &str, value: String| {
         // Writing to memory does not fail.
         let _ = writeln!(text, "{}{value}", pad(name, NAMES));
@@ -63,13 +63,13 @@ pub(super) fn report(report: &Report, args: &RunArgs) -> String {
     text
 }
 
-fn headline(report: &Report, args: &RunArgs) -> String {
+fn headline(report: &Report, run: &RunArgs<'_>) -> String {
     let plural = |number: u32, one: &str, many: &str| match number {
         1 => format!("1 {one}"),
         number => format!("{} {many}", thousands(number.into())),
     };
     let how = match (report.mode, report.closed_loop) {
-        (Mode::Hold, _) => match args.every.map_or(Some(super::EVERY_MS), |every| every.0) {
+        (Mode::Hold, _) => match super::every_ms(run) {
             Some(ms) => format!("each says something every {}", duration(ms)),
             None => "all are silent".to_owned(),
         },
@@ -83,7 +83,7 @@ fn headline(report: &Report, args: &RunArgs) -> String {
         report.mode.name(),
         plural(report.connections, "connection", "connections"),
         plural(report.processes, "process", "processes"),
-        thousands(args.size.into()),
+        thousands(run.common.size.into()),
         report.duration_s,
     )
 }
