@@ -20,7 +20,7 @@ use std::net::TcpListener;
 
 use closecall::kernel::mio::MioKernel;
 use closecall::kernel::{Event, Io, Kernel};
-use closecall::machine::close::{Via, classify};
+use closecall::machine::close::{Conclusion, Via};
 use closecall::machine::connection::{Connection, Rules, Step};
 use closecall::machine::errno::System;
 use closecall::machine::reply::{Framing, Replier};
@@ -180,17 +180,9 @@ impl Server {
     /// Asks the kernel for the last time, says how it ended, and parts with the socket.
     fn conclude(&mut self, key: u32) {
         self.wheel.disarm(key);
-        let (mut socket, mut connection) = self.entries.remove(key as usize);
-        let facts = self.kernel.facts(&mut socket);
-        let unacked = self.kernel.unacked(&mut socket);
-        // Last of all: an error is handed out once.
-        if !connection.has_error()
-            && connection.is_suspect()
-            && let Some(errno) = self.kernel.take_error(&mut socket)
-        {
-            connection.latch(errno, Via::SoError);
-        }
-        let verdict = classify(&connection.evidence(&facts, unacked, System::HERE));
+        let (socket, mut connection) = self.entries.remove(key as usize);
+        // In the order in which evidence is not lost: an error is handed out once.
+        let Conclusion { verdict, .. } = connection.conclude(&socket);
         println!("{}: {}", connection.peer(), verdict.kind.name());
         self.kernel.close(socket, connection.goodbye());
     }

@@ -189,11 +189,6 @@ pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
 }
 
-/// Takes the pending error (SO_ERROR), which the system reports only once.
-pub(crate) fn take_error(socket: &TcpStream) -> Option<Errno> {
-    socket.take_error().ok().flatten().map(|error| errno(&error))
-}
-
 /// Without `::ffff:`, which is not shown.
 fn canonical(address: SocketAddr) -> SocketAddr {
     Peer::from(address).into()
@@ -338,7 +333,7 @@ impl Kernel for MioKernel {
     }
 
     fn take_error(&mut self, socket: &mut TcpStream) -> Option<Errno> {
-        take_error(socket)
+        socket::take_error(socket)
     }
 
     fn close(&mut self, socket: TcpStream, goodbye: Goodbye) {

@@ -7,7 +7,7 @@ use super::listener::{AcceptError, Pause, accept_error};
 use super::{Ending, Reactor, Stage};
 use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
-use crate::machine::close::{LocalCause, SocketFacts, classify};
+use crate::machine::close::{LocalCause, Told};
 use crate::machine::connection::{Connection, Goodbye};
 use crate::machine::errno::{Errno, Meaning};
 
@@ -141,7 +141,7 @@ impl<K: Kernel> Reactor<K> {
         if self.has_too_many(peer) {
             connection.refuse(LocalCause::Policy);
             self.kernel.close(socket, Goodbye::Reset);
-            self.report_refused(&connection);
+            self.report_refused(connection);
             return Then::Continue;
         }
         let key = self.table.insert(socket, connection, self.turn_number);
@@ -166,10 +166,9 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// One that never had a slot: all that is known of it is that we did not want it.
-    fn report_refused(&mut self, connection: &Connection) {
-        let evidence = connection.evidence(&SocketFacts::default(), None, K::SYSTEM);
-        let verdict = classify(&evidence);
-        self.report(Ending::new(connection, None, evidence, verdict, self.now));
+    fn report_refused(&mut self, mut connection: Connection) {
+        let conclusion = connection.conclude(Told::nothing(K::SYSTEM));
+        self.report(Ending::new(&connection, None, conclusion, self.now));
     }
 
     /// Whether newcomers are to be told that the system is out of something.
@@ -187,7 +186,7 @@ impl<K: Kernel> Reactor<K> {
             let id = self.counters.accepted;
             let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
             connection.refuse(LocalCause::Policy);
-            self.report_refused(&connection);
+            self.report_refused(connection);
             Then::Continue
         })
     }

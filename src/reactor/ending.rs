@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::machine::close::{Evidence, Kind, Verdict};
+use crate::machine::close::{Conclusion, Evidence, Kind, Verdict};
 use crate::machine::connection::Connection;
 use crate::machine::tick::Tick;
 
@@ -31,8 +31,7 @@ impl Ending {
     pub(super) fn new(
         connection: &Connection,
         local: Option<SocketAddr>,
-        evidence: Evidence,
-        verdict: Verdict,
+        Conclusion { verdict, evidence }: Conclusion,
         now: Tick,
     ) -> Ending {
         Ending {

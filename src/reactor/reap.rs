@@ -3,7 +3,34 @@
 use super::table::Entry;
 use super::{Ending, Reactor};
 use crate::kernel::Kernel;
-use crate::machine::close::{LocalCause, SocketFacts, Via, classify};
+use crate::machine::close::{LocalCause, Probe, SocketFacts};
+use crate::machine::errno::{Errno, System};
+
+/// The kernel, asked about one socket.
+struct Asked<'a, K: Kernel> {
+    kernel: &'a mut K,
+    socket: &'a mut K::Socket,
+    /// Whether it is asked what became of the last reply.
+    probes: bool,
+}
+
+impl<K: Kernel> Probe for Asked<'_, K> {
+    fn system(&self) -> System {
+        K::SYSTEM
+    }
+
+    fn unacked(&mut self) -> Option<u32> {
+        if self.probes { self.kernel.unacked(self.socket) } else { None }
+    }
+
+    fn facts(&mut self) -> SocketFacts {
+        if self.probes { self.kernel.facts(self.socket) } else { SocketFacts::default() }
+    }
+
+    fn take_error(&mut self) -> Option<Errno> {
+        self.kernel.take_error(self.socket)
+    }
+}
 
 impl<K: Kernel> Reactor<K> {
     /// Reaps those that have ended, the oldest first, within a budget; and no more than fit the
@@ -24,30 +51,16 @@ impl<K: Kernel> Reactor<K> {
     fn conclude(&mut self, key: u32) {
         let Entry { socket, connection, .. } = self.table.ended(key);
         let local = self.kernel.local(socket);
-        let (facts, unacked) = match connection.is_settled() {
-            true => (SocketFacts::SETTLED, Some(0)),
-            false if self.config.probes => (self.kernel.facts(socket), self.kernel.unacked(socket)),
-            false => (SocketFacts::default(), None),
-        };
-        // SO_ERROR last, and only where there is reason: it also hands out errors of the network
-        // that ended nothing.
-        let closed = facts.tcp.is_some_and(|tcp| tcp.closed);
-        if !connection.has_error()
-            && (connection.is_suspect() || closed)
-            && let Some(errno) = self.kernel.take_error(socket)
-        {
-            connection.latch(errno, Via::SoError);
-        }
+        let probe = Asked { kernel: &mut self.kernel, socket, probes: self.config.probes };
+        let conclusion = connection.conclude(probe);
         let goodbye = connection.goodbye();
-        let evidence = connection.evidence(&facts, unacked, K::SYSTEM);
-        let verdict = classify(&evidence);
         self.output.changed(connection.output_bytes(), 0);
-        let ending = Ending::new(connection, local, evidence, verdict, self.now);
+        let ending = Ending::new(connection, local, conclusion, self.now);
         self.report(ending);
         let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);
         // One that could not be watched gives back only what it had taken itself.
-        if evidence.cause != Some(LocalCause::Resource) {
+        if conclusion.evidence.cause != Some(LocalCause::Resource) {
             self.listeners.resources_are_back();
         }
     }

@@ -12,18 +12,48 @@ pub(crate) mod windows;
 
 #[cfg(unix)]
 use std::os::fd::AsFd;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket;
 
-use crate::machine::close::SocketFacts;
+use socket2::SockRef;
+
+use crate::machine::close::{Probe, SocketFacts};
+use crate::machine::errno::{Errno, System};
 
 /// A socket of the operating system.
 #[cfg(unix)]
 pub(crate) trait Socket: AsFd {}
 #[cfg(unix)]
 impl<S: AsFd> Socket for S {}
-#[cfg(not(unix))]
-pub(crate) trait Socket {}
-#[cfg(not(unix))]
-impl<S> Socket for S {}
+#[cfg(windows)]
+pub(crate) trait Socket: AsSocket {}
+#[cfg(windows)]
+impl<S: AsSocket> Socket for S {}
+
+/// What the system tells of any socket that is borrowed: std's, mio's, tokio's, socket2's.
+impl<S: Socket> Probe for &S {
+    fn system(&self) -> System {
+        System::HERE
+    }
+
+    fn unacked(&mut self) -> Option<u32> {
+        unacked(*self)
+    }
+
+    fn facts(&mut self) -> SocketFacts {
+        facts(*self)
+    }
+
+    fn take_error(&mut self) -> Option<Errno> {
+        take_error(*self)
+    }
+}
+
+/// Takes the pending error (SO_ERROR, socket(7)), which the system reports only once.
+pub(crate) fn take_error(socket: &impl Socket) -> Option<Errno> {
+    let error = SockRef::from(socket).take_error().ok()??;
+    error.raw_os_error().map(Errno)
+}
 
 /// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ, tcp(7)).
 #[cfg(target_os = "linux")]

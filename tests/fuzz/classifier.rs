@@ -33,6 +33,7 @@ fn evidence(choices: &mut Choices) -> Evidence {
         retransmits: count(choices, u8::MAX),
         probes: count(choices, u8::MAX),
         last_ack_ms: count(choices, u32::MAX),
+        received_after_fin: choices.one_in(2),
     }
 }
 
@@ -45,6 +46,7 @@ fn cause(choices: &mut Choices) -> LocalCause {
         LocalCause::Resource,
         LocalCause::MaxAge,
         LocalCause::CutOff,
+        LocalCause::Close,
     ])
 }
 

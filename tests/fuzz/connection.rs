@@ -1,8 +1,10 @@
 //! A fuzzer's bytes spell one connection's life: whatever its peer, its kernel and the clock do, it
 //! does what its contract says, and its evidence is what a bystander has counted.
 
-use closecall::machine::close::{Certainty, FirstError, LocalCause, SocketFacts, TcpFacts, Via};
-use closecall::machine::close::{Kind, classify};
+use closecall::machine::close::Kind;
+use closecall::machine::close::{
+    Certainty, Conclusion, FirstError, LocalCause, SocketFacts, TcpFacts, Told, Via,
+};
 use closecall::machine::connection::{Connection, Goodbye, Hints, Rules, Step};
 use closecall::machine::errno::{Errno, System, table};
 use closecall::machine::tick::Tick;
@@ -248,17 +250,17 @@ impl Life {
     // ---- how it ended --------------------------------------------------------------------------
 
     fn conclude(&mut self, choices: &mut Choices) {
-        let settled = self.connection.is_settled();
-        let (facts, unacked) = match settled {
-            true => (SocketFacts::SETTLED, Some(0)),
-            false => (facts(choices), self.unacked(choices)),
-        };
-        if choices.one_in(2) {
-            let errno = Errno(choices.pick(table(self.system)).0);
-            self.connection.latch(errno, Via::SoError);
-            self.error.get_or_insert(FirstError { errno, via: Via::SoError });
+        let seen = *self.connection.seen();
+        let settled = seen.is_settled();
+        let error = choices.one_in(2).then(|| Errno(choices.pick(table(self.system)).0));
+        let (facts, unacked) = (facts(choices), self.unacked(choices));
+        let closed = !settled && facts.tcp.is_some_and(|tcp| tcp.closed);
+        // SO_ERROR is asked where there is reason to, and only if no call has handed out an error.
+        if !seen.has_error() && (seen.is_suspect() || closed) {
+            self.error = error.map(|errno| FirstError { errno, via: Via::SoError });
         }
-        let evidence = self.connection.evidence(&facts, unacked, self.system);
+        let told = Told { system: self.system, unacked, facts, error };
+        let Conclusion { verdict, evidence } = self.connection.conclude(told);
         let counted = (self.rx, self.discarded, self.tx, self.owed.len() as u64);
         let told = (evidence.rx, evidence.discarded, evidence.tx, evidence.unsent);
         assert_eq!(told, counted);
@@ -270,7 +272,6 @@ impl Life {
         assert!(self.ended_by_us || evidence.cause.is_none(), "{evidence:?}");
         promises::hold(&evidence);
         promises::hold_with_less(&evidence);
-        let verdict = classify(&evidence);
         let certain = verdict.certainty == Certainty::Certain;
         assert!(!settled || self.fin_received, "settled without a FIN");
         assert!(!settled || certain || self.error.is_some(), "{verdict:?} of {evidence:?}");

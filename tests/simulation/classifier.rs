@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 const VIAS: [Via; 3] = [Via::Recv, Via::Send, Via::SoError];
-const CAUSES: [LocalCause; 7] = [
+const CAUSES: [LocalCause; 8] = [
     LocalCause::ReadDeadline,
     LocalCause::WriteDeadline,
     LocalCause::Drain,
@@ -21,6 +21,7 @@ const CAUSES: [LocalCause; 7] = [
     LocalCause::Policy,
     LocalCause::MaxAge,
     LocalCause::Resource,
+    LocalCause::Close,
 ];
 
 // ---- evidence, all of it in small and any of it at random ---------------------------------------
@@ -47,10 +48,11 @@ fn small_evidence(mut number: usize) -> Option<Evidence> {
     let evidence = Evidence {
         system: System::Linux,
         error: digit(number, &errors),
-        cause: digit(number, &[None, Some(LocalCause::ReadDeadline)]),
+        cause: digit(number, &[None, Some(LocalCause::ReadDeadline), Some(LocalCause::Close)]),
         fin_received: digit(number, &[None, Some(false), Some(true)]),
         fin_sent: digit(number, &[false, true]),
         sent_after_fin: digit(number, &[false, true]),
+        received_after_fin: digit(number, &[false, true]),
         rx: digit(number, &[0, 14]),
         discarded: 0,
         tx: digit(number, &[0, 37]),
@@ -101,15 +103,16 @@ prop_compose! {
         error in any_error(),
         fin_received in any::<Option<bool>>(),
         (fin_sent, fin_acknowledged) in any::<(bool, bool)>(),
-        (sent_after_fin, reply_untouched) in any::<(bool, bool)>(),
+        (sent_after_fin, received_after_fin) in any::<(bool, bool)>(),
+        reply_untouched in any::<bool>(),
         (rx, discarded, tx, unsent) in (any_bytes(), any_bytes(), any_bytes(), any_bytes()),
         (undelivered, unread) in (any_count(), any_count()),
         (retransmits, probes) in (any_tries(), any_tries()),
         last_ack_ms in any_count(),
     ) -> Evidence {
         Evidence {
-            system, cause, error, fin_received, fin_sent, sent_after_fin, rx, discarded, tx,
-            undelivered, fin_acknowledged, unsent, reply_untouched, unread, retransmits, probes,
+            system, cause, error, fin_received, fin_sent, sent_after_fin, received_after_fin, rx,
+            discarded, tx, undelivered, fin_acknowledged, unsent, reply_untouched, unread, retransmits, probes,
             last_ack_ms,
         }
     }

@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use super::Generator;
 use super::stage::Stage;
-use crate::kernel::mio::{errno, take_error};
+use crate::kernel::mio::errno;
 use crate::load::connection::{Phase, Why};
 use crate::load::tally::Trouble;
 use crate::load::verdict::verdict;
@@ -12,6 +12,7 @@ use crate::machine::close::Via;
 use crate::machine::errno::{Errno, System};
 use crate::machine::tick::Tick;
 use crate::socket;
+use crate::socket::take_error;
 
 impl Generator {
     /// Sends our FIN, and waits for the server's.

@@ -5,13 +5,14 @@ use std::io::{Read, Write};
 use super::stage::Stage;
 use super::{Generator, tick};
 use crate::kernel::Io;
-use crate::kernel::mio::{take_error, uninterrupted};
+use crate::kernel::mio::uninterrupted;
 use crate::load::connection::Phase;
 use crate::load::message::Heard;
 use crate::load::plan::Mode;
 use crate::machine::close::Via;
 use crate::machine::errno::Errno;
 use crate::machine::tick::Tick;
+use crate::socket::take_error;
 
 impl Generator {
     // ---- events -------------------------------------------------------------------------------

@@ -21,6 +21,11 @@ use Certainty::{Certain, Likely, Unknown};
 /// | drain, or its end | any | any | | `local.drain` |
 /// | limit, greatest age | any | any | | `local.policy` |
 /// | watch failed | any | any | | `local.resource` |
+/// | closed | reset | any | | `local_fin.refused` |
+/// | closed | none, timeout, unreachable | any | U > 0, unknown or unsent | `local_fin.unconfirmed` |
+/// | closed | none, timeout, unreachable | yes | it sent after our FIN | `local_fin.half_close_served` |
+/// | closed | none, timeout, unreachable | any | else | `local_fin.delivered` |
+/// | closed | other | any | | as where we did not move first |
 /// | no | killed here | any | | `local.killed` |
 /// | no | network down | any | | `local.network` |
 /// | no | no memory, no files | any | | `local.resource` |
@@ -76,8 +81,15 @@ use Certainty::{Certain, Likely, Unknown};
 /// assert_eq!((verdict.kind, verdict.certainty), (Kind::PeerFinDelivered, Certainty::Certain));
 /// ```
 pub fn classify(evidence: &Evidence) -> Verdict {
-    if let Some(cause) = evidence.cause {
-        return verdict(by_us(cause), Certain);
+    match evidence.cause {
+        Some(LocalCause::Close) => {
+            let verdict = after_our_fin(evidence);
+            let is_vague = evidence.system == System::OtherUnix && evidence.error.is_some();
+            let most = if is_vague { Likely } else { Certain };
+            return Verdict { certainty: verdict.certainty.min(most), ..verdict };
+        }
+        Some(cause) => return verdict(by_us(cause), Certain),
+        None => {}
     }
     let fin = evidence.fin_received;
     match (evidence.error, fin) {
@@ -104,6 +116,7 @@ fn by_us(cause: LocalCause) -> Kind {
         LocalCause::Drain | LocalCause::CutOff => Kind::LocalDrain,
         LocalCause::Policy | LocalCause::MaxAge => Kind::LocalPolicy,
         LocalCause::Resource => Kind::LocalResource,
+        LocalCause::Close => Kind::LocalFinUnconfirmed,
     }
 }
 
@@ -223,6 +236,26 @@ fn timed_out(evidence: &Evidence) -> Verdict {
         }
         (Some(0), _) => verdict(Kind::TimeoutKeepalive, Likely.min(certainty)),
         (None, _) => verdict(Kind::TimeoutRetransmit, Unknown),
+    }
+}
+
+/// Our FIN came first, and nothing but the wish to close was behind it.
+fn after_our_fin(evidence: &Evidence) -> Verdict {
+    let meaning = evidence.error.map(|error| error.errno.meaning(evidence.system));
+    let status = if meaning == Some(Meaning::TimedOut) { 2 } else { 0 };
+    // Until the peer's FIN a reset may still come and say that it was not read.
+    let both = evidence.fin_acknowledged && evidence.fin_received == Some(true);
+    let certainty = if both { Certain } else { Likely };
+    match (meaning, undelivered(evidence)) {
+        (Some(Meaning::Reset), _) => verdict(Kind::LocalFinRefused, Certain),
+        (None | Some(Meaning::TimedOut | Meaning::Unreachable), undelivered) => match undelivered {
+            Some(0) if evidence.unsent == 0 && both && evidence.received_after_fin => {
+                verdict(Kind::LocalFinHalfCloseServed, certainty)
+            }
+            Some(0) if evidence.unsent == 0 => verdict(Kind::LocalFinDelivered, certainty),
+            _ => Verdict { status, ..verdict(Kind::LocalFinUnconfirmed, Unknown) },
+        },
+        (Some(_), _) => classify(&Evidence { cause: None, ..*evidence }),
     }
 }
 

@@ -53,6 +53,8 @@ pub enum LocalCause {
     MaxAge,
     /// The system would not let us watch the socket.
     Resource,
+    /// This program had no more to say, and sent its FIN first.
+    Close,
 }
 
 /// What the operating system knows about a socket. `None` is "this system does not tell", never a
@@ -113,6 +115,8 @@ pub struct Evidence {
     /// Bytes that we went on sending after we knew of the peer's FIN, and the kernel took: a
     /// half-closer's reply.
     pub sent_after_fin: bool,
+    /// Bytes that the peer sent and we read after our FIN.
+    pub received_after_fin: bool,
     /// Bytes read, all of them.
     pub rx: u64,
     /// Bytes read and dropped: they came after our FIN, or after the connection was asked to leave.
@@ -147,6 +151,7 @@ impl Evidence {
             fin_received: None,
             fin_sent: false,
             sent_after_fin: false,
+            received_after_fin: false,
             rx: 0,
             discarded: 0,
             tx: 0,

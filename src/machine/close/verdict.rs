@@ -45,6 +45,14 @@ pub enum Kind {
     TimeoutRetransmit,
     /// The same, and the network said that there is no way (ICMP; RFC 9293, 3.9.2.2).
     TimeoutUnreachable,
+    /// Our FIN came first, and the peer's TCP acknowledged every byte of ours.
+    LocalFinDelivered,
+    /// Our FIN came first, and the peer went on sending until its own (RFC 9293, 3.6.1).
+    LocalFinHalfCloseServed,
+    /// Our FIN came first, and the peer answered with a reset.
+    LocalFinRefused,
+    /// Our FIN came first, and no word about the last of what we had sent.
+    LocalFinUnconfirmed,
     /// We were shutting down.
     LocalDrain,
     /// A client of ours had all that it came for, and both sides closed.
@@ -79,6 +87,10 @@ const ROWS: [(Kind, &str, u8, Level); Kind::COUNT] = [
     (Kind::TimeoutKeepalive, "timeout.keepalive", 2, Level::Info),
     (Kind::TimeoutRetransmit, "timeout.retransmit", 2, Level::Warn),
     (Kind::TimeoutUnreachable, "timeout.unreachable", 3, Level::Warn),
+    (Kind::LocalFinDelivered, "local_fin.delivered", 0, Level::Info),
+    (Kind::LocalFinHalfCloseServed, "local_fin.half_close_served", 0, Level::Info),
+    (Kind::LocalFinRefused, "local_fin.refused", 0, Level::Info),
+    (Kind::LocalFinUnconfirmed, "local_fin.unconfirmed", 0, Level::Info),
     (Kind::LocalDrain, "local.drain", 0, Level::Info),
     (Kind::LocalDone, "local.done", 0, Level::Info),
     (Kind::LocalPolicy, "local.policy", 3, Level::Info),
@@ -133,8 +145,18 @@ impl Kind {
             | PeerResetBeforeReply
             | PeerResetStale => Initiator::Peer,
             TimeoutKeepalive | TimeoutRetransmit | TimeoutUnreachable => Initiator::Network,
-            TimeoutRead | TimeoutWriteStall | LocalDrain | LocalDone | LocalPolicy
-            | LocalKilled | LocalResource | LocalNetwork => Initiator::Local,
+            TimeoutRead
+            | TimeoutWriteStall
+            | LocalFinDelivered
+            | LocalFinHalfCloseServed
+            | LocalFinRefused
+            | LocalFinUnconfirmed
+            | LocalDrain
+            | LocalDone
+            | LocalPolicy
+            | LocalKilled
+            | LocalResource
+            | LocalNetwork => Initiator::Local,
             LocalIo => Initiator::Unknown,
         }
     }

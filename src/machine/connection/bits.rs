@@ -12,18 +12,6 @@ pub(super) enum Bit {
     ReadsOn,
     /// SIOCOUTQ is to be asked.
     Asks,
-    /// There may be an error that no call has handed out.
-    Suspect,
-    /// An event said that the peer has shut down its side.
-    FinHinted,
-    /// A receive gave 0.
-    FinReceived,
-    /// Our FIN is out.
-    FinSent,
-    /// The kernel took bytes from us after the peer's FIN.
-    SentAfterFin,
-    /// Everything we sent is acknowledged, our FIN too.
-    AllAcknowledged,
     /// Of the pending reply nothing was sent.
     ReplyUntouched,
     /// The system was short of memory: try again on the timer.

@@ -30,7 +30,7 @@ mod tests;
 use std::net::SocketAddr;
 
 use self::bits::{Bit, Bits};
-use super::close::{LocalCause, Via};
+use super::close::{LocalCause, Observer};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::tick::{Span, Tick};
@@ -148,9 +148,6 @@ enum Phase {
     Ended,
 }
 
-/// SIOCOUTQ was not asked yet, or the system does not tell.
-const NOT_ASKED: u32 = u32::MAX;
-
 /// No place in the input has been fixed at which the answers end.
 const NO_END: u64 = u64::MAX;
 
@@ -187,23 +184,16 @@ pub struct Connection {
     accepted_at: Tick,
     /// When silence or lack of progress is too long; what for depends on the phase.
     deadline: Tick,
-    rx: u64,
+    /// What calls and events came to.
+    seen: Observer,
     /// The place in the input at which the answers end: what is received beyond it is dropped.
     answers_until: u64,
-    tx: u64,
     outbox: Outbox,
     peer: Peer,
-    /// The first error's number and the call that gave it; none while there was none. All systems'
-    /// numbers fit 16 bits.
-    errno: u16,
-    error_via: Option<Via>,
-    /// SIOCOUTQ when it was last asked, to see whether it shrinks.
-    unacked: u32,
     /// When our FIN went out, counted from accept.
     fin_sent_after: Span,
     bits: Bits,
     phase: Phase,
-    cause: Option<LocalCause>,
 }
 
 impl Connection {
@@ -213,18 +203,13 @@ impl Connection {
             id,
             accepted_at: now,
             deadline: rules.read_deadline(now),
-            rx: 0,
+            seen: Observer::new(),
             answers_until: NO_END,
-            tx: 0,
             outbox: Outbox::default(),
             peer,
-            errno: 0,
-            error_via: None,
-            unacked: NOT_ASKED,
             fin_sent_after: Span::default(),
             bits: Bits::default(),
             phase: Phase::Open,
-            cause: None,
         }
     }
 
@@ -232,7 +217,7 @@ impl Connection {
 
     /// What to do next. Pure: asking twice gives the same answer.
     pub fn step(&self) -> Step {
-        let readable = self.bits.has(Bit::Readable) && !self.bits.has(Bit::FinReceived);
+        let readable = self.bits.has(Bit::Readable) && !self.seen.has_fin();
         let asks = self.bits.has(Bit::Asks);
         match self.phase {
             Phase::Ended => Step::End,
@@ -248,7 +233,7 @@ impl Connection {
                     Step::WatchWritable
                 }
             }
-            Phase::Open | Phase::Leaving if readable && self.rx < self.answers_until => {
+            Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answers_until => {
                 Step::Receive
             }
             // One more look before we move first: the peer's FIN may lie behind what was answered.
@@ -258,7 +243,7 @@ impl Connection {
             Phase::Leaving | Phase::Closing => Step::ShutDown,
             // Whatever came before our FIN is dropped first: closing over it would reset the peer.
             Phase::Settling if readable => Step::Discard,
-            Phase::Settling if asks && self.bits.has(Bit::Suspect) => Step::TakeError,
+            Phase::Settling if asks && self.seen.is_suspect() => Step::TakeError,
             Phase::Settling if asks => Step::AskUnacked,
             Phase::Settling => Step::Wait,
         }
@@ -268,13 +253,13 @@ impl Connection {
     /// on sending may be taking the reply all the while, and the wait for its evidence is measured
     /// against that.
     pub fn asks_in_passing(&self) -> bool {
-        let blocked = self.bits.has(Bit::Suspect) || self.bits.has(Bit::Hurries);
+        let blocked = self.seen.is_suspect() || self.bits.has(Bit::Hurries);
         self.phase == Phase::Settling && self.bits.has(Bit::Asks) && !blocked
     }
 
     /// How many more bytes are answered: no receive may take more.
     pub fn answers_bytes_max(&self) -> u64 {
-        self.answers_until.saturating_sub(self.rx)
+        self.answers_until.saturating_sub(self.seen.rx())
     }
 
     /// The output to send now.
@@ -355,7 +340,7 @@ impl Connection {
     /// Milliseconds since our FIN went out; 0 if it never did.
     pub fn waited_ms(&self, now: Tick) -> u64 {
         let since = self.fin_sent_after.as_ms();
-        if self.bits.has(Bit::FinSent) { self.age_ms(now).saturating_sub(since) } else { 0 }
+        if self.seen.has_sent_fin() { self.age_ms(now).saturating_sub(since) } else { 0 }
     }
 
     /// The connection's place in its stream, for the framing.

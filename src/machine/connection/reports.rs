@@ -1,8 +1,8 @@
 //! What is reported to a connection: events, time, and what its steps came to.
 
 use super::bits::Bit;
-use super::{Connection, Hints, NOT_ASKED, Phase, Rules};
-use crate::machine::close::{LocalCause, Via};
+use super::{Connection, Hints, Phase, Rules};
+use crate::machine::close::{Acknowledged, LocalCause, Via};
 use crate::machine::errno::{Errno, Meaning, System};
 use crate::machine::tick::{Span, Tick};
 
@@ -20,10 +20,10 @@ impl Connection {
             self.bits.set(Bit::Asks);
         }
         if hints.read_closed {
-            self.bits.set(Bit::FinHinted);
+            self.seen.hints_fin();
         }
         if hints.error {
-            self.bits.set(Bit::Suspect);
+            self.seen.suspects();
         }
         // There will be no further edge for what lies behind a FIN, an error or the urgent mark.
         if hints.read_closed || hints.error || hints.priority {
@@ -66,18 +66,19 @@ impl Connection {
                 if over {
                     return self.cut_off();
                 }
-                self.cause = Some(LocalCause::WriteDeadline); // asked to leave or not
+                self.seen.ends(Some(LocalCause::WriteDeadline)); // asked to leave or not
                 self.phase = Phase::Ended;
             }
             Phase::Open if self.is_asked_to_leave(now, rules) && may_be_owed && !over => {
-                self.cause = Some(rules.leaving_cause());
+                self.seen.ends(Some(rules.leaving_cause()));
                 self.phase = Phase::Leaving;
             }
             // Silence, or nothing that is owed an answer, or no time left to give it.
             Phase::Open | Phase::Leaving => {
                 let leaves = self.is_asked_to_leave(now, rules);
                 let silence = LocalCause::ReadDeadline;
-                self.cause.get_or_insert(if leaves { rules.leaving_cause() } else { silence });
+                let cause = if leaves { rules.leaving_cause() } else { silence };
+                self.seen.ends(self.seen.cause().or(Some(cause)));
                 self.phase = Phase::Closing;
             }
             Phase::Settling => self.phase = Phase::Ended,
@@ -92,14 +93,14 @@ impl Connection {
     /// answer the resets of others. So only a FIN or an error that was known before can have been
     /// first.
     pub fn cut_off(&mut self) {
-        let is_known = self.bits.has(Bit::FinHinted) || self.bits.has(Bit::Suspect);
+        let is_known = self.seen.has_fin_hint() || self.seen.is_suspect();
         if matches!(self.phase, Phase::Open | Phase::Leaving) {
-            self.cause = Some(match self.cause {
+            self.seen.ends(Some(match self.seen.cause() {
                 Some(LocalCause::MaxAge) if is_known => LocalCause::MaxAge,
                 Some(LocalCause::MaxAge) => LocalCause::Policy,
                 _ if is_known => LocalCause::Drain,
                 _ => LocalCause::CutOff,
-            });
+            }));
         }
         self.phase = Phase::Ended;
     }
@@ -108,13 +109,13 @@ impl Connection {
 
     /// A receive gave `bytes` of the `space` it was offered.
     pub fn received(&mut self, bytes: usize, space: usize, now: Tick, rules: &Rules) {
-        self.rx += bytes as u64;
+        self.seen.received(bytes);
         self.bits.clear(Bit::Retries); // it is read only with nothing pending
         if bytes < space && rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
             self.bits.clear(Bit::Readable);
         }
         match self.phase {
-            Phase::Open | Phase::Leaving if self.rx <= self.answers_until => {
+            Phase::Open | Phase::Leaving if self.seen.rx() <= self.answers_until => {
                 self.deadline = rules.read_deadline(now);
             }
             // It came after the peer was asked to leave: there was no FIN, so we move first.
@@ -126,20 +127,16 @@ impl Connection {
     /// What SIOCINQ said as it was asked to leave: so many bytes are answered still. Where the
     /// system does not tell, those were answered that one visit could read.
     pub fn unread(&mut self, bytes: Option<u32>) {
-        self.answers_until = self.rx.saturating_add(u64::from(bytes.unwrap_or(0)));
+        self.answers_until = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
     }
 
     /// Of the reply to what was received, the socket took the first `taken` bytes.
     pub fn answered(&mut self, reply: &[u8], taken: usize, now: Tick, rules: &Rules) {
-        self.tx += taken as u64;
-        if taken > 0 && self.bits.has(Bit::FinHinted) {
-            self.bits.set(Bit::SentAfterFin);
-        }
+        self.seen.sent(taken);
         if taken < reply.len() {
             self.outbox.fill(&reply[taken..]);
             self.bits.put(Bit::ReplyUntouched, taken == 0);
             self.bits.set(Bit::Writable); // a short write says nothing: the next one may block
-            self.unacked = NOT_ASKED;
             self.deadline = rules.write_deadline(now);
             self.bits.set(Bit::AlarmMoved);
         }
@@ -147,13 +144,9 @@ impl Connection {
 
     /// The socket took `bytes` of the pending output.
     pub fn flushed(&mut self, bytes: usize, now: Tick, rules: &Rules) {
-        self.tx += bytes as u64;
+        self.seen.sent(bytes);
         self.outbox.advance(bytes);
         self.bits.clear(Bit::ReplyUntouched);
-        self.unacked = NOT_ASKED;
-        if self.bits.has(Bit::FinHinted) {
-            self.bits.set(Bit::SentAfterFin);
-        }
         if self.outbox.is_empty() && matches!(self.phase, Phase::Open | Phase::Leaving) {
             self.deadline = rules.read_deadline(now);
             self.bits.set(Bit::AlarmMoved);
@@ -165,13 +158,13 @@ impl Connection {
     /// A send or receive would block: nothing until the next edge.
     pub fn blocked(&mut self, via: Via) {
         // A pending error would have come instead, so whatever an event said of one was wrong.
-        self.bits.clear(Bit::Suspect);
+        self.seen.suspects_nothing();
         match via {
             Via::Send => {
                 self.bits.clear(Bit::Writable);
                 self.bits.clear(Bit::Retries); // a full socket, and no want of memory
                 // How much lies in the socket now is what progress is measured against.
-                if self.unacked == NOT_ASKED {
+                if !self.seen.knows_unacked() {
                     self.bits.set(Bit::Asks);
                 }
             }
@@ -199,11 +192,10 @@ impl Connection {
 
     /// The peer's FIN: a receive gave 0.
     pub fn received_fin(&mut self) {
-        self.bits.set(Bit::FinReceived);
-        self.bits.set(Bit::FinHinted);
+        self.seen.received_fin();
         match self.phase {
             Phase::Open | Phase::Leaving => {
-                self.cause = None; // asked to leave or not: it has moved first
+                self.seen.ends(None); // asked to leave or not: it has moved first
                 self.phase = Phase::Closing;
             }
             _ => self.bits.set(Bit::Asks),
@@ -222,27 +214,26 @@ impl Connection {
             self.bits.set(Bit::AlarmMoved);
             return;
         }
-        self.latch(errno, via);
+        self.seen.failed(errno, via);
         self.phase = Phase::Ended;
     }
 
     /// Our FIN went out, or could not: then a reset was here first, and SO_ERROR has it.
     pub fn shut_down(&mut self, took: bool, now: Tick, rules: &Rules) {
         if !took {
-            self.bits.set(Bit::Suspect);
+            self.seen.suspects();
             self.phase = Phase::Ended;
             return;
         }
         self.phase = Phase::Settling;
-        self.answers_until = self.answers_until.min(self.rx);
+        self.answers_until = self.answers_until.min(self.seen.rx());
         self.fin_sent_after = Span::from_ms(now.since(self.accepted_at));
-        self.unacked = NOT_ASKED;
-        self.bits.set(Bit::FinSent);
+        self.seen.sent_fin();
         self.bits.set(Bit::Asks); // on a near network it is often settled by now
         self.bits.set(Bit::Readable);
         self.bits.set(Bit::AlarmMoved);
         self.deadline = match rules.drain_ends {
-            Some(end) if self.cause == Some(LocalCause::Drain) => end,
+            Some(end) if self.seen.cause() == Some(LocalCause::Drain) => end,
             _ if rules.may_wait && rules.verdict_wait_ms > 0 => now.after(rules.verdict_wait_ms),
             _ => {
                 self.bits.set(Bit::Hurries);
@@ -253,7 +244,7 @@ impl Connection {
 
     /// What SO_ERROR said.
     pub fn error_taken(&mut self, errno: Option<Errno>, system: System) {
-        self.bits.clear(Bit::Suspect);
+        self.seen.suspects_nothing();
         if let Some(errno) = errno {
             self.failed(errno, Via::SoError, system);
         }
@@ -263,20 +254,20 @@ impl Connection {
     /// does not tell.
     pub fn unacked(&mut self, bytes: Option<u32>, now: Tick, rules: &Rules) {
         self.bits.clear(Bit::Asks);
-        let shrank = bytes.is_some_and(|bytes| bytes < self.unacked && self.unacked != NOT_ASKED);
-        self.unacked = bytes.unwrap_or(NOT_ASKED);
+        let told = self.seen.acknowledged(bytes);
+        let progress = told == Acknowledged::More;
         if self.phase != Phase::Settling {
-            if shrank {
+            if progress {
                 self.deadline = rules.write_deadline(now); // slow, but it takes what we send
             }
             return;
         }
-        let fin_received = self.bits.has(Bit::FinReceived);
-        let acknowledged = bytes == Some(0);
-        self.bits.put(Bit::AllAcknowledged, acknowledged);
-        if self.bits.has(Bit::Hurries) || fin_received && (acknowledged || bytes.is_none()) {
+        if self.bits.has(Bit::Hurries) || told == Acknowledged::Settled {
             self.phase = Phase::Ended;
-        } else if shrank && !acknowledged && !fin_received && self.cause != Some(LocalCause::Drain)
+        } else if progress
+            && bytes != Some(0)
+            && !self.seen.has_fin()
+            && self.seen.cause() != Some(LocalCause::Drain)
         {
             self.deadline = now.after(rules.verdict_wait_ms);
         }
@@ -286,7 +277,7 @@ impl Connection {
 
     /// Our own reason to end it at once: a limit, or a socket that cannot be watched.
     pub fn refuse(&mut self, cause: LocalCause) {
-        self.cause = Some(cause);
+        self.seen.ends(Some(cause));
         self.phase = Phase::Ended;
     }
 

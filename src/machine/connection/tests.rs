@@ -5,7 +5,7 @@ mod leave;
 mod reports;
 
 use super::*;
-use crate::machine::close::{FirstError, Kind, SocketFacts, classify};
+use crate::machine::close::{Evidence, FirstError, Kind, SocketFacts, Via, classify};
 use crate::machine::errno::{Errno, System};
 
 const LINUX: System = System::Linux;
@@ -140,9 +140,15 @@ impl Life {
         self
     }
 
+    /// All that is known, if the system says this.
+    fn known(&self, facts: &SocketFacts, unacked: Option<u32>) -> Evidence {
+        let connection = &self.connection;
+        connection.seen.evidence(facts, unacked, connection.leftover(), LINUX)
+    }
+
     fn verdict(&self, unacked: u32) -> Kind {
         let facts = SocketFacts { unread: Some(0), ..SocketFacts::default() };
-        classify(&self.connection.evidence(&facts, Some(unacked), LINUX)).kind
+        classify(&self.known(&facts, Some(unacked))).kind
     }
 }
 
@@ -289,8 +295,8 @@ fn the_first_error_counts() {
     let mut life = Life::new();
     life.event().echoes(37).event();
     life.connection.failed(ECONNRESET, Via::Recv, LINUX);
-    life.connection.latch(Errno(32), Via::SoError);
-    let evidence = life.connection.evidence(&SocketFacts::default(), Some(0), LINUX);
+    life.connection.seen.failed(Errno(32), Via::SoError);
+    let evidence = life.known(&SocketFacts::default(), Some(0));
     assert_eq!(evidence.error, Some(FirstError { errno: ECONNRESET, via: Via::Recv }));
     life.wants(Step::End);
 }
@@ -317,7 +323,7 @@ fn a_hint_of_an_error_is_asked_about_and_not_believed() {
     life.wants(Step::TakeError).connection.error_taken(Some(Errno(32)), LINUX);
     life.wants(Step::End);
     let facts = SocketFacts { unread: Some(0), ..SocketFacts::default() };
-    let evidence = life.connection.evidence(&facts, Some(38), LINUX);
+    let evidence = life.known(&facts, Some(38));
     assert_eq!(classify(&evidence).kind, Kind::PeerFinReplyRefused);
 }
 
@@ -327,7 +333,7 @@ fn a_failed_shutdown_means_that_a_reset_was_here_first() {
     life.fin_event().echoes(37).receives_fin().wants(Step::ShutDown);
     life.connection.shut_down(false, life.now, &life.rules);
     life.wants(Step::End);
-    assert!(life.connection.is_suspect());
+    assert!(life.connection.seen.is_suspect());
 }
 
 #[test]

@@ -44,6 +44,10 @@ pub(crate) const PROMISED: &[(&str, u8, Initiator, Level)] = &[
     ("timeout.keepalive", 2, Initiator::Network, Level::Info),
     ("timeout.retransmit", 2, Initiator::Network, Level::Warn),
     ("timeout.unreachable", 3, Initiator::Network, Level::Warn),
+    ("local_fin.delivered", 0, Initiator::Local, Level::Info),
+    ("local_fin.half_close_served", 0, Initiator::Local, Level::Info),
+    ("local_fin.refused", 0, Initiator::Local, Level::Info),
+    ("local_fin.unconfirmed", 0, Initiator::Local, Level::Info),
     ("local.drain", 0, Initiator::Local, Level::Info),
     ("local.done", 0, Initiator::Local, Level::Info),
     ("local.policy", 3, Initiator::Local, Level::Info),
@@ -61,7 +65,7 @@ fn is_whole(evidence: &Evidence) {
     let row = PROMISED.iter().find(|row| row.0 == kind.name());
     let row = row.unwrap_or_else(|| panic!("{} is not promised", kind.name()));
     assert_eq!((kind.status(), kind.initiator(), kind.level()), (row.1, row.2, row.3));
-    let late = kind == Kind::PeerFinUnconfirmed
+    let late = matches!(kind, Kind::PeerFinUnconfirmed | Kind::LocalFinUnconfirmed)
         && evidence.error.is_some_and(|e| e.errno.meaning(evidence.system) == Meaning::TimedOut);
     assert_eq!(verdict.status, if late { 2 } else { row.1 }, "{verdict:?} of {evidence:#?}");
 }
@@ -74,7 +78,12 @@ fn claims_no_more_than_arrived(evidence: &Evidence) {
     let unknown = evidence.undelivered.is_none() && evidence.tx > 0;
     let has_it = matches!(
         verdict.kind,
-        PeerFinDelivered | PeerFinHalfCloseServed | PeerFinReplyDiscarded | PeerResetReplyAcked
+        PeerFinDelivered
+            | PeerFinHalfCloseServed
+            | PeerFinReplyDiscarded
+            | PeerResetReplyAcked
+            | LocalFinDelivered
+            | LocalFinHalfCloseServed
     );
     assert!(!(has_it && (missing || unknown)), "{verdict:?} of {evidence:#?}");
     let refused = matches!(verdict.kind, PeerFinReplyRefused | PeerResetReplyUndelivered);

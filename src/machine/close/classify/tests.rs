@@ -28,6 +28,13 @@ const ECONNRESET: i32 = 104;
 const EPIPE: i32 = 32;
 const ETIMEDOUT: i32 = 110;
 
+/// We closed first, and our FIN was acknowledged if there was no error.
+fn closes(evidence: &mut Evidence, error: Option<FirstError>, fin_received: Option<bool>) {
+    (evidence.cause, evidence.error) = (Some(LocalCause::Close), error);
+    (evidence.fin_sent, evidence.fin_acknowledged) = (true, error.is_none());
+    evidence.fin_received = fin_received;
+}
+
 type Row = (Kind, Certainty, fn(&mut Evidence));
 
 /// The table above, row by row and in its order: what is said, and what was seen.
@@ -39,6 +46,22 @@ const ROWS: &[Row] = &[
     }),
     (Kind::LocalPolicy, Certain, |e| e.cause = Some(LocalCause::Policy)),
     (Kind::LocalResource, Certain, |e| e.cause = Some(LocalCause::Resource)),
+    (Kind::LocalFinRefused, Certain, |e| closes(e, error(ECONNRESET), None)),
+    (Kind::LocalFinUnconfirmed, Unknown, |e| {
+        closes(e, None, None);
+        e.undelivered = Some(5);
+    }),
+    (Kind::LocalFinUnconfirmed, Unknown, |e| {
+        closes(e, error(ETIMEDOUT), None);
+        e.undelivered = None;
+    }),
+    (Kind::LocalFinHalfCloseServed, Certain, |e| {
+        closes(e, None, Some(true));
+        e.received_after_fin = true;
+    }),
+    (Kind::LocalFinDelivered, Certain, |e| closes(e, None, Some(true))),
+    (Kind::LocalFinDelivered, Likely, |e| closes(e, None, Some(false))),
+    (Kind::LocalKilled, Certain, |e| closes(e, error(103), None)),
     (Kind::LocalKilled, Certain, |e| e.error = error(103)),
     (Kind::LocalNetwork, Certain, |e| e.error = error(100)),
     (Kind::LocalResource, Certain, |e| e.error = error(12)),

@@ -1,14 +1,14 @@
 //! What is known of a connection, above all when it has ended.
 
 use super::*;
-use crate::machine::close::{Evidence, TcpFacts};
+use crate::machine::close::TcpFacts;
 
 impl Life {
     /// What is known if the system counts `received` bytes, of which `unread` were not read.
     fn evidence(&self, unacked: u32, received: Option<u64>, unread: u32) -> Evidence {
         let tcp = TcpFacts { bytes_received: received, ..TcpFacts::default() };
         let facts = SocketFacts { unread: Some(unread), tcp: Some(tcp) };
-        self.connection.evidence(&facts, Some(unacked), LINUX)
+        self.known(&facts, Some(unacked))
     }
 
     /// The read deadline has passed and our FIN is out.
@@ -66,13 +66,13 @@ fn it_settles_with_our_fin_and_is_settled_when_all_is_acknowledged_both_ways() {
         } else {
             life.falls_silent();
         }
-        assert!(life.connection.is_settling() && !life.connection.is_settled());
+        assert!(life.connection.is_settling() && !life.connection.seen.is_settled());
         life.is_told_unacked(unacked);
         if fails {
-            life.connection.latch(ECONNRESET, Via::SoError);
+            life.connection.seen.failed(ECONNRESET, Via::SoError);
         }
-        assert_eq!(life.connection.is_settled(), settled, "{fin} {unacked} {fails}");
-        assert_eq!(life.connection.has_error(), fails);
+        assert_eq!(life.connection.seen.is_settled(), settled, "{fin} {unacked} {fails}");
+        assert_eq!(life.connection.seen.has_error(), fails);
     }
 }
 
@@ -80,10 +80,10 @@ fn it_settles_with_our_fin_and_is_settled_when_all_is_acknowledged_both_ways() {
 #[test]
 fn it_is_suspect_from_the_hint_of_an_error_until_a_call_has_none() {
     let mut life = Life::new();
-    assert!(!life.event().connection.is_suspect());
+    assert!(!life.event().connection.seen.is_suspect());
     life.connection.ready(Hints { error: true, ..Hints::default() });
-    assert!(life.connection.is_suspect());
-    assert!(!life.reads_blocked().connection.is_suspect());
+    assert!(life.connection.seen.is_suspect());
+    assert!(!life.reads_blocked().connection.seen.is_suspect());
 }
 
 // ---- how we part --------------------------------------------------------------------------------
@@ -155,10 +155,10 @@ fn a_reset_is_the_peer_s_end_if_our_fin_was_not_out() {
     life.rings();
     life.reads_blocked().expires().wants(Step::ShutDown); // decided on, and not done
     assert_eq!(life.evidence(30, None, 0).cause, Some(LocalCause::Drain));
-    life.connection.latch(ECONNRESET, Via::Send);
+    life.connection.seen.failed(ECONNRESET, Via::Send);
     assert_eq!(life.evidence(30, None, 0).cause, None);
 
     let mut after = Life::new();
-    after.falls_silent().connection.latch(ECONNRESET, Via::Recv);
+    after.falls_silent().connection.seen.failed(ECONNRESET, Via::Recv);
     assert_eq!(after.evidence(1, None, 0).cause, Some(LocalCause::ReadDeadline));
 }

@@ -58,7 +58,7 @@ fn the_drain_answers_what_had_arrived_and_drops_what_comes_later() {
     life.connection.answered(&[b'x'; 6], 6, life.now, &life.rules);
     // Behind it there may be the peer's FIN, or more that came later.
     life.wants(Step::Discard).receives(9, 65_536).shuts_down();
-    let evidence = life.connection.evidence(&SocketFacts::default(), Some(0), LINUX);
+    let evidence = life.known(&SocketFacts::default(), Some(0));
     assert_eq!((evidence.rx, evidence.discarded, evidence.cause), (43, 9, Some(LocalCause::Drain)));
 }
 
@@ -91,7 +91,7 @@ fn the_drain_and_a_second_signal_leave_an_end_that_has_begun_its_cause() {
     let verdict = |life: &Life| {
         let tcp = TcpFacts { bytes_received: Some(14 + 1), ..TcpFacts::default() };
         let facts = SocketFacts { unread: Some(0), tcp: Some(tcp) };
-        classify(&life.connection.evidence(&facts, Some(30), LINUX)).kind
+        classify(&life.known(&facts, Some(30))).kind
     };
     let mut late = has_sent_its_fin_and_is_stuck();
     late.rules.drain_ends = Some(late.now.after(5_000));
@@ -132,16 +132,16 @@ fn what_comes_after_a_second_signal_was_not_first() {
     let facts = SocketFacts { unread: Some(0), tcp: Some(tcp) };
     let mut fin = Life::new();
     fin.event().echoes(37).connection.cut_off();
-    let evidence = fin.connection.evidence(&facts, Some(0), LINUX);
+    let evidence = fin.known(&facts, Some(0));
     assert_eq!((evidence.fin_received, classify(&evidence).kind), (Some(true), Kind::LocalDrain));
     let mut reset = Life::new();
     reset.event().echoes(37).connection.cut_off();
-    reset.connection.latch(ECONNRESET, Via::SoError);
+    reset.connection.seen.failed(ECONNRESET, Via::SoError);
     assert_eq!(reset.verdict(0), Kind::LocalDrain);
     // An event had told of this one.
     let mut before = Life::new();
     before.event().echoes(37).fin_event().connection.cut_off();
-    let evidence = before.connection.evidence(&facts, Some(0), LINUX);
+    let evidence = before.known(&facts, Some(0));
     assert_eq!(classify(&evidence).kind, Kind::PeerFinDelivered);
 }
 
@@ -155,9 +155,9 @@ fn what_comes_after_a_second_signal_was_not_first_where_one_was_too_old() {
     old.is_told_unacked(30).expires().is_told_unread(0).connection.cut_off();
     let tcp = TcpFacts { bytes_received: Some(14 + 1), ..TcpFacts::default() };
     let facts = SocketFacts { unread: Some(0), tcp: Some(tcp) };
-    let evidence = old.connection.evidence(&facts, Some(30), LINUX);
+    let evidence = old.known(&facts, Some(30));
     assert_eq!((evidence.fin_received, classify(&evidence).kind), (Some(true), Kind::LocalPolicy));
-    old.connection.latch(ECONNRESET, Via::SoError);
+    old.connection.seen.failed(ECONNRESET, Via::SoError);
     assert_eq!(old.verdict(30), Kind::LocalPolicy);
 }
 
@@ -183,7 +183,7 @@ fn requests_that_a_second_signal_leaves_unanswered_are_cut_off_by_us() {
     life.event().echoes(37).connection.cut_off();
     let tcp = TcpFacts { bytes_received: Some(14 + 50 + 1), ..TcpFacts::default() };
     let facts = SocketFacts { unread: Some(50), tcp: Some(tcp) };
-    let evidence = life.connection.evidence(&facts, Some(0), LINUX);
+    let evidence = life.known(&facts, Some(0));
     assert_eq!((evidence.fin_received, classify(&evidence).kind), (Some(true), Kind::LocalDrain));
 }
 

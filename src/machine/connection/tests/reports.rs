@@ -1,7 +1,6 @@
 //! What a connection makes of what happens to it, above all with output that a full socket left.
 
 use super::*;
-use crate::machine::close::Evidence;
 
 /// Deadlines that can be told apart.
 fn apart() -> Rules {
@@ -10,7 +9,7 @@ fn apart() -> Rules {
 
 impl Life {
     fn facts(&self) -> Evidence {
-        self.connection.evidence(&SocketFacts::default(), None, LINUX)
+        self.known(&SocketFacts::default(), None)
     }
 
     /// The socket takes `bytes` more.
