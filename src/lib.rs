@@ -1,8 +1,67 @@
-//! An echo server that knows how every connection ended.
+//! How a TCP connection ended: which side closed it, how, and what became of the last bytes, with
+//! the evidence.
 //!
-//! One thread, one loop on readiness, and for each connection a verdict: who ended it, how, and
-//! what became of the last reply, with the evidence. [`server`] shows it in a program of your own,
-//! in ten lines; the README of the repository shows the command line, and `docs/` tells the rest.
+//! For a stream of your own program there is [`Observed`] (std, and tokio with the feature `tokio`);
+//! for a socket in a loop of your own, [`Observer`]. Both are in the [first two
+//! sections](#how-did-this-connection-end). [`Server`] is an echo server that says it of every
+//! connection, on one thread with one readiness-driven loop. The README of the repository shows the
+//! command line, and `docs/` tells the rest.
+//!
+//! # How did this connection end?
+//!
+//! A stream of std. With tokio it is the same, and `finish` is `async`.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//! use std::time::Duration;
+//!
+//! use closecall::Observed;
+//!
+//! fn serve(stream: TcpStream, peer: std::net::SocketAddr) -> closecall::Ending {
+//!     let mut stream = Observed::new(stream, peer);
+//!     let mut buffer = [0; 1024];
+//!     while let Ok(bytes @ 1..) = stream.read(&mut buffer) {
+//!         if stream.write_all(&buffer[..bytes]).is_err() {
+//!             break;
+//!         }
+//!     }
+//!     stream.finish(Duration::from_secs(2)) // .verdict.kind: peer_fin.delivered, …
+//! }
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+//! # drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+//! # let (stream, peer) = listener.accept().unwrap();
+//! # assert_eq!(serve(stream, peer).verdict.kind, closecall::Kind::PeerFinProbe);
+//! ```
+//!
+//! Any other socket: [`Observer`] is told what each call came to, and asks the socket through
+//! everything that is `AsFd` or `AsSocket`.
+//!
+//! ```
+//! use closecall::{Observer, Settling};
+//!
+//! # use std::io::{Read, Write};
+//! # use std::time::Duration;
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+//! # let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+//! # client.write_all(b"Hi").unwrap();
+//! # let (mut socket, _) = listener.accept().unwrap();
+//! # let mut buffer = [0; 64];
+//! let mut seen = Observer::new();
+//! seen.read(&socket.read(&mut buffer)); // each read and write is told
+//! seen.wrote(&socket.write(b"reply"));
+//! # drop(client);
+//! # loop {
+//! #     let result = socket.read(&mut buffer);
+//! #     seen.read(&result);
+//! #     if !matches!(result, Ok(1..)) { break; }
+//! # }
+//! # let waited = Duration::ZERO;
+//! match seen.settle(&socket, waited) {
+//!     Settling::Done(conclusion) => println!("{}", conclusion.verdict.kind.name()),
+//!     Settling::AskAgain { after, .. } => println!("ask again in {after:?}, or at an event"),
+//! }
+//! ```
 //!
 //! # The map of the house
 //!
@@ -18,6 +77,7 @@
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
 //! | `record` | an ending in the words of the close log (feature `cli`) | `machine`, `reactor` |
+//! | [`observed`] | a TCP stream of your own program that knows how it ended: std, and tokio (feature `tokio`) | `machine`, `socket` |
 //! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
 //! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
 //! | `load` | many clients in one loop: how fast, how many, and is every reply right (feature `cli`) | `kernel`, `machine` |
@@ -59,6 +119,7 @@ pub mod lab;
 #[cfg(feature = "cli")]
 pub mod load;
 pub mod machine;
+pub mod observed;
 pub mod reactor;
 #[cfg(feature = "cli")]
 pub mod record;
@@ -66,3 +127,13 @@ pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod socket;
+
+pub use self::config::Config;
+pub use self::kernel::mio::Handle;
+pub use self::machine::close::{
+    Certainty, Conclusion, Ending, Evidence, Initiator, Kind, LocalCause, Observer, Settling,
+    Verdict,
+};
+pub use self::machine::errno::Errno;
+pub use self::observed::Observed;
+pub use self::server::{BindError, Server};

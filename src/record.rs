@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::close::Ending;
 use crate::machine::errno::{Errno, System};
-use crate::reactor::Ending;
 
 /// What a verdict rests on, in the order of the close log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use super::listener::{AcceptError, Pause, accept_error};
-use super::{Ending, Reactor, Stage};
+use super::reap::ending;
+use super::{Reactor, Stage};
 use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::{LocalCause, Told};
@@ -168,7 +169,7 @@ impl<K: Kernel> Reactor<K> {
     /// One that never had a slot: all that is known of it is that we did not want it.
     fn report_refused(&mut self, mut connection: Connection) {
         let conclusion = connection.conclude(Told::nothing(K::SYSTEM));
-        self.report(Ending::new(&connection, None, conclusion, self.now));
+        self.report(ending(&connection, None, conclusion, self.now));
     }
 
     /// Whether newcomers are to be told that the system is out of something.

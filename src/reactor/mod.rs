@@ -21,7 +21,7 @@
 //! the type of [`Reactor::turn`] knows of a broken poll and of nothing else.
 
 mod accept;
-mod ending;
+mod counters;
 mod line;
 mod listener;
 mod memory;
@@ -35,12 +35,13 @@ use std::collections::VecDeque;
 use std::collections::vec_deque::Drain;
 use std::io;
 
-pub use self::ending::{Counters, Ending};
+pub use self::counters::Counters;
 use self::listener::Listeners;
 use self::memory::OutputMemory;
 use self::table::Table;
 use crate::config::Config;
 use crate::kernel::{Event, Kernel};
+pub use crate::machine::close::Ending;
 use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
 use crate::machine::tick::Tick;

@@ -1,10 +1,14 @@
 //! Reaping: what is left of a connection that has ended becomes an ending, and its slot is free.
 
+use std::net::SocketAddr;
+
 use super::table::Entry;
 use super::{Ending, Reactor};
 use crate::kernel::Kernel;
-use crate::machine::close::{LocalCause, Probe, SocketFacts};
+use crate::machine::close::{Conclusion, LocalCause, Probe, SocketFacts};
+use crate::machine::connection::Connection;
 use crate::machine::errno::{Errno, System};
+use crate::machine::tick::Tick;
 
 /// The kernel, asked about one socket.
 struct Asked<'a, K: Kernel> {
@@ -55,7 +59,7 @@ impl<K: Kernel> Reactor<K> {
         let conclusion = connection.conclude(probe);
         let goodbye = connection.goodbye();
         self.output.changed(connection.output_bytes(), 0);
-        let ending = Ending::new(connection, local, conclusion, self.now);
+        let ending = ending(connection, local, conclusion, self.now);
         self.report(ending);
         let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);
@@ -75,4 +79,16 @@ impl<K: Kernel> Reactor<K> {
             self.counters.endings_missed += 1;
         }
     }
+}
+
+/// What `connection` came to.
+pub(super) fn ending(
+    connection: &Connection,
+    local: Option<SocketAddr>,
+    conclusion: Conclusion,
+    now: Tick,
+) -> Ending {
+    let addresses = (connection.peer(), local);
+    let times_ms = (connection.age_ms(now), connection.waited_ms(now));
+    Ending::new(connection.id(), addresses, conclusion, times_ms)
 }

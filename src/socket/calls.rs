@@ -29,11 +29,22 @@ pub(super) fn queued_bytes(socket: BorrowedFd<'_>, request: Request) -> Option<u
 /// Whether poll(2) says that there is input: at a listener, a connection to accept. Where it fails,
 /// there may be.
 pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
-    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    polled(socket, libc::POLLIN) != Some(0)
+}
+
+/// Whether poll(2) says that the peer has shut down its side.
+#[cfg(target_os = "linux")]
+pub(super) fn is_read_closed(socket: BorrowedFd<'_>) -> bool {
+    polled(socket, libc::POLLRDHUP).is_some_and(|events| events & libc::POLLRDHUP != 0)
+}
+
+/// Which of these events there are now, POLLERR and POLLHUP in any case; `None` where poll(2) fails.
+fn polled(socket: BorrowedFd<'_>, events: libc::c_short) -> Option<libc::c_short> {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
     // SAFETY: the pointer is to one pollfd, and the count says so. The descriptor is borrowed, so
     // it is open. With a timeout of 0 nothing blocks.
     let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
-    ready != 0
+    (ready >= 0).then_some(asked.revents)
 }
 
 /// Lets the kernel make its table of descriptors long enough for `count` of them: it grows with the

@@ -77,6 +77,18 @@ pub(crate) fn unread(_socket: &impl Socket) -> Option<u32> {
     None
 }
 
+/// Whether the peer's FIN is here, read or not (POLLRDHUP, poll(2)); false where the system does not
+/// tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_read_closed(socket: &impl Socket) -> bool {
+    calls::is_read_closed(socket.as_fd())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_read_closed(_socket: &impl Socket) -> bool {
+    false
+}
+
 /// What else the system knows about a socket: TCP_INFO, SIOCINQ.
 #[cfg(target_os = "linux")]
 pub(crate) fn facts(socket: &impl Socket) -> SocketFacts {

@@ -176,8 +176,13 @@ impl Observer {
         match result {
             Ok(0) => self.received_fin(),
             Ok(bytes) => self.received(*bytes),
-            Err(error) => self.call_failed(error, Via::Recv),
+            Err(error) => self.read_failed(error),
         }
+    }
+
+    /// A read gave this error.
+    pub fn read_failed(&mut self, error: &io::Error) {
+        self.call_failed(error, Via::Recv);
     }
 
     /// What a write gave.

@@ -1,0 +1,142 @@
+//! `std::net::TcpStream`.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::life::{self, Life, Report};
+use super::{DROPPED_BYTES, Observed, Stream};
+use crate::machine::close::{Ending, Probe, Settling};
+use crate::socket;
+
+impl Stream for TcpStream {}
+
+impl life::Stream for TcpStream {
+    fn shut_down(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
+    }
+
+    fn probe(&self) -> impl Probe + '_ {
+        self
+    }
+
+    fn takes_urgent_bytes_inline(&self) {
+        // Where it is refused the socket is gone, and no byte will come.
+        let _ = SockRef::from(self).set_out_of_band_inline(true);
+    }
+
+    fn is_dropped(self, mut life: Life, report: Report) {
+        report(life.conclude(&self));
+    }
+}
+
+impl Observed<TcpStream> {
+    /// Sends our FIN, reads and drops what still comes until the peer's, and waits until the system
+    /// has told what became of the last bytes. It takes no longer than `patience`, and a
+    /// millisecond or two; then the ending says what is known, with the certainty that it deserves.
+    ///
+    /// The stream is closed when this is dropped. Called again it gives the same ending.
+    pub fn finish(&mut self, patience: Duration) -> Ending {
+        if let Some(ending) = self.life.ending {
+            return ending;
+        }
+        self.part();
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let waited = self.life.waited();
+            let Some(stream) = &self.stream else { return self.conclude() };
+            let settling = self.life.seen.settle(stream, waited);
+            let after = match settling {
+                Settling::Done(_) => Duration::ZERO,
+                Settling::AskAgain { after, .. } => after.min(left),
+            };
+            if after.is_zero() {
+                let ending = self.conclude();
+                return self.done(ending);
+            }
+            self.wait(after);
+        }
+    }
+
+    /// Waits for so long, or until something has come.
+    fn wait(&mut self, after: Duration) {
+        let Life { seen, .. } = &self.life;
+        if seen.has_fin() || seen.has_error() {
+            return thread::sleep(after); // nothing more can be read, and poll would say so at once
+        }
+        let Some(mut stream) = self.stream.as_ref() else { return };
+        let mut dropped = [0; DROPPED_BYTES];
+        let before = stream.read_timeout();
+        let after = after.max(Duration::from_millis(1));
+        let result = match stream.set_nonblocking(false).and(stream.set_read_timeout(Some(after))) {
+            Ok(()) => stream.read(&mut dropped),
+            Err(error) => Err(error),
+        };
+        let _ = before.and_then(|before| stream.set_read_timeout(before));
+        match result {
+            Ok(bytes @ 1..) => self.life.drops(bytes),
+            // How systems name a timeout of a socket.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            result => {
+                self.life.seen.read(&result);
+                if !self.life.seen.has_fin() && !self.life.seen.has_error() {
+                    thread::sleep(after); // interrupted, or short of memory
+                }
+            }
+        }
+    }
+
+    /// Whether the peer's FIN is known before something is written.
+    fn looks_for_fin(&mut self) {
+        if !self.life.seen.has_fin_hint() && socket::is_read_closed(self.get_ref()) {
+            self.life.seen.hints_fin();
+        }
+    }
+}
+
+impl Read for Observed<TcpStream> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = Read::read(&mut self.get_ref(), buffer);
+        if !buffer.is_empty() {
+            self.life.read(&result);
+        }
+        result
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let is_empty = buffers.iter().all(|buffer| buffer.is_empty());
+        let result = self.get_ref().read_vectored(buffers);
+        if !is_empty {
+            self.life.read(&result);
+        }
+        result
+    }
+}
+
+impl Write for Observed<TcpStream> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.looks_for_fin();
+        let result = Write::write(&mut self.get_ref(), buffer);
+        self.life.wrote(&result, buffer.len());
+        result
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.looks_for_fin();
+        let result = self.get_ref().write_vectored(buffers);
+        self.life.wrote(&result, buffers.iter().map(|buffer| buffer.len()).sum());
+        result
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.get_ref().flush()
+    }
+}

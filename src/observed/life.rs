@@ -1,0 +1,122 @@
+//! What is known of one stream, whichever kind of stream it is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::machine::close::{Conclusion, Ending, Leftover, Observer, Probe};
+
+/// Connections that this process has observed.
+static OBSERVED: AtomicU64 = AtomicU64::new(0);
+
+/// What is asked of a stream.
+pub trait Stream: Sized {
+    /// Sends our FIN.
+    fn shut_down(&self) -> io::Result<()>;
+
+    /// Our own address.
+    fn local(&self) -> Option<SocketAddr>;
+
+    /// What the system tells of it.
+    fn probe(&self) -> impl Probe + '_;
+
+    /// Sets SO_OOBINLINE.
+    fn takes_urgent_bytes_inline(&self);
+
+    /// It is dropped, and its ending is to be reported.
+    fn is_dropped(self, life: Life, report: Report);
+}
+
+/// What is to be done with an ending.
+pub(super) type Report = Box<dyn FnOnce(Ending) + Send>;
+
+/// What is known of one stream.
+#[derive(Clone)]
+pub struct Life {
+    pub(super) id: u64,
+    pub(super) peer: SocketAddr,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) seen: Observer,
+    /// Bytes of a write that failed.
+    unsent: u64,
+    /// Whether something was written since something was last read.
+    has_answered: bool,
+    /// Bytes that were read and dropped.
+    pub(super) discarded: u64,
+    pub(super) began: Instant,
+    /// When our FIN went out, or it was seen that there is no use in one.
+    pub(super) parted: Option<Instant>,
+    /// How it ended, once that is known.
+    pub(super) ending: Option<Ending>,
+}
+
+impl Life {
+    pub(super) fn new(peer: SocketAddr, local: Option<SocketAddr>) -> Life {
+        Life {
+            id: OBSERVED.fetch_add(1, Ordering::Relaxed) + 1,
+            peer,
+            local,
+            seen: Observer::new(),
+            unsent: 0,
+            has_answered: false,
+            discarded: 0,
+            began: Instant::now(),
+            parted: None,
+            ending: None,
+        }
+    }
+
+    /// How it ended, by what is known now.
+    pub(super) fn conclude(&mut self, probe: impl Probe) -> Ending {
+        let leftover = Leftover {
+            unsent: self.unsent,
+            reply_untouched: self.unsent > 0 && !self.has_answered,
+            discarded: self.discarded,
+        };
+        let conclusion = self.seen.conclude_with(probe, leftover);
+        self.ending_of(conclusion)
+    }
+
+    fn ending_of(&self, conclusion: Conclusion) -> Ending {
+        let ms = |since: Instant| since.elapsed().as_millis() as u64;
+        let waited_ms = match self.parted {
+            Some(parted) if self.seen.has_sent_fin() => ms(parted),
+            _ => 0,
+        };
+        Ending::new(self.id, (self.peer, self.local), conclusion, (ms(self.began), waited_ms))
+    }
+
+    /// What a read gave.
+    pub(super) fn read(&mut self, result: &io::Result<usize>) {
+        if matches!(result, Ok(1..)) {
+            self.has_answered = false;
+        }
+        self.seen.read(result);
+    }
+
+    /// What a write of so many bytes gave.
+    pub(super) fn wrote(&mut self, result: &io::Result<usize>, bytes: usize) {
+        let had_error = self.seen.has_error();
+        self.seen.wrote(result);
+        match result {
+            Ok(0) => {}
+            Ok(_) => self.has_answered = true,
+            Err(_) if self.seen.has_error() && (!had_error || self.unsent == 0) => {
+                self.unsent = bytes as u64;
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Bytes came that nobody will read.
+    pub(super) fn drops(&mut self, bytes: usize) {
+        self.seen.received(bytes);
+        self.discarded += bytes as u64;
+    }
+
+    /// How long it has waited for its evidence.
+    pub(super) fn waited(&self) -> Duration {
+        self.parted.map_or(Duration::ZERO, |parted| parted.elapsed())
+    }
+}

@@ -1,0 +1,160 @@
+//! A TCP stream of your own program that knows how it ended.
+//!
+//! [`Observed`] is a stream: it is read and written like the one that it holds, counts the bytes,
+//! and keeps the first error. [`finish`](Observed::finish) sends our FIN, reads to the peer's, waits
+//! for what the system has to say, and gives the [`Ending`]: how the connection ended, and what
+//! became of the last bytes that were written.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpListener;
+//! use std::time::Duration;
+//!
+//! use closecall::observed::Observed;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! # let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # client.write_all(b"Hi")?;
+//! let (stream, peer) = listener.accept()?;
+//! let mut stream = Observed::new(stream, peer);
+//! let mut request = [0; 1024];
+//! let bytes = stream.read(&mut request)?;
+//! stream.write_all(&request[..bytes])?;
+//! # client.read_exact(&mut [0; 2])?;
+//! # drop(client);
+//! # while stream.read(&mut request)? > 0 {}
+//! let ending = stream.finish(Duration::from_secs(2));
+//! println!("{} ended as {}", ending.peer, ending.verdict.kind.name());
+//! assert_eq!(ending.verdict.kind.name(), "peer_fin.delivered");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which side closed first
+//!
+//! Read until 0 or an error before `finish`, and a peer that closes first is known as such. Where
+//! `finish` is called earlier our FIN goes out first, and the verdict is one of `local_fin.*`: they
+//! say as well what became of the last bytes. A limit of your own (a deadline, a shutdown) is told
+//! with [`ends`](Observed::ends) before.
+//!
+//! # Dropped without `finish`
+//!
+//! What is known at that moment is concluded, without waiting, and given to the report of
+//! [`reports`](Observed::reports) if there is one. It is less: a reply of which the acknowledgement
+//! is still under way is `unconfirmed`. With tokio, within a runtime, a task of its own finishes it
+//! and waits for the evidence.
+//!
+//! # What it relies on
+//!
+//! It is the only one that reads, writes and shuts the stream down, from accept or connect on, and
+//! nothing asks the socket for SO_ERROR (`take_error`): see [`Observer`]. It sets SO_OOBINLINE, so
+//! that urgent bytes are counted.
+
+mod blocking;
+mod life;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use self::life::{Life, Report};
+use crate::machine::close::{Ending, LocalCause, Observer};
+
+/// Bytes that are read at once when what still comes is dropped.
+const DROPPED_BYTES: usize = 16 << 10;
+
+/// A stream that can be observed: `std::net::TcpStream`, and with the feature `tokio` also
+/// `tokio::net::TcpStream`. No other type can be one.
+pub trait Stream: life::Stream {}
+
+/// A stream that counts what passes through it, keeps the first error, and knows how it ended.
+///
+/// See [the module](self) for what it relies on.
+pub struct Observed<S: Stream> {
+    /// Gone only while it is dropped.
+    stream: Option<S>,
+    life: Life,
+    report: Option<Report>,
+}
+
+impl<S: Stream> Observed<S> {
+    /// Observes a stream that was just accepted from `peer`, or has just connected to it. Nothing
+    /// may have been read or written yet.
+    pub fn new(stream: S, peer: SocketAddr) -> Observed<S> {
+        stream.takes_urgent_bytes_inline();
+        let life = Life::new(peer, stream.local());
+        Observed { stream: Some(stream), life, report: None }
+    }
+
+    /// The same; `report` is given the ending, when [`finish`](Observed::finish) has it or when the
+    /// stream is dropped: where the stream belongs to a library that drops it. It is called once.
+    #[must_use]
+    pub fn reports(mut self, report: impl FnOnce(Ending) + Send + 'static) -> Observed<S> {
+        self.report = Some(Box::new(report));
+        self
+    }
+
+    /// The stream. Reading, writing or shutting it down past its observer spoils the evidence.
+    pub fn get_ref(&self) -> &S {
+        self.stream.as_ref().expect("it is there until it is dropped")
+    }
+
+    /// What is known so far.
+    pub fn seen(&self) -> &Observer {
+        &self.life.seen
+    }
+
+    /// From here on this side ends it for this reason: say it before our FIN goes out.
+    pub fn ends(&mut self, cause: LocalCause) {
+        self.life.seen.ends(Some(cause));
+    }
+
+    /// How it ended, by what is known now. It does not wait, and can be asked again: the later, the
+    /// better.
+    pub fn conclude(&mut self) -> Ending {
+        let probe = self.stream.as_ref().expect("it is there until it is dropped").probe();
+        self.life.conclude(probe)
+    }
+
+    /// Sends our FIN, unless it is out or there is no use in one.
+    fn part(&mut self) {
+        if self.life.parted.is_none() {
+            if !self.life.seen.has_error() && !self.life.seen.has_sent_fin() {
+                let result = self.get_ref().shut_down();
+                self.life.seen.shut_down(&result);
+            }
+            self.life.parted = Some(Instant::now());
+        }
+    }
+
+    /// The ending is known: whoever wants to know is told, once.
+    fn done(&mut self, ending: Ending) -> Ending {
+        self.life.ending = Some(ending);
+        if let Some(report) = self.report.take() {
+            report(ending);
+        }
+        ending
+    }
+}
+
+impl<S: Stream> Drop for Observed<S> {
+    fn drop(&mut self) {
+        let (Some(stream), Some(report)) = (self.stream.take(), self.report.take()) else { return };
+        let life = self.life.clone();
+        stream.is_dropped(life, report);
+    }
+}
+
+impl<S: Stream + fmt::Debug> fmt::Debug for Observed<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed")
+            .field("stream", self.get_ref())
+            .field("id", &self.life.id)
+            .field("peer", &self.life.peer)
+            .field("seen", &self.life.seen)
+            .finish_non_exhaustive()
+    }
+}

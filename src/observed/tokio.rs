@@ -1,0 +1,189 @@
+//! `tokio::net::TcpStream`.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+
+use super::life::{self, Life, Report};
+use super::{DROPPED_BYTES, Observed, Stream};
+use crate::machine::close::{Ending, Probe, Settling};
+
+/// How long a stream that was dropped within a runtime waits for its evidence, in a task of its
+/// own. As long as the echo server waits.
+const DROPPED_WAITS: Duration = Duration::from_secs(2);
+
+impl Stream for TcpStream {}
+
+impl life::Stream for TcpStream {
+    fn shut_down(&self) -> io::Result<()> {
+        SockRef::from(self).shutdown(std::net::Shutdown::Write)
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
+    }
+
+    fn probe(&self) -> impl Probe + '_ {
+        self
+    }
+
+    fn takes_urgent_bytes_inline(&self) {
+        // Where it is refused the socket is gone, and no byte will come.
+        let _ = SockRef::from(self).set_out_of_band_inline(true);
+    }
+
+    fn is_dropped(self, mut life: Life, report: Report) {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let mut left = Observed { stream: Some(self), life, report: Some(report) };
+                runtime.spawn(async move { left.finish(DROPPED_WAITS).await });
+            }
+            Err(_) => report(life.conclude(&self)),
+        }
+    }
+}
+
+impl Observed<TcpStream> {
+    /// Sends our FIN, reads and drops what still comes until the peer's, and waits until the system
+    /// has told what became of the last bytes, for `patience` at most; then the ending says what is
+    /// known, with the certainty that it deserves.
+    ///
+    /// The stream is closed when this is dropped. Called again it gives the same ending. It is
+    /// cancel safe: dropped before it is ready, it has lost nothing, and may be called again.
+    ///
+    /// # Panics
+    /// As tokio's own timers do: outside of a runtime, or where its time is not enabled.
+    pub async fn finish(&mut self, patience: Duration) -> Ending {
+        if let Some(ending) = self.life.ending {
+            return ending;
+        }
+        self.part();
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let waited = self.life.waited();
+            let Some(stream) = &self.stream else { return self.conclude() };
+            // After the end of file tokio gives no further event: it is asked on a timer.
+            let after = match self.life.seen.settle(stream, waited) {
+                Settling::Done(_) => Duration::ZERO,
+                Settling::AskAgain { after, .. } => after.min(left),
+            };
+            if after.is_zero() {
+                let ending = self.conclude();
+                return self.done(ending);
+            }
+            let mut sleep = pin!(tokio::time::sleep(after));
+            std::future::poll_fn(|context| match self.poll_drop(context) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => sleep.as_mut().poll(context),
+            })
+            .await;
+        }
+    }
+
+    /// Reads once and drops what came; pending if there is nothing to read, now or any more.
+    fn poll_drop(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.life.seen.has_fin() || self.life.seen.has_error() {
+            return Poll::Pending;
+        }
+        let mut dropped = [0; DROPPED_BYTES];
+        let mut buffer = ReadBuf::new(&mut dropped);
+        let before = self.life.seen.rx();
+        let polled = Pin::new(&mut *self).poll_read(context, &mut buffer);
+        self.life.discarded += self.life.seen.rx() - before;
+        match polled {
+            Poll::Ready(Err(_)) if !self.life.seen.has_error() => Poll::Pending, // short of memory
+            polled => polled.map(|_| ()),
+        }
+    }
+
+    /// Whether the peer's FIN is known before something is written: the runtime keeps what the last
+    /// event said, and asking for it is no system call.
+    fn looks_for_fin(&mut self) {
+        if self.life.seen.has_fin_hint() {
+            return;
+        }
+        let is_read_closed = {
+            let ready = pin!(self.get_ref().ready(Interest::READABLE));
+            let ready = ready.poll(&mut Context::from_waker(Waker::noop()));
+            matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+        };
+        if is_read_closed {
+            self.life.seen.hints_fin();
+        }
+    }
+
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("it is there until it is dropped"))
+    }
+}
+
+impl AsyncRead for Observed<TcpStream> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let polled = self.stream().poll_read(context, buffer);
+        let bytes = buffer.filled().len() - before;
+        match &polled {
+            Poll::Ready(Ok(())) if room > 0 => self.life.read(&Ok(bytes)),
+            Poll::Ready(Err(error)) => self.life.seen.read_failed(error),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Observed<TcpStream> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.looks_for_fin();
+        let polled = self.stream().poll_write(context, buffer);
+        if let Poll::Ready(result) = &polled {
+            self.life.wrote(result, buffer.len());
+        }
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.looks_for_fin();
+        let polled = self.stream().poll_write_vectored(context, buffers);
+        if let Poll::Ready(result) = &polled {
+            self.life.wrote(result, buffers.iter().map(|buffer| buffer.len()).sum());
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.get_ref().is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = self.stream().poll_shutdown(context);
+        if let Poll::Ready(result) = &polled {
+            self.life.seen.shut_down(result);
+        }
+        polled
+    }
+}

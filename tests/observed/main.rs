@@ -1,0 +1,9 @@
+//! Promise: a stream of a program of one's own gets the verdict that the echo server would give,
+//! with std and with tokio. The clients play the library's own ways of ending.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/truth.rs"]
+mod truth;
+
+mod race;

@@ -1,0 +1,110 @@
+//! Clients of every kind run against an echo server of std and one of tokio, nothing is forced, and
+//! what is said never contradicts what a client knows to be true.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use closecall::client::{Client, Plan};
+use closecall::machine::close::Ending;
+use closecall::observed::Observed;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::truth::{ROWS, Truth};
+
+const CONNECTIONS: u32 = 5_000;
+const THREADS: u32 = 16;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where connection number `number` comes from: no other one comes from there.
+fn source(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number)
+}
+
+/// Every `THREADS`th connection, from `first` on.
+fn runs_clients(first: u32, server: SocketAddr) -> Vec<Truth> {
+    let numbers = (first..CONNECTIONS).step_by(THREADS as usize);
+    let runs = numbers.map(|number| {
+        let round = number / THREADS; // so that each thread goes through all ways
+        let row = &ROWS[round as usize % ROWS.len()];
+        let pause = Duration::from_micros(u64::from(round / ROWS.len() as u32 % 64) * 4);
+        let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
+        let (client, _) = Client::connect(&plan).expect("the backlog has room");
+        row.ends(client, pause)
+    });
+    runs.collect()
+}
+
+/// Runs all clients, and holds what they know against the endings.
+fn nothing_contradicts(server: SocketAddr, endings: &Receiver<Ending>) {
+    let known = thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..THREADS).map(|first| scope.spawn(move || runs_clients(first, server))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    let endings: HashMap<SocketAddr, Ending> =
+        endings.iter().take(CONNECTIONS as usize).map(|ending| (ending.peer, ending)).collect();
+    assert_eq!(endings.len(), CONNECTIONS as usize, "one ending for each connection");
+    let wrong: Vec<_> = known
+        .iter()
+        .map(|truth| (truth, &endings[&truth.client]))
+        .filter_map(|(truth, ending)| Some((truth.contradiction(ending)?, truth, ending)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of them, the first: {:#?}", wrong.len(), wrong[0]);
+}
+
+/// As a `recv` loop does it: what goes wrong is left to the ending.
+fn echoes(stream: TcpStream, peer: SocketAddr, tell: &Sender<Ending>) {
+    let mut stream = Observed::new(stream, peer);
+    let mut buffer = vec![0; 65_536];
+    while let Ok(bytes @ 1..) = stream.read(&mut buffer) {
+        if stream.write_all(&buffer[..bytes]).is_err() {
+            break;
+        }
+    }
+    tell.send(stream.finish(PATIENCE)).expect("the test waits for it");
+}
+
+#[test]
+fn with_std_what_is_said_never_contradicts_what_happened() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    let (tell, endings) = channel();
+    thread::spawn(move || {
+        for _ in 0..CONNECTIONS {
+            let (stream, peer) = listener.accept().expect("a client");
+            let tell = tell.clone();
+            thread::spawn(move || echoes(stream, peer, &tell));
+        }
+    });
+    nothing_contradicts(server, &endings);
+}
+
+#[test]
+fn with_tokio_what_is_said_never_contradicts_what_happened() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (tell, endings) = channel();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let server = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        for _ in 0..CONNECTIONS {
+            let (stream, peer) = listener.accept().await.expect("a client");
+            tokio::spawn(echoes_on_tokio(stream, peer, tell.clone()));
+        }
+    });
+    nothing_contradicts(server, &endings);
+}
+
+async fn echoes_on_tokio(stream: tokio::net::TcpStream, peer: SocketAddr, tell: Sender<Ending>) {
+    let mut stream = Observed::new(stream, peer);
+    let mut buffer = vec![0; 65_536];
+    while let Ok(bytes @ 1..) = stream.read(&mut buffer).await {
+        if stream.write_all(&buffer[..bytes]).await.is_err() {
+            break;
+        }
+    }
+    tell.send(stream.finish(PATIENCE).await).expect("the test waits for it");
+}
