@@ -1,5 +1,7 @@
 //! `closecall load`: from options to a run, and to what it came to.
 
+mod conditions;
+mod find;
 mod interrupts;
 mod merge;
 mod screen;
@@ -96,6 +98,10 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
         }
         Some(Err((_, lost))) => watch.lost(&lost),
         Some(Ok(mut plan)) => {
+            if let Some(objective) = run.find_rate() {
+                watch.finish();
+                return find::run(run, objective, &plan, &interrupts);
+            }
             plan.watched = watch.watches();
             conduct(&plan, args, &interrupts, &mut watch)?
         }
@@ -109,20 +115,20 @@ fn conduct(
     plan: &Plan,
     args: &CommonArgs,
     interrupts: &Interrupts,
-    watch: &mut Watch,
+    conductor: &mut impl Conductor,
 ) -> Result<Outcome, Failure> {
     if args.processes == 1 {
         let generator = Generator::new(plan.clone()).map_err(not_started)?;
         let handle = generator.handle();
         interrupts.reach(move || handle.interrupt());
-        return generator.run(watch).map_err(not_started);
+        return generator.run(conductor).map_err(not_started);
     }
     let program = std::env::current_exe().map_err(not_started)?;
     let program: [OsString; 3] = [program.into(), "load".into(), "process".into()];
     let fleet = Fleet::start(&program, &plan.split(args.processes)).map_err(not_started)?;
     let count = fleet.interrupts();
     interrupts.reach(move || _ = count.fetch_add(1, Ordering::AcqRel));
-    Ok(fleet.run(watch))
+    Ok(fleet.run(conductor))
 }
 
 /// There is no process, thread or file for the run.
@@ -156,6 +162,7 @@ fn show(
         failed = true;
     }
     remark(&report, outcome, watch);
+    failed |= conditions::are_met(&args.fail_if, outcome);
     said?;
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }

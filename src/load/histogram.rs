@@ -85,6 +85,22 @@ impl Latency {
         })
     }
 
+    /// The latency below which this share of them is, from 0 to 1, in microseconds: 0 gives the
+    /// shortest, 1 the longest. `None` where nothing was counted.
+    pub fn at_quantile_us(&self, quantile: f64) -> Option<f64> {
+        let ns = match quantile {
+            share if share <= 0.0 => self.0.min(),
+            share if share >= 1.0 => self.0.max(),
+            share => self.0.value_at_quantile(share),
+        };
+        (!self.0.is_empty()).then(|| ns as f64 / 1000.0)
+    }
+
+    /// The mean, in microseconds; `None` where nothing was counted.
+    pub fn mean_us(&self) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.mean() / 1000.0)
+    }
+
     /// As bytes in format V2.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

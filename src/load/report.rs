@@ -97,7 +97,7 @@ pub struct ServerRow {
 }
 
 /// The share of a processor from which on the generator is said to have set the pace.
-const BUSY: f64 = 0.9;
+pub(super) const BUSY: f64 = 0.9;
 
 impl Report {
     /// The report about `outcome`, which `connections` in `processes` came to.

@@ -9,6 +9,8 @@ mod schema;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod conditions;
+mod find;
 mod ports;
 mod refusals;
 mod screen;

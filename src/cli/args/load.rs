@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Subcommand};
 
 use crate::cli::addresses::Endpoint;
 use crate::cli::values::load::{self as values, Network};
 use crate::cli::values::{self as all, Format, OrOff};
-use crate::load::Mode;
+use crate::load::{Condition, Mode, Objective};
 
 /// The options of `closecall load`.
 #[derive(Args, Debug)]
@@ -101,6 +102,7 @@ pub(in crate::cli) struct CommonArgs {
 
     /// How long to measure, from the moment that all are connected.
     #[arg(short = 'd', long, value_name = "DUR", default_value = "10s")]
+    #[arg(default_value_if("find_rate", ArgPredicate::IsPresent, "2s"))]
     #[arg(value_parser = values::duration, allow_hyphen_values = true)]
     pub(in crate::cli) duration: u64,
 
@@ -144,6 +146,13 @@ pub(in crate::cli) struct CommonArgs {
     /// Write the histogram of latencies there: HdrHistogram V2, in nanoseconds.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) hdr: Option<PathBuf>,
+
+    /// Exit with code 1 if the run meets this condition, such as 'p99>5ms', 'p99.9>=800us',
+    /// 'max>1s', 'mean>2ms' or 'rate<9000'; also of min, errors, mismatches and unanswered.
+    /// If no reply was timed, a condition on a latency counts as met. May be repeated.
+    #[arg(long, value_name = "CONDITION", verbatim_doc_comment)]
+    #[arg(value_parser = values::condition, allow_hyphen_values = true)]
+    pub(in crate::cli) fail_if: Vec<Condition>,
 }
 
 /// What the modes take in which requests follow each other.
@@ -156,6 +165,17 @@ pub(in crate::cli) struct OpenLoopArgs {
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     #[arg(value_parser = values::rate, allow_hyphen_values = true)]
     pub(in crate::cli) rate: Option<u32>,
+
+    /// Find the highest rate that meets an objective, such as 'p99<5ms' or 'p99<5ms,max<1s'.
+    /// Each step is an open loop over -c connections for -d (2s unless it is given). A closed
+    /// loop gives an estimate. Half of it is tried first; then twice the rate until a step fails,
+    /// or a quarter until one is ok; then the middle, until the bounds are within 2 %. A step
+    /// fails as well if it achieves less than 99 % of its rate or if a request fails. A failed
+    /// step is repeated once. A step of three times -d confirms the rate, else 2 % less is tried.
+    #[arg(long, value_name = "OBJECTIVE", verbatim_doc_comment)]
+    #[arg(value_parser = values::objective, allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["rate", "hdr", "pid"])]
+    pub(in crate::cli) find_rate: Option<Objective>,
 }
 
 /// What the modes take whose connections are opened first and stay.
@@ -186,6 +206,11 @@ impl RunArgs<'_> {
     /// Requests or cycles a second over all connections; `None` in the closed loop.
     pub(in crate::cli) fn rate(&self) -> Option<u32> {
         self.open_loop.and_then(|options| options.rate)
+    }
+
+    /// What the highest rate is looked for to meet.
+    pub(in crate::cli) fn find_rate(&self) -> Option<&Objective> {
+        self.open_loop.and_then(|options| options.find_rate.as_ref())
     }
 }
 

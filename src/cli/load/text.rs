@@ -108,7 +108,7 @@ fn percentiles(times: &Microseconds) -> String {
 }
 
 /// 41.3 µs, 2.71 ms, 10.2 s: three digits, as many as the histogram has.
-fn time(us: f64) -> String {
+pub(super) fn time(us: f64) -> String {
     let (value, unit) = match us {
         us if us < 1000.0 => (us, "µs"),
         us if us < 1e6 => (us / 1e3, "ms"),

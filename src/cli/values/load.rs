@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::super::Failure;
 use super::super::addresses::Address;
 use super::{CONNECTIONS_MAX, DURATION_MS_MAX, Format, expect, number};
-use crate::load::{SIZE_MAX, Sources};
+use crate::load::{Condition, Objective, SIZE_MAX, Sources};
 
 /// A packet each hundred nanoseconds: more than any one machine sends.
 const RATE_MAX: u32 = 10_000_000;
@@ -62,6 +62,16 @@ pub(in crate::cli) fn pid(text: &str) -> Result<u32, String> {
 pub(in crate::cli) fn format() -> impl TypedValueParser<Value = Format> {
     let names = PossibleValuesParser::new(["table", "json"]);
     names.map(|name| if name == "json" { Format::Json } else { Format::Table })
+}
+
+/// `--fail-if`.
+pub(in crate::cli) fn condition(text: &str) -> Result<Condition, String> {
+    Condition::parse(text)
+}
+
+/// `--find-rate`.
+pub(in crate::cli) fn objective(text: &str) -> Result<Objective, String> {
+    Objective::parse(text)
 }
 
 /// What `--source` stands for.
