@@ -171,7 +171,7 @@ pub(in crate::cli) struct OpenLoopArgs {
     /// loop gives an estimate. Half of it is tried first; then twice the rate until a step fails,
     /// or a quarter until one is ok; then the middle, until the bounds are within 2 %. A step
     /// fails as well if it achieves less than 99 % of its rate or if a request fails. A failed
-    /// step is repeated once. A step of three times -d confirms the rate, else 2 % less is tried.
+    /// step is repeated once. A step of three times -d confirms the rate, else a lower one.
     #[arg(long, value_name = "OBJECTIVE", verbatim_doc_comment)]
     #[arg(value_parser = values::objective, allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["rate", "hdr", "pid"])]

@@ -145,8 +145,8 @@ fn verdict(step: &Step) -> String {
         (_, false) => "failed",
     };
     let at_limit = match step.limited_by {
-        Some(Limit::Generator) => Some("generator at its limit".to_owned()),
-        Some(Limit::Machine) => Some("machine at its limit".to_owned()),
+        Some(Limit::Generator) => Some("generator busy".to_owned()),
+        Some(Limit::Machine) => Some("machine busy".to_owned()),
         Some(Limit::Server) | None => None,
     };
     let why: Vec<_> = at_limit.into_iter().chain(step.reasons.iter().cloned()).collect();
