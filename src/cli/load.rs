@@ -3,6 +3,7 @@
 mod interrupts;
 mod merge;
 mod screen;
+mod shortage;
 mod text;
 mod watch;
 
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::interrupts::Interrupts;
+use self::shortage::short;
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
@@ -26,8 +28,7 @@ use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
-    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, SCOUTS, Shortage,
-    check, child, scout,
+    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, check, child, scout,
 };
 
 /// How often idle connections say something, where nothing else is asked for.
@@ -270,30 +271,3 @@ fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (S
 
 /// What `--prefix` is where it is to be learnt.
 const AUTO: &str = "auto";
-
-/// What there is not enough of, and what to do about it.
-fn short(shortage: &Shortage, args: &CommonArgs) -> Failure {
-    let connections = args.connections;
-    Failure::Refused(match shortage {
-        Shortage::Files { limit, room, needed } => {
-            let remedy = match u64::from(connections).div_ceil((*room).max(1)) {
-                processes if *room > 0 => format!("give --processes {processes}, or "),
-                _ => String::new(),
-            };
-            format!(
-                "-c {connections}: the limit of {limit} open files allows {room} connections a \
-                 process: {remedy}raise it (ulimit -n {needed})"
-            )
-        }
-        Shortage::Ports { ports, sources } => format!(
-            "-c {connections}: {ports} ports on each of {sources} source address{} allow {} \
-             connections beside the first look at the server (net.ipv4.ip_local_port_range): give \
-             more addresses with --source, such as 127.0.1.0/24",
-            if *sources == 1 { "" } else { "es" },
-            (ports * sources).saturating_sub(SCOUTS)
-        ),
-        Shortage::Address(address, error) => {
-            format!("--source: {address} cannot be used: {error}; give addresses of this machine")
-        }
-    })
-}
