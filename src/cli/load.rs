@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::interrupts::Interrupts;
-use self::shortage::short;
+use self::shortage::{no_port, possible};
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
@@ -28,7 +28,7 @@ use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
-    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, check, child, scout,
+    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, child, scout,
 };
 
 /// How often idle connections say something, where nothing else is asked for.
@@ -68,9 +68,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let args = run.common;
     let from = args.source.as_ref().map(|source| ("--source".to_owned(), source.is_ipv4()));
     let servers = servers(usable(run)?, from)?;
-    let plan = plan(run, servers[0])?;
-    let open_files = limits::raise_open_files();
-    check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
+    let plans = possible(&plan(run, servers[0])?, &servers, args)?;
     let server = args.pid.map(Process);
     if let Some(Process(pid)) = server.filter(|server| !server.is_there()) {
         return Err(Failure::Refused(format!(
@@ -88,8 +86,9 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     }
     limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
-    let mut watch = Watch::new(server, &plan).map_err(not_started)?;
-    let outcome = match look(plan, servers, args, &interrupts).map_err(not_started)? {
+    let mut watch = Watch::new(server, &plans[0]).map_err(not_started)?;
+    let mut ports_lacked = None;
+    let outcome = match look(plans, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
         Some(Err((server, Lost::NoServer(error)))) => {
             let why = refused(&error, args.source.is_some());
@@ -98,11 +97,15 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
         Some(Err((_, lost))) => watch.lost(&lost),
         Some(Ok(mut plan)) => {
             plan.watched = watch.watches();
-            conduct(&plan, args, &interrupts, &mut watch)?
+            let outcome = conduct(&plan, args, &interrupts, &mut watch)?;
+            ports_lacked = no_port(&plan, &outcome);
+            outcome
         }
     };
     watch.finish();
-    show(run, &outcome, &watch, &mut hdr)
+    let shown = show(run, &outcome, &watch, &mut hdr);
+    ports_lacked.iter().for_each(|line| warn(line));
+    shown
 }
 
 /// Runs the plan, here or in several processes.
@@ -236,8 +239,7 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 /// # Errors
 /// The system has no thread for it.
 fn look(
-    plan: Plan,
-    servers: Vec<SocketAddr>,
+    plans: Vec<Plan>,
     args: &CommonArgs,
     interrupts: &Interrupts,
 ) -> io::Result<Option<Result<Plan, (SocketAddr, Lost)>>> {
@@ -245,7 +247,7 @@ fn look(
     let (tell, found) = mpsc::sync_channel(1);
     // Whoever was interrupted does not hear it any more.
     let scout = thread::Builder::new();
-    scout.spawn(move || tell.send(find(plan, &servers, learns)).is_ok())?;
+    scout.spawn(move || tell.send(find(&plans, learns)).is_ok())?;
     loop {
         match found.recv_timeout(LOOK_UP) {
             Ok(result) => return Ok(Some(result)),
@@ -256,14 +258,13 @@ fn look(
 }
 
 /// Finds the first server that is there, and learns what its replies begin with.
-fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
-    let mut last = (plan.server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
-    for &server in servers {
-        plan.server = server;
-        match scout(&plan, learns) {
-            Ok(prefix) => return Ok(Plan { prefix, ..plan }),
-            Err(lost @ Lost::NoServer(_)) => last = (server, lost),
-            Err(lost) => return Err((server, lost)),
+fn find(plans: &[Plan], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
+    let mut last = (plans[0].server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
+    for plan in plans {
+        match scout(plan, learns) {
+            Ok(prefix) => return Ok(Plan { prefix, ..plan.clone() }),
+            Err(lost @ Lost::NoServer(_)) => last = (plan.server, lost),
+            Err(lost) => return Err((plan.server, lost)),
         }
     }
     Err(last)
