@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("simulation", &["machine", "config", "kernel", "reactor"]),
     ("server", &["machine", "config", "socket", "kernel", "reactor"]),
     ("record", &["machine", "reactor"]),
-    ("client", &[]),
+    ("client", &["socket"]),
     ("lab", &["machine", "config", "kernel", "reactor", "server", "record", "client"]),
     ("load", &["machine", "socket", "kernel"]),
     (

@@ -5,6 +5,7 @@ mod find;
 mod interrupts;
 mod merge;
 mod screen;
+mod shortage;
 mod text;
 mod watch;
 
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::interrupts::Interrupts;
+use self::shortage::{no_port, possible};
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
@@ -28,8 +30,7 @@ use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
-    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, SCOUTS, Shortage,
-    check, child, scout,
+    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, child, scout,
 };
 
 /// How often idle connections say something, where nothing else is asked for.
@@ -69,9 +70,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let args = run.common;
     let from = args.source.as_ref().map(|source| ("--source".to_owned(), source.is_ipv4()));
     let servers = servers(usable(run)?, from)?;
-    let plan = plan(run, servers[0])?;
-    let open_files = limits::raise_open_files();
-    check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
+    let plans = possible(&plan(run, servers[0])?, &servers, args)?;
     let server = args.pid.map(Process);
     if let Some(Process(pid)) = server.filter(|server| !server.is_there()) {
         return Err(Failure::Refused(format!(
@@ -89,8 +88,9 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     }
     limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
-    let mut watch = Watch::new(server, &plan).map_err(not_started)?;
-    let outcome = match look(plan, servers, args, &interrupts).map_err(not_started)? {
+    let mut watch = Watch::new(server, &plans[0]).map_err(not_started)?;
+    let mut ports_lacked = None;
+    let outcome = match look(plans, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
         Some(Err((server, Lost::NoServer(error)))) => {
             let why = refused(&error, args.source.is_some());
@@ -103,11 +103,15 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
                 return find::run(run, objective, &plan, &interrupts);
             }
             plan.watched = watch.watches();
-            conduct(&plan, args, &interrupts, &mut watch)?
+            let outcome = conduct(&plan, args, &interrupts, &mut watch)?;
+            ports_lacked = no_port(&plan, &outcome);
+            outcome
         }
     };
     watch.finish();
-    show(run, &outcome, &watch, &mut hdr)
+    let shown = show(run, &outcome, &watch, &mut hdr);
+    ports_lacked.iter().for_each(|line| warn(line));
+    shown
 }
 
 /// Runs the plan, here or in several processes.
@@ -242,8 +246,7 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 /// # Errors
 /// The system has no thread for it.
 fn look(
-    plan: Plan,
-    servers: Vec<SocketAddr>,
+    plans: Vec<Plan>,
     args: &CommonArgs,
     interrupts: &Interrupts,
 ) -> io::Result<Option<Result<Plan, (SocketAddr, Lost)>>> {
@@ -251,7 +254,7 @@ fn look(
     let (tell, found) = mpsc::sync_channel(1);
     // Whoever was interrupted does not hear it any more.
     let scout = thread::Builder::new();
-    scout.spawn(move || tell.send(find(plan, &servers, learns)).is_ok())?;
+    scout.spawn(move || tell.send(find(&plans, learns)).is_ok())?;
     loop {
         match found.recv_timeout(LOOK_UP) {
             Ok(result) => return Ok(Some(result)),
@@ -262,14 +265,13 @@ fn look(
 }
 
 /// Finds the first server that is there, and learns what its replies begin with.
-fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
-    let mut last = (plan.server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
-    for &server in servers {
-        plan.server = server;
-        match scout(&plan, learns) {
-            Ok(prefix) => return Ok(Plan { prefix, ..plan }),
-            Err(lost @ Lost::NoServer(_)) => last = (server, lost),
-            Err(lost) => return Err((server, lost)),
+fn find(plans: &[Plan], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
+    let mut last = (plans[0].server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
+    for plan in plans {
+        match scout(plan, learns) {
+            Ok(prefix) => return Ok(Plan { prefix, ..plan.clone() }),
+            Err(lost @ Lost::NoServer(_)) => last = (plan.server, lost),
+            Err(lost) => return Err((plan.server, lost)),
         }
     }
     Err(last)
@@ -277,30 +279,3 @@ fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (S
 
 /// What `--prefix` is where it is to be learnt.
 const AUTO: &str = "auto";
-
-/// What there is not enough of, and what to do about it.
-fn short(shortage: &Shortage, args: &CommonArgs) -> Failure {
-    let connections = args.connections;
-    Failure::Refused(match shortage {
-        Shortage::Files { limit, room, needed } => {
-            let remedy = match u64::from(connections).div_ceil((*room).max(1)) {
-                processes if *room > 0 => format!("give --processes {processes}, or "),
-                _ => String::new(),
-            };
-            format!(
-                "-c {connections}: the limit of {limit} open files allows {room} connections a \
-                 process: {remedy}raise it (ulimit -n {needed})"
-            )
-        }
-        Shortage::Ports { ports, sources } => format!(
-            "-c {connections}: {ports} ports on each of {sources} source address{} allow {} \
-             connections beside the first look at the server (net.ipv4.ip_local_port_range): give \
-             more addresses with --source, such as 127.0.1.0/24",
-            if *sources == 1 { "" } else { "es" },
-            (ports * sources).saturating_sub(SCOUTS)
-        ),
-        Shortage::Address(address, error) => {
-            format!("--source: {address} cannot be used: {error}; give addresses of this machine")
-        }
-    })
-}

@@ -29,6 +29,7 @@ use super::link::{self, Ticker};
 use super::message::Script;
 use super::pace::Pace;
 use super::plan::{Mode, Plan};
+use super::ports::Ports;
 use super::preflight::port_range;
 use super::tally::{Outcome, Tally};
 use crate::machine::tick::Tick;
@@ -146,6 +147,7 @@ pub struct Generator {
     opening: u32,
     /// Connects that were begun: each takes the next source address, whatever its place is.
     connects: u32,
+    ports: Ports,
     /// Whether the server's port is one that connect(2) chooses from.
     may_meet_itself: bool,
     /// Turns under way.
@@ -173,6 +175,8 @@ impl Generator {
         let places = plan.connections as usize;
         let socket = link::open(plan.server, None, Type::STREAM)?;
         crate::socket::reserve_descriptors(&socket, places);
+        let sources = plan.sources.map_or(1, |sources| sources.count);
+        let retries = plan.mode == Mode::Churn;
         Ok(Generator {
             poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),
@@ -191,6 +195,7 @@ impl Generator {
             opened: 0,
             opening: 0,
             connects: 0,
+            ports: Ports::new(port_range(), sources, retries),
             may_meet_itself: port_range().is_none_or(|ports| ports.contains(&plan.server.port())),
             in_flight: 0,
             owed: 0,

@@ -129,10 +129,10 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn plan() -> Plan {
+    pub(in crate::load) fn plan() -> Plan {
         Plan {
             mode: Mode::Echo,
             server: "127.0.0.1:1".parse().unwrap(),

@@ -111,8 +111,10 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_parser = values::size, allow_hyphen_values = true)]
     pub(in crate::cli) size: u32,
 
-    /// Addresses of this machine to connect from, in turn, such as 127.0.1.0/24.
-    /// Between each of them and the server there is a whole range of ports.
+    /// Addresses of this machine to connect from, in turn, such as 127.0.1.0/24. Each has a whole
+    /// range of ports. Default: the system's choice; to a server on 127.0.0.0/8 (Linux) as many
+    /// of 127.0.0.1 to 127.0.0.254 as have enough ports, so its log shows several peer addresses
+    /// and its --max-per-ip counts each; --source 127.0.0.1 takes this one only.
     #[arg(long, value_name = "CIDR", value_parser = values::sources, verbatim_doc_comment)]
     pub(in crate::cli) source: Option<Network>,
 

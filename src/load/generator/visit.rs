@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 
 use super::stage::Stage;
 use super::{Generator, tick};
-use crate::kernel::Io;
-use crate::kernel::mio::{take_error, uninterrupted};
+use crate::kernel::mio::{MioKernel, take_error, uninterrupted};
+use crate::kernel::{Io, Kernel};
 use crate::load::connection::Phase;
 use crate::load::message::Heard;
 use crate::load::plan::Mode;
@@ -51,7 +51,9 @@ impl Generator {
                 Io::Done(0) => return self.heard_fin(key),
                 Io::Done(bytes) => {
                     entry.connection.rx += bytes as u64;
-                    if !self.feed(key, bytes) || (bytes < self.inbox.len() && !reads_on) {
+                    if !self.feed(key, bytes)
+                        || !(reads_on || may_hold_more(bytes, self.inbox.len(), DRAINS))
+                    {
                         return;
                     }
                 }
@@ -265,5 +267,28 @@ impl Generator {
             _ => connection.wakes_at,
         };
         self.wheel.arm(key as u32, deadline.min(wakes_at));
+    }
+}
+
+/// Whether a short read says that nothing is left: not with mio's poll on Windows.
+const DRAINS: bool = MioKernel::SHORT_READ_DRAINS;
+
+/// Whether there may be more to read after a read of `bytes` into room for `room`, without a
+/// further event.
+const fn may_hold_more(bytes: usize, room: usize, short_read_drains: bool) -> bool {
+    bytes >= room || !short_read_drains
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: on Windows what lay behind a short read was never read.
+    #[test]
+    fn a_short_read_is_the_last_only_where_the_system_says_so() {
+        assert!(may_hold_more(64, 64, true));
+        assert!(!may_hold_more(63, 64, true));
+        assert!(may_hold_more(63, 64, false));
+        assert_eq!(DRAINS, cfg!(any(target_os = "linux", target_os = "macos")));
     }
 }
