@@ -9,6 +9,7 @@ mod schema;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod closing;
 mod ports;
 mod refusals;
 mod screen;
