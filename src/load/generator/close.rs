@@ -9,13 +9,12 @@
 //! took, and a timeout, the rest is closed at once. An interrupt shortens the timeout and drops the
 //! ramp.
 
-use super::Generator;
 use super::open::OPENING_MAX;
 use super::stage::Stage;
+use super::{Generator, tick};
 use crate::load::connection::{Phase, Why};
 use crate::load::plan::Mode;
 use crate::load::tally::Trouble;
-use crate::machine::tick::Tick;
 
 /// How far closing is.
 #[derive(Default, Debug)]
@@ -135,18 +134,19 @@ impl Generator {
         }
     }
 
-    /// From here on connections only wait to be closed; those that are idle send a message now and
-    /// then. In hold they have done so all the time.
+    /// From here on connections only wait to be closed, and are to send a message so often. In hold
+    /// they have done so all the time.
     pub(super) fn stay_alive(&mut self) {
-        if self.plan.mode != Mode::Echo {
+        let Some(every) = self.plan.every_ms.filter(|_| self.plan.mode == Mode::Echo) else {
             return;
-        }
+        };
         let now = self.now();
         for key in self.keys() {
-            let connection = &mut self.slab[key].connection;
+            let connection = &self.slab[key].connection;
+            let last = self.begun_at[self.noted(key, connection.asked.saturating_sub(1))];
             if connection.phase == Phase::Open {
-                connection.wakes_at = Tick::NEVER;
-                self.spread(key, now);
+                self.slab[key].connection.wakes_at = tick(last).after(every);
+                self.arm(key, now);
             }
         }
     }

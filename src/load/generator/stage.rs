@@ -240,7 +240,7 @@ impl Generator {
 
     /// The first time that it says something is some way into the interval, for each another one,
     /// and never later than it would have been.
-    pub(super) fn spread(&mut self, key: usize, now: u64) {
+    fn spread(&mut self, key: usize, now: u64) {
         let Some(every) = self.plan.every_ms else { return };
         let share = (key as u64 + 1) * every / u64::from(self.plan.connections);
         let connection = &mut self.slab[key].connection;
