@@ -10,6 +10,7 @@ mod schema;
 mod skip;
 
 mod closing;
+mod million;
 mod ports;
 mod refusals;
 mod screen;
