@@ -52,6 +52,7 @@ class Plan:
         most = min(2 * self.connections, pages // 2)
         return {
             "fs.file-max": (files_open + 2 * self.connections + 100_000,),
+            "fs.epoll.max_user_watches": (2 * self.connections + 100_000,),
             "net.ipv4.tcp_mem": (most // 2, most * 3 // 4, most),
         }
 

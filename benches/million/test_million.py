@@ -150,6 +150,8 @@ class Arithmetic(unittest.TestCase):
         wanted = plan(2_000_000, 20_000, 2).settings(files_open=1_000, pages=1_000_000)
         self.assertEqual(wanted[TCP_MEM], (250_000, 375_000, 500_000))
         self.assertEqual(wanted[FILE_MAX], (4_101_000,))
+        # All processes are of one user.
+        self.assertEqual(wanted["fs.epoll.max_user_watches"], (4_100_000,))
 
 
 class Failures(unittest.TestCase):
