@@ -78,6 +78,6 @@ atlas: ## docs/PROXIES.md anew: which endings real proxies hide, by captures on 
 	python3 atlas/atlas.py --json target/atlas.json \
 		--markdown $(if $(ATLAS),target/atlas.md,docs/PROXIES.md) $(ATLAS)
 
-million: ## two million connections, each of them used and closed in order (Linux, root, 13 GB); CONNECTIONS=200000
+million: ## two million connections, each of them used and closed in order (Linux, root, 15 GB); CONNECTIONS=200000
 	cargo build --release
 	python3 benches/million/million.py --connections $(or $(CONNECTIONS),2000000)

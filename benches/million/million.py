@@ -208,7 +208,8 @@ class Run:
                 raise Missing(f"it took longer than {self.plan.limit_s:.0f} s, and was ended")
             tcp = sockstat()
             figures = self.figures
-            figures.buffer_pages_most = max(figures.buffer_pages_most, tcp["mem"])
+            if closing:
+                figures.buffer_pages_most = max(figures.buffer_pages_most, tcp["mem"])
             figures.time_wait_most = max(figures.time_wait_most, tcp["tw"])
             if opened is None and tcp["inuse"] >= both_ends:
                 opened = now

@@ -9,8 +9,8 @@ from math import sqrt
 FILES_RESERVED = 64
 # SO_REUSEPORT spreads connections by a hash: around the mean of a server lie six times its root.
 SPREAD = 6
-# Both ends of a connection: kernel, server and generator together. Measured: 5,600.
-BYTES_EACH = 6_000
+# Both ends of a connection: kernel, server and generator together. Measured: 4,500 to 7,000.
+BYTES_EACH = 7_000
 # What a process of either kind takes before its first connection.
 PROCESS_BYTES = 3 << 20
 # What is left to the rest of the machine.

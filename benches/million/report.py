@@ -48,10 +48,11 @@ def rows(
     yield "ended, the servers say", counts(theirs)
     servers = (figures.servers_pss / mib, figures.servers_pss / plan.connections)
     yield "memory of all servers (PSS)", "{:,.0f} MiB, {:.0f} bytes each".format(*servers)
+    yield "the same with shared pages counted in each (RSS)", f"{figures.servers_rss / mib:,.0f} MiB"
     yield "memory of the generator (PSS)", f"{figures.generator_pss / mib:,.0f} MiB"
     yield "memory of the kernel, both ends", f"{figures.kernel / gib:.2f} GiB"
     yield "all of that for a connection, both ends", f"{each:,.0f} bytes"
-    yield "most buffers at a time", f"{figures.buffer_pages_most * PAGE / mib:,.0f} MiB"
+    yield "most buffers while closing, whole machine", f"{figures.buffer_pages_most * PAGE / mib:,.0f} MiB"
     yield "CPU time of the servers", f"{figures.servers_cpu_s:.0f} s"
     yield "CPU time of the generator", f"{figures.generator_cpu_s:.0f} s"
 
