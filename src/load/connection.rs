@@ -62,6 +62,10 @@ pub(super) struct Connection {
     pub(super) answered: u64,
     /// Turns from this one on are measured.
     pub(super) warm: u64,
+    /// Turns from this one on only keep the connection alive until it is closed.
+    pub(super) cool: u64,
+    /// Its turn to be closed has come; a reply that is under way is received first.
+    pub(super) is_leaving: bool,
     /// The open loop: measured turns that have come due.
     pub(super) due: u64,
     /// Bytes that the socket has not taken of the message under way.
@@ -88,6 +92,8 @@ impl Connection {
             asked: 0,
             answered: 0,
             warm: 0,
+            cool: u64::MAX,
+            is_leaving: false,
             due: 0,
             unsent: 0,
             taken: 0,
@@ -129,7 +135,12 @@ impl Connection {
 
     /// Whether the turn with this number is measured.
     pub(super) fn measures(&self, turn: u64) -> bool {
-        turn >= self.warm
+        (self.warm..self.cool).contains(&turn)
+    }
+
+    /// The turn that begins next is not measured, and neither is any after it.
+    pub(super) fn cools(&mut self) {
+        self.cool = self.cool.min(self.asked);
     }
 
     /// From here on turns are measured.

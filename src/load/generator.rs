@@ -6,6 +6,7 @@
 //!      │ each has had a first reply     │ what was due is answered
 //! ```
 
+mod close;
 mod end;
 mod open;
 mod stage;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 use socket2::Type;
 
+use self::close::Closing;
 use self::stage::{Stage, Window};
 use super::connection::Connection;
 use super::histogram::Latency;
@@ -71,6 +73,8 @@ pub struct Progress {
     pub done: u64,
     /// The share of the measured time that has passed; `None` before it.
     pub share: Option<f64>,
+    /// Whether connections are being closed.
+    pub is_closing: bool,
 }
 
 /// Who decides when to go on, and hears what happens.
@@ -152,6 +156,9 @@ pub struct Generator {
     may_meet_itself: bool,
     /// Turns under way.
     in_flight: u64,
+    /// Of these, turns that only keep a connection alive until it is closed.
+    kept_alive: u64,
+    closing: Closing,
     /// Turns that are due and not begun.
     owed: u64,
     latency: Latency,
@@ -198,6 +205,8 @@ impl Generator {
             ports: Ports::new(port_range(), sources, retries),
             may_meet_itself: port_range().is_none_or(|ports| ports.contains(&plan.server.port())),
             in_flight: 0,
+            kept_alive: 0,
+            closing: Closing::default(),
             owed: 0,
             latency: Latency::default(),
             service: Latency::default(),
@@ -256,7 +265,8 @@ impl Generator {
         let alarm = self.wheel.next_due().map(|tick| tick.as_ms().saturating_mul(1_000_000));
         let due = self.pace.as_ref().filter(|_| Ticker::IS_COARSE).and_then(Pace::next_due);
         let watched = conductor.watches().then(|| self.told_at + PROGRESS_MS * 1_000_000);
-        let next = [alarm, due, watched, self.next_stage_at(), self.next_open_at()];
+        let paced = [self.next_open_at(), self.next_close_at()];
+        let next = [alarm, due, watched, self.next_stage_at(), paced[0], paced[1]];
         let next = next.into_iter().flatten().min()?;
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
@@ -282,6 +292,7 @@ impl Generator {
                     connections: self.standing(),
                     done: self.tally.done,
                     share: self.window.share(now),
+                    is_closing: self.stage == Stage::Closing,
                 });
             }
         }

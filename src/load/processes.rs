@@ -273,10 +273,11 @@ impl Fleet {
     /// How far all of them are: they measure the same stretch of time.
     fn progress(&self) -> Progress {
         let mut all = Progress::default();
-        for Progress { connections, done, share } in self.children.iter().map(|it| it.progress) {
-            all.connections += connections;
-            all.done += done;
-            all.share = all.share.or(share);
+        for progress in self.children.iter().map(|it| it.progress) {
+            all.connections += progress.connections;
+            all.done += progress.done;
+            all.share = all.share.or(progress.share);
+            all.is_closing |= progress.is_closing;
         }
         all
     }

@@ -9,8 +9,10 @@ mod schema;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod closing;
 mod conditions;
 mod find;
+mod million;
 mod ports;
 mod refusals;
 mod screen;

@@ -14,6 +14,9 @@ pub(crate) trait Answers: Send + Sync + 'static {
     /// The answer to the line that is the `turn`-th of this connection, counted from 0 as the
     /// connections are; `None` closes it. Connection 0 is the one that learns the prefix.
     fn answer(&self, connection: usize, turn: usize, line: &[u8]) -> Option<Vec<u8>>;
+
+    /// The client's FIN is here. The server's own goes out when this returns.
+    fn client_closed(&self, _connection: usize) {}
 }
 
 impl<F> Answers for F
@@ -43,7 +46,9 @@ pub(crate) fn start(answers: impl Answers) -> SocketAddr {
                 let mut line = Vec::new();
                 for turn in 0.. {
                     line.clear();
-                    let Ok(1..) = lines.read_until(b'\n', &mut line) else { return };
+                    let Ok(1..) = lines.read_until(b'\n', &mut line) else {
+                        return answers.client_closed(connection);
+                    };
                     let Some(answer) = answers.answer(connection, turn, &line) else { return };
                     if stream.write_all(&answer).is_err() {
                         return;

@@ -183,12 +183,15 @@ pub(in crate::cli) struct OpenLoopArgs {
 /// What the modes take whose connections are opened first and stay.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct IdleArgs {
-    /// Connects a second. Without it as fast as it goes, with 256 under way at most.
+    /// Connects a second, and closes a second at the end. Without it as fast as the server
+    /// answers; in either case at most 256 of each process are under way.
     #[arg(long, value_name = "N", value_parser = values::ramp, allow_hyphen_values = true)]
+    #[arg(verbatim_doc_comment)]
     pub(in crate::cli) ramp: Option<u32>,
 
-    /// How often an idle connection says something: in hold always, in echo until all are
-    /// connected; or off. Half of the server's deadline or less. Default: 5s.
+    /// How often an idle connection sends a message: in hold always, in echo until all are
+    /// connected and while it waits to be closed; or off. Half of the server's deadline or less.
+    /// Default: 5s.
     #[arg(long, value_name = "DUR", verbatim_doc_comment)]
     #[arg(value_parser = all::deadline, allow_hyphen_values = true)]
     pub(in crate::cli) every: Option<OrOff<u64>>,

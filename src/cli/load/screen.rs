@@ -114,9 +114,11 @@ fn draw(bar: &ProgressBar, progress: &Progress, wanted: u32) {
         0 => String::new(),
         done => format!(", {} done", thousands(done)),
     };
+    let there = progress.connections as f64 / f64::from(wanted);
     let (share, what) = match progress.share {
+        _ if progress.is_closing => ((1.0 - there).max(0.0), "closing"),
         Some(share) => (share, "measuring"),
-        None => (progress.connections as f64 / f64::from(wanted), "connecting"),
+        None => (there, "connecting"),
     };
     bar.set_position((share * STEPS as f64) as u64);
     let connections = thousands(progress.connections);

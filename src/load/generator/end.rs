@@ -51,7 +51,10 @@ impl Generator {
             }
             return self.end(key, Why::Done);
         }
-        self.note(key, Trouble::Closed);
+        // A connection that waits for its close has done its work: the server may close it, too.
+        if self.stage != Stage::Closing || connection.in_flight() > 0 {
+            self.note(key, Trouble::Closed);
+        }
         self.end(key, Why::Server);
     }
 
@@ -103,6 +106,7 @@ impl Generator {
         let connection = &mut entry.connection;
         connection.phase = Phase::Closed;
         connection.wakes_at = Tick::NEVER;
+        self.closing.under_way -= u32::from(std::mem::take(&mut connection.is_leaving));
         let is_new = connection.is_new;
         if self.reopens() {
             let now = self.now();
@@ -145,15 +149,16 @@ impl Generator {
     pub(super) fn lose_turns(&mut self, key: usize) {
         let measuring = self.is_measuring() || self.stage == Stage::Closing;
         let connection = &mut self.slab[key].connection;
-        let warm = connection.warm;
         let lost = connection.answered..connection.asked;
         if lost.is_empty() {
             return;
         }
+        let measured = connection.warm.max(lost.start)..connection.cool.min(lost.end);
         connection.answered = lost.end;
-        let now = self.now();
         self.in_flight -= lost.end - lost.start;
-        for turn in lost.filter(|turn| measuring && *turn >= warm) {
+        self.kept_alive -= lost.end.saturating_sub(connection.cool.max(lost.start));
+        let now = self.now();
+        for turn in measured.filter(|_| measuring) {
             self.unanswered(key, turn, now);
         }
     }

@@ -15,7 +15,7 @@ use crate::machine::tick::Tick;
 
 /// Handshakes and first replies that are awaited at a time. It is far below any backlog: who does
 /// not fit into that is not refused, but forgotten for a second.
-const OPENING_MAX: u32 = 256;
+pub(super) const OPENING_MAX: u32 = 256;
 
 /// After a connect that failed a place rests for so long: a server that is gone is asked again and
 /// again, and not in a loop without a breath. In milliseconds.

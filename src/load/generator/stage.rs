@@ -10,7 +10,6 @@ use crate::load::link::Ticker;
 use crate::load::pace::Pace;
 use crate::load::plan::Mode;
 use crate::load::proc::{OnCpu, own_time};
-use crate::load::tally::Trouble;
 
 /// Where a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +24,7 @@ pub(super) enum Stage {
     Finishing,
     /// All is answered; the conductor says when to close.
     Measured,
-    /// Everybody is closed.
+    /// Connections are closed, at the pace at which they were opened.
     Closing,
     /// There is nothing more to do.
     Over,
@@ -79,14 +78,17 @@ impl Generator {
         if interrupts > 0 && !self.outcome.interrupted {
             self.interrupt();
         }
-        if self.stage == Stage::Opening {
-            self.open_more();
+        match self.stage {
+            Stage::Opening => self.open_more(),
+            Stage::Closing => self.close_more(),
+            _ => {}
         }
         loop {
             let before = self.stage;
             match self.stage {
                 Stage::Opening if self.is_open() => {
                     self.stage = Stage::Ready;
+                    self.closing.opened_in = self.now();
                     self.outcome.connected = self.slab.len() as u64;
                     conductor.reached(Moment::Connected);
                 }
@@ -118,11 +120,7 @@ impl Generator {
 
     /// Nothing is under way; or who has not answered by now is too late.
     fn is_answered(&self) -> bool {
-        self.in_flight == 0 && self.owed == 0 || self.turn_at >= self.patience_ends()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.slab.iter().all(|(_, entry)| entry.connection.phase == Phase::Closed)
+        self.in_flight == self.kept_alive && self.owed == 0 || self.turn_at >= self.patience_ends()
     }
 
     /// From here on it is measured.
@@ -177,6 +175,7 @@ impl Generator {
             pace.stop(now);
         }
         self.ticker = None;
+        self.stay_alive();
     }
 
     fn measured(&mut self, conductor: &mut impl Conductor) {
@@ -195,36 +194,18 @@ impl Generator {
                 // Those that have been heard from stand, and nobody will look again.
                 self.outcome.connected = self.standing();
                 self.outcome.held = self.outcome.connected;
+                if self.stage == Stage::Opening {
+                    self.closing.opened_in = self.now();
+                }
                 self.stage = Stage::Measured;
             }
             Stage::Running => self.finish(),
+            Stage::Closing => self.hurry(),
             _ => {}
         }
         if self.stage == Stage::Finishing {
             // Whoever is asked still is asked in vain.
             self.plan.timeout_ms = 0;
-        }
-    }
-
-    /// Our FIN to everybody with whom nothing is under way; the others are too late.
-    fn close_all(&mut self) {
-        self.stage = Stage::Closing;
-        if self.outcome.interrupted {
-            self.plan.timeout_ms = CLOSING_MS_INTERRUPTED;
-        }
-        let why = if self.outcome.interrupted { Why::Interrupted } else { Why::Timeout };
-        for key in self.keys() {
-            let Some(entry) = self.slab.get_mut(key) else { continue };
-            let connection = &entry.connection;
-            match connection.phase {
-                Phase::Closed | Phase::Closing => {}
-                Phase::Open if connection.in_flight() == 0 => self.shut_down(key),
-                _ if why == Why::Interrupted => self.end(key, why),
-                _ => {
-                    self.note(key, Trouble::Timeout);
-                    self.end(key, why);
-                }
-            }
         }
     }
 
@@ -267,6 +248,3 @@ impl Generator {
         self.arm(key, now);
     }
 }
-
-/// How long an interrupted run waits for FINs, in milliseconds.
-const CLOSING_MS_INTERRUPTED: u64 = 1000;

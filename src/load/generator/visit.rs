@@ -95,6 +95,7 @@ impl Generator {
             }
         }
         self.go_on(key, now);
+        self.leave(key);
         self.slab.contains(key)
     }
 
@@ -105,6 +106,7 @@ impl Generator {
         connection.answered = turn + 1;
         connection.cursor = self.script.begin(false);
         self.in_flight -= 1;
+        self.kept_alive -= u64::from(turn >= connection.cool);
         self.opening -= u32::from(connection.is_new);
         connection.is_new = false;
         self.count(key, turn, now);
@@ -177,6 +179,7 @@ impl Generator {
         if self.pace.is_some() && connection.owed() > 0 {
             self.owed -= 1;
         }
+        self.kept_alive += u64::from(connection.asked >= connection.cool);
         connection.asked += 1;
         self.in_flight += 1;
     }
@@ -228,7 +231,8 @@ impl Generator {
         match self.stage {
             Stage::Opening | Stage::Ready => true,
             Stage::Running => self.plan.mode == Mode::Hold,
-            _ => false,
+            Stage::Finishing | Stage::Measured | Stage::Closing => !self.is_churn(),
+            Stage::Over => false,
         }
     }
 
@@ -239,6 +243,9 @@ impl Generator {
         // From when it was due, so that the spread stays as it is.
         connection.wakes_at = connection.wakes_at.after(every).max(tick(now).after(every / 2));
         if connection.in_flight() == 0 {
+            if !matches!(self.stage, Stage::Opening | Stage::Ready | Stage::Running) {
+                connection.cools();
+            }
             self.ask(key, now);
         }
     }
@@ -263,8 +270,10 @@ impl Generator {
         let deadline = self.deadline(key).unwrap_or_else(|| tick(now).after(timeout));
         let connection = &self.slab[key].connection;
         let wakes_at = match connection.phase {
-            Phase::Open if !self.keeps_alive() => Tick::NEVER,
-            _ => connection.wakes_at,
+            Phase::Open if self.keeps_alive() => connection.wakes_at,
+            Phase::Closed => connection.wakes_at,
+            // It has nothing to send. An alarm in the past would ring in each turn.
+            Phase::Open | Phase::Connecting | Phase::Closing => Tick::NEVER,
         };
         self.wheel.arm(key as u32, deadline.min(wakes_at));
     }
