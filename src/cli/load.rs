@@ -66,8 +66,9 @@ const THREADS: usize = 3;
 fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let args = run.common;
     let from = args.source.as_ref().map(|source| ("--source".to_owned(), source.is_ipv4()));
+    let started_at = format!("{:.3}", jiff::Timestamp::now());
     let servers = servers(usable(run)?, from)?;
-    let plan = plan(run, servers[0])?;
+    let mut plan = plan(run, servers[0])?;
     let open_files = limits::raise_open_files();
     check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
     let server = args.pid.map(Process);
@@ -88,20 +89,22 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
     let mut watch = Watch::new(server, &plan).map_err(not_started)?;
-    let outcome = match look(plan, servers, args, &interrupts).map_err(not_started)? {
+    let outcome = match look(plan.clone(), servers, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
         Some(Err((server, Lost::NoServer(error)))) => {
             let why = refused(&error, args.source.is_some());
             return Err(Failure::Refused(format!("{server}: {why}")));
         }
         Some(Err((_, lost))) => watch.lost(&lost),
-        Some(Ok(mut plan)) => {
-            plan.watched = watch.watches();
+        Some(Ok(found)) => {
+            plan = Plan { watched: watch.watches(), ..found };
             conduct(&plan, args, &interrupts, &mut watch)?
         }
     };
     watch.finish();
-    show(run, &outcome, &watch, &mut hdr)
+    let mut report = Report::new(&plan, args.processes, started_at, &outcome);
+    report.server = watch.server_row(&outcome);
+    show(&report, args, &outcome, &watch, &mut hdr)
 }
 
 /// Runs the plan, here or in several processes.
@@ -135,18 +138,15 @@ fn not_started(error: io::Error) -> Failure {
 
 /// Tells what it came to.
 fn show(
-    run: &RunArgs<'_>,
+    report: &Report,
+    args: &CommonArgs,
     outcome: &Outcome,
     watch: &Watch,
     hdr: &mut Option<(File, String)>,
 ) -> Result<ExitCode, Failure> {
-    let (args, rate) = (run.common, run.rate().map(f64::from));
-    let (shape, time) = ((args.connections, args.processes), (args.duration, rate));
-    let mut report = Report::new(run.mode, shape, time, outcome);
-    report.server = watch.server_row(outcome);
     let said = say(&match args.format {
-        Format::Json => json(&report),
-        _ => text::report(&report, run),
+        Format::Json => json(report),
+        _ => text::report(report),
     });
     let mut failed = outcome.has_failed();
     if let Some((file, path)) = hdr
@@ -155,7 +155,7 @@ fn show(
         warn(&format!("--hdr {path}: {error}"));
         failed = true;
     }
-    remark(&report, outcome, watch);
+    remark(report, outcome, watch);
     said?;
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }

@@ -114,6 +114,13 @@ impl Handle {
     }
 }
 
+/// Payload each way, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+struct Traffic {
+    sent: u64,
+    received: u64,
+}
+
 /// A connection and its socket; none between two cycles.
 struct Entry {
     socket: Option<TcpStream>,
@@ -154,6 +161,8 @@ pub struct Generator {
     owed: u64,
     latency: Latency,
     service: Latency,
+    /// Payload so far.
+    traffic: Traffic,
     tally: Tally,
     outcome: Outcome,
     /// The first thing that went wrong, until it was told.
@@ -196,6 +205,7 @@ impl Generator {
             owed: 0,
             latency: Latency::default(),
             service: Latency::default(),
+            traffic: Traffic::default(),
             tally: Tally::default(),
             outcome: Outcome::default(),
             trouble: None,

@@ -11,6 +11,7 @@ mod skip;
 
 mod ports;
 mod refusals;
+mod report;
 mod screen;
 mod servers;
 mod trouble;

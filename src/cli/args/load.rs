@@ -20,7 +20,8 @@ pub(in crate::cli) struct LoadArgs {
 pub(in crate::cli) enum Load {
     /// Hold connections open; each says something when it is opened, and every now and then.
     #[command(
-        after_help = "Example: hold 19,000 connections for a minute, and see what each costs the server:\n  \
+        after_help = "Example: hold 19,000 connections for a minute, and see what each costs the \
+        server:\n  \
         closecall load hold 127.0.0.1:20003 -c 19000 -d 1m --pid $(pidof closecall)"
     )]
     Hold(HoldArgs),
@@ -35,7 +36,8 @@ pub(in crate::cli) enum Load {
     /// used again after a second on loopback, elsewhere after a minute. --source gives more.
     #[command(verbatim_doc_comment)]
     #[command(
-        after_help = "Example: open and close connections as fast as the server allows, 64 at a time:\n  \
+        after_help = "Example: open and close connections as fast as the server allows, 64 at a \
+        time:\n  \
         closecall load churn 127.0.0.1:20003 -c 64 -d 30s"
     )]
     Churn(ChurnArgs),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Conductor, Generator, Moment, TICK, tick};
+use super::{Conductor, Generator, Moment, TICK, Traffic, tick};
 use crate::load::connection::{Phase, Why};
 use crate::load::link::Ticker;
 use crate::load::pace::Pace;
@@ -37,6 +37,8 @@ pub(super) struct Window {
     pub(super) begin: u64,
     pub(super) end: u64,
     time_begin: Option<OnCpu>,
+    /// What had been sent and received when it began.
+    traffic_begin: Traffic,
 }
 
 impl Window {
@@ -136,6 +138,7 @@ impl Generator {
             begin: now,
             end: now + self.plan.duration_ms * 1_000_000,
             time_begin: own_time(),
+            traffic_begin: self.traffic,
         };
         if let Some(rate) = self.plan.rate {
             self.pace = Some(Pace {
@@ -171,6 +174,9 @@ impl Generator {
         let own = self.window.own_seconds();
         self.outcome.cpu_seconds = own.map(|(ran, _)| ran);
         self.outcome.waited_seconds = own.map(|(_, waited)| waited);
+        let (all, before) = (self.traffic, self.window.traffic_begin);
+        self.outcome.sent_bytes = all.sent - before.sent;
+        self.outcome.received_bytes = all.received - before.received;
         let now = self.now();
         self.window.end = self.window.end.min(now);
         if let Some(pace) = &mut self.pace {

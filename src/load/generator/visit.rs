@@ -51,6 +51,7 @@ impl Generator {
                 Io::Done(0) => return self.heard_fin(key),
                 Io::Done(bytes) => {
                     entry.connection.rx += bytes as u64;
+                    self.traffic.received += bytes as u64;
                     if !self.feed(key, bytes) || (bytes < self.inbox.len() && !reads_on) {
                         return;
                     }
@@ -188,7 +189,10 @@ impl Generator {
         let message = self.script.message(number, connection.asked.saturating_sub(1));
         while connection.unsent > 0 {
             match uninterrupted(|| socket.write(&message[connection.taken()..])) {
-                Io::Done(bytes) => connection.took(bytes),
+                Io::Done(bytes) => {
+                    connection.took(bytes);
+                    self.traffic.sent += bytes as u64;
+                }
                 Io::WouldBlock => return,
                 Io::Failed(errno) => return self.failed(key, errno, Via::Send),
             }
