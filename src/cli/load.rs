@@ -195,6 +195,11 @@ fn usable<'a>(run: &RunArgs<'a>) -> Result<&'a Endpoint, Failure> {
             "--processes {processes}: expected at most -c, which is {connections}"
         )));
     }
+    if run.rate().is_none() && run.open_loop.is_some_and(|options| options.arrivals.is_some()) {
+        return Err(Failure::Usage(
+            "--arrivals: expected with --rate, which says how many requests come due".to_owned(),
+        ));
+    }
     given(args.address.as_ref(), &format!("load {}", run.mode.name()))
 }
 
@@ -217,6 +222,8 @@ fn plan(run: &RunArgs<'_>, server: SocketAddr) -> Result<Plan, Failure> {
         timeout_ms: args.timeout,
         ramp: run.idle.and_then(|idle| idle.ramp),
         watched: false,
+        warmup_ms: args.warmup.unwrap_or(0),
+        arrivals: run.open_loop.and_then(|options| options.arrivals).unwrap_or_default(),
     })
 }
 

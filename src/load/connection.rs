@@ -60,9 +60,11 @@ pub(super) struct Connection {
     pub(super) asked: u64,
     /// Turns that are over.
     pub(super) answered: u64,
-    /// Turns from this one on are measured.
+    /// Turns from this one on are of the load; those before it kept the connection alive.
+    pub(super) first: u64,
+    /// Turns from this one on are measured; those before it warm up.
     pub(super) warm: u64,
-    /// The open loop: measured turns that have come due.
+    /// The open loop: turns of the load that have come due.
     pub(super) due: u64,
     /// Bytes that the socket has not taken of the message under way.
     pub(super) unsent: u32,
@@ -87,6 +89,7 @@ impl Connection {
             is_new: true,
             asked: 0,
             answered: 0,
+            first: 0,
             warm: 0,
             due: 0,
             unsent: 0,
@@ -115,9 +118,9 @@ impl Connection {
         self.asked - self.answered
     }
 
-    /// Measured turns that have come due and were not begun.
+    /// Turns that have come due and were not begun.
     pub(super) fn owed(&self) -> u64 {
-        (self.warm + self.due).saturating_sub(self.asked)
+        (self.first + self.due).saturating_sub(self.asked)
     }
 
     /// Owes nothing any more, and gives the turns that it owed.
@@ -132,10 +135,16 @@ impl Connection {
         turn >= self.warm
     }
 
-    /// From here on turns are measured.
-    pub(super) fn measure(&mut self) {
-        self.warm = self.asked;
+    /// The load begins. No turn of it is measured before [`measure`](Self::measure).
+    pub(super) fn begin(&mut self) {
+        self.first = self.asked;
+        self.warm = u64::MAX;
         self.due = 0;
+    }
+
+    /// From here on turns are measured, but for those that were due before.
+    pub(super) fn measure(&mut self) {
+        self.warm = self.asked + self.owed();
     }
 
     /// A message of `size` bytes is to be sent.

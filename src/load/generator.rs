@@ -83,6 +83,9 @@ pub trait Conductor {
     /// The first thing that went wrong, in words.
     fn trouble(&mut self, what: &str);
 
+    /// The warm-up, which had a length, is over.
+    fn warmed_up(&mut self) {}
+
     /// Told ten times a second, if [`watches`](Self::watches) says so.
     fn progress(&mut self, _progress: &Progress) {}
 
@@ -297,9 +300,12 @@ impl Generator {
     /// Begins what has come due.
     fn ask_due(&mut self) {
         let Some(before) = &self.pace else { return };
-        let before = before.next;
+        let before = before.popped();
         let now = self.turn_at;
-        while let Some(place) = self.pace.as_mut().and_then(|pace| pace.pop_due(now)) {
+        while let Some((place, at)) = self.pace.as_mut().and_then(|pace| pace.pop_due(now)) {
+            if at >= self.window.begin && !self.window.is_measured {
+                self.measure();
+            }
             match self.slab.get_mut(place as usize) {
                 Some(entry) => {
                     entry.connection.due += 1;
@@ -307,6 +313,7 @@ impl Generator {
                     self.go_on(place as usize, now);
                 }
                 // Its connection could not be opened. It waits in vain until the end.
+                None if at < self.window.begin => {}
                 None => {
                     self.outcome.unanswered += 1;
                     self.latency.record(self.window.end.saturating_sub(now));
@@ -314,7 +321,7 @@ impl Generator {
             }
         }
         if let (Some(pace), Some(ticker)) = (&self.pace, &self.ticker)
-            && (pace.next != before || pace.next == 0)
+            && (pace.popped() != before || before == 0)
             && let Some(at) = pace.next_due()
         {
             ticker.set(Duration::from_nanos(at.saturating_sub(self.now())));

@@ -17,6 +17,7 @@
 //! sent hides that it was sent late: at a fixed rate it counts from when it should have been. And a
 //! figure about replies that nobody compared is a figure about nothing.
 
+mod arrivals;
 mod connection;
 mod generator;
 mod histogram;
@@ -35,7 +36,7 @@ mod verdict;
 pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
 pub use self::histogram::{Latency, Microseconds, NotAHistogram};
 pub use self::message::SIZE_MAX;
-pub use self::plan::{Mode, Plan, Sources};
+pub use self::plan::{Arrivals, Mode, Plan, Sources};
 pub use self::preflight::{SCOUTS, Shortage, check};
 pub use self::proc::Process;
 pub use self::processes::{Fleet, child};

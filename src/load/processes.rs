@@ -5,6 +5,7 @@
 //!     plan, as JSON  ──────────▶        a line on its stdin, a line on its stdout
 //!                    ◀──────────  "connected"
 //!     go             ──────────▶        when all of them are
+//!                    ◀──────────  "warm", if there is a warm-up
 //!                    ◀──────────  {"progress": …}, if somebody watches
 //!                    ◀──────────  "measured"
 //!     close          ──────────▶        when all of them have
@@ -42,6 +43,8 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 enum Said {
     Connected,
     Measured,
+    /// The warm-up is over.
+    Warm,
     Trouble(String),
     Progress(Progress),
     Result(Box<Outcome>),
@@ -114,6 +117,10 @@ impl<W: Write> Conductor for Obeys<W> {
         self.released.load(Ordering::Acquire) > moment as u32
     }
 
+    fn warmed_up(&mut self) {
+        self.say(&Said::Warm);
+    }
+
     fn trouble(&mut self, what: &str) {
         self.say(&Said::Trouble(what.to_owned()));
     }
@@ -143,6 +150,8 @@ struct Kept {
     stdin: Option<ChildStdin>,
     /// What it has come to; 0 before any of these.
     moments: u32,
+    /// Its warm-up is over.
+    is_warm: bool,
     progress: Progress,
     result: Option<Outcome>,
 }
@@ -174,8 +183,7 @@ impl Fleet {
             command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn()?;
             let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-            let mut kept =
-                Kept { child, stdin, moments: 0, progress: Progress::default(), result: None };
+            let mut kept = Kept::new(child, stdin);
             kept.tell(&serde_json::to_string(plan).unwrap_or_default());
             children.push(kept);
             let tell = tell.clone();
@@ -204,6 +212,7 @@ impl Fleet {
         let mut outcome = Outcome::default();
         let mut stops = 0;
         let mut reached = 0;
+        let mut is_warm = false;
         while self.children.iter().any(|child| child.moments < OVER) {
             match self.said.recv_timeout(LOOK_UP) {
                 Ok((index, said)) => self.hear(index, said, &mut outcome, conductor),
@@ -215,6 +224,10 @@ impl Fleet {
                 reached = CONNECTED;
                 conductor.reached(Moment::Connected);
                 self.tell_all(GO);
+            }
+            if !is_warm && self.children.iter().any(|it| it.is_warm) && self.are_warm() {
+                is_warm = true;
+                conductor.warmed_up();
             }
             if reached == CONNECTED && (MEASURED..OVER).contains(&all) {
                 reached = MEASURED;
@@ -249,6 +262,7 @@ impl Fleet {
         match said {
             Some(Said::Connected) => child.moments = child.moments.max(CONNECTED),
             Some(Said::Measured) => child.moments = child.moments.max(MEASURED),
+            Some(Said::Warm) => child.is_warm = true,
             Some(Said::Trouble(what)) => conductor.trouble(&what),
             Some(Said::Progress(progress)) => child.progress = progress,
             Some(Said::Result(result)) => {
@@ -262,6 +276,11 @@ impl Fleet {
             }
             None => {}
         }
+    }
+
+    /// Whether the warm-up is over for all that are left.
+    fn are_warm(&self) -> bool {
+        self.children.iter().all(|child| child.is_warm || child.moments == OVER)
     }
 
     fn tell_all(&mut self, word: &str) {
@@ -283,6 +302,11 @@ impl Fleet {
 }
 
 impl Kept {
+    fn new(child: Child, stdin: Option<ChildStdin>) -> Kept {
+        let progress = Progress::default();
+        Kept { child, stdin, moments: 0, is_warm: false, progress, result: None }
+    }
+
     /// A line on its stdin. One that is gone does not hear it, and that is seen elsewhere.
     fn tell(&mut self, word: &str) {
         if let Some(stdin) = &mut self.stdin {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::histogram::{Microseconds, rounded};
-use super::plan::{Mode, Plan};
+use super::plan::{Arrivals, Mode, Plan};
 use super::tally::Outcome;
 
 /// A run, and what came of it.
@@ -24,7 +24,8 @@ pub struct Report {
     pub connections: u32,
     /// Processes that shared them.
     pub processes: u32,
-    /// The measured time, in seconds. It begins when all connections are open.
+    /// The measured time, in seconds. It begins when all connections are open and the warm-up is
+    /// over.
     pub duration_s: f64,
     /// How long it was to be. A run that is interrupted, or has nobody left to ask, is shorter.
     pub target_duration_s: f64,
@@ -57,7 +58,8 @@ pub struct Report {
     /// What else went wrong, and how often: refused, reset, closed, timeout, connect_timeout,
     /// no_fin, unreachable, no_port, no_resource, process, other.
     pub errors: BTreeMap<String, u64>,
-    /// How the connections ended, in the words of the close log; our own orderly close is
+    /// How the connections ended (cycles of the warm-up that ended as they should are left out), in
+    /// the words of the close log; our own orderly close is
     /// local.done.
     pub verdicts: BTreeMap<String, u64>,
     /// The generator itself.
@@ -78,6 +80,10 @@ pub struct Report {
     pub every_s: Option<f64>,
     /// How long a connect, a reply or the server's FIN may take, in seconds.
     pub timeout_s: f64,
+    /// How long the load ran before it was measured, in seconds; 0 is no warm-up.
+    pub warmup_s: f64,
+    /// When the requests of the open loop were due; null in the closed one.
+    pub arrivals: Option<Arrivals>,
     /// Payload that was sent in the measured time, in bytes a second.
     pub sent_bytes_per_s: f64,
     /// Payload that was received in the measured time, in bytes a second.
@@ -109,7 +115,7 @@ pub struct GeneratorRow {
 pub struct ServerRow {
     /// Its time on the processor for each reply or cycle, in microseconds. Null if there was none.
     pub cpu_us_per_echo: Option<f64>,
-    /// Its resident memory when measuring began.
+    /// Its resident memory when all connections were open.
     pub rss_bytes: Option<u64>,
     /// How much that had grown since before the first connection, for each connection. Null if it
     /// had not: they lie in memory that others had left.
@@ -165,6 +171,8 @@ impl Report {
             ramp_per_s: plan.ramp,
             every_s: plan.every_ms.filter(|_| mode != Mode::Churn).map(seconds),
             timeout_s: seconds(plan.timeout_ms),
+            warmup_s: seconds(plan.warmup_ms),
+            arrivals: rate.map(|_| plan.arrivals),
             sent_bytes_per_s: rounded(per_second(outcome.sent_bytes), 3),
             received_bytes_per_s: rounded(per_second(outcome.received_bytes), 3),
             started_at,

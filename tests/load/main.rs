@@ -12,6 +12,7 @@ mod skip;
 mod ports;
 mod refusals;
 mod report;
+mod schedule;
 mod screen;
 mod servers;
 mod trouble;

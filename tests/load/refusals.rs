@@ -31,6 +31,7 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--connections", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
     ("--duration", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
     ("--timeout", &["0ms", "off"], "from 1ms to 8760h"),
+    ("--warmup", &["0s", "5", "off"], "from 1ms to 8760h"),
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
     ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
     ("--processes", &["0", "257"], "from 1 to 256"),
@@ -47,6 +48,7 @@ const BAD: &[(&str, &[&str], &str)] = &[
 const BAD_OF_ECHO: &[(&str, &[&str], &str)] = &[
     ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
     ("--depth", &["0", "1025"], "from 1 to 1024"),
+    ("--arrivals", &["odd", "Poisson"], "even or poisson"),
 ];
 
 #[test]
@@ -71,6 +73,8 @@ fn options_that_contradict_each_other_are_refused() {
     for (arguments, fragments) in [
         (&["hold", NOBODY, "--rate", "5"][..], ["--rate", "echo or churn"]),
         (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
+        (&["hold", NOBODY, "--arrivals", "even"], ["--arrivals", "echo or churn"]),
+        (&["echo", NOBODY, "--arrivals", "poisson"], ["--arrivals", "--rate"]),
         (&["churn", NOBODY, "--depth", "2"], ["--depth", "expected with echo;"]),
         (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
         (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),

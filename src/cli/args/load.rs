@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use crate::cli::addresses::Endpoint;
 use crate::cli::values::load::{self as values, Network};
 use crate::cli::values::{self as all, Format, OrOff};
-use crate::load::Mode;
+use crate::load::{Arrivals, Mode};
 
 /// The options of `closecall load`.
 #[derive(Args, Debug)]
@@ -28,7 +28,10 @@ pub(in crate::cli) enum Load {
 
     /// Ask, wait for the reply, ask again, on connections that stay open.
     #[command(after_help = "Example: 10,000 requests a second over 1,000 connections:\n  \
-        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000")]
+        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000\n\n\
+        The same at random moments, measured for a minute after 5 seconds of warm-up:\n  \
+        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000 \
+        --arrivals poisson --warmup 5s -d 1m")]
     Echo(EchoArgs),
 
     /// Connect, ask, wait for the reply, close, connect again.
@@ -146,6 +149,12 @@ pub(in crate::cli) struct CommonArgs {
     /// Write the histogram of latencies there: HdrHistogram V2, in nanoseconds.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) hdr: Option<PathBuf>,
+
+    /// Run the same load for so long before it is measured. -d counts from the end of the
+    /// warm-up; its requests are in no figure, but what goes wrong in it is an error.
+    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
+    #[arg(value_parser = values::duration, allow_hyphen_values = true)]
+    pub(in crate::cli) warmup: Option<u64>,
 }
 
 /// What the modes take in which requests follow each other.
@@ -158,6 +167,13 @@ pub(in crate::cli) struct OpenLoopArgs {
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     #[arg(value_parser = values::rate, allow_hyphen_values = true)]
     pub(in crate::cli) rate: Option<u32>,
+
+    /// When the requests of --rate are due. even: each the same time after the one before it.
+    /// poisson: at random moments with exponential gaps, as from many clients that know nothing of
+    /// each other; as many in all as with even, and the same moments in each run. Default: even.
+    #[arg(long, value_name = "even|poisson", verbatim_doc_comment)]
+    #[arg(value_parser = values::arrivals(), hide_possible_values = true)]
+    pub(in crate::cli) arrivals: Option<Arrivals>,
 }
 
 /// What the modes take whose connections are opened first and stay.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::fit::{pad, width};
 use crate::cli::words::{bytes, duration, thousands};
-use crate::load::{Microseconds, Mode, Report};
+use crate::load::{Arrivals, Microseconds, Mode, Report};
 
 /// Room for the names in front.
 const NAMES: usize = 14;
@@ -23,7 +23,7 @@ pub(super) fn report(report: &Report) -> String {
     );
     let mut line = |name: &str, parts: Vec<String>| text.push_str(&row(name, &parts));
     line("load", load(report));
-    line("", vec![counts_from(report)]);
+    line("", counts_from(report));
     let done_count = report.held.or(report.echoes).or(report.cycles).unwrap_or(0);
     let done = thousands(done_count);
     let rate = count(report.rate_per_s);
@@ -96,10 +96,14 @@ fn load(report: &Report) -> Vec<String> {
     };
     let connections = plural(report.connections, "connection", "connections");
     let processes = plural(report.processes, "process", "processes");
+    let time = format!("{:.1} s", report.duration_s);
     let mut parts = vec![
         format!("{connections} in {processes}"),
         plural(report.size_bytes, "byte", "bytes"),
-        format!("{:.1} s", report.duration_s),
+        match report.warmup_s > 0.0 {
+            true => format!("{time} after {} of warm-up", typed(report.warmup_s)),
+            false => time,
+        },
         format!("timeout {}", typed(report.timeout_s)),
     ];
     if report.depth > 1 {
@@ -117,8 +121,8 @@ fn typed(seconds: f64) -> String {
 }
 
 /// Who asks, and what a latency counts from.
-fn counts_from(report: &Report) -> String {
-    match (report.mode, report.closed_loop) {
+fn counts_from(report: &Report) -> Vec<String> {
+    let from = match (report.mode, report.closed_loop) {
         (Mode::Hold, _) => match report.every_s {
             Some(seconds) => format!("each connection says something every {}", typed(seconds)),
             None => "all connections are silent".to_owned(),
@@ -127,7 +131,12 @@ fn counts_from(report: &Report) -> String {
         (Mode::Churn, false) => "open loop: a cycle counts from when it was due".to_owned(),
         (Mode::Echo, true) => "closed loop: a request counts from when it was sent".to_owned(),
         (Mode::Echo, false) => "open loop: a request counts from when it was due".to_owned(),
-    }
+    };
+    let random = report.arrivals == Some(Arrivals::Poisson);
+    [Some(from), random.then(|| "at random moments (Poisson)".to_owned())]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Each with what it counts from.

@@ -84,6 +84,10 @@ impl Conductor for Watch {
         }
     }
 
+    fn warmed_up(&mut self) {
+        self.cpu_begin = self.server.and_then(Process::cpu_ns);
+    }
+
     fn releases(&mut self, _moment: Moment) -> bool {
         true
     }

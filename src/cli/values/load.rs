@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::super::Failure;
 use super::super::addresses::Address;
 use super::{CONNECTIONS_MAX, DURATION_MS_MAX, Format, expect, number};
-use crate::load::{SIZE_MAX, Sources};
+use crate::load::{Arrivals, SIZE_MAX, Sources};
 
 /// A packet each hundred nanoseconds: more than any one machine sends.
 const RATE_MAX: u32 = 10_000_000;
@@ -22,7 +22,7 @@ pub(in crate::cli) fn connections(text: &str) -> Result<u32, String> {
     expect(number(text, 1..=max), &format!("a number from 1 to {max}"))
 }
 
-/// `-d`, `--timeout`.
+/// `-d`, `--timeout`, `--warmup`.
 pub(in crate::cli) fn duration(text: &str) -> Result<u64, String> {
     let value = super::duration(text, 1..=DURATION_MS_MAX);
     expect(value, "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h")
@@ -62,6 +62,12 @@ pub(in crate::cli) fn pid(text: &str) -> Result<u32, String> {
 pub(in crate::cli) fn format() -> impl TypedValueParser<Value = Format> {
     let names = PossibleValuesParser::new(["table", "json"]);
     names.map(|name| if name == "json" { Format::Json } else { Format::Table })
+}
+
+/// `--arrivals`.
+pub(in crate::cli) fn arrivals() -> impl TypedValueParser<Value = Arrivals> {
+    let names = PossibleValuesParser::new(["even", "poisson"]);
+    names.map(|name| if name == "poisson" { Arrivals::Poisson } else { Arrivals::Even })
 }
 
 /// What `--source` stands for.

@@ -125,7 +125,7 @@ impl Generator {
         let service = (turn < connection.asked).then(|| now.saturating_sub(begun_at));
         match (&self.pace, service) {
             (Some(pace), service) => {
-                let due_at = pace.due_at(key as u32, turn - connection.warm);
+                let due_at = pace.due_at(key as u32, turn - connection.first);
                 self.latency.record(now.saturating_sub(due_at));
                 service.into_iter().for_each(|ns| self.service.record(ns));
             }
