@@ -21,7 +21,7 @@ use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
 use super::client::refused;
-use super::say::{json, say, warn};
+use super::say::{json, json_line, say, warn};
 use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
@@ -88,7 +88,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     }
     limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
-    let mut watch = Watch::new(server, &plan).map_err(not_started)?;
+    let mut watch = Watch::new(server, &plan, args.format).map_err(not_started)?;
     let outcome = match look(plan.clone(), servers, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
         Some(Err((server, Lost::NoServer(error)))) => {
@@ -101,7 +101,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
             conduct(&plan, args, &interrupts, &mut watch)?
         }
     };
-    watch.finish();
+    watch.finish()?;
     let mut report = Report::new(&plan, args.processes, started_at, &outcome);
     report.server = watch.server_row(&outcome);
     show(&report, args, &outcome, &watch, &mut hdr)
@@ -145,6 +145,7 @@ fn show(
     hdr: &mut Option<(File, String)>,
 ) -> Result<ExitCode, Failure> {
     let said = say(&match args.format {
+        Format::Json if args.every_report.is_some() => json_line(report),
         Format::Json => json(report),
         _ => text::report(report),
     });
@@ -223,6 +224,7 @@ fn plan(run: &RunArgs<'_>, server: SocketAddr) -> Result<Plan, Failure> {
         ramp: run.idle.and_then(|idle| idle.ramp),
         watched: false,
         warmup_ms: args.warmup.unwrap_or(0),
+        report_ms: args.every_report,
         arrivals: run.open_loop.and_then(|options| options.arrivals).unwrap_or_default(),
     })
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod end;
+mod meter;
 mod open;
 mod stage;
 mod visit;
@@ -22,9 +23,11 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 use socket2::Type;
 
+use self::meter::Meter;
 use self::stage::{Stage, Window};
 use super::connection::Connection;
 use super::histogram::Latency;
+use super::interval::Interval;
 use super::link::{self, Ticker};
 use super::message::Script;
 use super::pace::Pace;
@@ -88,6 +91,12 @@ pub trait Conductor {
 
     /// Told ten times a second, if [`watches`](Self::watches) says so.
     fn progress(&mut self, _progress: &Progress) {}
+
+    /// A part of the measured time is over. What there is no room for is given back, and goes on;
+    /// for the last one there is always room. Called by the thread that measures.
+    fn interval(&mut self, _interval: Interval) -> Option<Interval> {
+        None
+    }
 
     /// Whether anybody looks at the progress.
     fn watches(&self) -> bool {
@@ -164,6 +173,8 @@ pub struct Generator {
     owed: u64,
     latency: Latency,
     service: Latency,
+    /// What is measured for the interval under way.
+    meter: Option<Meter>,
     /// Payload so far.
     traffic: Traffic,
     tally: Tally,
@@ -208,6 +219,7 @@ impl Generator {
             owed: 0,
             latency: Latency::default(),
             service: Latency::default(),
+            meter: plan.report_ms.map(Meter::new),
             traffic: Traffic::default(),
             tally: Tally::default(),
             outcome: Outcome::default(),
@@ -282,6 +294,7 @@ impl Generator {
         if let Some(trouble) = self.trouble.take() {
             conductor.trouble(&trouble);
         }
+        self.tell_interval(conductor, false);
         if conductor.watches() {
             let now = self.turn_at;
             if now >= self.told_at + PROGRESS_MS * 1_000_000 {
@@ -316,7 +329,7 @@ impl Generator {
                 None if at < self.window.begin => {}
                 None => {
                     self.outcome.unanswered += 1;
-                    self.latency.record(self.window.end.saturating_sub(now));
+                    self.took(self.window.end.saturating_sub(now));
                 }
             }
         }

@@ -21,6 +21,7 @@ mod arrivals;
 mod connection;
 mod generator;
 mod histogram;
+mod interval;
 mod link;
 mod message;
 mod pace;
@@ -35,6 +36,7 @@ mod verdict;
 
 pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
 pub use self::histogram::{Latency, Microseconds, NotAHistogram};
+pub use self::interval::{Interval, IntervalLine, IntervalRow};
 pub use self::message::SIZE_MAX;
 pub use self::plan::{Arrivals, Mode, Plan, Sources};
 pub use self::preflight::{SCOUTS, Shortage, check};

@@ -105,6 +105,8 @@ pub struct Plan {
     pub warmup_ms: u64,
     /// The open loop: when requests are due.
     pub arrivals: Arrivals,
+    /// What happened is told so often while it is measured, in milliseconds.
+    pub report_ms: Option<u64>,
 }
 
 impl Plan {
@@ -168,6 +170,7 @@ pub(super) mod tests {
             watched: false,
             warmup_ms: 0,
             arrivals: Arrivals::Even,
+            report_ms: None,
         }
     }
 

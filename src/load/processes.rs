@@ -7,6 +7,7 @@
 //!     go             ──────────▶        when all of them are
 //!                    ◀──────────  "warm", if there is a warm-up
 //!                    ◀──────────  {"progress": …}, if somebody watches
+//!                    ◀──────────  {"interval": …}, if the plan says so
 //!                    ◀──────────  "measured"
 //!     close          ──────────▶        when all of them have
 //!                    ◀──────────  {"result": …}
@@ -20,13 +21,14 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::generator::{Conductor, Generator, Handle, Moment, Progress};
+use super::interval::{Gathered, Interval};
 use super::plan::Plan;
 use super::tally::{Outcome, Trouble};
 
@@ -47,6 +49,7 @@ enum Said {
     Warm,
     Trouble(String),
     Progress(Progress),
+    Interval(Box<Interval>),
     Result(Box<Outcome>),
 }
 
@@ -58,7 +61,7 @@ enum Said {
 /// There is no plan, or the system has no poll or thread.
 pub fn child(
     mut input: impl BufRead + Send + 'static,
-    output: impl Write,
+    output: impl Write + Send + 'static,
     ready: impl FnOnce(),
 ) -> io::Result<()> {
     let mut line = String::new();
@@ -70,10 +73,27 @@ pub fn child(
     let (handle, releases) = (generator.handle(), released.clone());
     thread::Builder::new().spawn(move || obey(input, &handle, &releases))?;
     ready();
-    let mut conductor = Obeys { output, released, watched };
+    let (queue, said) = mpsc::sync_channel(UNSAID_MAX);
+    let writer = thread::Builder::new().spawn(move || write(output, &said))?;
+    let mut conductor = Obeys { queue, released, watched };
     let outcome = generator.run(&mut conductor)?;
-    conductor.say(&Said::Result(Box::new(outcome)));
-    Ok(())
+    conductor.say(Said::Result(Box::new(outcome)));
+    drop(conductor);
+    // It panics only if a histogram cannot be serialized, and then nothing was said.
+    writer.join().map_err(|_| io::Error::other("the result could not be said"))
+}
+
+/// What is said and not written yet. A parent that is behind is told of less progress, and of longer
+/// intervals.
+const UNSAID_MAX: usize = 16;
+
+/// Writes what is said, so that the thread that measures neither serializes nor waits.
+fn write(mut output: impl Write, said: &Receiver<Said>) {
+    for said in said {
+        let line = serde_json::to_string(&said).unwrap_or_default() + "\n";
+        // A parent that does not read any more is gone, and stdin says so.
+        let _ = output.write_all(line.as_bytes()).and_then(|()| output.flush());
+    }
 }
 
 fn obey(input: impl BufRead, handle: &Handle, released: &AtomicU32) {
@@ -91,25 +111,32 @@ fn obey(input: impl BufRead, handle: &Handle, released: &AtomicU32) {
 }
 
 /// Tells the parent, and waits for its word.
-struct Obeys<W> {
-    output: W,
+struct Obeys {
+    queue: SyncSender<Said>,
     released: Arc<AtomicU32>,
     watched: bool,
 }
 
-impl<W: Write> Obeys<W> {
-    fn say(&mut self, said: &Said) {
-        let line = serde_json::to_string(said).unwrap_or_default() + "\n";
-        // A parent that does not read any more is gone, and stdin says so.
-        let _ = self.output.write_all(line.as_bytes()).and_then(|()| self.output.flush());
+impl Obeys {
+    /// Says it in any case: nothing is measured at such a moment.
+    fn say(&mut self, said: Said) {
+        let _ = self.queue.send(said);
+    }
+
+    /// Says it if there is room, and gives it back if there is none.
+    fn try_say(&mut self, said: Said) -> Option<Said> {
+        match self.queue.try_send(said) {
+            Err(TrySendError::Full(said)) => Some(said),
+            _ => None,
+        }
     }
 }
 
-impl<W: Write> Conductor for Obeys<W> {
+impl Conductor for Obeys {
     fn reached(&mut self, moment: Moment) {
         self.say(match moment {
-            Moment::Connected => &Said::Connected,
-            Moment::Measured => &Said::Measured,
+            Moment::Connected => Said::Connected,
+            Moment::Measured => Said::Measured,
         });
     }
 
@@ -118,15 +145,26 @@ impl<W: Write> Conductor for Obeys<W> {
     }
 
     fn warmed_up(&mut self) {
-        self.say(&Said::Warm);
+        self.say(Said::Warm);
     }
 
     fn trouble(&mut self, what: &str) {
-        self.say(&Said::Trouble(what.to_owned()));
+        self.say(Said::Trouble(what.to_owned()));
     }
 
     fn progress(&mut self, progress: &Progress) {
-        self.say(&Said::Progress(*progress));
+        let _ = self.try_say(Said::Progress(*progress));
+    }
+
+    fn interval(&mut self, interval: Interval) -> Option<Interval> {
+        if interval.is_last {
+            self.say(Said::Interval(Box::new(interval)));
+            return None;
+        }
+        match self.try_say(Said::Interval(Box::new(interval))) {
+            Some(Said::Interval(interval)) => Some(*interval),
+            _ => None,
+        }
     }
 
     fn watches(&self) -> bool {
@@ -213,9 +251,12 @@ impl Fleet {
         let mut stops = 0;
         let mut reached = 0;
         let mut is_warm = false;
+        let mut intervals = Gathered::new(self.children.len());
         while self.children.iter().any(|child| child.moments < OVER) {
             match self.said.recv_timeout(LOOK_UP) {
-                Ok((index, said)) => self.hear(index, said, &mut outcome, conductor),
+                Ok((index, said)) => {
+                    self.hear(index, said, &mut outcome, &mut intervals, conductor)
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -238,6 +279,12 @@ impl Fleet {
                 stops += 1;
                 self.tell_all(STOP);
             }
+            while let Some(interval) = intervals.next() {
+                if let Some(kept) = conductor.interval(interval) {
+                    intervals.returned(kept);
+                    break;
+                }
+            }
             if conductor.watches() {
                 conductor.progress(&self.progress());
             }
@@ -256,6 +303,7 @@ impl Fleet {
         index: usize,
         said: Option<Said>,
         outcome: &mut Outcome,
+        intervals: &mut Gathered,
         conductor: &mut impl Conductor,
     ) {
         let child = &mut self.children[index];
@@ -265,11 +313,14 @@ impl Fleet {
             Some(Said::Warm) => child.is_warm = true,
             Some(Said::Trouble(what)) => conductor.trouble(&what),
             Some(Said::Progress(progress)) => child.progress = progress,
+            Some(Said::Interval(interval)) => intervals.came(index, *interval),
             Some(Said::Result(result)) => {
                 child.result = Some(*result);
+                intervals.ended(index);
                 child.moments = OVER;
             }
             None if child.result.is_none() => {
+                intervals.ended(index);
                 child.moments = OVER;
                 outcome.trouble(Trouble::Process);
                 conductor.trouble(&format!("process {index}: {}", Trouble::Process.says()));

@@ -120,6 +120,18 @@ impl Tally {
         self.mismatches + self.troubles.iter().sum::<u64>() == 1
     }
 
+    /// What was counted since it was like `before`, but for the verdicts.
+    pub(super) fn since(&self, before: &Tally) -> Tally {
+        let mut since = self.clone();
+        since.done -= before.done;
+        since.in_time -= before.in_time;
+        since.mismatches -= before.mismatches;
+        for (count, before) in since.troubles.iter_mut().zip(&before.troubles) {
+            *count -= before;
+        }
+        since
+    }
+
     pub(super) fn errors(&self) -> BTreeMap<String, u64> {
         named(ROWS.iter().map(|row| (row.1, self.troubles[row.0 as usize])))
     }

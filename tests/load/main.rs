@@ -9,6 +9,7 @@ mod schema;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod intervals;
 mod ports;
 mod refusals;
 mod report;

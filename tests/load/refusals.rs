@@ -31,6 +31,7 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--connections", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
     ("--duration", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
     ("--timeout", &["0ms", "off"], "from 1ms to 8760h"),
+    ("--every-report", &["9ms", "1", "off"], "from 10ms to 8760h"),
     ("--warmup", &["0s", "5", "off"], "from 1ms to 8760h"),
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
     ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
@@ -91,11 +92,11 @@ fn options_that_contradict_each_other_are_refused() {
 /// The help of a mode shows what the mode takes, and how it is used.
 #[test]
 fn the_help_of_a_mode_has_no_option_that_the_mode_refuses() {
-    let options = ["--rate", "--depth", "--ramp", "--every"];
+    let options = ["--rate ", "--depth ", "--ramp ", "--every ", "--arrivals "];
     for (mode, has) in [
-        ("hold", [false, false, true, true]),
-        ("echo", [true; 4]),
-        ("churn", [true, false, false, false]),
+        ("hold", [false, false, true, true, false]),
+        ("echo", [true; 5]),
+        ("churn", [true, false, false, false, true]),
     ] {
         let mut process = Process::start(closecall(&["load", mode, "--help"]));
         assert_eq!(process.exit_code(), 0);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::fit::{pad, width};
 use crate::cli::words::{bytes, duration, thousands};
-use crate::load::{Arrivals, Microseconds, Mode, Report};
+use crate::load::{Arrivals, Interval, Microseconds, Mode, Report};
 
 /// Room for the names in front.
 const NAMES: usize = 14;
@@ -86,6 +86,19 @@ fn row(name: &str, parts: &[String]) -> String {
         column += width(part) + comma;
     }
     text + "\n"
+}
+
+/// What happened in a part of the measured time, on a line.
+pub(super) fn interval(interval: &Interval) -> String {
+    let row = interval.row().interval;
+    let mut parts = vec![format!("{} a second", count(row.rate_per_s))];
+    if let Some(us) = &row.latency_us {
+        let times = [("p50", us.p50), ("p99", us.p99), ("max", us.max)];
+        parts.extend(times.map(|(name, us)| format!("{name} {}", time(us))));
+    }
+    let failures = interval.failures();
+    parts.push(format!("{} error{}", thousands(failures), if failures == 1 { "" } else { "s" }));
+    format!("{:>8.1} s  {}\n", row.end_s, parts.join(", "))
 }
 
 /// What was asked for.

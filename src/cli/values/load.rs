@@ -11,6 +11,8 @@ use crate::load::{Arrivals, SIZE_MAX, Sources};
 
 /// A packet each hundred nanoseconds: more than any one machine sends.
 const RATE_MAX: u32 = 10_000_000;
+/// Lines that follow each other faster are read by no one.
+const EVERY_REPORT_MS_MIN: u64 = 10;
 const DEPTH_MAX: u32 = 1024;
 const PROCESSES_MAX: u32 = 256;
 /// Addresses of a network that are used: far more than there are connections.
@@ -26,6 +28,12 @@ pub(in crate::cli) fn connections(text: &str) -> Result<u32, String> {
 pub(in crate::cli) fn duration(text: &str) -> Result<u64, String> {
     let value = super::duration(text, 1..=DURATION_MS_MAX);
     expect(value, "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h")
+}
+
+/// `--every-report`.
+pub(in crate::cli) fn every_report(text: &str) -> Result<u64, String> {
+    let value = super::duration(text, EVERY_REPORT_MS_MIN..=DURATION_MS_MAX);
+    expect(value, "a duration from 10ms to 8760h, such as 1s")
 }
 
 /// `--rate`.

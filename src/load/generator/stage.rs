@@ -70,7 +70,10 @@ impl Generator {
     pub(super) fn next_stage_at(&self) -> Option<u64> {
         match self.stage {
             Stage::Running if !self.window.is_measured => Some(self.window.begin),
-            Stage::Running => Some(self.window.end),
+            Stage::Running => {
+                let interval = self.meter.as_ref().map_or(u64::MAX, |meter| meter.ends_at);
+                Some(self.window.end.min(interval))
+            }
             Stage::Finishing => Some(self.patience_ends()),
             _ => None,
         }
@@ -177,6 +180,7 @@ impl Generator {
         self.window.is_measured = true;
         self.window.time_begin = own_time();
         self.window.traffic_begin = self.traffic;
+        self.begin_intervals();
         for (_, entry) in &mut self.slab {
             entry.connection.measure();
         }
@@ -209,6 +213,7 @@ impl Generator {
         // Until the last answer: that is part of the work.
         self.outcome.cpu_seconds_sum = self.window.own_seconds().map(|(ran, _)| ran);
         self.outcome.seconds = (self.window.end - self.window.begin) as f64 / 1e9;
+        self.tell_interval(conductor, true);
         conductor.reached(Moment::Measured);
     }
 

@@ -126,10 +126,10 @@ impl Generator {
         match (&self.pace, service) {
             (Some(pace), service) => {
                 let due_at = pace.due_at(key as u32, turn - connection.first);
-                self.latency.record(now.saturating_sub(due_at));
+                self.took(now.saturating_sub(due_at));
                 service.into_iter().for_each(|ns| self.service.record(ns));
             }
-            (None, Some(service)) => self.latency.record(service),
+            (None, Some(service)) => self.took(service),
             (None, None) => {}
         }
     }
