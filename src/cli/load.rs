@@ -1,5 +1,6 @@
 //! `closecall load`: from options to a run, and to what it came to.
 
+mod hdr;
 mod interrupts;
 mod merge;
 mod screen;
@@ -7,7 +8,6 @@ mod text;
 mod watch;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use self::hdr::Hdr;
 use self::interrupts::Interrupts;
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
@@ -77,7 +78,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
             "--pid {pid}: there is no such process, or it may not be looked at; give the server's"
         )));
     }
-    let mut hdr = args.hdr.as_deref().map(merge::create).transpose()?;
+    let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
     if let (Mode::Echo, Some(rate)) = (run.mode, run.rate())
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
@@ -101,10 +102,11 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
             conduct(&plan, args, &interrupts, &mut watch)?
         }
     };
-    watch.finish()?;
+    let told = watch.finish();
     let mut report = Report::new(&plan, args.processes, started_at, &outcome);
     report.server = watch.server_row(&outcome);
-    show(&report, args, &outcome, &watch, &mut hdr)
+    let code = show(&report, args, &outcome, &watch, &mut hdr)?;
+    told.map(|()| code)
 }
 
 /// Runs the plan, here or in several processes.
@@ -142,7 +144,7 @@ fn show(
     args: &CommonArgs,
     outcome: &Outcome,
     watch: &Watch,
-    hdr: &mut Option<(File, String)>,
+    hdr: &mut Option<Hdr>,
 ) -> Result<ExitCode, Failure> {
     let said = say(&match args.format {
         Format::Json if args.every_report.is_some() => json_line(report),
@@ -150,10 +152,10 @@ fn show(
         _ => text::report(report),
     });
     let mut failed = outcome.has_failed();
-    if let Some((file, path)) = hdr
-        && let Err(error) = merge::save(file, &outcome.latency)
+    if let Some(hdr) = hdr
+        && let Err(error) = hdr.save(&outcome.latency)
     {
-        warn(&format!("--hdr {path}: {error}"));
+        warn(&error);
         failed = true;
     }
     remark(report, outcome, watch);

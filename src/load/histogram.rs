@@ -3,6 +3,8 @@
 //! It is an HdrHistogram, and its bytes are that project's format V2, so other programs can read
 //! what is written here, and two of them add up to one without any loss.
 
+mod hgrm;
+
 use std::fmt;
 use std::io::Cursor;
 

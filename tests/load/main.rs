@@ -6,6 +6,8 @@
 mod process;
 #[path = "../common/schema.rs"]
 mod schema;
+#[path = "../common/scratch.rs"]
+mod scratch;
 #[path = "../common/skip.rs"]
 mod skip;
 

@@ -1,10 +1,13 @@
 //! A report says what was measured, of what, and when.
 
+use std::path::Path;
+
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{Process, closecall};
-use crate::{Run, number, serve};
+use crate::scratch::Scratch;
+use crate::{Run, load, number, serve};
 
 #[test]
 fn it_says_what_was_asked_of_whom_and_when() {
@@ -71,4 +74,48 @@ fn no_line_of_a_table_is_wider_than_a_terminal() {
         }
         assert!(table.contains(&format!("{} at {address}, 2", run[0])), "{table}");
     }
+}
+
+/// The lines of numbers of a percentile distribution, as the plotter of HdrHistogram reads them.
+fn percentile_rows(path: &Path) -> Vec<Vec<f64>> {
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.starts_with("       Value     Percentile TotalCount 1/(1-Percentile)\n\n"));
+    let footer: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
+    for (line, name) in footer.iter().zip(["#[Mean ", "#[Max ", "#[Buckets "]) {
+        assert!(line.starts_with(name) && line.ends_with(']'), "{line}");
+    }
+    assert_eq!(footer.len(), 3, "{text}");
+    let rows = text.lines().skip(2).filter(|line| !line.starts_with('#'));
+    rows.map(|row| row.split_whitespace().map(|it| it.parse().unwrap()).collect()).collect()
+}
+
+#[test]
+fn beside_a_histogram_lie_its_percentiles_as_text() {
+    let (_server, address) = serve(&[]);
+    let folder = Scratch::new("hgrm");
+    let [one, both, text] = ["one.hdr", "both.hdr", "text.hgrm"].map(|name| folder.beside(name));
+    let shown = |path: &Path| path.to_str().unwrap().to_owned();
+    let address = address.to_string();
+    let run = ["echo", &address, "-c4", "-d100ms", "--rate", "500", "--hdr"];
+    let report = Run::good(&[&run[..], &[&shown(&one)]].concat());
+
+    let rows = percentile_rows(&folder.beside("one.hdr.hgrm"));
+    let last = rows.last().unwrap();
+    assert_eq!((last[1], last[2]), (1.0, 50.0), "all of them");
+    // Milliseconds there, microseconds here; the same value, or the highest that looks the same.
+    let same = |ms: f64, us: &Value| (ms * 1000.0 / number(us) - 1.0).abs() < 0.002;
+    assert!(same(last[0], &report["latency_us"]["max"]), "{rows:?} {report:#}");
+    let median = rows.iter().find(|row| row[1] >= 0.5).unwrap();
+    assert!(same(median[0], &report["latency_us"]["p50"]), "{rows:?} {report:#}");
+
+    for (files, out) in [([&one, &one], &both), ([&both, &one], &text)] {
+        let [first, second] = files.map(|path| shown(path));
+        let mut merge = Process::start(load(&["merge", &first, &second, "--hdr", &shown(out)]));
+        assert_eq!(merge.exit_code(), 0, "{}", merge.stderr.text());
+    }
+    let all = percentile_rows(&folder.beside("both.hdr.hgrm"));
+    assert_eq!((all.last().unwrap()[2], all.last().unwrap()[0]), (100.0, last[0]));
+    assert_eq!(percentile_rows(&text).last().unwrap()[2], 150.0, "the text alone");
+    let left = std::fs::read_dir(folder.beside("")).unwrap().count();
+    assert_eq!(left, 5, "no third file of text.hgrm");
 }

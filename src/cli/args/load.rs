@@ -146,8 +146,10 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
-    /// Write the histogram of latencies there: HdrHistogram V2, in nanoseconds.
-    #[arg(long, value_name = "FILE")]
+    /// Write the histogram of latencies there, HdrHistogram V2 in nanoseconds, and its percentiles
+    /// as text in milliseconds beside it, in FILE.hgrm, for the HdrHistogram plotter. A FILE that
+    /// ends in .hgrm is the text alone.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(in crate::cli) hdr: Option<PathBuf>,
 
     /// Run the same load for so long before it is measured. -d counts from the end of the
@@ -247,7 +249,8 @@ pub(in crate::cli) struct MergeArgs {
     #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
-    /// Write all of them together there.
-    #[arg(long, value_name = "FILE")]
+    /// Write all of them together there, and as text in FILE.hgrm; a FILE that ends in .hgrm is the
+    /// text alone.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(in crate::cli) hdr: Option<PathBuf>,
 }
