@@ -255,7 +255,7 @@ impl Fleet {
         while self.children.iter().any(|child| child.moments < OVER) {
             match self.said.recv_timeout(LOOK_UP) {
                 Ok((index, said)) => {
-                    self.hear(index, said, &mut outcome, &mut intervals, conductor)
+                    self.hear(index, said, &mut outcome, &mut intervals, conductor);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
