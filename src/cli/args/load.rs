@@ -31,7 +31,9 @@ pub(in crate::cli) enum Load {
         closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000\n\n\
         The same at random moments, measured for a minute after 5 seconds of warm-up:\n  \
         closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000 \
-        --arrivals poisson --warmup 5s -d 1m")]
+        --arrivals poisson --warmup 5s -d 1m\n\n\
+        What happens in each second, as JSON lines:\n  \
+        closecall load echo 127.0.0.1:20003 --every-report 1s --format json")]
     Echo(EchoArgs),
 
     /// Connect, ask, wait for the reply, close, connect again.
