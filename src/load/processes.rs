@@ -83,8 +83,8 @@ pub fn child(
     writer.join().map_err(|_| io::Error::other("the result could not be said"))
 }
 
-/// What is said and not written yet. A parent that is behind is told of less progress, and of longer
-/// intervals.
+/// What is said and not written yet. A parent that is behind is told of less progress, and of
+/// longer intervals.
 const UNSAID_MAX: usize = 16;
 
 /// Writes what is said, so that the thread that measures neither serializes nor waits.

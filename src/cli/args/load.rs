@@ -160,8 +160,8 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_parser = values::duration, allow_hyphen_values = true)]
     pub(in crate::cli) warmup: Option<u64>,
 
-    /// Tell so often, while it is measured, what happened since the last time: a line on stderr. With
-    /// --format json everything is JSON lines on stdout: {"interval": …} each time
+    /// Tell so often, while it is measured, what happened since the last time: a line on stderr.
+    /// With --format json everything is JSON lines on stdout: {"interval": …} each time
     /// (docs/load-interval.schema.json), and the report as the last line.
     #[arg(long, value_name = "DUR", verbatim_doc_comment)]
     #[arg(value_parser = values::every_report, allow_hyphen_values = true)]

@@ -12,7 +12,8 @@ use crate::load::tally::Tally;
 /// The interval under way.
 pub(super) struct Meter {
     every_ns: u64,
-    /// When it is over, in nanoseconds of the generator's clock; `u64::MAX` before the measured time.
+    /// When it is over, in nanoseconds of the generator's clock; `u64::MAX` before the measured
+    /// time.
     pub(super) ends_at: u64,
     begin: u64,
     latency: Latency,
