@@ -68,10 +68,8 @@ fn churn_measures_only_the_cycles_that_begin_after_the_warm_up() {
 fn a_request_of_the_warm_up_is_in_no_figure_but_its_failure_is_an_error() {
     let stuck = || {
         start(|connection, turn, line: &[u8]| {
-            while (connection, turn) == (1, 1) {
-                thread::park();
-            }
-            Some(right(line))
+            let is_stuck = (connection, turn) == (1, 1);
+            Some(if is_stuck { Vec::new() } else { right(line) })
         })
         .to_string()
     };
