@@ -2,6 +2,7 @@
 
 mod conditions;
 mod find;
+mod hdr;
 mod interrupts;
 mod merge;
 mod screen;
@@ -10,7 +11,6 @@ mod text;
 mod watch;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -19,13 +19,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use self::hdr::Hdr;
 use self::interrupts::Interrupts;
 use self::shortage::{no_port, possible};
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
 use super::client::refused;
-use super::say::{json, say, warn};
+use super::say::{json, json_line, say, warn};
 use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
@@ -69,15 +70,17 @@ const THREADS: usize = 3;
 fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let args = run.common;
     let from = args.source.as_ref().map(|source| ("--source".to_owned(), source.is_ipv4()));
+    let started_at = format!("{:.3}", jiff::Timestamp::now());
     let servers = servers(usable(run)?, from)?;
     let plans = possible(&plan(run, servers[0])?, &servers, args)?;
+    let mut plan = plans[0].clone();
     let server = args.pid.map(Process);
     if let Some(Process(pid)) = server.filter(|server| !server.is_there()) {
         return Err(Failure::Refused(format!(
             "--pid {pid}: there is no such process, or it may not be looked at; give the server's"
         )));
     }
-    let mut hdr = args.hdr.as_deref().map(merge::create).transpose()?;
+    let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
     if let (Mode::Echo, Some(rate)) = (run.mode, run.rate())
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
@@ -88,7 +91,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     }
     limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
-    let mut watch = Watch::new(server, &plans[0]).map_err(not_started)?;
+    let mut watch = Watch::new(server, &plan, args.format).map_err(not_started)?;
     let mut ports_lacked = None;
     let outcome = match look(plans, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
@@ -97,21 +100,23 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
             return Err(Failure::Refused(format!("{server}: {why}")));
         }
         Some(Err((_, lost))) => watch.lost(&lost),
-        Some(Ok(mut plan)) => {
+        Some(Ok(found)) => {
+            plan = Plan { watched: watch.watches(), ..found };
             if let Some(objective) = run.find_rate() {
-                watch.finish();
+                watch.finish()?;
                 return find::run(run, objective, &plan, &interrupts);
             }
-            plan.watched = watch.watches();
             let outcome = conduct(&plan, args, &interrupts, &mut watch)?;
             ports_lacked = no_port(&plan, &outcome);
             outcome
         }
     };
-    watch.finish();
-    let shown = show(run, &outcome, &watch, &mut hdr);
+    let told = watch.finish();
+    let mut report = Report::new(&plan, args.processes, started_at, &outcome);
+    report.server = watch.server_row(&outcome);
+    let code = show(&report, args, &outcome, &watch, &mut hdr);
     ports_lacked.iter().for_each(|line| warn(line));
-    shown
+    told.and(code)
 }
 
 /// Runs the plan, here or in several processes.
@@ -145,27 +150,25 @@ fn not_started(error: io::Error) -> Failure {
 
 /// Tells what it came to.
 fn show(
-    run: &RunArgs<'_>,
+    report: &Report,
+    args: &CommonArgs,
     outcome: &Outcome,
     watch: &Watch,
-    hdr: &mut Option<(File, String)>,
+    hdr: &mut Option<Hdr>,
 ) -> Result<ExitCode, Failure> {
-    let (args, rate) = (run.common, run.rate().map(f64::from));
-    let (shape, time) = ((args.connections, args.processes), (args.duration, rate));
-    let mut report = Report::new(run.mode, shape, time, outcome);
-    report.server = watch.server_row(outcome);
     let said = say(&match args.format {
-        Format::Json => json(&report),
-        _ => text::report(&report, run),
+        Format::Json if args.every_report.is_some() => json_line(report),
+        Format::Json => json(report),
+        _ => text::report(report),
     });
     let mut failed = outcome.has_failed();
-    if let Some((file, path)) = hdr
-        && let Err(error) = merge::save(file, &outcome.latency)
+    if let Some(hdr) = hdr
+        && let Err(error) = hdr.save(&outcome.latency)
     {
-        warn(&format!("--hdr {path}: {error}"));
+        warn(&error);
         failed = true;
     }
-    remark(&report, outcome, watch);
+    remark(report, outcome, watch);
     failed |= conditions::are_met(&args.fail_if, outcome);
     said?;
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
@@ -206,6 +209,14 @@ fn usable<'a>(run: &RunArgs<'a>) -> Result<&'a Endpoint, Failure> {
             "--processes {processes}: expected at most -c, which is {connections}"
         )));
     }
+    if run.rate().is_none()
+        && run.find_rate().is_none()
+        && run.open_loop.is_some_and(|options| options.arrivals.is_some())
+    {
+        return Err(Failure::Usage(
+            "--arrivals: expected with --rate or --find-rate, for the open loop".to_owned(),
+        ));
+    }
     given(args.address.as_ref(), &format!("load {}", run.mode.name()))
 }
 
@@ -228,6 +239,9 @@ fn plan(run: &RunArgs<'_>, server: SocketAddr) -> Result<Plan, Failure> {
         timeout_ms: args.timeout,
         ramp: run.idle.and_then(|idle| idle.ramp),
         watched: false,
+        warmup_ms: args.warmup.unwrap_or(0),
+        report_ms: args.every_report,
+        arrivals: run.open_loop.and_then(|options| options.arrivals).unwrap_or_default(),
     })
 }
 

@@ -60,13 +60,16 @@ pub(super) struct Connection {
     pub(super) asked: u64,
     /// Turns that are over.
     pub(super) answered: u64,
-    /// Turns from this one on are measured.
+    /// Turns from this one on are of the load; those before it kept the connection alive.
+    pub(super) first: u64,
+    /// Turns from this one on are measured; those before it warm up.
     pub(super) warm: u64,
     /// Turns from this one on only keep the connection alive until it is closed.
     pub(super) cool: u64,
     /// Its turn to be closed has come; a reply that is under way is received first.
     pub(super) is_leaving: bool,
     /// The open loop: measured turns that have come due.
+    /// The open loop: turns of the load that have come due.
     pub(super) due: u64,
     /// Bytes that the socket has not taken of the message under way.
     pub(super) unsent: u32,
@@ -91,6 +94,7 @@ impl Connection {
             is_new: true,
             asked: 0,
             answered: 0,
+            first: 0,
             warm: 0,
             cool: u64::MAX,
             is_leaving: false,
@@ -121,9 +125,9 @@ impl Connection {
         self.asked - self.answered
     }
 
-    /// Measured turns that have come due and were not begun.
+    /// Turns that have come due and were not begun.
     pub(super) fn owed(&self) -> u64 {
-        (self.warm + self.due).saturating_sub(self.asked)
+        (self.first + self.due).saturating_sub(self.asked)
     }
 
     /// Owes nothing any more, and gives the turns that it owed.
@@ -143,10 +147,16 @@ impl Connection {
         self.cool = self.cool.min(self.asked);
     }
 
-    /// From here on turns are measured.
-    pub(super) fn measure(&mut self) {
-        self.warm = self.asked;
+    /// The load begins. No turn of it is measured before [`measure`](Self::measure).
+    pub(super) fn begin(&mut self) {
+        self.first = self.asked;
+        self.warm = u64::MAX;
         self.due = 0;
+    }
+
+    /// From here on turns are measured, but for those that were due before.
+    pub(super) fn measure(&mut self) {
+        self.warm = self.asked + self.owed();
     }
 
     /// A message of `size` bytes is to be sent.

@@ -8,6 +8,7 @@
 
 mod close;
 mod end;
+mod meter;
 mod open;
 mod stage;
 mod visit;
@@ -24,9 +25,11 @@ use slab::Slab;
 use socket2::Type;
 
 use self::close::Closing;
+use self::meter::Meter;
 use self::stage::{Stage, Window};
 use super::connection::Connection;
 use super::histogram::Latency;
+use super::interval::Interval;
 use super::link::{self, Ticker};
 use super::message::Script;
 use super::pace::Pace;
@@ -88,8 +91,17 @@ pub trait Conductor {
     /// The first thing that went wrong, in words.
     fn trouble(&mut self, what: &str);
 
+    /// The warm-up, which had a length, is over.
+    fn warmed_up(&mut self) {}
+
     /// Told ten times a second, if [`watches`](Self::watches) says so.
     fn progress(&mut self, _progress: &Progress) {}
+
+    /// A part of the measured time is over. What there is no room for is given back, and goes on;
+    /// for the last one there is always room. Called by the thread that measures.
+    fn interval(&mut self, _interval: Interval) -> Option<Interval> {
+        None
+    }
 
     /// Whether anybody looks at the progress.
     fn watches(&self) -> bool {
@@ -117,6 +129,13 @@ impl Handle {
         // It fails only where the poll is gone, and then there is nothing left to wake.
         let _ = self.waker.wake();
     }
+}
+
+/// Payload each way, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+struct Traffic {
+    sent: u64,
+    received: u64,
 }
 
 /// A connection and its socket; none between two cycles.
@@ -163,6 +182,10 @@ pub struct Generator {
     owed: u64,
     latency: Latency,
     service: Latency,
+    /// What is measured for the interval under way.
+    meter: Option<Meter>,
+    /// Payload so far.
+    traffic: Traffic,
     tally: Tally,
     outcome: Outcome,
     /// The first thing that went wrong, until it was told.
@@ -210,6 +233,8 @@ impl Generator {
             owed: 0,
             latency: Latency::default(),
             service: Latency::default(),
+            meter: plan.report_ms.map(Meter::new),
+            traffic: Traffic::default(),
             tally: Tally::default(),
             outcome: Outcome::default(),
             trouble: None,
@@ -284,6 +309,7 @@ impl Generator {
         if let Some(trouble) = self.trouble.take() {
             conductor.trouble(&trouble);
         }
+        self.tell_interval(conductor, false);
         if conductor.watches() {
             let now = self.turn_at;
             if now >= self.told_at + PROGRESS_MS * 1_000_000 {
@@ -303,9 +329,12 @@ impl Generator {
     /// Begins what has come due.
     fn ask_due(&mut self) {
         let Some(before) = &self.pace else { return };
-        let before = before.next;
+        let before = before.popped();
         let now = self.turn_at;
-        while let Some(place) = self.pace.as_mut().and_then(|pace| pace.pop_due(now)) {
+        while let Some((place, at)) = self.pace.as_mut().and_then(|pace| pace.pop_due(now)) {
+            if at >= self.window.begin && !self.window.is_measured {
+                self.measure();
+            }
             match self.slab.get_mut(place as usize) {
                 Some(entry) => {
                     entry.connection.due += 1;
@@ -313,14 +342,15 @@ impl Generator {
                     self.go_on(place as usize, now);
                 }
                 // Its connection could not be opened. It waits in vain until the end.
+                None if at < self.window.begin => {}
                 None => {
                     self.outcome.unanswered += 1;
-                    self.latency.record(self.window.end.saturating_sub(now));
+                    self.took(self.window.end.saturating_sub(now));
                 }
             }
         }
         if let (Some(pace), Some(ticker)) = (&self.pace, &self.ticker)
-            && (pace.next != before || pace.next == 0)
+            && (pace.popped() != before || before == 0)
             && let Some(at) = pace.next_due()
         {
             ticker.set(Duration::from_nanos(at.saturating_sub(self.now())));

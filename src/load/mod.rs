@@ -17,10 +17,12 @@
 //! sent hides that it was sent late: at a fixed rate it counts from when it should have been. And a
 //! figure about replies that nobody compared is a figure about nothing.
 
+mod arrivals;
 mod condition;
 mod connection;
 mod generator;
 mod histogram;
+mod interval;
 mod link;
 mod message;
 mod objective;
@@ -40,9 +42,10 @@ mod verdict;
 pub use self::condition::{Condition, Unit};
 pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
 pub use self::histogram::{Latency, Microseconds, NotAHistogram};
+pub use self::interval::{Interval, IntervalLine, IntervalRow};
 pub use self::message::SIZE_MAX;
 pub use self::objective::Objective;
-pub use self::plan::{Mode, Plan, Sources};
+pub use self::plan::{Arrivals, Mode, Plan, Sources};
 pub use self::preflight::{SCOUTS, Shortage, check, default_sources};
 pub use self::proc::Process;
 pub use self::processes::{Fleet, child};

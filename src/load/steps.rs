@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::condition::Unit;
+use super::histogram::rounded;
 use super::objective::Objective;
 use super::plan::Mode;
-use super::report::{BUSY, rounded};
+use super::report::BUSY;
 use super::search::{ACHIEVED, Purpose, Trial};
 use super::{Outcome, Trouble};
 

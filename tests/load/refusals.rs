@@ -31,6 +31,8 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--connections", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
     ("--duration", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
     ("--timeout", &["0ms", "off"], "from 1ms to 8760h"),
+    ("--every-report", &["9ms", "1", "off"], "from 10ms to 8760h"),
+    ("--warmup", &["0s", "5", "off"], "from 1ms to 8760h"),
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
     ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
     ("--processes", &["0", "257"], "from 1 to 256"),
@@ -53,6 +55,7 @@ const BAD_OF_ECHO: &[(&str, &[&str], &str)] = &[
     ("--find-rate", &["p99>5ms", "p99<5ms,max>=1s"], "expected < or <=, as in p99<5ms"),
     ("--find-rate", &["rate<5", "p99<5ms,rate<=5"], "the rate is what is looked for"),
     ("--find-rate", &["p99<5ms,", ""], "expected one of <"),
+    ("--arrivals", &["odd", "Poisson"], "even or poisson"),
 ];
 
 #[test]
@@ -83,6 +86,8 @@ fn options_that_contradict_each_other_are_refused() {
         ),
         (&["churn", NOBODY, "--hdr", "x", "--find-rate", "p99<5ms"], ["--find-rate", "--hdr"]),
         (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
+        (&["hold", NOBODY, "--arrivals", "even"], ["--arrivals", "echo or churn"]),
+        (&["echo", NOBODY, "--arrivals", "poisson"], ["--arrivals", "--rate"]),
         (&["churn", NOBODY, "--depth", "2"], ["--depth", "expected with echo;"]),
         (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
         (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),
@@ -99,11 +104,11 @@ fn options_that_contradict_each_other_are_refused() {
 /// The help of a mode shows what the mode takes, and how it is used.
 #[test]
 fn the_help_of_a_mode_has_no_option_that_the_mode_refuses() {
-    let options = ["--rate", "--depth", "--ramp", "--every", "--find-rate"];
+    let options = ["--rate ", "--depth ", "--ramp ", "--every ", "--find-rate ", "--arrivals "];
     for (mode, has) in [
-        ("hold", [false, false, true, true, false]),
-        ("echo", [true; 5]),
-        ("churn", [true, false, false, false, true]),
+        ("hold", [false, false, true, true, false, false]),
+        ("echo", [true; 6]),
+        ("churn", [true, false, false, false, true, true]),
     ] {
         let mut process = Process::start(closecall(&["load", mode, "--help"]));
         assert_eq!(process.exit_code(), 0);

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use crate::cli::addresses::Endpoint;
 use crate::cli::values::load::{self as values, Network};
 use crate::cli::values::{self as all, Format, OrOff};
-use crate::load::{Condition, Mode, Objective};
+use crate::load::{Arrivals, Condition, Mode, Objective};
 
 /// The options of `closecall load`.
 #[derive(Args, Debug)]
@@ -21,14 +21,20 @@ pub(in crate::cli) struct LoadArgs {
 pub(in crate::cli) enum Load {
     /// Hold connections open; each says something when it is opened, and every now and then.
     #[command(
-        after_help = "Example: hold 19,000 connections for a minute, and see what each costs the server:\n  \
+        after_help = "Example: hold 19,000 connections for a minute, and see what each costs the \
+        server:\n  \
         closecall load hold 127.0.0.1:20003 -c 19000 -d 1m --pid $(pidof closecall)"
     )]
     Hold(HoldArgs),
 
     /// Ask, wait for the reply, ask again, on connections that stay open.
     #[command(after_help = "Example: 10,000 requests a second over 1,000 connections:\n  \
-        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000")]
+        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000\n\n\
+        The same at random moments, measured for a minute after 5 seconds of warm-up:\n  \
+        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000 \
+        --arrivals poisson --warmup 5s -d 1m\n\n\
+        What happens in each second, as JSON lines:\n  \
+        closecall load echo 127.0.0.1:20003 --every-report 1s --format json")]
     Echo(EchoArgs),
 
     /// Connect, ask, wait for the reply, close, connect again.
@@ -36,7 +42,8 @@ pub(in crate::cli) enum Load {
     /// used again after a second on loopback, elsewhere after a minute. --source gives more.
     #[command(verbatim_doc_comment)]
     #[command(
-        after_help = "Example: open and close connections as fast as the server allows, 64 at a time:\n  \
+        after_help = "Example: open and close connections as fast as the server allows, 64 at a \
+        time:\n  \
         closecall load churn 127.0.0.1:20003 -c 64 -d 30s"
     )]
     Churn(ChurnArgs),
@@ -145,8 +152,10 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
-    /// Write the histogram of latencies there: HdrHistogram V2, in nanoseconds.
-    #[arg(long, value_name = "FILE")]
+    /// Write the histogram of latencies there, HdrHistogram V2 in nanoseconds, and its percentiles
+    /// as text in milliseconds beside it, in FILE.hgrm, for the HdrHistogram plotter. A FILE that
+    /// ends in .hgrm is the text alone.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(in crate::cli) hdr: Option<PathBuf>,
 
     /// Exit with code 1 if the run meets this condition, such as 'p99>5ms', 'p99.9>=800us',
@@ -155,6 +164,19 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(long, value_name = "CONDITION", verbatim_doc_comment)]
     #[arg(value_parser = values::condition, allow_hyphen_values = true)]
     pub(in crate::cli) fail_if: Vec<Condition>,
+
+    /// Run the same load for so long before it is measured. -d counts from the end of the
+    /// warm-up; its requests are in no figure, but what goes wrong in it is an error.
+    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
+    #[arg(value_parser = values::duration, allow_hyphen_values = true)]
+    pub(in crate::cli) warmup: Option<u64>,
+
+    /// Tell so often, while it is measured, what happened since the last time: a line on stderr.
+    /// With --format json everything is JSON lines on stdout: {"interval": …} each time
+    /// (docs/load-interval.schema.json), and the report as the last line.
+    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
+    #[arg(value_parser = values::every_report, allow_hyphen_values = true)]
+    pub(in crate::cli) every_report: Option<u64>,
 }
 
 /// What the modes take in which requests follow each other.
@@ -176,8 +198,15 @@ pub(in crate::cli) struct OpenLoopArgs {
     /// step is repeated once. A step of three times -d confirms the rate, else a lower one.
     #[arg(long, value_name = "OBJECTIVE", verbatim_doc_comment)]
     #[arg(value_parser = values::objective, allow_hyphen_values = true)]
-    #[arg(conflicts_with_all = ["rate", "hdr", "pid"])]
+    #[arg(conflicts_with_all = ["rate", "hdr", "pid", "every_report"])]
     pub(in crate::cli) find_rate: Option<Objective>,
+
+    /// When the requests of --rate are due. even: each the same time after the one before it.
+    /// poisson: at random moments with exponential gaps, as from many clients that know nothing of
+    /// each other; as many in all as with even, and the same moments in each run. Default: even.
+    #[arg(long, value_name = "even|poisson", verbatim_doc_comment)]
+    #[arg(value_parser = values::arrivals(), hide_possible_values = true)]
+    pub(in crate::cli) arrivals: Option<Arrivals>,
 }
 
 /// What the modes take whose connections are opened first and stay.
@@ -252,7 +281,8 @@ pub(in crate::cli) struct MergeArgs {
     #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
-    /// Write all of them together there.
-    #[arg(long, value_name = "FILE")]
+    /// Write all of them together there, and as text in FILE.hgrm; a FILE that ends in .hgrm is the
+    /// text alone.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(in crate::cli) hdr: Option<PathBuf>,
 }

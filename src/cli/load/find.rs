@@ -44,10 +44,10 @@ pub(super) fn run(
     {
         let times = if trial.purpose == Purpose::Confirm { CONFIRM_TIMES } else { 1 };
         let (rate, duration_ms) = (trial.rate.map(f64::from), plan.duration_ms * times);
-        let mut watch = Quiet(Watch::new(None, plan).map_err(not_started)?);
+        let mut watch = Quiet(Watch::new(None, plan, run.common.format).map_err(not_started)?);
         let plan = Plan { rate, duration_ms, watched: watch.watches(), ..plan.clone() };
         let outcome = conduct(&plan, args, interrupts, &mut watch);
-        watch.0.finish();
+        watch.0.finish()?;
         let outcome = outcome?;
         if outcome.interrupted {
             break;

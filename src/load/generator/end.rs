@@ -6,6 +6,7 @@ use super::Generator;
 use super::stage::Stage;
 use crate::kernel::mio::{errno, take_error};
 use crate::load::connection::{Phase, Why};
+use crate::load::plan::Mode;
 use crate::load::tally::Trouble;
 use crate::load::verdict::verdict;
 use crate::machine::close::Via;
@@ -101,7 +102,12 @@ impl Generator {
         let entry = &mut self.slab[key];
         let Some(socket) = entry.socket.take() else { return };
         let probe = || (socket::facts(&socket), socket::unacked(&socket));
-        self.tally.ended(verdict(&entry.connection, why, probe));
+        // A cycle of the warm-up that ended as it should is in no figure.
+        let connection = &entry.connection;
+        let measures = connection.asked.checked_sub(1).is_none_or(|turn| connection.measures(turn));
+        if measures || why != Why::Done || self.plan.mode != Mode::Churn {
+            self.tally.ended(verdict(connection, why, probe));
+        }
         drop(socket);
         let connection = &mut entry.connection;
         connection.phase = Phase::Closed;
@@ -129,10 +135,11 @@ impl Generator {
         if self.pace.is_none() {
             return;
         }
-        let owed = self.slab[key].connection.gives_up();
+        let connection = &mut self.slab[key].connection;
+        let (owed, warm) = (connection.gives_up(), connection.warm);
         self.owed -= owed.end - owed.start;
         let now = self.now();
-        owed.for_each(|turn| self.unanswered(key, turn, now));
+        owed.filter(|turn| *turn >= warm).for_each(|turn| self.unanswered(key, turn, now));
     }
 
     /// A measured turn that will never be answered. It counts with its age, so that requests that

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Conductor, Generator, Moment, TICK, tick};
+use super::{Conductor, Generator, Moment, TICK, Traffic, tick};
 use crate::load::connection::{Phase, Why};
 use crate::load::link::Ticker;
 use crate::load::pace::Pace;
@@ -18,7 +18,7 @@ pub(super) enum Stage {
     Opening,
     /// All are open; the conductor says when to begin.
     Ready,
-    /// It is measured.
+    /// Requests are made: those of the warm-up, then those that are measured.
     Running,
     /// Nothing more is due; what was is awaited.
     Finishing,
@@ -35,7 +35,13 @@ pub(super) enum Stage {
 pub(super) struct Window {
     pub(super) begin: u64,
     pub(super) end: u64,
+    /// Whether the warm-up is over.
+    pub(super) is_measured: bool,
+    /// Whether the conductor knows that.
+    is_told: bool,
     time_begin: Option<OnCpu>,
+    /// What had been sent and received when it began.
+    traffic_begin: Traffic,
 }
 
 impl Window {
@@ -54,7 +60,7 @@ impl Window {
 }
 
 impl Generator {
-    /// Whether what is asked or answered now is measured.
+    /// Whether the load is under way: in its warm-up, measured, or until its last reply.
     pub(super) fn is_measuring(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Finishing)
     }
@@ -62,7 +68,11 @@ impl Generator {
     /// When the stage is over by the clock alone.
     pub(super) fn next_stage_at(&self) -> Option<u64> {
         match self.stage {
-            Stage::Running => Some(self.window.end),
+            Stage::Running if !self.window.is_measured => Some(self.window.begin),
+            Stage::Running => {
+                let interval = self.meter.as_ref().map_or(u64::MAX, |meter| meter.ends_at);
+                Some(self.window.end.min(interval))
+            }
             Stage::Finishing => Some(self.patience_ends()),
             _ => None,
         }
@@ -93,6 +103,13 @@ impl Generator {
                     conductor.reached(Moment::Connected);
                 }
                 Stage::Ready if conductor.releases(Moment::Connected) => self.begin()?,
+                Stage::Running if self.turn_at >= self.window.begin && !self.window.is_told => {
+                    self.window.is_told = true;
+                    if !self.window.is_measured {
+                        self.measure();
+                    }
+                    conductor.warmed_up();
+                }
                 Stage::Running if self.is_enough() => self.finish(),
                 Stage::Finishing if self.is_answered() => self.measured(conductor),
                 Stage::Measured
@@ -123,36 +140,30 @@ impl Generator {
         self.in_flight == self.kept_alive && self.owed == 0 || self.turn_at >= self.patience_ends()
     }
 
-    /// From here on it is measured.
+    /// The load begins, with the warm-up if there is one.
     fn begin(&mut self) -> io::Result<()> {
         if self.is_churn() {
             self.take_places();
         }
         let now = self.now();
         self.stage = Stage::Running;
-        self.window = Window {
-            begin: now,
-            end: now + self.plan.duration_ms * 1_000_000,
-            time_begin: own_time(),
-        };
-        if let Some(rate) = self.plan.rate {
-            self.pace = Some(Pace {
-                begin_ns: now,
-                interval_ns: 1e9 / rate,
-                connections: self.plan.all_connections.into(),
-                first: self.plan.first_number.into(),
-                own: self.plan.connections.into(),
-                stride: self.plan.stride.into(),
-                end_ns: self.window.end,
-                next: 0,
-            });
+        let begin = now + self.plan.warmup_ms * 1_000_000;
+        let end = begin + self.plan.duration_ms * 1_000_000;
+        self.window = Window { begin, end, ..Window::default() };
+        for (_, entry) in &mut self.slab {
+            entry.connection.begin();
+        }
+        if self.plan.warmup_ms == 0 {
+            self.measure();
+            self.window.is_told = true;
+        }
+        self.pace = Pace::new(&self.plan, now);
+        if self.pace.is_some() {
             let ticker = Ticker::new(self.poll.registry(), TICK)?;
             ticker.set(Duration::ZERO);
             self.ticker = Some(ticker);
         }
         for key in self.keys() {
-            let Some(entry) = self.slab.get_mut(key) else { continue };
-            entry.connection.measure();
             if self.plan.mode == Mode::Hold {
                 self.spread(key, now);
             } else {
@@ -162,6 +173,17 @@ impl Generator {
         Ok(())
     }
 
+    /// From here on it is measured.
+    pub(super) fn measure(&mut self) {
+        self.window.is_measured = true;
+        self.window.time_begin = own_time();
+        self.window.traffic_begin = self.traffic;
+        self.begin_intervals();
+        for (_, entry) in &mut self.slab {
+            entry.connection.measure();
+        }
+    }
+
     /// Nothing more is due.
     fn finish(&mut self) {
         self.stage = Stage::Finishing;
@@ -169,8 +191,15 @@ impl Generator {
         let own = self.window.own_seconds();
         self.outcome.cpu_seconds = own.map(|(ran, _)| ran);
         self.outcome.waited_seconds = own.map(|(_, waited)| waited);
+        if !self.window.is_measured {
+            self.measure(); // it was ended in the warm-up: nothing was measured
+        }
+        let (all, before) = (self.traffic, self.window.traffic_begin);
+        self.outcome.sent_bytes = all.sent - before.sent;
+        self.outcome.received_bytes = all.received - before.received;
         let now = self.now();
         self.window.end = self.window.end.min(now);
+        self.window.begin = self.window.begin.min(self.window.end);
         if let Some(pace) = &mut self.pace {
             pace.stop(now);
         }
@@ -183,6 +212,7 @@ impl Generator {
         // Until the last answer: that is part of the work.
         self.outcome.cpu_seconds_sum = self.window.own_seconds().map(|(ran, _)| ran);
         self.outcome.seconds = (self.window.end - self.window.begin) as f64 / 1e9;
+        self.tell_interval(conductor, true);
         conductor.reached(Moment::Measured);
     }
 

@@ -51,6 +51,7 @@ impl Generator {
                 Io::Done(0) => return self.heard_fin(key),
                 Io::Done(bytes) => {
                     entry.connection.rx += bytes as u64;
+                    self.traffic.received += bytes as u64;
                     if !self.feed(key, bytes)
                         || !(reads_on || may_hold_more(bytes, self.inbox.len(), DRAINS))
                     {
@@ -128,11 +129,11 @@ impl Generator {
         let service = (turn < connection.asked).then(|| now.saturating_sub(begun_at));
         match (&self.pace, service) {
             (Some(pace), service) => {
-                let due_at = pace.due_at(key as u32, turn - connection.warm);
-                self.latency.record(now.saturating_sub(due_at));
+                let due_at = pace.due_at(key as u32, turn - connection.first);
+                self.took(now.saturating_sub(due_at));
                 service.into_iter().for_each(|ns| self.service.record(ns));
             }
-            (None, Some(service)) => self.latency.record(service),
+            (None, Some(service)) => self.took(service),
             (None, None) => {}
         }
     }
@@ -193,7 +194,10 @@ impl Generator {
         let message = self.script.message(number, connection.asked.saturating_sub(1));
         while connection.unsent > 0 {
             match uninterrupted(|| socket.write(&message[connection.taken()..])) {
-                Io::Done(bytes) => connection.took(bytes),
+                Io::Done(bytes) => {
+                    connection.took(bytes);
+                    self.traffic.sent += bytes as u64;
+                }
                 Io::WouldBlock => return,
                 Io::Failed(errno) => return self.failed(key, errno, Via::Send),
             }
