@@ -147,6 +147,7 @@ fn too_few_ports_are_found_before_the_first_connection() {
     let address = address.to_string();
     // No range of ports is larger than 65,536.
     let run = ["load", "hold", &address, "-c", "66000", "--processes", "250"];
+    let run = [&run[..], &["--source", "127.0.0.1"]].concat();
     refuses(closecall(&run), 3, &["ip_local_port_range", "1 source address ", "--source"]);
 }
 
