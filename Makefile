@@ -1,6 +1,7 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas
+.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
+	million
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -76,3 +77,7 @@ atlas: ## docs/PROXIES.md anew: which endings real proxies hide, by captures on 
 	python3 atlas/test_atlas.py
 	python3 atlas/atlas.py --json target/atlas.json \
 		--markdown $(if $(ATLAS),target/atlas.md,docs/PROXIES.md) $(ATLAS)
+
+million: ## two million connections, each of them used and closed in order (Linux, root, 15 GB); CONNECTIONS=200000
+	cargo build --release
+	python3 benches/million/million.py --connections $(or $(CONNECTIONS),2000000)

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["machine", "config", "socket", "kernel", "reactor"]),
     ("observed", &["machine", "socket"]),
     ("record", &["machine"]),
-    ("client", &[]),
+    ("client", &["socket"]),
     ("lab", &["machine", "config", "kernel", "reactor", "server", "record", "client"]),
     ("load", &["machine", "socket", "kernel"]),
     (

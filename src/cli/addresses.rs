@@ -138,7 +138,14 @@ pub(super) fn servers(
     server: &Endpoint,
     source: Option<(String, bool)>,
 ) -> Result<Vec<SocketAddr>, Failure> {
-    let all = server.resolve("ADDR")?;
+    reachable(server.resolve("ADDR")?, source)
+}
+
+/// Those of `all` that have the source's version of IP.
+fn reachable(
+    all: Vec<SocketAddr>,
+    source: Option<(String, bool)>,
+) -> Result<Vec<SocketAddr>, Failure> {
     let Some((option, is_ipv4)) = source else { return Ok(all) };
     let fits = |server: &&SocketAddr| server.is_ipv4() == is_ipv4;
     let fitting: Vec<_> = all.iter().filter(fits).copied().collect();
@@ -324,6 +331,16 @@ mod tests {
         found.sort_unstable();
         found.dedup();
         assert_eq!(found.len(), count);
+    }
+
+    #[test]
+    fn of_a_name_with_both_versions_the_addresses_of_the_source_are_taken() {
+        let all = ["[::1]:1", "127.0.0.1:1"].map(|it| it.parse().unwrap()).to_vec();
+        for (is_ipv4, expected) in [(true, "127.0.0.1:1"), (false, "[::1]:1")] {
+            let source = Some(("--source".to_owned(), is_ipv4));
+            let found = reachable(all.clone(), source).unwrap_or_else(|_| panic!("{expected}"));
+            assert_eq!(found, [expected.parse().unwrap()]);
+        }
     }
 
     #[test]

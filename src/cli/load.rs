@@ -1,13 +1,16 @@
 //! `closecall load`: from options to a run, and to what it came to.
 
+mod conditions;
+mod find;
+mod hdr;
 mod interrupts;
 mod merge;
 mod screen;
+mod shortage;
 mod text;
 mod watch;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -16,18 +19,19 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use self::hdr::Hdr;
 use self::interrupts::Interrupts;
+use self::shortage::{no_port, possible};
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
 use super::client::refused;
-use super::say::{json, say, warn};
+use super::say::{json, json_line, say, warn};
 use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
-    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, SCOUTS, Shortage,
-    check, child, scout,
+    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, child, scout,
 };
 
 /// How often idle connections say something, where nothing else is asked for.
@@ -66,17 +70,17 @@ const THREADS: usize = 3;
 fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let args = run.common;
     let from = args.source.as_ref().map(|source| ("--source".to_owned(), source.is_ipv4()));
+    let started_at = format!("{:.3}", jiff::Timestamp::now());
     let servers = servers(usable(run)?, from)?;
-    let plan = plan(run, servers[0])?;
-    let open_files = limits::raise_open_files();
-    check(&plan, args.processes, open_files).map_err(|shortage| short(&shortage, args))?;
+    let plans = possible(&plan(run, servers[0])?, &servers, args)?;
+    let mut plan = plans[0].clone();
     let server = args.pid.map(Process);
     if let Some(Process(pid)) = server.filter(|server| !server.is_there()) {
         return Err(Failure::Refused(format!(
             "--pid {pid}: there is no such process, or it may not be looked at; give the server's"
         )));
     }
-    let mut hdr = args.hdr.as_deref().map(merge::create).transpose()?;
+    let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
     if let (Mode::Echo, Some(rate)) = (run.mode, run.rate())
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
@@ -87,21 +91,32 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     }
     limits::memory_for_threads(THREADS + args.processes as usize)?;
     let interrupts = Interrupts::caught();
-    let mut watch = Watch::new(server, &plan).map_err(not_started)?;
-    let outcome = match look(plan, servers, args, &interrupts).map_err(not_started)? {
+    let mut watch = Watch::new(server, &plan, args.format).map_err(not_started)?;
+    let mut ports_lacked = None;
+    let outcome = match look(plans, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
         Some(Err((server, Lost::NoServer(error)))) => {
             let why = refused(&error, args.source.is_some());
             return Err(Failure::Refused(format!("{server}: {why}")));
         }
         Some(Err((_, lost))) => watch.lost(&lost),
-        Some(Ok(mut plan)) => {
-            plan.watched = watch.watches();
-            conduct(&plan, args, &interrupts, &mut watch)?
+        Some(Ok(found)) => {
+            plan = Plan { watched: watch.watches(), ..found };
+            if let Some(objective) = run.find_rate() {
+                watch.finish()?;
+                return find::run(run, objective, &plan, &interrupts);
+            }
+            let outcome = conduct(&plan, args, &interrupts, &mut watch)?;
+            ports_lacked = no_port(&plan, &outcome);
+            outcome
         }
     };
-    watch.finish();
-    show(run, &outcome, &watch, &mut hdr)
+    let told = watch.finish();
+    let mut report = Report::new(&plan, args.processes, started_at, &outcome);
+    report.server = watch.server_row(&outcome);
+    let code = show(&report, args, &outcome, &watch, &mut hdr);
+    ports_lacked.iter().for_each(|line| warn(line));
+    told.and(code)
 }
 
 /// Runs the plan, here or in several processes.
@@ -109,20 +124,20 @@ fn conduct(
     plan: &Plan,
     args: &CommonArgs,
     interrupts: &Interrupts,
-    watch: &mut Watch,
+    conductor: &mut impl Conductor,
 ) -> Result<Outcome, Failure> {
     if args.processes == 1 {
         let generator = Generator::new(plan.clone()).map_err(not_started)?;
         let handle = generator.handle();
         interrupts.reach(move || handle.interrupt());
-        return generator.run(watch).map_err(not_started);
+        return generator.run(conductor).map_err(not_started);
     }
     let program = std::env::current_exe().map_err(not_started)?;
     let program: [OsString; 3] = [program.into(), "load".into(), "process".into()];
     let fleet = Fleet::start(&program, &plan.split(args.processes)).map_err(not_started)?;
     let count = fleet.interrupts();
     interrupts.reach(move || _ = count.fetch_add(1, Ordering::AcqRel));
-    Ok(fleet.run(watch))
+    Ok(fleet.run(conductor))
 }
 
 /// There is no process, thread or file for the run.
@@ -135,27 +150,26 @@ fn not_started(error: io::Error) -> Failure {
 
 /// Tells what it came to.
 fn show(
-    run: &RunArgs<'_>,
+    report: &Report,
+    args: &CommonArgs,
     outcome: &Outcome,
     watch: &Watch,
-    hdr: &mut Option<(File, String)>,
+    hdr: &mut Option<Hdr>,
 ) -> Result<ExitCode, Failure> {
-    let (args, rate) = (run.common, run.rate().map(f64::from));
-    let (shape, time) = ((args.connections, args.processes), (args.duration, rate));
-    let mut report = Report::new(run.mode, shape, time, outcome);
-    report.server = watch.server_row(outcome);
     let said = say(&match args.format {
-        Format::Json => json(&report),
-        _ => text::report(&report, run),
+        Format::Json if args.every_report.is_some() => json_line(report),
+        Format::Json => json(report),
+        _ => text::report(report),
     });
     let mut failed = outcome.has_failed();
-    if let Some((file, path)) = hdr
-        && let Err(error) = merge::save(file, &outcome.latency)
+    if let Some(hdr) = hdr
+        && let Err(error) = hdr.save(&outcome.latency)
     {
-        warn(&format!("--hdr {path}: {error}"));
+        warn(&error);
         failed = true;
     }
-    remark(&report, outcome, watch);
+    remark(report, outcome, watch);
+    failed |= conditions::are_met(&args.fail_if, outcome);
     said?;
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
@@ -195,6 +209,14 @@ fn usable<'a>(run: &RunArgs<'a>) -> Result<&'a Endpoint, Failure> {
             "--processes {processes}: expected at most -c, which is {connections}"
         )));
     }
+    if run.rate().is_none()
+        && run.find_rate().is_none()
+        && run.open_loop.is_some_and(|options| options.arrivals.is_some())
+    {
+        return Err(Failure::Usage(
+            "--arrivals: expected with --rate or --find-rate, for the open loop".to_owned(),
+        ));
+    }
     given(args.address.as_ref(), &format!("load {}", run.mode.name()))
 }
 
@@ -217,6 +239,9 @@ fn plan(run: &RunArgs<'_>, server: SocketAddr) -> Result<Plan, Failure> {
         timeout_ms: args.timeout,
         ramp: run.idle.and_then(|idle| idle.ramp),
         watched: false,
+        warmup_ms: args.warmup.unwrap_or(0),
+        report_ms: args.every_report,
+        arrivals: run.open_loop.and_then(|options| options.arrivals).unwrap_or_default(),
     })
 }
 
@@ -235,8 +260,7 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 /// # Errors
 /// The system has no thread for it.
 fn look(
-    plan: Plan,
-    servers: Vec<SocketAddr>,
+    plans: Vec<Plan>,
     args: &CommonArgs,
     interrupts: &Interrupts,
 ) -> io::Result<Option<Result<Plan, (SocketAddr, Lost)>>> {
@@ -244,7 +268,7 @@ fn look(
     let (tell, found) = mpsc::sync_channel(1);
     // Whoever was interrupted does not hear it any more.
     let scout = thread::Builder::new();
-    scout.spawn(move || tell.send(find(plan, &servers, learns)).is_ok())?;
+    scout.spawn(move || tell.send(find(&plans, learns)).is_ok())?;
     loop {
         match found.recv_timeout(LOOK_UP) {
             Ok(result) => return Ok(Some(result)),
@@ -255,14 +279,13 @@ fn look(
 }
 
 /// Finds the first server that is there, and learns what its replies begin with.
-fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
-    let mut last = (plan.server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
-    for &server in servers {
-        plan.server = server;
-        match scout(&plan, learns) {
-            Ok(prefix) => return Ok(Plan { prefix, ..plan }),
-            Err(lost @ Lost::NoServer(_)) => last = (server, lost),
-            Err(lost) => return Err((server, lost)),
+fn find(plans: &[Plan], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
+    let mut last = (plans[0].server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
+    for plan in plans {
+        match scout(plan, learns) {
+            Ok(prefix) => return Ok(Plan { prefix, ..plan.clone() }),
+            Err(lost @ Lost::NoServer(_)) => last = (plan.server, lost),
+            Err(lost) => return Err((plan.server, lost)),
         }
     }
     Err(last)
@@ -270,30 +293,3 @@ fn find(mut plan: Plan, servers: &[SocketAddr], learns: bool) -> Result<Plan, (S
 
 /// What `--prefix` is where it is to be learnt.
 const AUTO: &str = "auto";
-
-/// What there is not enough of, and what to do about it.
-fn short(shortage: &Shortage, args: &CommonArgs) -> Failure {
-    let connections = args.connections;
-    Failure::Refused(match shortage {
-        Shortage::Files { limit, room, needed } => {
-            let remedy = match u64::from(connections).div_ceil((*room).max(1)) {
-                processes if *room > 0 => format!("give --processes {processes}, or "),
-                _ => String::new(),
-            };
-            format!(
-                "-c {connections}: the limit of {limit} open files allows {room} connections a \
-                 process: {remedy}raise it (ulimit -n {needed})"
-            )
-        }
-        Shortage::Ports { ports, sources } => format!(
-            "-c {connections}: {ports} ports on each of {sources} source address{} allow {} \
-             connections beside the first look at the server (net.ipv4.ip_local_port_range): give \
-             more addresses with --source, such as 127.0.1.0/24",
-            if *sources == 1 { "" } else { "es" },
-            (ports * sources).saturating_sub(SCOUTS)
-        ),
-        Shortage::Address(address, error) => {
-            format!("--source: {address} cannot be used: {error}; give addresses of this machine")
-        }
-    })
-}

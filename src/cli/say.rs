@@ -34,6 +34,11 @@ pub(super) fn json(report: &impl Serialize) -> String {
     serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
 }
 
+/// The same on one line.
+pub(super) fn json_line(report: &impl Serialize) -> String {
+    serde_json::to_string(report).unwrap_or_default() + "\n"
+}
+
 /// A progress bar of `length` steps on stderr, hidden if that is no terminal. `position` is a
 /// template of indicatif, such as `{percent}%`; a message follows it.
 pub(super) fn bar(length: u64, position: &str) -> ProgressBar {

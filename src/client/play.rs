@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 use super::reply::is_whole;
 use super::wait::{Pause, Shut, Watch};
 use super::{Act, Did, Moment, Plan, ServerEnd};
+use crate::socket::source::{ALL_PORTS, bind_source, limit_ports};
 
 /// One client and its connection.
 pub struct Client {
@@ -48,8 +49,10 @@ impl Client {
             socket.set_send_buffer_size(bytes)?;
         }
         if let Some(source) = plan.source {
-            socket.bind(&source.into())?;
+            bind_source(&socket, source)?;
         }
+        // What a connection costs is all that depends on it.
+        let _ = limit_ports(&socket, &ALL_PORTS);
         let deadline = started + plan.patience;
         let mut pause = Pause { meanwhile: None, deadline, stop: plan.stop };
         watch.connects(&socket, plan.server, &mut pause)?;

@@ -18,8 +18,7 @@
 use std::ops::Range;
 
 use super::message::Cursor;
-use crate::machine::close::{FirstError, Via};
-use crate::machine::errno::Errno;
+use crate::machine::close::Observer;
 use crate::machine::tick::Tick;
 
 /// Where a connection is in its life.
@@ -60,9 +59,15 @@ pub(super) struct Connection {
     pub(super) asked: u64,
     /// Turns that are over.
     pub(super) answered: u64,
-    /// Turns from this one on are measured.
+    /// Turns from this one on are of the load; those before it kept the connection alive.
+    pub(super) first: u64,
+    /// Turns from this one on are measured; those before it warm up.
     pub(super) warm: u64,
-    /// The open loop: measured turns that have come due.
+    /// Turns from this one on only keep the connection alive until it is closed.
+    pub(super) cool: u64,
+    /// Its turn to be closed has come; a reply that is under way is received first.
+    pub(super) is_leaving: bool,
+    /// The open loop: turns of the load that have come due.
     pub(super) due: u64,
     /// Bytes that the socket has not taken of the message under way.
     pub(super) unsent: u32,
@@ -70,13 +75,10 @@ pub(super) struct Connection {
     taken: u32,
     /// The reply that is being read.
     pub(super) cursor: Cursor,
-    pub(super) rx: u64,
-    pub(super) tx: u64,
+    /// What its calls came to, in this life.
+    pub(super) seen: Observer,
     /// When it says something though nobody asks it to, or tries again to connect.
     pub(super) wakes_at: Tick,
-    pub(super) error: Option<FirstError>,
-    pub(super) fin_sent: bool,
-    pub(super) fin_received: bool,
 }
 
 impl Connection {
@@ -87,17 +89,16 @@ impl Connection {
             is_new: true,
             asked: 0,
             answered: 0,
+            first: 0,
             warm: 0,
+            cool: u64::MAX,
+            is_leaving: false,
             due: 0,
             unsent: 0,
             taken: 0,
             cursor,
-            rx: 0,
-            tx: 0,
+            seen: Observer::new(),
             wakes_at: Tick::NEVER,
-            error: None,
-            fin_sent: false,
-            fin_received: false,
         }
     }
 
@@ -105,8 +106,7 @@ impl Connection {
     pub(super) fn connects(&mut self, cursor: Cursor) {
         self.phase = Phase::Connecting;
         self.cursor = cursor;
-        (self.unsent, self.taken, self.rx, self.tx) = (0, 0, 0, 0);
-        (self.error, self.fin_sent, self.fin_received) = (None, false, false);
+        (self.unsent, self.taken, self.seen) = (0, 0, Observer::new());
         self.wakes_at = Tick::NEVER;
     }
 
@@ -115,9 +115,9 @@ impl Connection {
         self.asked - self.answered
     }
 
-    /// Measured turns that have come due and were not begun.
+    /// Turns that have come due and were not begun.
     pub(super) fn owed(&self) -> u64 {
-        (self.warm + self.due).saturating_sub(self.asked)
+        (self.first + self.due).saturating_sub(self.asked)
     }
 
     /// Owes nothing any more, and gives the turns that it owed.
@@ -129,13 +129,24 @@ impl Connection {
 
     /// Whether the turn with this number is measured.
     pub(super) fn measures(&self, turn: u64) -> bool {
-        turn >= self.warm
+        (self.warm..self.cool).contains(&turn)
     }
 
-    /// From here on turns are measured.
-    pub(super) fn measure(&mut self) {
-        self.warm = self.asked;
+    /// The turn that begins next is not measured, and neither is any after it.
+    pub(super) fn cools(&mut self) {
+        self.cool = self.cool.min(self.asked);
+    }
+
+    /// The load begins. No turn of it is measured before [`measure`](Self::measure).
+    pub(super) fn begin(&mut self) {
+        self.first = self.asked;
+        self.warm = u64::MAX;
         self.due = 0;
+    }
+
+    /// From here on turns are measured, but for those that were due before.
+    pub(super) fn measure(&mut self) {
+        self.warm = self.asked + self.owed();
     }
 
     /// A message of `size` bytes is to be sent.
@@ -147,7 +158,7 @@ impl Connection {
     pub(super) fn took(&mut self, bytes: usize) {
         self.unsent -= bytes as u32;
         self.taken += bytes as u32;
-        self.tx += bytes as u64;
+        self.seen.sent(bytes);
     }
 
     /// Bytes of the message under way that the socket has.
@@ -158,10 +169,5 @@ impl Connection {
     /// Whether a message went out in part.
     pub(super) fn is_partly_sent(&self) -> bool {
         self.unsent > 0 && self.taken > 0
-    }
-
-    /// Keeps the first error, and who got it.
-    pub(super) fn latch(&mut self, errno: Errno, via: Via) {
-        self.error.get_or_insert(FirstError { errno, via });
     }
 }

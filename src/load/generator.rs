@@ -6,7 +6,9 @@
 //!      │ each has had a first reply     │ what was due is answered
 //! ```
 
+mod close;
 mod end;
+mod meter;
 mod open;
 mod stage;
 mod visit;
@@ -22,13 +24,17 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 use socket2::Type;
 
+use self::close::Closing;
+use self::meter::Meter;
 use self::stage::{Stage, Window};
 use super::connection::Connection;
 use super::histogram::Latency;
+use super::interval::Interval;
 use super::link::{self, Ticker};
 use super::message::Script;
 use super::pace::Pace;
 use super::plan::{Mode, Plan};
+use super::ports::Ports;
 use super::preflight::port_range;
 use super::tally::{Outcome, Tally};
 use crate::machine::tick::Tick;
@@ -70,6 +76,8 @@ pub struct Progress {
     pub done: u64,
     /// The share of the measured time that has passed; `None` before it.
     pub share: Option<f64>,
+    /// Whether connections are being closed.
+    pub is_closing: bool,
 }
 
 /// Who decides when to go on, and hears what happens.
@@ -83,8 +91,17 @@ pub trait Conductor {
     /// The first thing that went wrong, in words.
     fn trouble(&mut self, what: &str);
 
+    /// The warm-up, which had a length, is over.
+    fn warmed_up(&mut self) {}
+
     /// Told ten times a second, if [`watches`](Self::watches) says so.
     fn progress(&mut self, _progress: &Progress) {}
+
+    /// A part of the measured time is over. What there is no room for is given back, and goes on;
+    /// for the last one there is always room. Called by the thread that measures.
+    fn interval(&mut self, _interval: Interval) -> Option<Interval> {
+        None
+    }
 
     /// Whether anybody looks at the progress.
     fn watches(&self) -> bool {
@@ -112,6 +129,13 @@ impl Handle {
         // It fails only where the poll is gone, and then there is nothing left to wake.
         let _ = self.waker.wake();
     }
+}
+
+/// Payload each way, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+struct Traffic {
+    sent: u64,
+    received: u64,
 }
 
 /// A connection and its socket; none between two cycles.
@@ -146,14 +170,22 @@ pub struct Generator {
     opening: u32,
     /// Connects that were begun: each takes the next source address, whatever its place is.
     connects: u32,
+    ports: Ports,
     /// Whether the server's port is one that connect(2) chooses from.
     may_meet_itself: bool,
     /// Turns under way.
     in_flight: u64,
+    /// Of these, turns that only keep a connection alive until it is closed.
+    kept_alive: u64,
+    closing: Closing,
     /// Turns that are due and not begun.
     owed: u64,
     latency: Latency,
     service: Latency,
+    /// What is measured for the interval under way.
+    meter: Option<Meter>,
+    /// Payload so far.
+    traffic: Traffic,
     tally: Tally,
     outcome: Outcome,
     /// The first thing that went wrong, until it was told.
@@ -173,6 +205,8 @@ impl Generator {
         let places = plan.connections as usize;
         let socket = link::open(plan.server, None, Type::STREAM)?;
         crate::socket::reserve_descriptors(&socket, places);
+        let sources = plan.sources.map_or(1, |sources| sources.count);
+        let retries = plan.mode == Mode::Churn;
         Ok(Generator {
             poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),
@@ -191,11 +225,16 @@ impl Generator {
             opened: 0,
             opening: 0,
             connects: 0,
+            ports: Ports::new(port_range(), sources, retries),
             may_meet_itself: port_range().is_none_or(|ports| ports.contains(&plan.server.port())),
             in_flight: 0,
+            kept_alive: 0,
+            closing: Closing::default(),
             owed: 0,
             latency: Latency::default(),
             service: Latency::default(),
+            meter: plan.report_ms.map(Meter::new),
+            traffic: Traffic::default(),
             tally: Tally::default(),
             outcome: Outcome::default(),
             trouble: None,
@@ -251,7 +290,8 @@ impl Generator {
         let alarm = self.wheel.next_due().map(|tick| tick.as_ms().saturating_mul(1_000_000));
         let due = self.pace.as_ref().filter(|_| Ticker::IS_COARSE).and_then(Pace::next_due);
         let watched = conductor.watches().then(|| self.told_at + PROGRESS_MS * 1_000_000);
-        let next = [alarm, due, watched, self.next_stage_at(), self.next_open_at()];
+        let paced = [self.next_open_at(), self.next_close_at()];
+        let next = [alarm, due, watched, self.next_stage_at(), paced[0], paced[1]];
         let next = next.into_iter().flatten().min()?;
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
@@ -269,6 +309,7 @@ impl Generator {
         if let Some(trouble) = self.trouble.take() {
             conductor.trouble(&trouble);
         }
+        self.tell_interval(conductor, false);
         if conductor.watches() {
             let now = self.turn_at;
             if now >= self.told_at + PROGRESS_MS * 1_000_000 {
@@ -277,6 +318,7 @@ impl Generator {
                     connections: self.standing(),
                     done: self.tally.done,
                     share: self.window.share(now),
+                    is_closing: self.stage == Stage::Closing,
                 });
             }
         }
@@ -287,9 +329,12 @@ impl Generator {
     /// Begins what has come due.
     fn ask_due(&mut self) {
         let Some(before) = &self.pace else { return };
-        let before = before.next;
+        let before = before.popped();
         let now = self.turn_at;
-        while let Some(place) = self.pace.as_mut().and_then(|pace| pace.pop_due(now)) {
+        while let Some((place, at)) = self.pace.as_mut().and_then(|pace| pace.pop_due(now)) {
+            if at >= self.window.begin && !self.window.is_measured {
+                self.measure();
+            }
             match self.slab.get_mut(place as usize) {
                 Some(entry) => {
                     entry.connection.due += 1;
@@ -297,14 +342,15 @@ impl Generator {
                     self.go_on(place as usize, now);
                 }
                 // Its connection could not be opened. It waits in vain until the end.
+                None if at < self.window.begin => {}
                 None => {
                     self.outcome.unanswered += 1;
-                    self.latency.record(self.window.end.saturating_sub(now));
+                    self.took(self.window.end.saturating_sub(now));
                 }
             }
         }
         if let (Some(pace), Some(ticker)) = (&self.pace, &self.ticker)
-            && (pace.next != before || pace.next == 0)
+            && (pace.popped() != before || before == 0)
             && let Some(at) = pace.next_due()
         {
             ticker.set(Duration::from_nanos(at.saturating_sub(self.now())));

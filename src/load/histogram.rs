@@ -3,12 +3,16 @@
 //! It is an HdrHistogram, and its bytes are that project's format V2, so other programs can read
 //! what is written here, and two of them add up to one without any loss.
 
+mod hgrm;
+
 use std::fmt;
 use std::io::Cursor;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
-use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer as From};
+use serde::ser::{Serialize, Serializer as Into};
 
 /// The longest time of ours that is told from a longer one: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -19,8 +23,8 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 #[derive(Clone, PartialEq, Debug)]
 pub struct Latency(Histogram<u64>);
 
-/// Percentiles, in microseconds, to three significant digits.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+/// Percentiles, mean and standard deviation, in microseconds, to three significant digits.
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // their names say it
 pub struct Microseconds {
@@ -30,6 +34,9 @@ pub struct Microseconds {
     pub p99_9: f64,
     pub p99_99: f64,
     pub max: f64,
+    pub min: f64,
+    pub mean: f64,
+    pub stddev: f64,
 }
 
 /// Bytes that are no histogram, or one of other bounds.
@@ -82,7 +89,26 @@ impl Latency {
             p99_9: at(0.999),
             p99_99: at(0.9999),
             max: self.0.max() as f64 / 1000.0,
+            min: self.0.min() as f64 / 1000.0,
+            mean: rounded(self.0.mean() / 1000.0, 3),
+            stddev: rounded(self.0.stdev() / 1000.0, 3),
         })
+    }
+
+    /// The latency below which this share of them is, from 0 to 1, in microseconds: 0 gives the
+    /// shortest, 1 the longest. `None` where nothing was counted.
+    pub fn at_quantile_us(&self, quantile: f64) -> Option<f64> {
+        let ns = match quantile {
+            share if share <= 0.0 => self.0.min(),
+            share if share >= 1.0 => self.0.max(),
+            share => self.0.value_at_quantile(share),
+        };
+        (!self.0.is_empty()).then(|| ns as f64 / 1000.0)
+    }
+
+    /// The mean, in microseconds; `None` where nothing was counted.
+    pub fn mean_us(&self) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.mean() / 1000.0)
     }
 
     /// As bytes in format V2.
@@ -109,6 +135,27 @@ impl Latency {
         latency.0.add(&read).map_err(|_| NotAHistogram)?;
         Ok(latency)
     }
+}
+
+/// Between processes: format V2 as base64 (RFC 4648).
+impl Serialize for Latency {
+    fn serialize<S: Into>(&self, into: S) -> Result<S::Ok, S::Error> {
+        into.serialize_str(&BASE64_STANDARD.encode(self.to_bytes()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Latency {
+    fn deserialize<D: From<'de>>(from: D) -> Result<Latency, D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes = BASE64_STANDARD.decode(text).map_err(de::Error::custom)?;
+        Latency::from_bytes(&bytes).map_err(de::Error::custom)
+    }
+}
+
+/// So many places behind the point: more would be noise.
+pub(super) fn rounded(number: f64, places: i32) -> f64 {
+    let unit = 10f64.powi(places);
+    (number * unit).round() / unit
 }
 
 /// The header of format V2: cookie, length of the payload, and 32 bytes more.
@@ -177,5 +224,20 @@ mod tests {
         }
         let all = latency.percentiles().unwrap();
         assert!((all.p50 - 500.0).abs() < 1.0 && (all.max - 1000.0).abs() < 1.0, "{all:?}");
+        assert!((all.min - 1.0).abs() < 0.001 && (all.mean - 500.5).abs() < 0.5, "{all:?}");
+        // Of 1 to n it is the root of (n² - 1) / 12.
+        assert!((all.stddev - 288.675).abs() < 0.5, "{all:?}");
+    }
+
+    #[test]
+    fn between_processes_it_is_base64_and_anything_else_is_refused() {
+        let mut latency = Latency::default();
+        (1..1000).for_each(|us| latency.record(us * 1000));
+        let text = serde_json::to_string(&latency).unwrap();
+        assert!(text.starts_with("\"HISTEwAA"), "the cookie 1c 84 93 13: {text}");
+        assert_eq!(serde_json::from_str::<Latency>(&text).unwrap(), latency);
+        for other in ["\"HISTE\"", "\"1c849313\"", "\"\"", "7", &text[..20]] {
+            assert!(serde_json::from_str::<Latency>(other).is_err(), "{other}");
+        }
     }
 }

@@ -9,16 +9,24 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::plan::Plan;
+use super::ports::Ports;
+use crate::socket::source::{ALL_PORTS, bind_source, limit_ports};
 
 /// A message longer than this may go out as several segments. With Nagle's algorithm (RFC 896) the
 /// last of them would wait for the acknowledgement of the others.
 const ONE_SEGMENT_BYTES: u32 = 536;
 
-/// Begins to connect. `number` chooses the address to connect from, where there are several.
+/// Begins to connect. `number` chooses the address to connect from, where there are several; `now`
+/// is in nanoseconds.
 ///
 /// # Errors
 /// The system has no file, no port or no way to there.
-pub(super) fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
+pub(super) fn connect(
+    plan: &Plan,
+    ports: &mut Ports,
+    number: u32,
+    now: u64,
+) -> io::Result<TcpStream> {
     let source = plan.source(number);
     #[cfg(target_os = "linux")] // one call; elsewhere it is two
     let socket = open(plan.server, source, Type::STREAM.nonblocking())?;
@@ -29,18 +37,37 @@ pub(super) fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
     if plan.depth > 1 || plan.size > ONE_SEGMENT_BYTES {
         socket.set_tcp_nodelay(true)?;
     }
-    match socket.connect(&plan.server.into()) {
-        Ok(()) => {}
-        Err(error) if is_under_way(&error) => {}
-        Err(error) => return Err(error),
+    let mut is_known = true;
+    ports.connect(number, now, |range| {
+        if let Some(range) = range.filter(|_| is_known) {
+            is_known = limit_ports(&socket, range).unwrap_or(false);
+        }
+        begin(&socket, plan.server)?;
+        let searched = range.is_some_and(|range| is_known && range.len() > 1);
+        Ok(searched.then(|| port_of(&socket)).flatten())
+    })?;
+    if !is_known {
+        ports.leave();
     }
     Ok(TcpStream::from_std(socket.into()))
+}
+
+fn begin(socket: &Socket, server: SocketAddr) -> io::Result<()> {
+    match socket.connect(&server.into()) {
+        Err(error) if !is_under_way(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn port_of(socket: &Socket) -> Option<u16> {
+    socket.local_addr().ok()?.as_socket().map(|local| local.port())
 }
 
 /// The same, waiting for it.
 pub(super) fn connect_within(plan: &Plan, patience: Duration) -> io::Result<std::net::TcpStream> {
     let source = plan.source(0);
     let socket = open(plan.server, source, Type::STREAM)?;
+    let _ = limit_ports(&socket, &ALL_PORTS); // without it a connect may take longer
     socket.connect_timeout(&plan.server.into(), patience)?;
     let stream = std::net::TcpStream::from(socket);
     if is_itself(stream.local_addr(), stream.peer_addr()) {
@@ -58,10 +85,8 @@ pub(super) fn is_itself(local: io::Result<SocketAddr>, peer: io::Result<SocketAd
 
 /// A socket that is bound to `source`, and to no port.
 ///
-/// A port that is taken by bind(2) is taken for all destinations and all other sockets. Bound
-/// without one, connect(2) finds a port that is free for this very pair of addresses, so each
-/// source has the whole range (IP_BIND_ADDRESS_NO_PORT, ip(7)). Elsewhere bind takes a port: also a
-/// range for each source, but it is shared with everybody else on the machine.
+/// # Errors
+/// The system has no file, or `source` is no address of this machine.
 pub(super) fn open(
     server: SocketAddr,
     source: Option<SocketAddr>,
@@ -69,13 +94,7 @@ pub(super) fn open(
 ) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(server), kind, Some(Protocol::TCP))?;
     if let Some(source) = source {
-        #[cfg(target_os = "linux")]
-        nix::sys::socket::setsockopt(
-            &socket,
-            nix::sys::socket::sockopt::IpBindAddressNoPort,
-            &true,
-        )?;
-        socket.bind(&source.into())?;
+        bind_source(&socket, source)?;
     }
     Ok(socket)
 }

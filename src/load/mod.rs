@@ -17,28 +17,40 @@
 //! sent hides that it was sent late: at a fixed rate it counts from when it should have been. And a
 //! figure about replies that nobody compared is a figure about nothing.
 
+mod arrivals;
+mod condition;
 mod connection;
 mod generator;
 mod histogram;
+mod interval;
 mod link;
 mod message;
+mod objective;
 mod pace;
 mod plan;
+mod ports;
 mod preflight;
 mod proc;
 mod processes;
 mod report;
 mod scout;
+mod search;
+mod steps;
 mod tally;
 mod verdict;
 
+pub use self::condition::{Condition, Unit};
 pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
 pub use self::histogram::{Latency, Microseconds, NotAHistogram};
+pub use self::interval::{Interval, IntervalLine, IntervalRow};
 pub use self::message::SIZE_MAX;
-pub use self::plan::{Mode, Plan, Sources};
-pub use self::preflight::{SCOUTS, Shortage, check};
+pub use self::objective::Objective;
+pub use self::plan::{Arrivals, Mode, Plan, Sources};
+pub use self::preflight::{SCOUTS, Shortage, check, default_sources};
 pub use self::proc::Process;
 pub use self::processes::{Fleet, child};
 pub use self::report::{GeneratorRow, Report, ServerRow};
 pub use self::scout::{Lost, scout};
+pub use self::search::{CONFIRM_TIMES, Purpose, RULE, STEPS_MAX, Search, Trial};
+pub use self::steps::{FindReport, Limit, Step};
 pub use self::tally::{Outcome, Trouble};

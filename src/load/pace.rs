@@ -3,33 +3,89 @@
 //! Requests are numbered over all connections of a run, and take these in turn. So of each of them
 //! it is known when it is due, without a queue: the `turn`-th of connection `number` is request
 //! `turn * connections + number`. Processes that share a run take turns as well, and none of them
-//! has to know of another one.
+//! has to know of another one. That holds for requests at random moments too (see `arrivals`).
+
+use super::arrivals::Poisson;
+use super::plan::{Arrivals, Plan};
 
 /// The part of a run's schedule that one process has.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Pace {
-    /// When the first request of all is due.
-    pub(super) begin_ns: u64,
-    /// From one request to the next, of all.
-    pub(super) interval_ns: f64,
+    /// When the first request of all may be due.
+    begin_ns: u64,
+    schedule: Schedule,
     /// Connections of all processes.
-    pub(super) connections: u64,
+    connections: u64,
     /// Connections of this one: from this number, so many, so far apart.
-    pub(super) first: u64,
-    pub(super) own: u64,
-    pub(super) stride: u64,
+    first: u64,
+    own: u64,
+    stride: u64,
     /// When no more are due.
-    pub(super) end_ns: u64,
+    end_ns: u64,
     /// The next one of this process to come due, counted from 0.
-    pub(super) next: u64,
+    next: u64,
+    /// When that is.
+    next_at: u64,
+}
+
+/// When requests are due, from the beginning of the schedule.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Schedule {
+    /// One after each such interval.
+    Even { interval_ns: f64 },
+    /// At random, as many as would be due at an even pace: in the warm-up, so long, and after it.
+    Poisson { warmup: Poisson, warmup_count: u64, warmup_ns: f64, measured: Poisson },
 }
 
 impl Pace {
+    /// The plan's schedule, which begins now with the warm-up; `None` in the closed loop.
+    pub(super) fn new(plan: &Plan, begin_ns: u64) -> Option<Pace> {
+        let interval_ns = 1e9 / plan.rate?;
+        let ns = |ms: u64| ms * 1_000_000;
+        let schedule = match plan.arrivals {
+            Arrivals::Even => Schedule::Even { interval_ns },
+            Arrivals::Poisson => {
+                let (warmup_ns, measured_ns) = (ns(plan.warmup_ms) as f64, ns(plan.duration_ms));
+                let due_in = |ns: f64| (ns / interval_ns).ceil() as u64;
+                let warmup_count = due_in(warmup_ns);
+                let count = due_in(warmup_ns + measured_ns as f64) - warmup_count;
+                Schedule::Poisson {
+                    warmup: Poisson::new(warmup_count, warmup_ns, 0),
+                    warmup_count,
+                    warmup_ns,
+                    measured: Poisson::new(count, measured_ns as f64, 1),
+                }
+            }
+        };
+        let mut pace = Pace {
+            begin_ns,
+            schedule,
+            connections: plan.all_connections.into(),
+            first: plan.first_number.into(),
+            own: plan.connections.into(),
+            stride: plan.stride.into(),
+            end_ns: begin_ns + ns(plan.warmup_ms) + ns(plan.duration_ms),
+            next: 0,
+            next_at: 0,
+        };
+        pace.next_at = pace.ahead().1;
+        Some(pace)
+    }
+
     /// When the `turn`-th request of the connection in this place is due.
     pub(super) fn due_at(&self, place: u32, turn: u64) -> u64 {
         let number = self.first + u64::from(place) * self.stride;
         let request = turn * self.connections + number;
-        self.begin_ns + (request as f64 * self.interval_ns) as u64
+        let ns = match &self.schedule {
+            Schedule::Even { interval_ns } => request as f64 * interval_ns,
+            Schedule::Poisson { warmup, warmup_count, warmup_ns, measured } => {
+                match request.checked_sub(*warmup_count) {
+                    None => warmup.at(request),
+                    Some(request) => warmup_ns + measured.at(request),
+                }
+            }
+        };
+        self.begin_ns + ns as u64
     }
 
     /// The next one: its connection's place, and when it is due.
@@ -38,19 +94,23 @@ impl Pace {
         (place, self.due_at(place, turn))
     }
 
-    /// The place of the connection whose request has come due, one at a time.
-    pub(super) fn pop_due(&mut self, now_ns: u64) -> Option<u32> {
-        let (place, at) = self.ahead();
-        if at > now_ns || at >= self.end_ns {
-            return None;
-        }
+    /// Requests of this process that have come due.
+    pub(super) fn popped(&self) -> u64 {
+        self.next
+    }
+
+    /// The place of the connection whose request has come due, and when that was, one at a time.
+    pub(super) fn pop_due(&mut self, now_ns: u64) -> Option<(u32, u64)> {
+        let at = self.next_due().filter(|at| *at <= now_ns)?;
+        let place = (self.next % self.own) as u32;
         self.next += 1;
-        Some(place)
+        self.next_at = self.ahead().1;
+        Some((place, at))
     }
 
     /// When the next one comes due; `None` after the last.
     pub(super) fn next_due(&self) -> Option<u64> {
-        Some(self.ahead().1).filter(|at| *at < self.end_ns)
+        Some(self.next_at).filter(|at| *at < self.end_ns)
     }
 
     /// Ends it now: what is not due yet never will be.
@@ -63,59 +123,118 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// A request each millisecond, from the fifth on and for ten of them.
-    fn pace(connections: u64, (first, own, stride): (u64, u64, u64)) -> Pace {
-        let (begin_ns, end_ns) = (5_000_000, 15_000_000);
-        Pace { begin_ns, interval_ns: 1e6, connections, first, own, stride, end_ns, next: 0 }
+    const BEGIN_NS: u64 = 5_000_000;
+
+    /// A thousand requests a second for so many milliseconds, of so many connections.
+    fn plan(connections: u32, duration_ms: u64) -> Plan {
+        Plan {
+            rate: Some(1000.0),
+            duration_ms,
+            connections,
+            all_connections: connections,
+            ..crate::load::plan::tests::plan()
+        }
     }
+
+    fn pace(plan: &Plan) -> Pace {
+        Pace::new(plan, BEGIN_NS).unwrap()
+    }
+
+    /// All that come due: when, and where.
+    fn all(mut pace: Pace) -> Vec<(u64, u32)> {
+        std::iter::from_fn(|| pace.pop_due(u64::MAX)).map(|(place, at)| (at, place)).collect()
+    }
+
+    const BOTH: [Arrivals; 2] = [Arrivals::Even, Arrivals::Poisson];
 
     #[test]
     fn every_request_is_due_once_in_its_time_and_place() {
-        let mut pace = pace(3, (0, 3, 1));
-        let mut due = Vec::new();
-        for now in (0..30_000_000).step_by(250_000) {
-            while let Some(place) = pace.pop_due(now) {
-                due.push((now, place));
+        for arrivals in BOTH {
+            let pace = pace(&Plan { arrivals, ..plan(3, 10) });
+            let mut popped = Vec::new();
+            let mut looks = pace;
+            for now in (0..30_000_000).step_by(250_000) {
+                while let Some((place, at)) = looks.pop_due(now) {
+                    assert!(at <= now && now - at < 250_000);
+                    popped.push((at, place));
+                }
             }
+            assert_eq!(popped.len(), 10, "a thousand a second for ten milliseconds");
+            assert!(popped.iter().all(|(at, _)| (BEGIN_NS..15_000_000).contains(at)));
+            assert!(popped.is_sorted_by_key(|(at, _)| *at));
+            for (number, (at, place)) in popped.iter().enumerate() {
+                assert_eq!(*place as usize, number % 3);
+                assert_eq!(*at, pace.due_at(*place, number as u64 / 3));
+            }
+            assert_eq!(looks.next_due(), None);
+            assert_eq!(popped, all(pace));
         }
-        assert_eq!(due.len(), 10, "a thousand a second for ten milliseconds");
-        for (number, (now, place)) in due.iter().enumerate() {
-            assert_eq!(*place as usize, number % 3);
-            assert_eq!(*now, pace.due_at(*place, number as u64 / 3));
+    }
+
+    /// The standard deviation of the gaps over their mean: 0 at an even pace, 1 at random.
+    #[test]
+    fn the_gaps_are_even_or_exponential() {
+        for (arrivals, expected) in BOTH.into_iter().zip([0.0, 1.0]) {
+            let due = all(pace(&Plan { arrivals, ..plan(7, 50_000) }));
+            assert_eq!(due.len(), 50_000);
+            let gaps: Vec<_> = due.windows(2).map(|two| (two[1].0 - two[0].0) as f64).collect();
+            let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+            let squares = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>();
+            let variation = (squares / gaps.len() as f64).sqrt() / mean;
+            assert!((mean / 1e6 - 1.0).abs() < 0.001, "{mean}");
+            assert!((variation - expected).abs() < 0.02, "{arrivals:?}: {variation}");
         }
-        assert_eq!(pace.next_due(), None);
     }
 
     #[test]
     fn the_schedule_goes_on_after_four_billion_requests() {
-        let mut pace = pace(1, (0, 1, 1));
-        pace.interval_ns = 100.0; // 2^32 requests take 429 seconds
-        pace.end_ns = u64::MAX;
-        pace.next = 1 << 32;
-        assert_eq!(pace.next_due(), Some(5_000_000 + (100 << 32)));
+        for arrivals in BOTH {
+            let rate = Some(10_000_000.0); // 2^32 requests take 429 seconds
+            let mut pace = pace(&Plan { arrivals, rate, ..plan(1, 500_000) });
+            pace.next = 1 << 32;
+            pace.next_at = pace.ahead().1;
+            let at = pace.next_due().unwrap();
+            let even = BEGIN_NS + (100 << 32);
+            match arrivals {
+                Arrivals::Even => assert_eq!(at, even),
+                // Some ten times the deviation that a random count has.
+                Arrivals::Poisson => assert!(at.abs_diff(even) < 70_000_000, "{at}"),
+            }
+        }
     }
 
     #[test]
     fn processes_share_a_schedule_and_none_of_it_is_done_twice() {
-        let mut all = Vec::new();
-        for part in [(0, 2, 3), (1, 2, 3), (2, 1, 3)] {
-            let mut pace = pace(5, part);
-            while let Some(at) = pace.next_due() {
-                assert!(pace.pop_due(at - 1).is_none() && pace.pop_due(at).is_some());
-                all.push(at / 1_000_000);
-            }
+        for arrivals in BOTH {
+            let plan = Plan { arrivals, warmup_ms: 7, ..plan(5, 50) };
+            let parts = plan.split(3).into_iter().flat_map(|part| all(pace(&part)));
+            let mut at: Vec<_> = parts.map(|(at, _)| at).collect();
+            at.sort_unstable();
+            let whole: Vec<_> = all(pace(&plan)).into_iter().map(|(at, _)| at).collect();
+            assert_eq!(at, whole);
+            assert_eq!(whole.len(), 57);
         }
-        all.sort_unstable();
-        assert_eq!(all, (5..15).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_warm_up_has_its_share_of_the_requests() {
+        for arrivals in BOTH {
+            let due = all(pace(&Plan { arrivals, warmup_ms: 20, ..plan(3, 40) }));
+            let measured = due.iter().filter(|(at, _)| *at >= BEGIN_NS + 20_000_000).count();
+            assert_eq!((due.len(), measured), (60, 40), "{arrivals:?}");
+        }
     }
 
     #[test]
     fn what_was_late_to_look_finds_all_that_came_due_meanwhile() {
-        let mut pace = pace(1, (0, 1, 1));
-        let late = 12_500_000;
-        let count = std::iter::from_fn(|| pace.pop_due(late)).count();
-        assert_eq!(count, 8);
-        pace.stop(late);
-        assert_eq!(pace.pop_due(20_000_000), None);
+        for arrivals in BOTH {
+            let mut pace = pace(&Plan { arrivals, ..plan(1, 10) });
+            let late = 12_500_000;
+            let expected = all(pace).iter().filter(|(at, _)| *at <= late).count();
+            let count = std::iter::from_fn(|| pace.pop_due(late)).count();
+            assert!(count == expected && count > 0, "{arrivals:?}: {count}");
+            pace.stop(late);
+            assert_eq!(pace.pop_due(20_000_000), None);
+        }
     }
 }

@@ -28,6 +28,18 @@ impl Mode {
     }
 }
 
+/// When the requests of the open loop are due.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Each the same time after the one before it.
+    #[default]
+    Even,
+    /// At random, as from many clients that know nothing of each other.
+    Poisson,
+}
+
 /// Addresses to connect from: so many, in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sources {
@@ -89,6 +101,12 @@ pub struct Plan {
     pub ramp: Option<u32>,
     /// Whether somebody watches how far it is.
     pub watched: bool,
+    /// How long the load runs before it is measured, in milliseconds.
+    pub warmup_ms: u64,
+    /// The open loop: when requests are due.
+    pub arrivals: Arrivals,
+    /// What happened is told so often while it is measured, in milliseconds.
+    pub report_ms: Option<u64>,
 }
 
 impl Plan {
@@ -129,10 +147,10 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn plan() -> Plan {
+    pub(in crate::load) fn plan() -> Plan {
         Plan {
             mode: Mode::Echo,
             server: "127.0.0.1:1".parse().unwrap(),
@@ -150,6 +168,9 @@ mod tests {
             timeout_ms: 1,
             ramp: None,
             watched: false,
+            warmup_ms: 0,
+            arrivals: Arrivals::Even,
+            report_ms: None,
         }
     }
 

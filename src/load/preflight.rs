@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use socket2::Type;
 
 use super::link;
-use super::plan::Plan;
+use super::plan::{Mode, Plan, Sources};
+use crate::socket::source::{ALL_PORTS, limit_ports};
 
 /// Files that a process needs for itself: three standard streams, the poll, its waker, a timer, a
 /// pipe or two for each other process; the rest is for what was inherited.
@@ -56,10 +57,7 @@ pub fn check(plan: &Plan, processes: u32, open_files: Option<u64>) -> Result<(),
         return Err(Shortage::Files { limit, room, needed });
     }
     let sources = plan.sources.map_or(1, |sources| u64::from(sources.count));
-    let ports = port_range().map(|range| {
-        let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports");
-        usable(range, &reserved.unwrap_or_default())
-    });
+    let ports = ports(plan.server);
     let is_short = |ports: &u64| ports.saturating_mul(sources) < connections + SCOUTS;
     if let Some(ports) = ports.filter(is_short) {
         return Err(Shortage::Ports { ports, sources });
@@ -81,31 +79,109 @@ pub(super) fn port_range() -> Option<RangeInclusive<u16>> {
     Some(ends.next()?.ok()?..=ends.next()?.ok()?)
 }
 
+/// The number of ports between one address and this server. `None`: the system does not tell.
+fn ports(server: SocketAddr) -> Option<u64> {
+    let range = port_range()?;
+    let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports");
+    let mut reserved = reserved.unwrap_or_default();
+    if server.ip().is_loopback() {
+        // connect(2) takes no port that is bound on this machine, on whatever address.
+        reserved = format!("{reserved},{}", server.port());
+    }
+    let takes_all = link::open(server, None, Type::STREAM)
+        .is_ok_and(|socket| limit_ports(&socket, &ALL_PORTS).unwrap_or(false));
+    Some(usable(range, &reserved, takes_all))
+}
+
 /// How many ports of `range` are not `reserved` (ip_local_reserved_ports, see the kernel's
-/// `ip-sysctl.rst`): "8080,9148-9150" are four.
-fn usable(range: RangeInclusive<u16>, reserved: &str) -> u64 {
+/// `ip-sysctl.rst`): "8080,9148-9150" are four. `takes_all`: connect(2) steps by one port.
+fn usable(range: RangeInclusive<u16>, reserved: &str, takes_all: bool) -> u64 {
     let ends = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = part.trim().split_once('-').unwrap_or((part, part));
         Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
     };
     let reserved: Vec<(u16, u16)> = reserved.split(',').filter_map(ends).collect();
     let is_free = |port: &u16| !reserved.iter().any(|(first, last)| (first..=last).contains(&port));
-    // Linux takes even and odd ports in turns and rounds an odd range down, so that one port is not
-    // always found (`inet_hash_connect`).
-    let odd = u64::from(range.len() > 1 && range.len() % 2 == 1);
+    // Without IP_LOCAL_PORT_RANGE Linux takes even and odd ports in turns and rounds an odd range
+    // down, so that one port is not always found (`inet_hash_connect`).
+    let odd = u64::from(!takes_all && range.len() > 1 && range.len() % 2 == 1);
     (range.filter(is_free).count() as u64).saturating_sub(odd)
+}
+
+// ---- several addresses on loopback --------------------------------------------------------------
+
+/// Cycles a second that addresses are provided for: more than one machine carries out.
+const CYCLES_MAX: u64 = 200_000;
+
+/// 127.0.0.1 to 127.0.0.254.
+const LOOPBACK_SOURCES_MAX: u64 = 254;
+
+/// The addresses to connect from where none are given: several on IPv4 loopback, if one address
+/// does not have ports enough. Linux only: elsewhere these addresses are not there.
+pub fn default_sources(plan: &Plan) -> Option<Sources> {
+    if !plan.server.is_ipv4() || !plan.server.ip().is_loopback() {
+        return None;
+    }
+    // 0: TIME_WAIT lasts for its minute on loopback as well.
+    let reuse = fs::read_to_string("/proc/sys/net/ipv4/tcp_tw_reuse").ok()?;
+    let time_wait_s = if reuse.trim() == "0" { 60 } else { 1 };
+    let count = sources_needed(plan, ports(plan.server)?, time_wait_s);
+    let sources = Sources { first: Ipv4Addr::LOCALHOST.into(), count, scope: 0 };
+    let is_here = |number| link::open(plan.server, Some(sources.of(number)), Type::STREAM).is_ok();
+    (count > 1 && is_here(0) && is_here(count - 1)).then_some(sources)
+}
+
+/// How many addresses with this number of ports each a run takes.
+fn sources_needed(plan: &Plan, ports: u64, time_wait_s: u64) -> u32 {
+    let connections = u64::from(plan.connections) + SCOUTS;
+    let cycles = match (plan.mode, plan.rate) {
+        (Mode::Churn, Some(rate)) => (rate.ceil() as u64).min(CYCLES_MAX),
+        (Mode::Churn, None) => CYCLES_MAX,
+        _ => 0,
+    };
+    let needed = connections + cycles * time_wait_s;
+    needed.div_ceil(ports.max(1)).clamp(1, LOOPBACK_SOURCES_MAX) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::plan::tests::plan;
 
     #[test]
     fn reserved_ports_are_not_there_to_connect_from() {
-        assert_eq!(usable(32768..=60999, "\n"), 28_232);
-        assert_eq!(usable(9000..=9199, "8080,9148-9150,9199\n"), 196);
-        assert_eq!(usable(9000..=9009, "8000-10000"), 0);
-        assert_eq!(usable(9000..=9009, "nonsense"), 10);
-        assert_eq!(usable(9000..=9008, ""), 8, "one of an odd range is not always found");
+        assert_eq!(usable(32768..=60999, "\n", true), 28_232);
+        assert_eq!(usable(9000..=9199, "8080,9148-9150,9199\n", true), 196);
+        assert_eq!(usable(9000..=9199, "9000\n,9001", true), 198);
+        assert_eq!(usable(9000..=9009, "8000-10000", true), 0);
+        assert_eq!(usable(9000..=9009, "nonsense", true), 10);
+        assert_eq!(usable(9000..=9008, "", false), 8, "one of an odd range is not always found");
+        assert_eq!(usable(9000..=9008, "", true), 9, "it is, where connect steps by one");
+    }
+
+    #[test]
+    fn as_many_addresses_are_taken_as_have_the_ports() {
+        let of = |mode, connections, rate| Plan { mode, connections, rate, ..plan() };
+        for (plan, ports, time_wait_s, expected) in [
+            (of(Mode::Hold, 28_231, None), 28_232, 1, 1),
+            (of(Mode::Hold, 28_232, None), 28_232, 1, 2),
+            (of(Mode::Echo, 60_000, Some(1e6)), 28_232, 1, 3),
+            (of(Mode::Hold, 10_000_000, None), 28_232, 1, 254),
+            (of(Mode::Hold, 5, None), 0, 1, 6),
+            (of(Mode::Churn, 64, None), 28_232, 1, 8),
+            (of(Mode::Churn, 64, Some(10_000.0)), 28_232, 1, 1),
+            (of(Mode::Churn, 64, Some(10_000.0)), 28_232, 60, 22),
+            (of(Mode::Churn, 64, None), 28_232, 60, 254),
+        ] {
+            assert_eq!(sources_needed(&plan, ports, time_wait_s), expected, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_of_ipv4_has_several_addresses_of_its_own() {
+        for server in ["[::1]:1", "192.0.2.1:1", "[2001:db8::1]:1"] {
+            let plan = Plan { server: server.parse().unwrap(), connections: 1 << 20, ..plan() };
+            assert_eq!(default_sources(&plan), None, "{server}");
+        }
     }
 }

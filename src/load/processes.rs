@@ -5,7 +5,9 @@
 //!     plan, as JSON  ──────────▶        a line on its stdin, a line on its stdout
 //!                    ◀──────────  "connected"
 //!     go             ──────────▶        when all of them are
+//!                    ◀──────────  "warm", if there is a warm-up
 //!                    ◀──────────  {"progress": …}, if somebody watches
+//!                    ◀──────────  {"interval": …}, if the plan says so
 //!                    ◀──────────  "measured"
 //!     close          ──────────▶        when all of them have
 //!                    ◀──────────  {"result": …}
@@ -19,13 +21,14 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::generator::{Conductor, Generator, Handle, Moment, Progress};
+use super::interval::{Gathered, Interval};
 use super::plan::Plan;
 use super::tally::{Outcome, Trouble};
 
@@ -42,8 +45,11 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 enum Said {
     Connected,
     Measured,
+    /// The warm-up is over.
+    Warm,
     Trouble(String),
     Progress(Progress),
+    Interval(Box<Interval>),
     Result(Box<Outcome>),
 }
 
@@ -55,7 +61,7 @@ enum Said {
 /// There is no plan, or the system has no poll or thread.
 pub fn child(
     mut input: impl BufRead + Send + 'static,
-    output: impl Write,
+    output: impl Write + Send + 'static,
     ready: impl FnOnce(),
 ) -> io::Result<()> {
     let mut line = String::new();
@@ -67,10 +73,27 @@ pub fn child(
     let (handle, releases) = (generator.handle(), released.clone());
     thread::Builder::new().spawn(move || obey(input, &handle, &releases))?;
     ready();
-    let mut conductor = Obeys { output, released, watched };
+    let (queue, said) = mpsc::sync_channel(UNSAID_MAX);
+    let writer = thread::Builder::new().spawn(move || write(output, &said))?;
+    let mut conductor = Obeys { queue, released, watched };
     let outcome = generator.run(&mut conductor)?;
-    conductor.say(&Said::Result(Box::new(outcome)));
-    Ok(())
+    conductor.say(Said::Result(Box::new(outcome)));
+    drop(conductor);
+    // It panics only if a histogram cannot be serialized, and then nothing was said.
+    writer.join().map_err(|_| io::Error::other("the result could not be said"))
+}
+
+/// What is said and not written yet. A parent that is behind is told of less progress, and of
+/// longer intervals.
+const UNSAID_MAX: usize = 16;
+
+/// Writes what is said, so that the thread that measures neither serializes nor waits.
+fn write(mut output: impl Write, said: &Receiver<Said>) {
+    for said in said {
+        let line = serde_json::to_string(&said).unwrap_or_default() + "\n";
+        // A parent that does not read any more is gone, and stdin says so.
+        let _ = output.write_all(line.as_bytes()).and_then(|()| output.flush());
+    }
 }
 
 fn obey(input: impl BufRead, handle: &Handle, released: &AtomicU32) {
@@ -88,25 +111,32 @@ fn obey(input: impl BufRead, handle: &Handle, released: &AtomicU32) {
 }
 
 /// Tells the parent, and waits for its word.
-struct Obeys<W> {
-    output: W,
+struct Obeys {
+    queue: SyncSender<Said>,
     released: Arc<AtomicU32>,
     watched: bool,
 }
 
-impl<W: Write> Obeys<W> {
-    fn say(&mut self, said: &Said) {
-        let line = serde_json::to_string(said).unwrap_or_default() + "\n";
-        // A parent that does not read any more is gone, and stdin says so.
-        let _ = self.output.write_all(line.as_bytes()).and_then(|()| self.output.flush());
+impl Obeys {
+    /// Says it in any case: nothing is measured at such a moment.
+    fn say(&mut self, said: Said) {
+        let _ = self.queue.send(said);
+    }
+
+    /// Says it if there is room, and gives it back if there is none.
+    fn try_say(&mut self, said: Said) -> Option<Said> {
+        match self.queue.try_send(said) {
+            Err(TrySendError::Full(said)) => Some(said),
+            _ => None,
+        }
     }
 }
 
-impl<W: Write> Conductor for Obeys<W> {
+impl Conductor for Obeys {
     fn reached(&mut self, moment: Moment) {
         self.say(match moment {
-            Moment::Connected => &Said::Connected,
-            Moment::Measured => &Said::Measured,
+            Moment::Connected => Said::Connected,
+            Moment::Measured => Said::Measured,
         });
     }
 
@@ -114,12 +144,27 @@ impl<W: Write> Conductor for Obeys<W> {
         self.released.load(Ordering::Acquire) > moment as u32
     }
 
+    fn warmed_up(&mut self) {
+        self.say(Said::Warm);
+    }
+
     fn trouble(&mut self, what: &str) {
-        self.say(&Said::Trouble(what.to_owned()));
+        self.say(Said::Trouble(what.to_owned()));
     }
 
     fn progress(&mut self, progress: &Progress) {
-        self.say(&Said::Progress(*progress));
+        let _ = self.try_say(Said::Progress(*progress));
+    }
+
+    fn interval(&mut self, interval: Interval) -> Option<Interval> {
+        if interval.is_last {
+            self.say(Said::Interval(Box::new(interval)));
+            return None;
+        }
+        match self.try_say(Said::Interval(Box::new(interval))) {
+            Some(Said::Interval(interval)) => Some(*interval),
+            _ => None,
+        }
     }
 
     fn watches(&self) -> bool {
@@ -143,6 +188,8 @@ struct Kept {
     stdin: Option<ChildStdin>,
     /// What it has come to; 0 before any of these.
     moments: u32,
+    /// Its warm-up is over.
+    is_warm: bool,
     progress: Progress,
     result: Option<Outcome>,
 }
@@ -174,8 +221,7 @@ impl Fleet {
             command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn()?;
             let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-            let mut kept =
-                Kept { child, stdin, moments: 0, progress: Progress::default(), result: None };
+            let mut kept = Kept::new(child, stdin);
             kept.tell(&serde_json::to_string(plan).unwrap_or_default());
             children.push(kept);
             let tell = tell.clone();
@@ -204,9 +250,13 @@ impl Fleet {
         let mut outcome = Outcome::default();
         let mut stops = 0;
         let mut reached = 0;
+        let mut is_warm = false;
+        let mut intervals = Gathered::new(self.children.len());
         while self.children.iter().any(|child| child.moments < OVER) {
             match self.said.recv_timeout(LOOK_UP) {
-                Ok((index, said)) => self.hear(index, said, &mut outcome, conductor),
+                Ok((index, said)) => {
+                    self.hear(index, said, &mut outcome, &mut intervals, conductor);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -216,6 +266,10 @@ impl Fleet {
                 conductor.reached(Moment::Connected);
                 self.tell_all(GO);
             }
+            if !is_warm && self.children.iter().any(|it| it.is_warm) && self.are_warm() {
+                is_warm = true;
+                conductor.warmed_up();
+            }
             if reached == CONNECTED && (MEASURED..OVER).contains(&all) {
                 reached = MEASURED;
                 conductor.reached(Moment::Measured);
@@ -224,6 +278,12 @@ impl Fleet {
             while stops < self.interrupts.load(Ordering::Acquire) {
                 stops += 1;
                 self.tell_all(STOP);
+            }
+            while let Some(interval) = intervals.next() {
+                if let Some(kept) = conductor.interval(interval) {
+                    intervals.returned(kept);
+                    break;
+                }
             }
             if conductor.watches() {
                 conductor.progress(&self.progress());
@@ -243,25 +303,35 @@ impl Fleet {
         index: usize,
         said: Option<Said>,
         outcome: &mut Outcome,
+        intervals: &mut Gathered,
         conductor: &mut impl Conductor,
     ) {
         let child = &mut self.children[index];
         match said {
             Some(Said::Connected) => child.moments = child.moments.max(CONNECTED),
             Some(Said::Measured) => child.moments = child.moments.max(MEASURED),
+            Some(Said::Warm) => child.is_warm = true,
             Some(Said::Trouble(what)) => conductor.trouble(&what),
             Some(Said::Progress(progress)) => child.progress = progress,
+            Some(Said::Interval(interval)) => intervals.came(index, *interval),
             Some(Said::Result(result)) => {
                 child.result = Some(*result);
+                intervals.ended(index);
                 child.moments = OVER;
             }
             None if child.result.is_none() => {
+                intervals.ended(index);
                 child.moments = OVER;
                 outcome.trouble(Trouble::Process);
                 conductor.trouble(&format!("process {index}: {}", Trouble::Process.says()));
             }
             None => {}
         }
+    }
+
+    /// Whether the warm-up is over for all that are left.
+    fn are_warm(&self) -> bool {
+        self.children.iter().all(|child| child.is_warm || child.moments == OVER)
     }
 
     fn tell_all(&mut self, word: &str) {
@@ -273,16 +343,22 @@ impl Fleet {
     /// How far all of them are: they measure the same stretch of time.
     fn progress(&self) -> Progress {
         let mut all = Progress::default();
-        for Progress { connections, done, share } in self.children.iter().map(|it| it.progress) {
-            all.connections += connections;
-            all.done += done;
-            all.share = all.share.or(share);
+        for progress in self.children.iter().map(|it| it.progress) {
+            all.connections += progress.connections;
+            all.done += progress.done;
+            all.share = all.share.or(progress.share);
+            all.is_closing |= progress.is_closing;
         }
         all
     }
 }
 
 impl Kept {
+    fn new(child: Child, stdin: Option<ChildStdin>) -> Kept {
+        let progress = Progress::default();
+        Kept { child, stdin, moments: 0, is_warm: false, progress, result: None }
+    }
+
     /// A line on its stdin. One that is gone does not hear it, and that is seen elsewhere.
     fn tell(&mut self, word: &str) {
         if let Some(stdin) = &mut self.stdin {

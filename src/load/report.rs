@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::histogram::Microseconds;
-use super::plan::Mode;
+use super::histogram::{Microseconds, rounded};
+use super::plan::{Arrivals, Mode, Plan};
 use super::tally::Outcome;
 
 /// A run, and what came of it.
@@ -24,7 +24,8 @@ pub struct Report {
     pub connections: u32,
     /// Processes that shared them.
     pub processes: u32,
-    /// The measured time, in seconds. It begins when all connections are open.
+    /// The measured time, in seconds. It begins when all connections are open and the warm-up is
+    /// over.
     pub duration_s: f64,
     /// How long it was to be. A run that is interrupted, or has nobody left to ask, is shorter.
     pub target_duration_s: f64,
@@ -57,7 +58,8 @@ pub struct Report {
     /// What else went wrong, and how often: refused, reset, closed, timeout, connect_timeout,
     /// no_fin, unreachable, no_port, no_resource, process, other.
     pub errors: BTreeMap<String, u64>,
-    /// How the connections ended, in the words of the close log; our own orderly close is
+    /// How the connections ended (cycles of the warm-up that ended as they should are left out), in
+    /// the words of the close log; our own orderly close is
     /// local.done.
     pub verdicts: BTreeMap<String, u64>,
     /// The generator itself.
@@ -66,6 +68,30 @@ pub struct Report {
     pub server: Option<ServerRow>,
     /// Somebody ended the run before its time.
     pub interrupted: bool,
+    /// The server's address and port; of a name, the address that answered.
+    pub address: String,
+    /// Bytes of a message, its newline included.
+    pub size_bytes: u32,
+    /// Requests that may be under way on a connection at a time.
+    pub depth: u32,
+    /// Connects a second that were asked for; null if they were opened as fast as it went.
+    pub ramp_per_s: Option<u32>,
+    /// How often an idle connection says something, in seconds; null if it does not.
+    pub every_s: Option<f64>,
+    /// How long a connect, a reply or the server's FIN may take, in seconds.
+    pub timeout_s: f64,
+    /// How long the load ran before it was measured, in seconds; 0 is no warm-up.
+    pub warmup_s: f64,
+    /// When the requests of the open loop were due; null in the closed one.
+    pub arrivals: Option<Arrivals>,
+    /// Payload that was sent in the measured time, in bytes a second.
+    pub sent_bytes_per_s: f64,
+    /// Payload that was received in the measured time, in bytes a second.
+    pub received_bytes_per_s: f64,
+    /// When the run began, before the first connection: UTC, RFC 3339.
+    pub started_at: String,
+    /// The version of closecall.
+    pub version: &'static str,
 }
 
 /// What the generator itself took.
@@ -89,7 +115,7 @@ pub struct GeneratorRow {
 pub struct ServerRow {
     /// Its time on the processor for each reply or cycle, in microseconds. Null if there was none.
     pub cpu_us_per_echo: Option<f64>,
-    /// Its resident memory when measuring began.
+    /// Its resident memory when all connections were open.
     pub rss_bytes: Option<u64>,
     /// How much that had grown since before the first connection, for each connection. Null if it
     /// had not: they lie in memory that others had left.
@@ -97,16 +123,12 @@ pub struct ServerRow {
 }
 
 /// The share of a processor from which on the generator is said to have set the pace.
-const BUSY: f64 = 0.9;
+pub(super) const BUSY: f64 = 0.9;
 
 impl Report {
-    /// The report about `outcome`, which `connections` in `processes` came to.
-    pub fn new(
-        mode: Mode,
-        (connections, processes): (u32, u32),
-        (duration_ms, rate): (u64, Option<f64>),
-        outcome: &Outcome,
-    ) -> Report {
+    /// The report about `outcome`, which the plan in so many processes came to.
+    pub fn new(plan: &Plan, processes: u32, started_at: String, outcome: &Outcome) -> Report {
+        let (mode, rate) = (plan.mode, plan.rate);
         let done = |of: Mode| (mode == of).then_some(outcome.done);
         let per_second = |count: u64| match outcome.seconds > 0.0 {
             true => count as f64 / outcome.seconds,
@@ -118,10 +140,10 @@ impl Report {
         Report {
             mode,
             closed_loop: rate.is_none(),
-            connections,
+            connections: plan.connections,
             processes,
             duration_s: rounded(outcome.seconds, 6),
-            target_duration_s: duration_ms as f64 / 1e3,
+            target_duration_s: seconds(plan.duration_ms),
             held: (mode == Mode::Hold).then_some(outcome.held),
             echoes: done(Mode::Echo),
             cycles: done(Mode::Churn),
@@ -143,6 +165,18 @@ impl Report {
             },
             server: None,
             interrupted: outcome.interrupted,
+            address: plan.server.to_string(),
+            size_bytes: plan.size,
+            depth: plan.depth,
+            ramp_per_s: plan.ramp,
+            every_s: plan.every_ms.filter(|_| mode != Mode::Churn).map(seconds),
+            timeout_s: seconds(plan.timeout_ms),
+            warmup_s: seconds(plan.warmup_ms),
+            arrivals: rate.map(|_| plan.arrivals),
+            sent_bytes_per_s: rounded(per_second(outcome.sent_bytes), 3),
+            received_bytes_per_s: rounded(per_second(outcome.received_bytes), 3),
+            started_at,
+            version: env!("CARGO_PKG_VERSION"),
         }
     }
 
@@ -163,10 +197,8 @@ impl Report {
     }
 }
 
-/// So many places behind the point: more would be noise.
-pub(super) fn rounded(number: f64, places: i32) -> f64 {
-    let unit = 10f64.powi(places);
-    (number * unit).round() / unit
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1e3
 }
 
 #[cfg(test)]

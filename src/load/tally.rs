@@ -120,6 +120,18 @@ impl Tally {
         self.mismatches + self.troubles.iter().sum::<u64>() == 1
     }
 
+    /// What was counted since it was like `before`, but for the verdicts.
+    pub(super) fn since(&self, before: &Tally) -> Tally {
+        let mut since = self.clone();
+        since.done -= before.done;
+        since.in_time -= before.in_time;
+        since.mismatches -= before.mismatches;
+        for (count, before) in since.troubles.iter_mut().zip(&before.troubles) {
+            *count -= before;
+        }
+        since
+    }
+
     pub(super) fn errors(&self) -> BTreeMap<String, u64> {
         named(ROWS.iter().map(|row| (row.1, self.troubles[row.0 as usize])))
     }
@@ -154,6 +166,10 @@ pub struct Outcome {
     pub errors: BTreeMap<String, u64>,
     /// How the connections ended.
     pub verdicts: BTreeMap<String, u64>,
+    /// Payload that the sockets took in the measured time, in bytes.
+    pub sent_bytes: u64,
+    /// Payload that was received in the measured time, in bytes.
+    pub received_bytes: u64,
     /// The measured time, in seconds.
     pub seconds: f64,
     /// The generator's own time on a processor then, in seconds: of the busiest process.
@@ -164,10 +180,8 @@ pub struct Outcome {
     /// Its time on a processor until the last reply, of all processes.
     pub cpu_seconds_sum: Option<f64>,
     /// How long replies took; in the open loop from when the request was due.
-    #[serde(with = "hex")]
     pub latency: Latency,
     /// In the open loop: from when it was sent.
-    #[serde(with = "hex")]
     pub service: Latency,
     /// Somebody ended it before its time.
     pub interrupted: bool,
@@ -182,6 +196,8 @@ impl Outcome {
         self.in_time += other.in_time;
         self.unanswered += other.unanswered;
         self.mismatches += other.mismatches;
+        self.sent_bytes += other.sent_bytes;
+        self.received_bytes += other.received_bytes;
         for (ours, theirs) in
             [(&mut self.errors, &other.errors), (&mut self.verdicts, &other.verdicts)]
         {
@@ -217,30 +233,6 @@ fn most(one: Option<f64>, other: Option<f64>, of: fn(f64, f64) -> f64) -> Option
     match (one, other) {
         (Some(one), Some(other)) => Some(of(one, other)),
         (one, other) => one.or(other),
-    }
-}
-
-/// A histogram as a text of hexadecimal digits.
-mod hex {
-    use serde::de::{Deserialize, Deserializer, Error};
-    use serde::ser::Serializer;
-
-    use crate::load::histogram::Latency;
-
-    pub(super) fn serialize<S: Serializer>(latency: &Latency, into: S) -> Result<S::Ok, S::Error> {
-        let digits: String = latency.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        into.serialize_str(&digits)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Latency, D::Error> {
-        let digits = String::deserialize(from)?;
-        let byte = |pair: &[u8]| {
-            let text = std::str::from_utf8(pair).ok()?;
-            u8::from_str_radix(text, 16).ok()
-        };
-        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
-        let bytes = bytes.ok_or_else(|| D::Error::custom("expected hexadecimal digits"))?;
-        Latency::from_bytes(&bytes).map_err(D::Error::custom)
     }
 }
 

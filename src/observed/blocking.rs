@@ -32,7 +32,7 @@ impl life::Stream for TcpStream {
         let _ = SockRef::from(self).set_out_of_band_inline(true);
     }
 
-    fn is_dropped(self, mut life: Life, report: Report) {
+    fn drop_with(self, mut life: Life, report: Report) {
         report(life.conclude(&self));
     }
 }

@@ -25,7 +25,7 @@ pub trait Stream: Sized {
     fn takes_urgent_bytes_inline(&self);
 
     /// It is dropped, and its ending is to be reported.
-    fn is_dropped(self, life: Life, report: Report);
+    fn drop_with(self, life: Life, report: Report);
 }
 
 /// What is to be done with an ending.

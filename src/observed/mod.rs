@@ -144,7 +144,7 @@ impl<S: Stream> Drop for Observed<S> {
     fn drop(&mut self) {
         let (Some(stream), Some(report)) = (self.stream.take(), self.report.take()) else { return };
         let life = self.life.clone();
-        stream.is_dropped(life, report);
+        stream.drop_with(life, report);
     }
 }
 

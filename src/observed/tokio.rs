@@ -40,7 +40,7 @@ impl life::Stream for TcpStream {
         let _ = SockRef::from(self).set_out_of_band_inline(true);
     }
 
-    fn is_dropped(self, mut life: Life, report: Report) {
+    fn drop_with(self, mut life: Life, report: Report) {
         match Handle::try_current() {
             Ok(runtime) => {
                 let mut left = Observed { stream: Some(self), life, report: Some(report) };

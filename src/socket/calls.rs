@@ -69,6 +69,30 @@ pub(super) fn reserve_descriptors(like: BorrowedFd<'_>, count: usize) {
     }
 }
 
+/// Sets an option of one int at the level of IP (ip(7)); it is at this level for IPv6 sockets, too.
+///
+/// # Errors
+/// The kernel's answer: ENOPROTOOPT for an option that it does not have.
+#[cfg(target_os = "linux")]
+pub(super) fn set_ip_option(
+    socket: BorrowedFd<'_>,
+    option: libc::c_int,
+    value: u32,
+) -> std::io::Result<()> {
+    // SAFETY: the kernel reads one int through the pointer, which is valid for it and as long as is
+    // said. The descriptor is borrowed, so it is open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            option,
+            (&raw const value).cast(),
+            size_of::<u32>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
 /// Gives memory that is free in this process back to the system, where the C library is glibc: it
 /// keeps what it had until it is asked (malloc_trim(3)). Other allocators do so by themselves, or
 /// cannot be asked.

@@ -5,6 +5,7 @@
 
 #[cfg(unix)]
 mod calls;
+pub(crate) mod source;
 #[cfg(target_os = "linux")]
 mod tcp_info;
 #[cfg(windows)]

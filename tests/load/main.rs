@@ -6,11 +6,20 @@
 mod process;
 #[path = "../common/schema.rs"]
 mod schema;
+#[path = "../common/scratch.rs"]
+mod scratch;
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod closing;
+mod conditions;
+mod find;
+mod intervals;
+mod million;
 mod ports;
 mod refusals;
+mod report;
+mod schedule;
 mod screen;
 mod servers;
 mod trouble;

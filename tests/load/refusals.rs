@@ -31,6 +31,8 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--connections", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
     ("--duration", &["", "0s", "10", "off", "-1s"], "from 1ms to 8760h"),
     ("--timeout", &["0ms", "off"], "from 1ms to 8760h"),
+    ("--every-report", &["9ms", "1", "off"], "from 10ms to 8760h"),
+    ("--warmup", &["0s", "5", "off"], "from 1ms to 8760h"),
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
     ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
     ("--processes", &["0", "257"], "from 1 to 256"),
@@ -42,11 +44,18 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ),
     ("--every", &["0s", "5", "never"], "or off for none"),
     ("--format", &["xml", "markdown"], "table or json"),
+    ("--fail-if", &["p99", "p99=5ms", ""], "expected one of <, <=, > and >=, as in p99>5ms"),
+    ("--fail-if", &["q99>5ms", "p101>5ms"], "is not a metric: expected p50, p99.9 or another"),
+    ("--fail-if", &["p99>5", "p99>5ms,max>1s"], "expected a duration in ns, us, ms or s"),
 ];
 
 const BAD_OF_ECHO: &[(&str, &[&str], &str)] = &[
     ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
     ("--depth", &["0", "1025"], "from 1 to 1024"),
+    ("--find-rate", &["p99>5ms", "p99<5ms,max>=1s"], "expected < or <=, as in p99<5ms"),
+    ("--find-rate", &["rate<5", "p99<5ms,rate<=5"], "the rate is what is looked for"),
+    ("--find-rate", &["p99<5ms,", ""], "expected one of <"),
+    ("--arrivals", &["odd", "Poisson"], "even or poisson"),
 ];
 
 #[test]
@@ -70,7 +79,15 @@ fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
 fn options_that_contradict_each_other_are_refused() {
     for (arguments, fragments) in [
         (&["hold", NOBODY, "--rate", "5"][..], ["--rate", "echo or churn"]),
+        (&["hold", NOBODY, "--find-rate", "p99<5ms"], ["--find-rate", "echo or churn"]),
+        (
+            &["echo", NOBODY, "--find-rate", "p99<5ms", "--rate", "5"],
+            ["--find-rate and --rate", "contradict"],
+        ),
+        (&["churn", NOBODY, "--hdr", "x", "--find-rate", "p99<5ms"], ["--find-rate", "--hdr"]),
         (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
+        (&["hold", NOBODY, "--arrivals", "even"], ["--arrivals", "echo or churn"]),
+        (&["echo", NOBODY, "--arrivals", "poisson"], ["--arrivals", "--rate"]),
         (&["churn", NOBODY, "--depth", "2"], ["--depth", "expected with echo;"]),
         (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
         (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),
@@ -87,11 +104,11 @@ fn options_that_contradict_each_other_are_refused() {
 /// The help of a mode shows what the mode takes, and how it is used.
 #[test]
 fn the_help_of_a_mode_has_no_option_that_the_mode_refuses() {
-    let options = ["--rate", "--depth", "--ramp", "--every"];
+    let options = ["--rate ", "--depth ", "--ramp ", "--every ", "--find-rate ", "--arrivals "];
     for (mode, has) in [
-        ("hold", [false, false, true, true]),
-        ("echo", [true; 4]),
-        ("churn", [true, false, false, false]),
+        ("hold", [false, false, true, true, false, false]),
+        ("echo", [true; 6]),
+        ("churn", [true, false, false, false, true, true]),
     ] {
         let mut process = Process::start(closecall(&["load", mode, "--help"]));
         assert_eq!(process.exit_code(), 0);
@@ -130,6 +147,7 @@ fn too_few_ports_are_found_before_the_first_connection() {
     let address = address.to_string();
     // No range of ports is larger than 65,536.
     let run = ["load", "hold", &address, "-c", "66000", "--processes", "250"];
+    let run = [&run[..], &["--source", "127.0.0.1"]].concat();
     refuses(closecall(&run), 3, &["ip_local_port_range", "1 source address ", "--source"]);
 }
 

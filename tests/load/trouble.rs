@@ -172,7 +172,7 @@ fn churn_goes_on_when_connections_are_refused_and_counts_them() {
 }
 
 /// Whether the process handles SIGINT by now.
-fn handles_sigint(id: u32) -> bool {
+pub(crate) fn handles_sigint(id: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
     u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (libc::SIGINT - 1) != 0
@@ -285,7 +285,8 @@ fn a_ramp_is_one_for_all_processes() {
     let begin = std::time::Instant::now();
     let run = ["hold", &address.to_string(), "-c4", "-d1ms", "--ramp", "10", "--processes", "4"];
     Run::good(&run);
-    assert!(begin.elapsed() >= std::time::Duration::from_millis(300), "ten a second, not forty");
+    let least = std::time::Duration::from_millis(600);
+    assert!(begin.elapsed() >= least, "ten a second, not forty, opened and closed");
 }
 
 #[test]

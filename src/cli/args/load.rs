@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Subcommand};
 
 use crate::cli::addresses::Endpoint;
 use crate::cli::values::load::{self as values, Network};
 use crate::cli::values::{self as all, Format, OrOff};
-use crate::load::Mode;
+use crate::load::{Arrivals, Condition, Mode, Objective};
 
 /// The options of `closecall load`.
 #[derive(Args, Debug)]
@@ -20,14 +21,20 @@ pub(in crate::cli) struct LoadArgs {
 pub(in crate::cli) enum Load {
     /// Hold connections open; each says something when it is opened, and every now and then.
     #[command(
-        after_help = "Example: hold 19,000 connections for a minute, and see what each costs the server:\n  \
+        after_help = "Example: hold 19,000 connections for a minute, and see what each costs the \
+        server:\n  \
         closecall load hold 127.0.0.1:20003 -c 19000 -d 1m --pid $(pidof closecall)"
     )]
     Hold(HoldArgs),
 
     /// Ask, wait for the reply, ask again, on connections that stay open.
     #[command(after_help = "Example: 10,000 requests a second over 1,000 connections:\n  \
-        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000")]
+        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000\n\n\
+        The same at random moments, measured for a minute after 5 seconds of warm-up:\n  \
+        closecall load echo 127.0.0.1:20003 -c 1000 --rate 10000 \
+        --arrivals poisson --warmup 5s -d 1m\n\n\
+        What happens in each second, as JSON lines:\n  \
+        closecall load echo 127.0.0.1:20003 --every-report 1s --format json")]
     Echo(EchoArgs),
 
     /// Connect, ask, wait for the reply, close, connect again.
@@ -35,7 +42,8 @@ pub(in crate::cli) enum Load {
     /// used again after a second on loopback, elsewhere after a minute. --source gives more.
     #[command(verbatim_doc_comment)]
     #[command(
-        after_help = "Example: open and close connections as fast as the server allows, 64 at a time:\n  \
+        after_help = "Example: open and close connections as fast as the server allows, 64 at a \
+        time:\n  \
         closecall load churn 127.0.0.1:20003 -c 64 -d 30s"
     )]
     Churn(ChurnArgs),
@@ -101,6 +109,7 @@ pub(in crate::cli) struct CommonArgs {
 
     /// How long to measure, from the moment that all are connected.
     #[arg(short = 'd', long, value_name = "DUR", default_value = "10s")]
+    #[arg(default_value_if("find_rate", ArgPredicate::IsPresent, "2s"))]
     #[arg(value_parser = values::duration, allow_hyphen_values = true)]
     pub(in crate::cli) duration: u64,
 
@@ -109,8 +118,10 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_parser = values::size, allow_hyphen_values = true)]
     pub(in crate::cli) size: u32,
 
-    /// Addresses of this machine to connect from, in turn, such as 127.0.1.0/24.
-    /// Between each of them and the server there is a whole range of ports.
+    /// Addresses of this machine to connect from, in turn, such as 127.0.1.0/24. Each has a whole
+    /// range of ports. Default: the system's choice; to a server on 127.0.0.0/8 (Linux) as many
+    /// of 127.0.0.1 to 127.0.0.254 as have enough ports, so its log shows several peer addresses
+    /// and its --max-per-ip counts each; --source 127.0.0.1 takes this one only.
     #[arg(long, value_name = "CIDR", value_parser = values::sources, verbatim_doc_comment)]
     pub(in crate::cli) source: Option<Network>,
 
@@ -141,9 +152,31 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
-    /// Write the histogram of latencies there: HdrHistogram V2, in nanoseconds.
-    #[arg(long, value_name = "FILE")]
+    /// Write the histogram of latencies there, HdrHistogram V2 in nanoseconds, and its percentiles
+    /// as text in milliseconds beside it, in FILE.hgrm, for the HdrHistogram plotter. A FILE that
+    /// ends in .hgrm is the text alone.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(in crate::cli) hdr: Option<PathBuf>,
+
+    /// Exit with code 1 if the run meets this condition, such as 'p99>5ms', 'p99.9>=800us',
+    /// 'max>1s', 'mean>2ms' or 'rate<9000'; also of min, errors, mismatches and unanswered.
+    /// If no reply was timed, a condition on a latency counts as met. May be repeated.
+    #[arg(long, value_name = "CONDITION", verbatim_doc_comment)]
+    #[arg(value_parser = values::condition, allow_hyphen_values = true)]
+    pub(in crate::cli) fail_if: Vec<Condition>,
+
+    /// Run the same load for so long before it is measured. -d counts from the end of the
+    /// warm-up; its requests are in no figure, but what goes wrong in it is an error.
+    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
+    #[arg(value_parser = values::duration, allow_hyphen_values = true)]
+    pub(in crate::cli) warmup: Option<u64>,
+
+    /// Tell so often, while it is measured, what happened since the last time: a line on stderr.
+    /// With --format json everything is JSON lines on stdout: {"interval": …} each time
+    /// (docs/load-interval.schema.json), and the report as the last line.
+    #[arg(long, value_name = "DUR", verbatim_doc_comment)]
+    #[arg(value_parser = values::every_report, allow_hyphen_values = true)]
+    pub(in crate::cli) every_report: Option<u64>,
 }
 
 /// What the modes take in which requests follow each other.
@@ -156,17 +189,38 @@ pub(in crate::cli) struct OpenLoopArgs {
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     #[arg(value_parser = values::rate, allow_hyphen_values = true)]
     pub(in crate::cli) rate: Option<u32>,
+
+    /// Find the highest rate that meets an objective, such as 'p99<5ms' or 'p99<5ms,max<1s'.
+    /// Each step is an open loop over -c connections for -d (2s unless it is given). A closed
+    /// loop gives an estimate. Half of it is tried first; then twice the rate until a step fails,
+    /// or a quarter until one is ok; then the middle, until the bounds are within 2 %. A step
+    /// fails as well if it achieves less than 99 % of its rate or if a request fails. A failed
+    /// step is repeated once. A step of three times -d confirms the rate, else a lower one.
+    #[arg(long, value_name = "OBJECTIVE", verbatim_doc_comment)]
+    #[arg(value_parser = values::objective, allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["rate", "hdr", "pid", "every_report"])]
+    pub(in crate::cli) find_rate: Option<Objective>,
+
+    /// When the requests of --rate are due. even: each the same time after the one before it.
+    /// poisson: at random moments with exponential gaps, as from many clients that know nothing of
+    /// each other; as many in all as with even, and the same moments in each run. Default: even.
+    #[arg(long, value_name = "even|poisson", verbatim_doc_comment)]
+    #[arg(value_parser = values::arrivals(), hide_possible_values = true)]
+    pub(in crate::cli) arrivals: Option<Arrivals>,
 }
 
 /// What the modes take whose connections are opened first and stay.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct IdleArgs {
-    /// Connects a second. Without it as fast as it goes, with 256 under way at most.
+    /// Connects a second, and closes a second at the end. Without it as fast as the server
+    /// answers; in either case at most 256 of each process are under way.
     #[arg(long, value_name = "N", value_parser = values::ramp, allow_hyphen_values = true)]
+    #[arg(verbatim_doc_comment)]
     pub(in crate::cli) ramp: Option<u32>,
 
-    /// How often an idle connection says something: in hold always, in echo until all are
-    /// connected; or off. Half of the server's deadline or less. Default: 5s.
+    /// How often an idle connection sends a message: in hold always, in echo until all are
+    /// connected and while it waits to be closed; or off. Half of the server's deadline or less.
+    /// Default: 5s.
     #[arg(long, value_name = "DUR", verbatim_doc_comment)]
     #[arg(value_parser = all::deadline, allow_hyphen_values = true)]
     pub(in crate::cli) every: Option<OrOff<u64>>,
@@ -186,6 +240,11 @@ impl RunArgs<'_> {
     /// Requests or cycles a second over all connections; `None` in the closed loop.
     pub(in crate::cli) fn rate(&self) -> Option<u32> {
         self.open_loop.and_then(|options| options.rate)
+    }
+
+    /// What the highest rate is looked for to meet.
+    pub(in crate::cli) fn find_rate(&self) -> Option<&Objective> {
+        self.open_loop.and_then(|options| options.find_rate.as_ref())
     }
 }
 
@@ -222,7 +281,8 @@ pub(in crate::cli) struct MergeArgs {
     #[arg(value_parser = values::format(), hide_possible_values = true)]
     pub(in crate::cli) format: Format,
 
-    /// Write all of them together there.
-    #[arg(long, value_name = "FILE")]
+    /// Write all of them together there, and as text in FILE.hgrm; a FILE that ends in .hgrm is the
+    /// text alone.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(in crate::cli) hdr: Option<PathBuf>,
 }

@@ -1,12 +1,13 @@
 //! `closecall load merge`: several histograms as one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::hdr::Hdr;
 use super::text;
 use crate::cli::args::MergeArgs;
 use crate::cli::say::{json, say, warn};
@@ -38,11 +39,11 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
         all.add(&latency).map_err(|error| refused(path, &error))?;
     }
     // It may be one of those that were read.
-    let mut hdr = args.hdr.as_deref().map(create).transpose()?;
-    if let Some((file, path)) = &mut hdr
-        && let Err(error) = save(file, &all)
+    let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
+    if let Some(hdr) = &mut hdr
+        && let Err(error) = hdr.save(&all)
     {
-        warn(&format!("--hdr {path}: {error}"));
+        warn(&error);
         return Ok(ExitCode::from(EXIT_FAILED));
     }
     let merged =
@@ -71,24 +72,4 @@ fn read(path: &Path) -> Result<Latency, Failure> {
 
 fn refused(path: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::Refused(format!("{}: {error}; give files that --hdr wrote", path.display()))
-}
-
-/// Opens what `--hdr` names, so that a run is not lost for a name that cannot be written. What is
-/// in it stays there until there is something to write.
-pub(super) fn create(path: &Path) -> Result<(File, String), Failure> {
-    let shown = path.display().to_string();
-    let remedy = |error: io::Error| {
-        Failure::Refused(format!("--hdr {shown}: {error}; name a file that can be written"))
-    };
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).open(path).map_err(remedy)?;
-    Ok((file, shown))
-}
-
-/// Writes a histogram in place of what was there.
-pub(super) fn save(file: &mut File, latency: &Latency) -> io::Result<()> {
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
-    file.write_all(&latency.to_bytes())
 }

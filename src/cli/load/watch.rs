@@ -4,7 +4,11 @@
 use std::io;
 
 use super::screen::Screen;
-use crate::load::{Conductor, Lost, Moment, Outcome, Plan, Process, Progress, ServerRow, Trouble};
+use crate::cli::Failure;
+use crate::cli::values::Format;
+use crate::load::{
+    Conductor, Interval, Lost, Moment, Outcome, Plan, Process, Progress, ServerRow, Trouble,
+};
 
 /// One run as it is seen from outside.
 pub(super) struct Watch {
@@ -22,21 +26,24 @@ impl Watch {
     ///
     /// # Errors
     /// The system has no thread for the bar.
-    pub(super) fn new(server: Option<Process>, plan: &Plan) -> io::Result<Watch> {
+    pub(super) fn new(server: Option<Process>, plan: &Plan, format: Format) -> io::Result<Watch> {
         Ok(Watch {
             server,
             rss_before: server.and_then(Process::rss_bytes),
             rss_connected: None,
             cpu_begin: None,
             cpu_end: None,
-            screen: Screen::start(plan)?,
+            screen: Screen::start(plan, format)?,
             has_told: false,
         })
     }
 
     /// The bar goes.
-    pub(super) fn finish(&mut self) {
-        self.screen.finish();
+    ///
+    /// # Errors
+    /// An interval could not be written to stdout.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        self.screen.finish()
     }
 
     /// There was a server, and nothing was learnt from it.
@@ -84,6 +91,10 @@ impl Conductor for Watch {
         }
     }
 
+    fn warmed_up(&mut self) {
+        self.cpu_begin = self.server.and_then(Process::cpu_ns);
+    }
+
     fn releases(&mut self, _moment: Moment) -> bool {
         true
     }
@@ -98,6 +109,10 @@ impl Conductor for Watch {
 
     fn progress(&mut self, progress: &Progress) {
         self.screen.shows(progress);
+    }
+
+    fn interval(&mut self, interval: Interval) -> Option<Interval> {
+        self.screen.takes(interval)
     }
 
     fn watches(&self) -> bool {

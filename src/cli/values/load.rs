@@ -7,10 +7,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::super::Failure;
 use super::super::addresses::Address;
 use super::{CONNECTIONS_MAX, DURATION_MS_MAX, Format, expect, number};
-use crate::load::{SIZE_MAX, Sources};
+use crate::load::{Arrivals, Condition, Objective, SIZE_MAX, Sources};
 
 /// A packet each hundred nanoseconds: more than any one machine sends.
 const RATE_MAX: u32 = 10_000_000;
+/// Lines that follow each other faster are read by no one.
+const EVERY_REPORT_MS_MIN: u64 = 10;
 const DEPTH_MAX: u32 = 1024;
 const PROCESSES_MAX: u32 = 256;
 /// Addresses of a network that are used: far more than there are connections.
@@ -22,10 +24,16 @@ pub(in crate::cli) fn connections(text: &str) -> Result<u32, String> {
     expect(number(text, 1..=max), &format!("a number from 1 to {max}"))
 }
 
-/// `-d`, `--timeout`.
+/// `-d`, `--timeout`, `--warmup`.
 pub(in crate::cli) fn duration(text: &str) -> Result<u64, String> {
     let value = super::duration(text, 1..=DURATION_MS_MAX);
     expect(value, "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h")
+}
+
+/// `--every-report`.
+pub(in crate::cli) fn every_report(text: &str) -> Result<u64, String> {
+    let value = super::duration(text, EVERY_REPORT_MS_MIN..=DURATION_MS_MAX);
+    expect(value, "a duration from 10ms to 8760h, such as 1s")
 }
 
 /// `--rate`.
@@ -62,6 +70,22 @@ pub(in crate::cli) fn pid(text: &str) -> Result<u32, String> {
 pub(in crate::cli) fn format() -> impl TypedValueParser<Value = Format> {
     let names = PossibleValuesParser::new(["table", "json"]);
     names.map(|name| if name == "json" { Format::Json } else { Format::Table })
+}
+
+/// `--fail-if`.
+pub(in crate::cli) fn condition(text: &str) -> Result<Condition, String> {
+    Condition::parse(text)
+}
+
+/// `--find-rate`.
+pub(in crate::cli) fn objective(text: &str) -> Result<Objective, String> {
+    Objective::parse(text)
+}
+
+/// `--arrivals`.
+pub(in crate::cli) fn arrivals() -> impl TypedValueParser<Value = Arrivals> {
+    let names = PossibleValuesParser::new(["even", "poisson"]);
+    names.map(|name| if name == "poisson" { Arrivals::Poisson } else { Arrivals::Even })
 }
 
 /// What `--source` stands for.

@@ -6,12 +6,12 @@ use super::Generator;
 use super::stage::Stage;
 use crate::kernel::mio::errno;
 use crate::load::connection::{Phase, Why};
+use crate::load::plan::Mode;
 use crate::load::tally::Trouble;
 use crate::load::verdict::verdict;
 use crate::machine::close::Via;
 use crate::machine::errno::{Errno, System};
 use crate::machine::tick::Tick;
-use crate::socket;
 use crate::socket::take_error;
 
 impl Generator {
@@ -24,7 +24,7 @@ impl Generator {
         entry.connection.phase = Phase::Closing;
         match shut {
             Ok(()) => {
-                entry.connection.fin_sent = true;
+                entry.connection.seen.sent_fin();
                 if entry.connection.in_flight() == 0 {
                     let noted = self.noted(key, self.slab[key].connection.asked);
                     self.begun_at[noted] = now;
@@ -42,7 +42,7 @@ impl Generator {
     pub(super) fn heard_fin(&mut self, key: usize) {
         let (is_churn, now) = (self.is_churn(), self.now());
         let connection = &mut self.slab[key].connection;
-        connection.fin_received = true;
+        connection.seen.received_fin();
         if connection.phase == Phase::Closing {
             if is_churn {
                 let turn = connection.answered;
@@ -52,13 +52,16 @@ impl Generator {
             }
             return self.end(key, Why::Done);
         }
-        self.note(key, Trouble::Closed);
+        // A connection that waits for its close has done its work: the server may close it, too.
+        if self.stage != Stage::Closing || connection.in_flight() > 0 {
+            self.note(key, Trouble::Closed);
+        }
         self.end(key, Why::Server);
     }
 
     /// A call failed: the server or the network has ended it.
     pub(super) fn failed(&mut self, key: usize, errno: Errno, via: Via) {
-        self.slab[key].connection.latch(errno, via);
+        self.slab[key].connection.seen.failed(errno, via);
         self.note_errno(key, Trouble::of(errno), errno);
         self.end(key, Why::Server);
     }
@@ -98,12 +101,17 @@ impl Generator {
         self.lose_turns(key);
         let entry = &mut self.slab[key];
         let Some(socket) = entry.socket.take() else { return };
-        let probe = || (socket::facts(&socket), socket::unacked(&socket));
-        self.tally.ended(verdict(&entry.connection, why, probe));
+        // A cycle of the warm-up that ended as it should is in no figure.
+        let connection = &mut entry.connection;
+        let measures = connection.asked.checked_sub(1).is_none_or(|turn| connection.measures(turn));
+        if measures || why != Why::Done || self.plan.mode != Mode::Churn {
+            self.tally.ended(verdict(connection, why, &socket));
+        }
         drop(socket);
         let connection = &mut entry.connection;
         connection.phase = Phase::Closed;
         connection.wakes_at = Tick::NEVER;
+        self.closing.under_way -= u32::from(std::mem::take(&mut connection.is_leaving));
         let is_new = connection.is_new;
         if self.reopens() {
             let now = self.now();
@@ -126,10 +134,11 @@ impl Generator {
         if self.pace.is_none() {
             return;
         }
-        let owed = self.slab[key].connection.gives_up();
+        let connection = &mut self.slab[key].connection;
+        let (owed, warm) = (connection.gives_up(), connection.warm);
         self.owed -= owed.end - owed.start;
         let now = self.now();
-        owed.for_each(|turn| self.unanswered(key, turn, now));
+        owed.filter(|turn| *turn >= warm).for_each(|turn| self.unanswered(key, turn, now));
     }
 
     /// A measured turn that will never be answered. It counts with its age, so that requests that
@@ -146,15 +155,16 @@ impl Generator {
     pub(super) fn lose_turns(&mut self, key: usize) {
         let measuring = self.is_measuring() || self.stage == Stage::Closing;
         let connection = &mut self.slab[key].connection;
-        let warm = connection.warm;
         let lost = connection.answered..connection.asked;
         if lost.is_empty() {
             return;
         }
+        let measured = connection.warm.max(lost.start)..connection.cool.min(lost.end);
         connection.answered = lost.end;
-        let now = self.now();
         self.in_flight -= lost.end - lost.start;
-        for turn in lost.filter(|turn| measuring && *turn >= warm) {
+        self.kept_alive -= lost.end.saturating_sub(connection.cool.max(lost.start));
+        let now = self.now();
+        for turn in measured.filter(|_| measuring) {
             self.unanswered(key, turn, now);
         }
     }

@@ -15,7 +15,7 @@ use crate::machine::tick::Tick;
 
 /// Handshakes and first replies that are awaited at a time. It is far below any backlog: who does
 /// not fit into that is not refused, but forgotten for a second.
-const OPENING_MAX: u32 = 256;
+pub(super) const OPENING_MAX: u32 = 256;
 
 /// After a connect that failed a place rests for so long: a server that is gone is asked again and
 /// again, and not in a loop without a breath. In milliseconds.
@@ -76,7 +76,7 @@ impl Generator {
         let noted = self.noted(key, asked);
         self.begun_at[noted] = now;
         self.slab[key].connection.connects(self.script.begin(true));
-        let opened = self.open_socket(key, number);
+        let opened = self.open_socket(key, number, now);
         if self.is_churn() {
             self.begins(key);
         }
@@ -86,8 +86,8 @@ impl Generator {
         }
     }
 
-    fn open_socket(&mut self, key: usize, number: u32) -> io::Result<()> {
-        let mut socket = link::connect(&self.plan, number)?;
+    fn open_socket(&mut self, key: usize, number: u32, now: u64) -> io::Result<()> {
+        let mut socket = link::connect(&self.plan, &mut self.ports, number, now)?;
         // Room to send is an event too: it says that the handshake is over. Later it costs nothing,
         // for a socket that was never full has no such event.
         let interest = Interest::READABLE | Interest::WRITABLE;

@@ -4,13 +4,12 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Conductor, Generator, Moment, TICK, tick};
+use super::{Conductor, Generator, Moment, TICK, Traffic, tick};
 use crate::load::connection::{Phase, Why};
 use crate::load::link::Ticker;
 use crate::load::pace::Pace;
 use crate::load::plan::Mode;
 use crate::load::proc::{OnCpu, own_time};
-use crate::load::tally::Trouble;
 
 /// Where a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,13 +18,13 @@ pub(super) enum Stage {
     Opening,
     /// All are open; the conductor says when to begin.
     Ready,
-    /// It is measured.
+    /// Requests are made: those of the warm-up, then those that are measured.
     Running,
     /// Nothing more is due; what was is awaited.
     Finishing,
     /// All is answered; the conductor says when to close.
     Measured,
-    /// Everybody is closed.
+    /// Connections are closed, at the pace at which they were opened.
     Closing,
     /// There is nothing more to do.
     Over,
@@ -36,7 +35,13 @@ pub(super) enum Stage {
 pub(super) struct Window {
     pub(super) begin: u64,
     pub(super) end: u64,
+    /// Whether the warm-up is over.
+    pub(super) is_measured: bool,
+    /// Whether the conductor knows that.
+    is_told: bool,
     time_begin: Option<OnCpu>,
+    /// What had been sent and received when it began.
+    traffic_begin: Traffic,
 }
 
 impl Window {
@@ -55,7 +60,7 @@ impl Window {
 }
 
 impl Generator {
-    /// Whether what is asked or answered now is measured.
+    /// Whether the load is under way: in its warm-up, measured, or until its last reply.
     pub(super) fn is_measuring(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Finishing)
     }
@@ -63,7 +68,11 @@ impl Generator {
     /// When the stage is over by the clock alone.
     pub(super) fn next_stage_at(&self) -> Option<u64> {
         match self.stage {
-            Stage::Running => Some(self.window.end),
+            Stage::Running if !self.window.is_measured => Some(self.window.begin),
+            Stage::Running => {
+                let interval = self.meter.as_ref().map_or(u64::MAX, |meter| meter.ends_at);
+                Some(self.window.end.min(interval))
+            }
             Stage::Finishing => Some(self.patience_ends()),
             _ => None,
         }
@@ -79,18 +88,28 @@ impl Generator {
         if interrupts > 0 && !self.outcome.interrupted {
             self.interrupt();
         }
-        if self.stage == Stage::Opening {
-            self.open_more();
+        match self.stage {
+            Stage::Opening => self.open_more(),
+            Stage::Closing => self.close_more(),
+            _ => {}
         }
         loop {
             let before = self.stage;
             match self.stage {
                 Stage::Opening if self.is_open() => {
                     self.stage = Stage::Ready;
+                    self.closing.opened_in = self.now();
                     self.outcome.connected = self.slab.len() as u64;
                     conductor.reached(Moment::Connected);
                 }
                 Stage::Ready if conductor.releases(Moment::Connected) => self.begin()?,
+                Stage::Running if self.turn_at >= self.window.begin && !self.window.is_told => {
+                    self.window.is_told = true;
+                    if !self.window.is_measured {
+                        self.measure();
+                    }
+                    conductor.warmed_up();
+                }
                 Stage::Running if self.is_enough() => self.finish(),
                 Stage::Finishing if self.is_answered() => self.measured(conductor),
                 Stage::Measured
@@ -118,43 +137,33 @@ impl Generator {
 
     /// Nothing is under way; or who has not answered by now is too late.
     fn is_answered(&self) -> bool {
-        self.in_flight == 0 && self.owed == 0 || self.turn_at >= self.patience_ends()
+        self.in_flight == self.kept_alive && self.owed == 0 || self.turn_at >= self.patience_ends()
     }
 
-    fn is_closed(&self) -> bool {
-        self.slab.iter().all(|(_, entry)| entry.connection.phase == Phase::Closed)
-    }
-
-    /// From here on it is measured.
+    /// The load begins, with the warm-up if there is one.
     fn begin(&mut self) -> io::Result<()> {
         if self.is_churn() {
             self.take_places();
         }
         let now = self.now();
         self.stage = Stage::Running;
-        self.window = Window {
-            begin: now,
-            end: now + self.plan.duration_ms * 1_000_000,
-            time_begin: own_time(),
-        };
-        if let Some(rate) = self.plan.rate {
-            self.pace = Some(Pace {
-                begin_ns: now,
-                interval_ns: 1e9 / rate,
-                connections: self.plan.all_connections.into(),
-                first: self.plan.first_number.into(),
-                own: self.plan.connections.into(),
-                stride: self.plan.stride.into(),
-                end_ns: self.window.end,
-                next: 0,
-            });
+        let begin = now + self.plan.warmup_ms * 1_000_000;
+        let end = begin + self.plan.duration_ms * 1_000_000;
+        self.window = Window { begin, end, ..Window::default() };
+        for (_, entry) in &mut self.slab {
+            entry.connection.begin();
+        }
+        if self.plan.warmup_ms == 0 {
+            self.measure();
+            self.window.is_told = true;
+        }
+        self.pace = Pace::new(&self.plan, now);
+        if self.pace.is_some() {
             let ticker = Ticker::new(self.poll.registry(), TICK)?;
             ticker.set(Duration::ZERO);
             self.ticker = Some(ticker);
         }
         for key in self.keys() {
-            let Some(entry) = self.slab.get_mut(key) else { continue };
-            entry.connection.measure();
             if self.plan.mode == Mode::Hold {
                 self.spread(key, now);
             } else {
@@ -164,6 +173,17 @@ impl Generator {
         Ok(())
     }
 
+    /// From here on it is measured.
+    pub(super) fn measure(&mut self) {
+        self.window.is_measured = true;
+        self.window.time_begin = own_time();
+        self.window.traffic_begin = self.traffic;
+        self.begin_intervals();
+        for (_, entry) in &mut self.slab {
+            entry.connection.measure();
+        }
+    }
+
     /// Nothing more is due.
     fn finish(&mut self) {
         self.stage = Stage::Finishing;
@@ -171,12 +191,20 @@ impl Generator {
         let own = self.window.own_seconds();
         self.outcome.cpu_seconds = own.map(|(ran, _)| ran);
         self.outcome.waited_seconds = own.map(|(_, waited)| waited);
+        if !self.window.is_measured {
+            self.measure(); // it was ended in the warm-up: nothing was measured
+        }
+        let (all, before) = (self.traffic, self.window.traffic_begin);
+        self.outcome.sent_bytes = all.sent - before.sent;
+        self.outcome.received_bytes = all.received - before.received;
         let now = self.now();
         self.window.end = self.window.end.min(now);
+        self.window.begin = self.window.begin.min(self.window.end);
         if let Some(pace) = &mut self.pace {
             pace.stop(now);
         }
         self.ticker = None;
+        self.stay_alive();
     }
 
     fn measured(&mut self, conductor: &mut impl Conductor) {
@@ -184,6 +212,7 @@ impl Generator {
         // Until the last answer: that is part of the work.
         self.outcome.cpu_seconds_sum = self.window.own_seconds().map(|(ran, _)| ran);
         self.outcome.seconds = (self.window.end - self.window.begin) as f64 / 1e9;
+        self.tell_interval(conductor, true);
         conductor.reached(Moment::Measured);
     }
 
@@ -195,36 +224,18 @@ impl Generator {
                 // Those that have been heard from stand, and nobody will look again.
                 self.outcome.connected = self.standing();
                 self.outcome.held = self.outcome.connected;
+                if self.stage == Stage::Opening {
+                    self.closing.opened_in = self.now();
+                }
                 self.stage = Stage::Measured;
             }
             Stage::Running => self.finish(),
+            Stage::Closing => self.hurry(),
             _ => {}
         }
         if self.stage == Stage::Finishing {
             // Whoever is asked still is asked in vain.
             self.plan.timeout_ms = 0;
-        }
-    }
-
-    /// Our FIN to everybody with whom nothing is under way; the others are too late.
-    fn close_all(&mut self) {
-        self.stage = Stage::Closing;
-        if self.outcome.interrupted {
-            self.plan.timeout_ms = CLOSING_MS_INTERRUPTED;
-        }
-        let why = if self.outcome.interrupted { Why::Interrupted } else { Why::Timeout };
-        for key in self.keys() {
-            let Some(entry) = self.slab.get_mut(key) else { continue };
-            let connection = &entry.connection;
-            match connection.phase {
-                Phase::Closed | Phase::Closing => {}
-                Phase::Open if connection.in_flight() == 0 => self.shut_down(key),
-                _ if why == Why::Interrupted => self.end(key, why),
-                _ => {
-                    self.note(key, Trouble::Timeout);
-                    self.end(key, why);
-                }
-            }
         }
     }
 
@@ -267,6 +278,3 @@ impl Generator {
         self.arm(key, now);
     }
 }
-
-/// How long an interrupted run waits for FINs, in milliseconds.
-const CLOSING_MS_INTERRUPTED: u64 = 1000;

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 
 use super::stage::Stage;
 use super::{Generator, tick};
-use crate::kernel::Io;
-use crate::kernel::mio::uninterrupted;
+use crate::kernel::mio::{MioKernel, uninterrupted};
+use crate::kernel::{Io, Kernel};
 use crate::load::connection::Phase;
 use crate::load::message::Heard;
 use crate::load::plan::Mode;
@@ -51,8 +51,11 @@ impl Generator {
             match uninterrupted(|| socket.read(&mut self.inbox)) {
                 Io::Done(0) => return self.heard_fin(key),
                 Io::Done(bytes) => {
-                    entry.connection.rx += bytes as u64;
-                    if !self.feed(key, bytes) || (bytes < self.inbox.len() && !reads_on) {
+                    entry.connection.seen.received(bytes);
+                    self.traffic.received += bytes as u64;
+                    if !self.feed(key, bytes)
+                        || !(reads_on || may_hold_more(bytes, self.inbox.len(), DRAINS))
+                    {
                         return;
                     }
                 }
@@ -94,6 +97,7 @@ impl Generator {
             }
         }
         self.go_on(key, now);
+        self.leave(key);
         self.slab.contains(key)
     }
 
@@ -104,6 +108,7 @@ impl Generator {
         connection.answered = turn + 1;
         connection.cursor = self.script.begin(false);
         self.in_flight -= 1;
+        self.kept_alive -= u64::from(turn >= connection.cool);
         self.opening -= u32::from(connection.is_new);
         connection.is_new = false;
         self.count(key, turn, now);
@@ -125,11 +130,11 @@ impl Generator {
         let service = (turn < connection.asked).then(|| now.saturating_sub(begun_at));
         match (&self.pace, service) {
             (Some(pace), service) => {
-                let due_at = pace.due_at(key as u32, turn - connection.warm);
-                self.latency.record(now.saturating_sub(due_at));
+                let due_at = pace.due_at(key as u32, turn - connection.first);
+                self.took(now.saturating_sub(due_at));
                 service.into_iter().for_each(|ns| self.service.record(ns));
             }
-            (None, Some(service)) => self.latency.record(service),
+            (None, Some(service)) => self.took(service),
             (None, None) => {}
         }
     }
@@ -176,6 +181,7 @@ impl Generator {
         if self.pace.is_some() && connection.owed() > 0 {
             self.owed -= 1;
         }
+        self.kept_alive += u64::from(connection.asked >= connection.cool);
         connection.asked += 1;
         self.in_flight += 1;
     }
@@ -189,7 +195,10 @@ impl Generator {
         let message = self.script.message(number, connection.asked.saturating_sub(1));
         while connection.unsent > 0 {
             match uninterrupted(|| socket.write(&message[connection.taken()..])) {
-                Io::Done(bytes) => connection.took(bytes),
+                Io::Done(bytes) => {
+                    connection.took(bytes);
+                    self.traffic.sent += bytes as u64;
+                }
                 Io::WouldBlock => return,
                 Io::Failed(errno) => return self.failed(key, errno, Via::Send),
             }
@@ -227,7 +236,8 @@ impl Generator {
         match self.stage {
             Stage::Opening | Stage::Ready => true,
             Stage::Running => self.plan.mode == Mode::Hold,
-            _ => false,
+            Stage::Finishing | Stage::Measured | Stage::Closing => !self.is_churn(),
+            Stage::Over => false,
         }
     }
 
@@ -238,6 +248,9 @@ impl Generator {
         // From when it was due, so that the spread stays as it is.
         connection.wakes_at = connection.wakes_at.after(every).max(tick(now).after(every / 2));
         if connection.in_flight() == 0 {
+            if !matches!(self.stage, Stage::Opening | Stage::Ready | Stage::Running) {
+                connection.cools();
+            }
             self.ask(key, now);
         }
     }
@@ -262,9 +275,34 @@ impl Generator {
         let deadline = self.deadline(key).unwrap_or_else(|| tick(now).after(timeout));
         let connection = &self.slab[key].connection;
         let wakes_at = match connection.phase {
-            Phase::Open if !self.keeps_alive() => Tick::NEVER,
-            _ => connection.wakes_at,
+            Phase::Open if self.keeps_alive() => connection.wakes_at,
+            Phase::Closed => connection.wakes_at,
+            // It has nothing to send. An alarm in the past would ring in each turn.
+            Phase::Open | Phase::Connecting | Phase::Closing => Tick::NEVER,
         };
         self.wheel.arm(key as u32, deadline.min(wakes_at));
+    }
+}
+
+/// Whether a short read says that nothing is left: not with mio's poll on Windows.
+const DRAINS: bool = MioKernel::SHORT_READ_DRAINS;
+
+/// Whether there may be more to read after a read of `bytes` into room for `room`, without a
+/// further event.
+const fn may_hold_more(bytes: usize, room: usize, short_read_drains: bool) -> bool {
+    bytes >= room || !short_read_drains
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: on Windows what lay behind a short read was never read.
+    #[test]
+    fn a_short_read_is_the_last_only_where_the_system_says_so() {
+        assert!(may_hold_more(64, 64, true));
+        assert!(!may_hold_more(63, 64, true));
+        assert!(may_hold_more(63, 64, false));
+        assert_eq!(DRAINS, cfg!(any(target_os = "linux", target_os = "macos")));
     }
 }

@@ -1,0 +1,102 @@
+//! Error messages for a resource that a run would exhaust: files, ports, addresses.
+
+use std::net::SocketAddr;
+
+use crate::cli::args::CommonArgs;
+use crate::cli::{Failure, limits};
+use crate::load::{Outcome, Plan, SCOUTS, Shortage, Trouble, check, default_sources};
+
+/// The plans that this machine can carry out: at most one for each address of the server.
+///
+/// # Errors
+/// There is none; what the first one lacks, and what to do about it.
+pub(super) fn possible(
+    plan: &Plan,
+    servers: &[SocketAddr],
+    args: &CommonArgs,
+) -> Result<Vec<Plan>, Failure> {
+    let open_files = limits::raise_open_files();
+    let mut plans = Vec::new();
+    let mut lacking = None;
+    for &server in servers {
+        let mut plan = Plan { server, ..plan.clone() };
+        plan.sources = plan.sources.or_else(|| default_sources(&plan));
+        match check(&plan, args.processes, open_files) {
+            Ok(()) => plans.push(plan),
+            Err(shortage) => {
+                lacking.get_or_insert_with(|| short(&shortage, server, args));
+            }
+        }
+    }
+    lacking.filter(|_| plans.is_empty()).map_or(Ok(plans), Err)
+}
+
+/// The line about connects that found no port, if there were any.
+pub(super) fn no_port(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let count = outcome.errors.get(Trouble::NoPort.name())?;
+    Some(format!(
+        "ports were the limit: {count} times no port was free to connect from, because each is \
+         taken by a connection or for its TIME_WAIT (1 s on loopback, else a minute): {}",
+        remedy(plan.server)
+    ))
+}
+
+/// What gives more ports to connect from.
+fn remedy(server: SocketAddr) -> &'static str {
+    match (server.ip().is_loopback(), server.is_ipv4()) {
+        (true, true) => "give more addresses with --source, such as 127.0.1.0/24",
+        (true, false) => {
+            "connect to 127.0.0.1 instead, for ::1 is the only loopback address of IPv6, or widen \
+             net.ipv4.ip_local_port_range"
+        }
+        (false, _) => {
+            "give more addresses of this machine with --source, or widen \
+             net.ipv4.ip_local_port_range"
+        }
+    }
+}
+
+/// What there is not enough of, and what to do about it.
+fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure {
+    let connections = args.connections;
+    Failure::Refused(match shortage {
+        Shortage::Files { limit, room, needed } => {
+            let remedy = match u64::from(connections).div_ceil((*room).max(1)) {
+                processes if *room > 0 => format!("give --processes {processes}, or "),
+                _ => String::new(),
+            };
+            format!(
+                "-c {connections}: the limit of {limit} open files allows {room} connections a \
+                 process: {remedy}raise it (ulimit -n {needed})"
+            )
+        }
+        Shortage::Ports { ports, sources } => format!(
+            "-c {connections}: {ports} ports on each of {sources} source address{} allow {} \
+             connections beside the first look at the server (net.ipv4.ip_local_port_range): \
+             {}",
+            if *sources == 1 { "" } else { "es" },
+            (ports * sources).saturating_sub(SCOUTS),
+            remedy(server)
+        ),
+        Shortage::Address(address, error) => {
+            format!("--source: {address} cannot be used: {error}; give addresses of this machine")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_is_one_for_this_server() {
+        for (server, expected) in [
+            ("127.0.0.1:1", "--source, such as 127.0.1.0/24"),
+            ("[::1]:1", "connect to 127.0.0.1 instead"),
+            ("192.0.2.1:1", "more addresses of this machine with --source, or widen net."),
+            ("[2001:db8::1]:1", "more addresses of this machine with --source, or widen net."),
+        ] {
+            assert!(remedy(server.parse().unwrap()).contains(expected), "{server}");
+        }
+    }
+}
