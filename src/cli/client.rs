@@ -252,7 +252,8 @@ pub(super) fn refused(error: &io::Error, has_source: bool) -> String {
             "a server listens there and resets new connections; is it at a limit?"
         }
         (AddrNotAvailable, true) => {
-            "--source is no address of this machine; give one that is, or leave it out"
+            "--source is no address of this machine, or all of its ports are taken; give another \
+             one, or leave it out"
         }
         (AddrNotAvailable | AddrInUse, _) => {
             "no address or port is left to connect from; wait a minute, or give a --source"

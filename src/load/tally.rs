@@ -49,11 +49,7 @@ const ROWS: [(Trouble, &str, &str); Trouble::COUNT] = [
     (Trouble::ConnectTimeout, "connect_timeout", "no connection in time"),
     (Trouble::NoFin, "no_fin", "the server does not close within --timeout after we did"),
     (Trouble::Unreachable, "unreachable", "the network does not lead there"),
-    (
-        Trouble::NoPort,
-        "no_port",
-        "no address or port is left to connect from; give more addresses with --source",
-    ),
+    (Trouble::NoPort, "no_port", "no port is free to connect from"),
     (Trouble::NoResource, "no_resource", "no file or memory is left, see ulimit -n"),
     (Trouble::Process, "process", "a process of this run ended before its time"),
     (Trouble::Other, "other", "failed"),
