@@ -22,8 +22,8 @@ use Certainty::{Certain, Likely, Unknown};
 /// | limit, greatest age | any | any | | `local.policy` |
 /// | watch failed | any | any | | `local.resource` |
 /// | closed | reset | any | | `local_fin.refused` |
-/// | closed | none, timeout, unreachable | any | U > 0, unknown or unsent | `local_fin.unconfirmed` |
-/// | closed | none, timeout, unreachable | yes | it sent after our FIN | `local_fin.half_close_served` |
+/// | closed | none, timeout, unreachable | any | U > 0, unknown, unsent | `local_fin.unconfirmed` |
+/// | closed | none, timeout, unreachable | yes | it sent on | `local_fin.half_close_served` |
 /// | closed | none, timeout, unreachable | any | else | `local_fin.delivered` |
 /// | closed | other | any | | as where we did not move first |
 /// | no | killed here | any | | `local.killed` |
@@ -49,6 +49,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | none, timeout, unreachable | yes | else | `peer_fin.delivered` |
 /// | no | none | no | | `local.io` |
 ///
+/// "Closed": our FIN came first, for no other reason; "sent on": after that FIN.
 /// "Sent before" is before the peer's FIN. "Late" is long after the peer's last acknowledgement,
 /// which its FIN is too: a peer that has closed forgets the connection when its FIN_WAIT_2 is over,
 /// and only then does it answer our FIN with a reset although it has read everything.

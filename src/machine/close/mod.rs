@@ -6,9 +6,9 @@
 //! SocketFacts ◀── Probe ───────┘
 //! ```
 //!
-//! Reading order: [`Observer`] (how evidence is gathered), [`Evidence`] (what can be known, and from
-//! where), [`Verdict`] (what can be said), [`classify`](fn@classify) (the decision table between the
-//! two).
+//! Reading order: [`Observer`] (how evidence is gathered), [`Evidence`] (what can be known, and
+//! from where), [`Verdict`] (what can be said), [`classify`](fn@classify) (the decision table
+//! between the two).
 
 mod classify;
 mod ending;
