@@ -1,8 +1,8 @@
 //! How a TCP connection ended: which side closed it, how, and what became of the last bytes, with
 //! the evidence.
 //!
-//! For a stream of your own program there is [`Observed`] (std, and tokio with the feature `tokio`);
-//! for a socket in a loop of your own, [`Observer`]. Both are in the [first two
+//! For a stream of your own program there is [`Observed`] (std, and tokio with the feature
+//! `tokio`); for a socket in a loop of your own, [`Observer`]. Both are in the [first two
 //! sections](#how-did-this-connection-end). [`Server`] is an echo server that says it of every
 //! connection, on one thread with one readiness-driven loop. The README of the repository shows the
 //! command line, and `docs/` tells the rest.
