@@ -9,7 +9,7 @@
 //! let mut server = Server::bind(config)?;
 //! println!("listening on {}", server.addresses()[0]);
 //! # let client = std::net::TcpStream::connect(server.addresses()[0])?;
-//! # server.handle().stop();
+//! # server.handle().drain();
 //! # drop(client);
 //! let mut endings = 0;
 //! while !server.turn()?.stage.is_over() {
@@ -24,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! The loop runs until another thread calls [`Handle::stop`]. It reads every ending, also those
-//! that the stop makes: the server is over in a turn in which nothing ended.
+//! The loop runs until another thread calls [`Handle::drain`] or [`Handle::abort`]. It reads every
+//! ending, also those that the stop makes: the server is over in a turn in which nothing ended.
 
 use std::collections::vec_deque::Drain;
 use std::net::{SocketAddr, TcpListener};
@@ -130,8 +130,8 @@ impl Server {
         self.reactor.counters()
     }
 
-    /// Serves until [`Handle::stop`] is called, and hands each ending to `report`. Gives the last
-    /// turn.
+    /// Serves until [`Handle::drain`] or [`Handle::abort`] has ended the server, and hands each
+    /// ending to `report`. Gives the last turn.
     ///
     /// # Errors
     /// As for [`turn`](Self::turn).

@@ -64,8 +64,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let so_far = SoFar::default();
     let (handle, sinks) = (server.handle(), (close_log.clone(), stderr.clone()));
     let counters = so_far.clone();
+    let mut drains = false;
     let obey = move |asked| match asked {
-        Asked::Stop => handle.stop(),
+        Asked::Stop if drains => handle.abort(),
+        Asked::Stop => {
+            drains = true;
+            handle.drain();
+        }
         Asked::Reopen => file.iter().for_each(RecordSink::reopen),
         Asked::Table => say_so_far(&counters, sinks.0.as_ref(), &sinks.1),
     };

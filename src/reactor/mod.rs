@@ -40,7 +40,7 @@ use self::listener::Listeners;
 use self::memory::OutputMemory;
 use self::table::Table;
 use crate::config::Config;
-use crate::kernel::{Event, Kernel};
+use crate::kernel::{Event, Kernel, Stop};
 pub use crate::machine::close::Ending;
 use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
@@ -53,8 +53,8 @@ pub enum Stage {
     /// Accepting and answering.
     #[default]
     Serving,
-    /// Asked to stop: what has arrived is answered, then each connection is sent our FIN; or asked
-    /// twice, and the last endings are still to be reported.
+    /// Asked to drain: what has arrived is answered, then each connection is sent our FIN. Or asked
+    /// to abort, and the last endings are still to be reported.
     Draining,
     /// Over: every connection has ended, and each ending was handed out.
     Stopped,
@@ -111,7 +111,7 @@ pub struct Reactor<K: Kernel> {
     replier: Replier,
     output: OutputMemory,
     stage: Stage,
-    /// Asked to stop twice: nothing is waited for any more.
+    /// Asked to abort: nothing is waited for any more.
     forced: bool,
     /// And the connections are still to be cut off.
     cuts_off: bool,
@@ -225,7 +225,7 @@ impl<K: Kernel> Reactor<K> {
             match self.events[index] {
                 Event::Listener(listener) => self.listeners.edge(listener),
                 // Before any connection is served: the drain's time counts from this moment.
-                Event::Stop(calls) => self.stop(calls),
+                Event::Stop(stop) => self.stop(stop),
                 Event::Socket(..) => {}
             }
         }
@@ -255,9 +255,9 @@ impl<K: Kernel> Reactor<K> {
 
     // ---- stopping -------------------------------------------------------------------------------
 
-    /// The first call drains, the second ends at once: every connection has ended then, and is
-    /// reaped like any other, within the budget of each turn.
-    fn stop(&mut self, calls: u32) {
+    /// Both begin the drain, once. After an abort every connection has ended, and is reaped like any
+    /// other, within the budget of each turn.
+    fn stop(&mut self, stop: Stop) {
         if self.stage == Stage::Serving {
             self.stage = Stage::Draining;
             self.rules.drain_ends = Some(self.now.after(self.config.drain_ms));
@@ -267,14 +267,14 @@ impl<K: Kernel> Reactor<K> {
                 self.wheel.arm(key, Tick::from_ms(0));
             }
         }
-        if calls >= 2 && self.stage == Stage::Draining && !self.forced {
+        if stop == Stop::Abort && self.stage == Stage::Draining && !self.forced {
             (self.forced, self.cuts_off) = (true, true);
             self.kernel.stop_listening();
             self.listeners.close();
         }
     }
 
-    /// Ends every connection, once the hints that came with the second stop are known.
+    /// Ends every connection, once the hints that came with the abort are known.
     fn cut_off(&mut self) {
         if !std::mem::take(&mut self.cuts_off) {
             return;

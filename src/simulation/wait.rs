@@ -154,10 +154,12 @@ impl<const LINUX: bool> World<LINUX> {
                 events.swap(last, self.choices.below(last as u64 + 1) as usize);
             }
         }
-        if self.stopping.told < self.stopping.asked {
-            self.stopping.told = self.stopping.asked;
-            events.push(Event::Stop(self.stopping.told));
-            self.note(NO_LINK, What::Stop { calls: self.stopping.told });
+        if let Some(stop) = self.stopping.asked
+            && self.stopping.told < Some(stop)
+        {
+            self.stopping.told = Some(stop);
+            events.push(Event::Stop(stop));
+            self.note(NO_LINK, What::Stop(stop));
         }
     }
 
