@@ -39,8 +39,10 @@ use crate::kernel::mio::{Handle, MioKernel};
 use crate::machine::peer::Peer;
 use crate::reactor::{Counters, Ending, Reactor, Turn};
 
-/// An address that could not be listened on.
+/// An address that could not be listened on, or a server that could not start. Its text does not
+/// repeat its [source](std::error::Error::source).
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BindError {
     /// Which one; `None` if it was not about an address.
     pub address: Option<SocketAddr>,
@@ -51,8 +53,8 @@ pub struct BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
-            Some(address) => write!(f, "cannot listen on {address}: {}", self.source),
-            None => write!(f, "cannot start: {}", self.source),
+            Some(address) => write!(f, "cannot listen on {address}"),
+            None => f.write_str("cannot start"),
         }
     }
 }
@@ -70,6 +72,15 @@ pub struct Server {
     reactor: Reactor<MioKernel>,
     addresses: Vec<SocketAddr>,
     handle: Handle,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("reactor", &self.reactor)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {

@@ -242,7 +242,7 @@ fn refused(error: &BindError) -> Failure {
         _ if meaning == Some(Meaning::NoFiles) => "raise the limit of open files (ulimit -n)",
         _ => "choose another address with --listen",
     };
-    Failure::Refused(format!("{error}: {remedy}"))
+    Failure::Refused(format!("{error}: {}: {remedy}", error.source))
 }
 
 fn no_sink(error: io::Error) -> Failure {
@@ -278,6 +278,8 @@ mod tests {
             let address = "192.0.2.1:80".parse().ok();
             let error = BindError { address, source: kind.into() };
             let Failure::Refused(line) = refused(&error) else { panic!("{error}") };
+            assert_eq!(line.matches(&error.source.to_string()).count(), 1, "{line}");
+            assert!(line.starts_with("cannot listen on 192.0.2.1:80: "), "{line}");
             assert!(line.contains("192.0.2.1:80") && line.contains(remedy), "{line}");
         }
     }

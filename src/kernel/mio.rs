@@ -2,6 +2,7 @@
 //!
 //! Tokens, the waker, EINTR and the reserve descriptor stay in this file.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -120,6 +121,15 @@ pub struct MioKernel {
     /// Whether the reserve has a watch, to give up when there is no other. A newcomer is accepted
     /// only while it has: one that cannot be watched would have to be reset.
     reserve_is_watched: bool,
+}
+
+impl fmt::Debug for MioKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MioKernel")
+            .field("listeners", &self.listeners)
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
 }
 
 impl MioKernel {

@@ -33,6 +33,7 @@ mod visit;
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::Drain;
+use std::fmt;
 use std::io;
 
 pub use self::counters::Counters;
@@ -126,6 +127,16 @@ pub struct Reactor<K: Kernel> {
     alarm_bytes: u64,
     endings: VecDeque<Ending>,
     counters: Counters,
+}
+
+impl<K: Kernel> fmt::Debug for Reactor<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("stage", &self.stage)
+            .field("now", &self.now)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -255,8 +266,8 @@ impl<K: Kernel> Reactor<K> {
 
     // ---- stopping -------------------------------------------------------------------------------
 
-    /// Both begin the drain, once. After an abort every connection has ended, and is reaped like any
-    /// other, within the budget of each turn.
+    /// Both begin the drain, once. After an abort every connection has ended, and is reaped like
+    /// any other, within the budget of each turn.
     fn stop(&mut self, stop: Stop) {
         if self.stage == Stage::Serving {
             self.stage = Stage::Draining;

@@ -38,7 +38,8 @@ pub(super) fn is_read_closed(socket: BorrowedFd<'_>) -> bool {
     polled(socket, libc::POLLRDHUP).is_some_and(|events| events & libc::POLLRDHUP != 0)
 }
 
-/// Which of these events there are now, POLLERR and POLLHUP in any case; `None` where poll(2) fails.
+/// Which of these events there are now, POLLERR and POLLHUP in any case; `None` where poll(2)
+/// fails.
 fn polled(socket: BorrowedFd<'_>, events: libc::c_short) -> Option<libc::c_short> {
     let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
     // SAFETY: the pointer is to one pollfd, and the count says so. The descriptor is borrowed, so
