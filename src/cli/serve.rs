@@ -181,7 +181,7 @@ fn config(args: &ServeArgs, listen: Vec<SocketAddr>, machine: Machine) -> Result
         overload: args.overload,
         backlog: args.backlog,
         reuse_port: args.reuse_port,
-        probes: !args.no_probes,
+        asks_kernel: !args.no_probes,
         ..Config::default()
     })
 }
@@ -266,6 +266,7 @@ mod tests {
         let listen = listen(&args).unwrap().concat();
         let config = config(&args, listen, Machine::default()).unwrap();
         assert_eq!(config, Config::default());
+        assert_eq!(config.validate(), Ok(()));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// Nothing that was signalled may be left undone, unless an event or a timer is sure to come;
     /// or the loop comes back at once.
     fn check_left(&mut self, index: u32, at_once: bool) {
-        let knows = self.setting.tells && self.setting.config.probes && LINUX;
+        let knows = self.setting.tells && self.setting.config.asks_kernel && LINUX;
         let link = &self.links[index as usize];
         let pending = !link.model.pending().is_empty();
         let settled = link.told.fin && link.down.fin_sent() && link.unacked() == 0;

@@ -112,8 +112,8 @@ prop_compose! {
     ) -> Evidence {
         Evidence {
             system, cause, error, fin_received, fin_sent, sent_after_fin, received_after_fin, rx,
-            discarded, tx, undelivered, fin_acknowledged, unsent, reply_untouched, unread, retransmits, probes,
-            last_ack_ms,
+            discarded, tx, undelivered, fin_acknowledged, unsent, reply_untouched, unread,
+            retransmits, probes, last_ack_ms,
         }
     }
 }
