@@ -104,10 +104,10 @@
 //! [`Framing`](machine::reply::Framing), and what comes out of them, which is [`reactor::Turn`],
 //! [`reactor::Counters`], [`reactor::Ending`] and in it [`machine::close`] and
 //! [`machine::errno`]. The names at the root are these. Names of verdicts and fields of the close
-//! log may grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so that they
-//! can be read, tested and put to other uses; they change with a new minor version until 1.0. The
-//! modules of the feature `cli` are the program's own, public for its tests and benches, and no
-//! interface.
+//! log may grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so
+//! that they can be read, tested and put to other uses; they change with a new minor version until
+//! 1.0. The modules of the feature `cli` are the program's own, public for its tests and benches,
+//! and no interface.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -131,7 +131,7 @@ pub mod server;
 pub mod simulation;
 mod socket;
 
-pub use self::config::{Config, Overload};
+pub use self::config::{Config, ConfigError, Overload};
 pub use self::kernel::mio::Handle;
 pub use self::machine::close::{
     Certainty, Conclusion, Ending, Evidence, Initiator, Kind, LocalCause, Observer, Settling,
@@ -143,4 +143,4 @@ pub use self::observed::Observed;
 pub use self::reactor::{Counters, Stage, Turn};
 #[cfg(feature = "serde")]
 pub use self::record::Record;
-pub use self::server::{BindError, Server};
+pub use self::server::{BindError, CounterWatch, Server};

@@ -173,6 +173,11 @@ impl MioKernel {
         self.handle.clone()
     }
 
+    /// The registry of the poll: with it go its descriptor and its readiness.
+    pub(crate) fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
     /// Takes the next newcomer, whether there is a watch for it or not.
     fn take_newcomer(&mut self, listener: usize) -> Io<(TcpStream, SocketAddr)> {
         uninterrupted(|| self.listeners[listener].accept())

@@ -182,10 +182,18 @@ impl<K: Kernel> Reactor<K> {
     /// # Errors
     /// The poll is broken. What happens to a connection is an [`Ending`], never an error.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        self.turn_within(None)
+    }
+
+    /// The same, and it sleeps for `most_ms` milliseconds at the most, if that is not `None`.
+    ///
+    /// # Errors
+    /// As for [`turn`](Self::turn).
+    pub fn turn_within(&mut self, most_ms: Option<u64>) -> io::Result<Turn> {
         self.turn = Turn::default();
         if !self.has_stopped() {
             self.turn_number = self.turn_number.wrapping_add(1);
-            self.wait()?;
+            self.wait(most_ms)?;
             self.line_up();
             self.cut_off();
             self.ring_again();
@@ -225,9 +233,9 @@ impl<K: Kernel> Reactor<K> {
 
     // ---- waiting --------------------------------------------------------------------------------
 
-    fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self, most_ms: Option<u64>) -> io::Result<()> {
         self.events.clear();
-        let timeout_ms = self.timeout_ms();
+        let timeout_ms = self.timeout_ms().into_iter().chain(most_ms).min();
         self.kernel.wait(timeout_ms, &mut self.events)?;
         self.read_clock();
         self.wheel.skip_to(self.now);
@@ -241,6 +249,11 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         Ok(())
+    }
+
+    /// How long a turn would sleep now, in milliseconds, if no event came; `None` is without end.
+    pub fn sleeps_ms(&mut self) -> Option<u64> {
+        if self.has_stopped() { Some(0) } else { self.timeout_ms() }
     }
 
     /// How long there is nothing to do: not at all while a visit, an accept or a reaping is owed.
