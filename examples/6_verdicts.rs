@@ -85,7 +85,7 @@ impl Server {
                     }
                 }
                 Event::Listener(_) => newcomers = true,
-                Event::Stop(_) => {} // nobody here has the handle
+                Event::Stop(_) => {} // nothing here has the handle
             }
         }
         if newcomers {

@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let handle = server.handle();
     thread::spawn(move || {
         let _ = io::stdin().read_line(&mut String::new());
-        handle.stop(); // the first call drains, a second would end it at once
+        handle.drain(); // `abort` would end it at once
     });
 
     // `server.run(report)` is this loop in one call. Here is the place for work of your own.

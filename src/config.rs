@@ -1,6 +1,11 @@
 //! Every limit and every duration, in one plain struct, each with its unit and its default.
 
+pub(crate) mod ranges;
+mod set;
+
 use std::net::{Ipv4Addr, SocketAddr};
+
+pub use self::ranges::ConfigError;
 
 use crate::machine::reply::Framing;
 
@@ -10,6 +15,7 @@ pub(crate) const LEAVING_MAX: usize = 4;
 
 /// What happens to newcomers at `max_connections` or when the process is out of files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Overload {
     /// They wait in the backlog, where the kernel keeps them, until a slot is free.
     #[default]
@@ -18,11 +24,14 @@ pub enum Overload {
     Shed,
 }
 
-/// The settings of a [`Server`](crate::server::Server). [`Config::default`] is the article's
-/// server: chunks, `from server back[rust]:`, ten seconds.
+/// The settings of a [`Server`](crate::server::Server). [`Config::new`] is the article's server:
+/// chunks, `from server back[rust]:`, ten seconds.
 ///
-/// There will be more settings: end yours with `..Config::default()`. Ranges are checked by the
-/// command line and not here: a table for `max_connections` is reserved at the start, a longer
+/// Set fields, or chain the setters, which take a [`Duration`](std::time::Duration). There will be
+/// more settings: a literal ends with `..Config::default()`.
+///
+/// [`validate`](Self::validate) checks the ranges, as the command line does. Without it a value out
+/// of its range is taken as it is: a table for `max_connections` is reserved at the start, a longer
 /// prefix or read buffer takes its memory, and a coarser tick makes deadlines later.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -84,9 +93,9 @@ pub struct Config {
     pub backlog: i32,
     /// Whether several processes may listen on one port: SO_REUSEPORT (socket(7)). Default: no.
     pub reuse_port: bool,
-    /// Whether the kernel is asked what became of the last reply (nothing to do with TCP's probes).
-    /// Without it verdicts say less. Default: yes.
-    pub probes: bool,
+    /// Whether the kernel is asked what became of the last reply. Without it verdicts say less.
+    /// Default: yes.
+    pub asks_kernel: bool,
 
     // ---- budgets: what one turn of the loop may do ----
     /// Newcomers accepted in a turn, over all listeners: less than 200 µs; or a quarter of what
@@ -133,7 +142,7 @@ impl Default for Config {
             overload: Overload::Wait,
             backlog: 4096,
             reuse_port: false,
-            probes: true,
+            asks_kernel: true,
             accepts_per_turn: 16,
             bytes_per_visit: 256 << 10,
             bytes_per_turn: 2 << 20,
@@ -146,6 +155,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The default.
+    pub fn new() -> Config {
+        Config::default()
+    }
+
     /// What all pending output together can take at most, in bytes: the longest reply for each
     /// connection, or less where [`output_memory_bytes`](Self::output_memory_bytes) is less.
     ///

@@ -76,7 +76,7 @@
 //! | [`reactor`] | one turn of the loop: lines and budgets, the table, the listeners, output memory | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
-//! | `record` | an ending in the words of the close log (feature `cli`) | `machine`, `reactor` |
+//! | `record` | an ending in the words of the close log (feature `serde`) | `machine` |
 //! | [`observed`] | a TCP stream of your own program that knows how it ended: std, and tokio (feature `tokio`) | `machine`, `socket` |
 //! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
 //! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
@@ -103,37 +103,44 @@
 //! For programs of your own: [`server`] with its [`Handle`](kernel::mio::Handle), [`config`] with
 //! [`Framing`](machine::reply::Framing), and what comes out of them, which is [`reactor::Turn`],
 //! [`reactor::Counters`], [`reactor::Ending`] and in it [`machine::close`] and
-//! [`machine::errno`]. Names of verdicts and fields of the close log may
-//! grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so that they
-//! can be read, tested and put to other uses; they change with a new minor version until 1.0. The
-//! modules of the feature `cli` are the program's own, public for its tests and benches, and no
-//! interface.
+//! [`machine::errno`]. The names at the root are these. Names of verdicts and fields of the close
+//! log may grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so
+//! that they can be read, tested and put to other uses; they change with a new minor version until
+//! 1.0. The modules of the feature `cli` are the program's own, public for its tests and benches,
+//! and no interface.
 
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod kernel;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod lab;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod load;
 pub mod machine;
 pub mod observed;
 pub mod reactor;
-#[cfg(feature = "cli")]
+#[cfg(feature = "serde")]
 pub mod record;
 pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod socket;
 
-pub use self::config::Config;
+pub use self::config::{Config, ConfigError, Overload};
 pub use self::kernel::mio::Handle;
 pub use self::machine::close::{
     Certainty, Conclusion, Ending, Evidence, Initiator, Kind, LocalCause, Observer, Settling,
-    Verdict,
+    UnknownName, Verdict,
 };
 pub use self::machine::errno::Errno;
+pub use self::machine::reply::Framing;
 pub use self::observed::Observed;
-pub use self::server::{BindError, Server};
+pub use self::reactor::{Counters, Stage, Turn};
+#[cfg(feature = "serde")]
+pub use self::record::Record;
+pub use self::server::{BindError, CounterWatch, Server};

@@ -1,19 +1,77 @@
-//! An ending in the words of the close log: what programs are told of it.
+//! An ending in the words of the close log: what programs are told of it (feature `serde`).
 //!
 //! The names of the fields are a promise, see `docs/close-log.schema.json`: fields may be added,
 //! none is renamed. What a system does not tell is null.
 
+mod time;
+
 use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::machine::close::Ending;
 use crate::machine::errno::{Errno, System};
 
+/// How one connection ended, as the close log has it: serialized to JSON it is a line, without the
+/// line feed.
+///
+/// Any serde format will do. Times have milliseconds, in UTC, as RFC 3339 writes them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// When the ending was reported.
+    #[serde(with = "time")]
+    pub time: SystemTime,
+    /// The connection's number.
+    pub id: u64,
+    /// The peer's address, as accept gave it.
+    pub peer: SocketAddr,
+    /// Our own, where the system could still tell.
+    pub local: Option<SocketAddr>,
+    /// The stable name of the verdict, such as `peer_fin.delivered`.
+    pub verdict: Cow<'static, str>,
+    /// What the verdict rests on.
+    #[serde(flatten)]
+    pub evidence: Evidence,
+    /// From where the ending was seen: `socket` is the program that had the connection.
+    #[serde(default = "by_socket")]
+    pub seen_by: Cow<'static, str>,
+}
+
+impl Record {
+    /// The record of an ending that was reported at `time`.
+    pub fn new(ending: &Ending, time: SystemTime) -> Record {
+        Record {
+            time,
+            id: ending.id,
+            peer: ending.peer,
+            local: ending.local,
+            verdict: ending.verdict.kind.name().into(),
+            evidence: Evidence::from(ending),
+            seen_by: by_socket(),
+        }
+    }
+}
+
+/// The record of an ending that is reported now.
+impl From<&Ending> for Record {
+    fn from(ending: &Ending) -> Record {
+        Record::new(ending, SystemTime::now())
+    }
+}
+
+/// Every record of this program; older lines do not have the field.
+fn by_socket() -> Cow<'static, str> {
+    "socket".into()
+}
+
 /// What a verdict rests on, in the order of the close log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
+#[non_exhaustive]
 pub struct Evidence {
     pub status: u8,
     pub initiator: Cow<'static, str>,

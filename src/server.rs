@@ -1,15 +1,14 @@
 //! The server: a [`Config`] becomes listeners, listeners become a loop that serves.
 //!
 //! ```
-//! use closecall::config::Config;
-//! use closecall::server::Server;
+//! use closecall::{Config, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config { listen: vec!["127.0.0.1:0".parse()?], ..Config::default() };
+//! let config = Config::new().listen(["127.0.0.1:0".parse()?]);
 //! let mut server = Server::bind(config)?;
 //! println!("listening on {}", server.addresses()[0]);
 //! # let client = std::net::TcpStream::connect(server.addresses()[0])?;
-//! # server.handle().stop();
+//! # server.handle().drain();
 //! # drop(client);
 //! let mut endings = 0;
 //! while !server.turn()?.stage.is_over() {
@@ -24,23 +23,29 @@
 //! # }
 //! ```
 //!
-//! The loop runs until another thread calls [`Handle::stop`]. It reads every ending, also those
-//! that the stop makes: the server is over in a turn in which nothing ended.
+//! The loop runs until another thread calls [`Handle::drain`] or [`Handle::abort`]. It reads every
+//! ending, also those that the stop makes: the server is over in a turn in which nothing ended.
+
+mod embed;
 
 use std::collections::vec_deque::Drain;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 use std::{fmt, io};
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+pub use self::embed::CounterWatch;
+use self::embed::Published;
 use crate::config::Config;
 use crate::kernel::mio::{Handle, MioKernel};
 use crate::machine::peer::Peer;
 use crate::reactor::{Counters, Ending, Reactor, Turn};
 
-/// An address that could not be listened on.
+/// An address that could not be listened on, or a server that could not start. Its text does not
+/// repeat its [source](std::error::Error::source).
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BindError {
     /// Which one; `None` if it was not about an address.
     pub address: Option<SocketAddr>,
@@ -51,8 +56,8 @@ pub struct BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
-            Some(address) => write!(f, "cannot listen on {address}: {}", self.source),
-            None => write!(f, "cannot start: {}", self.source),
+            Some(address) => write!(f, "cannot listen on {address}"),
+            None => f.write_str("cannot start"),
         }
     }
 }
@@ -70,6 +75,16 @@ pub struct Server {
     reactor: Reactor<MioKernel>,
     addresses: Vec<SocketAddr>,
     handle: Handle,
+    watch: Option<Published>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("reactor", &self.reactor)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -82,22 +97,48 @@ impl Server {
         for address in &mut config.listen {
             *address = Peer::from(*address).into(); // [::ffff:127.0.0.1] is 127.0.0.1
         }
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for &address in &config.listen {
-            let failed = |source| BindError { address: Some(address), source };
-            let listener = listen(address, &config).map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
+        let listen = |&address: &SocketAddr| {
+            let source = match listen(address, &config) {
+                Ok(listener) => return Ok(listener),
+                Err(source) => source,
+            };
+            Err(BindError { address: Some(address), source })
+        };
+        let listeners = config.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        Server::start(listeners, config)
+    }
+
+    /// Serves listeners that a program has made itself or inherited, such as those of a service
+    /// manager. [`Config::listen`], [`backlog`](Config::backlog) and
+    /// [`reuse_port`](Config::reuse_port) are not used. What connections inherit is set on the
+    /// listeners, except on connections that wait in a backlog already; and the listeners are made
+    /// non-blocking.
+    ///
+    /// # Errors
+    /// A listener is none, or as for [`bind`](Self::bind).
+    pub fn from_listeners(
+        listeners: Vec<TcpListener>,
+        config: Config,
+    ) -> Result<Server, BindError> {
+        for listener in &listeners {
+            let failed = |source| BindError { address: listener.local_addr().ok(), source };
+            set_inherited(&SockRef::from(listener), &config).map_err(failed)?;
         }
+        Server::start(listeners, config)
+    }
+
+    fn start(listeners: Vec<TcpListener>, config: Config) -> Result<Server, BindError> {
         let failed = |source| BindError { address: None, source };
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+        let addresses = addresses.map_err(failed)?;
         has_memory(&config).map_err(failed)?;
         if let Some(listener) = listeners.first() {
             crate::socket::reserve_descriptors(listener, config.slots());
         }
         let kernel = MioKernel::new(listeners).map_err(failed)?;
         let handle = kernel.handle();
-        Ok(Server { reactor: Reactor::new(kernel, config), addresses, handle })
+        let reactor = Reactor::new(kernel, config);
+        Ok(Server { reactor, addresses, handle, watch: None })
     }
 
     /// The addresses that are listened on, in the order of the configuration, with the ports that
@@ -116,7 +157,34 @@ impl Server {
     /// # Errors
     /// The poll is broken. No peer can cause that.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        self.reactor.turn()
+        self.turn_within(None)
+    }
+
+    /// The same, and it never sleeps longer than `most`, rounded down to milliseconds. Zero does
+    /// what is ready and returns.
+    ///
+    /// For a loop that has other work as well, or that waits for the poll's descriptor itself: the
+    /// server is `AsFd` on Unix. Such a loop waits until the descriptor is readable, or until
+    /// [`timeout`](Self::timeout) has passed.
+    ///
+    /// # Errors
+    /// As for [`turn`](Self::turn).
+    pub fn turn_timeout(&mut self, most: Duration) -> io::Result<Turn> {
+        self.turn_within(Some(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long [`turn`](Self::turn) would sleep now, if no event came; `None` is without end. It
+    /// holds until the next turn, but for a moment that passes.
+    pub fn timeout(&mut self) -> Option<Duration> {
+        self.reactor.sleeps_ms().map(Duration::from_millis)
+    }
+
+    fn turn_within(&mut self, most_ms: Option<u64>) -> io::Result<Turn> {
+        let turn = self.reactor.turn_within(most_ms)?;
+        if let Some(watch) = &mut self.watch {
+            watch.update(self.reactor.counters());
+        }
+        Ok(turn)
     }
 
     /// The endings since this was last called, oldest first. Read them after each turn: at most
@@ -130,8 +198,15 @@ impl Server {
         self.reactor.counters()
     }
 
-    /// Serves until [`Handle::stop`] is called, and hands each ending to `report`. Gives the last
-    /// turn.
+    /// The counters for other threads. From now on each turn in which they change brings them up to
+    /// date; a server of which this is never asked does not pay for it.
+    pub fn watch_counters(&mut self) -> CounterWatch {
+        let watch = self.watch.get_or_insert_with(|| Published::new(self.reactor.counters()));
+        watch.reader()
+    }
+
+    /// Serves until [`Handle::drain`] or [`Handle::abort`] has ended the server, and hands each
+    /// ending to `report`. Gives the last turn.
     ///
     /// # Errors
     /// As for [`turn`](Self::turn).
@@ -162,8 +237,22 @@ fn has_memory(config: &Config) -> io::Result<()> {
     })
 }
 
-/// A listener with everything set on it that its connections inherit, so that none of it costs a
-/// system call for each of them.
+/// Sets on a listener what its connections inherit, so that none of it costs a system call for each
+/// of them.
+fn set_inherited(listener: &Socket, config: &Config) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?; // a reply is one write: waiting for more only delays it
+    listener.set_out_of_band_inline(true)?; // urgent data is data, and is counted as such
+    if let Some(ms) = config.keepalive_ms {
+        listener.set_tcp_keepalive(&keepalive(ms))?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(ms) = config.user_timeout_ms {
+        listener.set_tcp_user_timeout(Some(Duration::from_millis(ms)))?;
+    }
+    Ok(())
+}
+
+/// A listener at `address`.
 fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // We often close first, and our side of the address is in TIME_WAIT then: a restart must bind.
@@ -185,15 +274,7 @@ fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
         let beside_v4 = config.listen.iter().any(|a| a.is_ipv4() && a.port() == port && port != 0);
         socket.set_only_v6(beside_v4)?;
     }
-    socket.set_tcp_nodelay(true)?; // a reply is one write: waiting for more only delays it
-    socket.set_out_of_band_inline(true)?; // urgent data is data, and is counted as such
-    if let Some(ms) = config.keepalive_ms {
-        socket.set_tcp_keepalive(&keepalive(ms))?;
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(ms) = config.user_timeout_ms {
-        socket.set_tcp_user_timeout(Some(Duration::from_millis(ms)))?;
-    }
+    set_inherited(&socket, config)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(config.backlog)?;

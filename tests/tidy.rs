@@ -205,7 +205,8 @@ fn files_fit_a_head_and_lines_fit_a_screen() {
             }
             for (number, line) in source.text.lines().enumerate() {
                 // A table in a comment, or a record in a string, cannot be broken.
-                let whole = line.contains("r#\"") || line.starts_with("//! |");
+                let whole = line.contains("r#\"")
+                    || ["//! |", "/// |"].iter().any(|it| line.starts_with(it));
                 if line.chars().count() > COLUMNS_MAX && !whole {
                     broken.push(format!("{}: {}", source.at(number + 1), line.trim()));
                 }

@@ -7,26 +7,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::{Serialize, Serializer};
-
 use super::Failure;
 use super::sink::{Content, Descriptor, Out, Sink};
 use super::words::thousands;
 use crate::reactor::Ending;
-use crate::record::Evidence;
+use crate::record::Record;
 
 /// Records that wait to be written: about 17 MB at the most.
 const RECORDS_MAX: usize = 65_536;
 
 /// An ending and the time of day at which it was reported.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Record {
+pub(super) struct Reported {
     pub(super) time: SystemTime,
     pub(super) ending: Ending,
 }
 
 /// Lines of the close log.
-pub(super) type RecordSink = Sink<Record>;
+pub(super) type RecordSink = Sink<Reported>;
 
 /// Starts a sink of records that begins with the text `preamble`. `path` is the name of the file,
 /// for what is said when it is reopened.
@@ -61,11 +59,11 @@ struct Records {
 }
 
 impl Content for Records {
-    type Item = Record;
+    type Item = Reported;
 
-    fn render(&mut self, record: &Record, into: &mut Vec<u8>) {
+    fn render(&mut self, reported: &Reported, into: &mut Vec<u8>) {
         // Writing to memory does not fail, and every field is a number, a text or null.
-        let _ = serde_json::to_writer(&mut *into, &Line::from(record));
+        let _ = serde_json::to_writer(&mut *into, &Record::new(&reported.ending, reported.time));
         into.push(b'\n');
     }
 
@@ -87,39 +85,6 @@ impl Content for Records {
             ),
         }
     }
-}
-
-/// A line, in the promised order.
-#[derive(Serialize)]
-struct Line {
-    #[serde(serialize_with = "rfc3339")]
-    time: SystemTime,
-    id: u64,
-    peer: std::net::SocketAddr,
-    local: Option<std::net::SocketAddr>,
-    verdict: &'static str,
-    #[serde(flatten)]
-    evidence: Evidence,
-}
-
-impl From<&Record> for Line {
-    fn from(&Record { time, ending }: &Record) -> Line {
-        Line {
-            time,
-            id: ending.id,
-            peer: ending.peer,
-            local: ending.local,
-            verdict: ending.verdict.kind.name(),
-            evidence: Evidence::from(&ending),
-        }
-    }
-}
-
-/// 2026-11-22T19:00:00.123Z
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    // Only a clock that is set to before the year -9999 or after 9999 does not convert.
-    let time = jiff::Timestamp::try_from(*time).unwrap_or_default();
-    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 #[cfg(test)]
@@ -157,14 +122,27 @@ mod tests {
         change(&mut ending);
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_374_000_123_999);
         let mut text = Vec::new();
-        Records { path: None }.render(&Record { time, ending }, &mut text);
+        Records { path: None }.render(&Reported { time, ending }, &mut text);
         String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn a_line_is_as_documented() {
-        let expected = r#"{"time":"2026-11-22T19:00:00.123Z","id":1,"peer":"127.0.0.1:50000","local":"127.0.0.1:20003","verdict":"peer_fin.delivered","status":1,"initiator":"peer","certainty":"certain","errno":null,"via":null,"fin_received":true,"fin_sent":true,"rx":14,"discarded":0,"tx":37,"undelivered":0,"unsent":0,"unread":0,"retransmits":0,"probes":0,"duration_ms":12,"verdict_wait_ms":0}"#;
+        let expected = r#"{"time":"2026-11-22T19:00:00.123Z","id":1,"peer":"127.0.0.1:50000","local":"127.0.0.1:20003","verdict":"peer_fin.delivered","status":1,"initiator":"peer","certainty":"certain","errno":null,"via":null,"fin_received":true,"fin_sent":true,"rx":14,"discarded":0,"tx":37,"undelivered":0,"unsent":0,"unread":0,"retransmits":0,"probes":0,"duration_ms":12,"verdict_wait_ms":0,"seen_by":"socket"}"#;
         assert_eq!(line(|_| {}), format!("{expected}\n"));
+        let record: Record = serde_json::from_str(expected).unwrap();
+        assert_eq!(
+            serde_json::to_string(&record).unwrap(),
+            expected,
+            "it is read as it was written"
+        );
+    }
+
+    #[test]
+    fn a_line_of_an_older_version_is_read() {
+        let line = line(|_| {}).replace(r#","seen_by":"socket""#, "");
+        let record: Record = serde_json::from_str(&line).unwrap();
+        assert_eq!(record.seen_by, "socket");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::log_enabled;
 
-use super::close_log::{Record, RecordSink};
+use super::close_log::{RecordSink, Reported};
 use super::words::thousands;
 use crate::machine::close::{Certainty, Kind, Level};
 use crate::reactor::Ending;
@@ -99,7 +99,7 @@ impl Report {
         let time = self.close_log.as_ref().map(|_| SystemTime::now());
         for ending in endings {
             if let (Some(close_log), Some(time)) = (&self.close_log, time) {
-                close_log.push(Record { time, ending });
+                close_log.push(Reported { time, ending });
             }
             self.log(&ending, second);
         }

@@ -64,8 +64,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let so_far = SoFar::default();
     let (handle, sinks) = (server.handle(), (close_log.clone(), stderr.clone()));
     let counters = so_far.clone();
+    let mut drains = false;
     let obey = move |asked| match asked {
-        Asked::Stop => handle.stop(),
+        Asked::Stop if drains => handle.abort(),
+        Asked::Stop => {
+            drains = true;
+            handle.drain();
+        }
         Asked::Reopen => file.iter().for_each(RecordSink::reopen),
         Asked::Table => say_so_far(&counters, sinks.0.as_ref(), &sinks.1),
     };
@@ -176,7 +181,7 @@ fn config(args: &ServeArgs, listen: Vec<SocketAddr>, machine: Machine) -> Result
         overload: args.overload,
         backlog: args.backlog,
         reuse_port: args.reuse_port,
-        probes: !args.no_probes,
+        asks_kernel: !args.no_probes,
         ..Config::default()
     })
 }
@@ -237,7 +242,7 @@ fn refused(error: &BindError) -> Failure {
         _ if meaning == Some(Meaning::NoFiles) => "raise the limit of open files (ulimit -n)",
         _ => "choose another address with --listen",
     };
-    Failure::Refused(format!("{error}: {remedy}"))
+    Failure::Refused(format!("{error}: {}: {remedy}", error.source))
 }
 
 fn no_sink(error: io::Error) -> Failure {
@@ -261,6 +266,7 @@ mod tests {
         let listen = listen(&args).unwrap().concat();
         let config = config(&args, listen, Machine::default()).unwrap();
         assert_eq!(config, Config::default());
+        assert_eq!(config.validate(), Ok(()));
     }
 
     #[test]
@@ -273,6 +279,8 @@ mod tests {
             let address = "192.0.2.1:80".parse().ok();
             let error = BindError { address, source: kind.into() };
             let Failure::Refused(line) = refused(&error) else { panic!("{error}") };
+            assert_eq!(line.matches(&error.source.to_string()).count(), 1, "{line}");
+            assert!(line.starts_with("cannot listen on 192.0.2.1:80: "), "{line}");
             assert!(line.contains("192.0.2.1:80") && line.contains(remedy), "{line}");
         }
     }

@@ -12,8 +12,12 @@ use clap::builder::PossibleValue;
 use super::addresses::{Address, Endpoint};
 use crate::client::Way;
 use crate::config::Overload;
+use crate::config::ranges::{
+    BACKLOG, CONNECTIONS, CONNECTIONS_PER_IP, DEADLINE_MS, HOUR_MS, KEEPALIVE_MS, MAX_AGE_MS,
+    OUTPUT_MEMORY_BYTES, PREFIX_BYTES, READ_BUFFER_BYTES, USER_TIMEOUT_MS, WAIT_MS,
+};
 use crate::lab;
-use crate::machine::reply::{Framing, PREFIX_BYTES_MAX, READ_BUFFER_BYTES_MAX};
+use crate::machine::reply::Framing;
 
 /// A value, or the word `off`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,25 +83,10 @@ impl ValueEnum for Overload {
     }
 }
 
-const HOUR_MS: u64 = 3_600_000;
-/// A year: far longer than any wait, far less than any sum of two could overflow.
-const DURATION_MS_MAX: u64 = 8760 * HOUR_MS;
-/// Linux keeps TCP_USER_TIMEOUT in an `int` of milliseconds, which ends at 596 hours.
-const USER_TIMEOUT_MS_MAX: u64 = 576 * HOUR_MS;
-/// tcp(7): Linux takes at most 32,767 seconds.
-const KEEPALIVE_MS_MAX: u64 = 9 * HOUR_MS;
 /// Short enough for any socket to take at once.
 const MESSAGE_BYTES_MAX: usize = 65_536;
 /// A race takes less than a millisecond: two minutes at most.
 const REPEAT_MAX: u32 = 100_000;
-/// Shorter than this, a connection could be too old before its first request has come.
-const MAX_AGE_MS_MIN: u64 = 100;
-/// One reply of the default length.
-const OUTPUT_MEMORY_BYTES_MIN: u64 = 64 << 10;
-/// 1 PiB: more than any machine has.
-const OUTPUT_MEMORY_BYTES_MAX: u64 = 1 << 50;
-/// Connections have keys of 31 bits, and their table is reserved in advance.
-const CONNECTIONS_MAX: usize = 1 << 24;
 
 /// A duration in milliseconds.
 fn milliseconds(text: &str) -> Option<u64> {
@@ -131,7 +120,7 @@ fn expect<T>(value: Option<T>, what: &str) -> Result<T, String> {
 
 /// `--read-deadline`, `--write-deadline`.
 pub(super) fn deadline(text: &str) -> Result<OrOff<u64>, String> {
-    let value = or_off(text, duration(text, 1..=DURATION_MS_MAX));
+    let value = or_off(text, duration(text, DEADLINE_MS));
     expect(value, "a duration from 1ms to 8760h, such as 250ms, 10s, 2m or 1h, or off for none")
 }
 
@@ -209,62 +198,63 @@ pub(super) fn source(text: &str) -> Result<Address, String> {
 
 /// `--verdict-wait`, `--drain`.
 pub(super) fn wait(text: &str) -> Result<u64, String> {
-    let value = duration(text, 0..=DURATION_MS_MAX);
+    let value = duration(text, WAIT_MS);
     expect(value, "a duration from 0s to 8760h, such as 250ms, 10s, 2m or 1h")
 }
 
 /// `--user-timeout`.
 pub(super) fn user_timeout(text: &str) -> Result<OrOff<u64>, String> {
-    let value = or_off(text, duration(text, 1..=USER_TIMEOUT_MS_MAX));
+    let value = or_off(text, duration(text, USER_TIMEOUT_MS));
     expect(value, "a duration from 1ms to 576h, such as 500ms, 30s or 2m, or off")
 }
 
 /// `--keepalive`.
 pub(super) fn keepalive(text: &str) -> Result<OrOff<u64>, String> {
-    let value = or_off(text, duration(text, 1000..=KEEPALIVE_MS_MAX));
+    let value = or_off(text, duration(text, KEEPALIVE_MS));
     expect(value, "a duration from 1s to 9h, such as 30s or 2m, or off")
 }
 
 /// `--read-buffer`.
 pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
-    let value = number(text, 1..=READ_BUFFER_BYTES_MAX);
-    expect(value, &format!("a number of bytes from 1 to {READ_BUFFER_BYTES_MAX}"))
+    let most = READ_BUFFER_BYTES.end();
+    expect(number(text, READ_BUFFER_BYTES), &format!("a number of bytes from 1 to {most}"))
 }
 
 /// `--max-connections`.
 pub(super) fn max_connections(text: &str) -> Result<usize, String> {
-    expect(number(text, 1..=CONNECTIONS_MAX), &format!("a number from 1 to {CONNECTIONS_MAX}"))
+    let most = CONNECTIONS.end();
+    expect(number(text, CONNECTIONS), &format!("a number from 1 to {most}"))
 }
 
 /// `--max-per-ip`.
 pub(super) fn max_per_ip(text: &str) -> Result<OrOff<u32>, String> {
-    let value = or_off(text, number(text, 1..=u32::MAX));
+    let value = or_off(text, number(text, CONNECTIONS_PER_IP));
     expect(value, &format!("a number from 1 to {}, or off", u32::MAX))
 }
 
 /// `--max-age`.
 pub(super) fn max_age(text: &str) -> Result<OrOff<u64>, String> {
-    let value = or_off(text, duration(text, MAX_AGE_MS_MIN..=DURATION_MS_MAX));
+    let value = or_off(text, duration(text, MAX_AGE_MS));
     expect(value, "a duration from 100ms to 8760h, such as 30s, 10m or 1h, or off for no limit")
 }
 
 /// `--output-memory`.
 pub(super) fn output_memory(text: &str) -> Result<OrOff<u64>, String> {
-    let (min, max) = (OUTPUT_MEMORY_BYTES_MIN, OUTPUT_MEMORY_BYTES_MAX);
+    let (min, max) = OUTPUT_MEMORY_BYTES.into_inner();
     let value = or_off(text, number(text, min..=max));
     expect(value, &format!("a number of bytes from {min} to {max}, or off for no limit"))
 }
 
 /// `--backlog`.
 pub(super) fn backlog(text: &str) -> Result<i32, String> {
-    expect(number(text, 1..=i32::MAX), &format!("a number from 1 to {}", i32::MAX))
+    expect(number(text, BACKLOG), &format!("a number from 1 to {}", i32::MAX))
 }
 
 /// `--prefix`.
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     match text.len() {
-        0..=PREFIX_BYTES_MAX => Ok(text.to_owned()),
-        bytes => Err(format!("expected at most {PREFIX_BYTES_MAX} bytes, these are {bytes}")),
+        bytes if PREFIX_BYTES.contains(&bytes) => Ok(text.to_owned()),
+        bytes => Err(format!("expected at most {} bytes, these are {bytes}", PREFIX_BYTES.end())),
     }
 }
 

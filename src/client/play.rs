@@ -1,5 +1,6 @@
 //! A client that plays a script, act by act.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,6 +30,16 @@ pub struct Client {
     pub(super) held: bool,
     pub(super) shut: Shut,
     pub(super) linger0: bool,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("local", &self.local)
+            .field("sent", &self.sent)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {

@@ -2,10 +2,11 @@
 //!
 //! Tokens, the waker, EINTR and the reserve descriptor stay in this file.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
@@ -13,7 +14,7 @@ use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{Event, Io, Kernel};
+use super::{Event, Io, Kernel, Stop};
 use crate::machine::close::SocketFacts;
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, Meaning, System};
@@ -63,21 +64,44 @@ const EVENTS_PER_WAIT: usize = 256;
 /// an `int`, which ends after 24 days; the loop goes back to sleep if it was too early.
 const SLEEP_MS_MAX: u64 = 24 * 3_600_000;
 
-/// Stops a server from another thread or from a signal handler's thread. Cheap to clone.
+/// Stops a server from another thread, such as one that receives signals. A clone costs two
+/// reference counts. A handle may outlive its server; its calls do nothing then.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    calls: Arc<AtomicU32>,
+    /// 0 while the server serves; else a [`Stop`]. It only grows.
+    asked: Arc<AtomicU8>,
     waker: Arc<Waker>,
 }
 
 impl Handle {
-    /// The first call drains: what had arrived by then is answered, each connection is sent a FIN,
-    /// and the server ends when all have closed or after
-    /// [`drain_ms`](crate::config::Config::drain_ms). The second ends it at once.
-    pub fn stop(&self) {
-        self.calls.fetch_add(1, Ordering::AcqRel);
-        // It fails only where the poll is gone, and then there is nothing left to stop.
-        let _ = self.waker.wake();
+    /// Drains the server: what had arrived by then is answered, each connection is sent a FIN, and
+    /// the server ends when all have closed or after
+    /// [`drain_ms`](crate::config::Config::drain_ms). Further calls, and a call after
+    /// [`abort`](Self::abort), change nothing.
+    pub fn drain(&self) {
+        self.ask(Stop::Drain);
+    }
+
+    /// Ends the server at once, whether it drains or not: every connection is ended in the state in
+    /// which it is, and each has its ending. Further calls change nothing.
+    pub fn abort(&self) {
+        self.ask(Stop::Abort);
+    }
+
+    fn ask(&self, stop: Stop) {
+        if self.asked.fetch_max(stop as u8, Ordering::AcqRel) < stop as u8 {
+            // It fails only where the poll is gone, and then there is nothing left to stop.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// What was asked for so far.
+    fn asked(&self) -> Option<Stop> {
+        match self.asked.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Stop::Drain),
+            _ => Some(Stop::Abort),
+        }
     }
 }
 
@@ -97,6 +121,15 @@ pub struct MioKernel {
     /// Whether the reserve has a watch, to give up when there is no other. A newcomer is accepted
     /// only while it has: one that cannot be watched would have to be reset.
     reserve_is_watched: bool,
+}
+
+impl fmt::Debug for MioKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MioKernel")
+            .field("listeners", &self.listeners)
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
 }
 
 impl MioKernel {
@@ -128,7 +161,7 @@ impl MioKernel {
             events: Events::with_capacity(EVENTS_PER_WAIT),
             listeners,
             only_address,
-            handle: Handle { calls: Arc::default(), waker },
+            handle: Handle { asked: Arc::default(), waker },
             started: Instant::now(),
             reserve: reserve(),
             reserve_is_watched: false,
@@ -138,6 +171,11 @@ impl MioKernel {
     /// The way in from outside.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// The registry of the poll: with it go its descriptor and its readiness.
+    pub(crate) fn registry(&self) -> &Registry {
+        self.poll.registry()
     }
 
     /// Takes the next newcomer, whether there is a watch for it or not.
@@ -234,9 +272,11 @@ impl Kernel for MioKernel {
         }
         for event in &self.events {
             let Token(token) = event.token();
-            events.push(if token == STOP.0 {
-                Event::Stop(self.handle.calls.load(Ordering::Acquire))
-            } else if token >= STOP.0 - self.listeners.len() {
+            if token == STOP.0 {
+                events.extend(self.handle.asked().map(Event::Stop));
+                continue;
+            }
+            events.push(if token >= STOP.0 - self.listeners.len() {
                 Event::Listener(STOP.0 - 1 - token)
             } else {
                 let hints = Hints {

@@ -50,8 +50,20 @@ pub enum Event {
     Listener(usize),
     /// The socket that is watched under this key.
     Socket(u32, Hints),
-    /// The server was asked to stop, this many times so far.
-    Stop(u32),
+    /// The server was asked to stop, in this way.
+    Stop(Stop),
+}
+
+/// How a server is asked to stop. The order is from weak to strong, and a server that was asked for
+/// the stronger does not go back to the weaker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Stop {
+    /// Answer what has arrived, send each connection a FIN, and end when all have closed or when
+    /// the time of the drain has passed.
+    Drain = 1,
+    /// End every connection at once.
+    Abort = 2,
 }
 
 /// The operating system, as far as a server needs it.

@@ -4,6 +4,7 @@
 //! Nothing here is from a table. The only difference to the original is a gate before accept, so
 //! that a client can be done before it is looked at.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -117,6 +118,12 @@ pub struct RecvLoop {
     address: SocketAddr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for RecvLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvLoop").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl RecvLoop {

@@ -93,8 +93,7 @@ impl Watchdog {
         // Without a thread nothing stops a server that is stuck, and all others are played.
         let thread = thread::Builder::new().spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                handle.stop();
-                handle.stop();
+                handle.abort();
             }
         });
         Watchdog { alive: Some(alive), thread: thread.ok() }
@@ -160,7 +159,7 @@ impl Stage {
 
     /// Tells it to stop.
     pub(super) fn drain(&self) {
-        self.server.handle().stop();
+        self.server.handle().drain();
     }
 
     /// Turns until the connection from `peer` has ended.
@@ -213,7 +212,7 @@ impl FreeServer {
 
 impl Drop for FreeServer {
     fn drop(&mut self) {
-        self.handle.stop();
+        self.handle.drain();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -13,6 +13,7 @@ mod open;
 mod stage;
 mod visit;
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -192,6 +193,15 @@ pub struct Generator {
     trouble: Option<String>,
     /// When progress was told.
     told_at: u64,
+}
+
+impl fmt::Debug for Generator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generator")
+            .field("plan", &self.plan)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Generator {

@@ -17,6 +17,7 @@
 //! time is an error of the run, and the others go on.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
@@ -180,6 +181,12 @@ pub struct Fleet {
     /// What the child with this index said; `None` is its end.
     said: Receiver<(usize, Option<Said>)>,
     interrupts: Arc<AtomicU32>,
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("processes", &self.children.len()).finish_non_exhaustive()
+    }
 }
 
 /// A child, killed when nobody holds it any more.

@@ -12,6 +12,8 @@
 //!
 //! Only `line` copies, because a prefix goes between the lines of one read.
 
+use std::fmt;
+
 /// What a reply is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Framing {
@@ -101,6 +103,16 @@ pub struct Replier {
     lines: Vec<u8>,
     /// How much of the space one read may fill.
     read_bytes: usize,
+}
+
+impl fmt::Debug for Replier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replier")
+            .field("framing", &self.framing)
+            .field("prefix_bytes", &self.prefix_bytes)
+            .field("read_bytes", &self.read_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Replier {

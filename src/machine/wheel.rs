@@ -31,6 +31,7 @@
 //! clock's rounding down and for a `now` that is some microseconds old. Never later than two ticks.
 
 use super::tick::Tick;
+use std::fmt;
 
 /// Slots on the ring: 64 words of 64 bits, so that one more word tells which words are not empty.
 const SLOTS: u64 = 64 * 64;
@@ -87,6 +88,16 @@ pub struct TimerWheel {
     occupied: Occupied,
     entries: Vec<Entry>,
     armed: usize,
+}
+
+impl fmt::Debug for TimerWheel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimerWheel")
+            .field("tick_ms", &self.tick_ms)
+            .field("cursor", &self.cursor)
+            .field("armed", &self.armed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TimerWheel {

@@ -32,7 +32,7 @@ pub trait Stream: Sized {
 pub(super) type Report = Box<dyn FnOnce(Ending) + Send>;
 
 /// What is known of one stream.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Life {
     pub(super) id: u64,
     pub(super) peer: SocketAddr,

@@ -33,6 +33,7 @@ mod visit;
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::Drain;
+use std::fmt;
 use std::io;
 
 pub use self::counters::Counters;
@@ -40,7 +41,7 @@ use self::listener::Listeners;
 use self::memory::OutputMemory;
 use self::table::Table;
 use crate::config::Config;
-use crate::kernel::{Event, Kernel};
+use crate::kernel::{Event, Kernel, Stop};
 pub use crate::machine::close::Ending;
 use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
@@ -53,8 +54,8 @@ pub enum Stage {
     /// Accepting and answering.
     #[default]
     Serving,
-    /// Asked to stop: what has arrived is answered, then each connection is sent our FIN; or asked
-    /// twice, and the last endings are still to be reported.
+    /// Asked to drain: what has arrived is answered, then each connection is sent our FIN. Or asked
+    /// to abort, and the last endings are still to be reported.
     Draining,
     /// Over: every connection has ended, and each ending was handed out.
     Stopped,
@@ -111,7 +112,7 @@ pub struct Reactor<K: Kernel> {
     replier: Replier,
     output: OutputMemory,
     stage: Stage,
-    /// Asked to stop twice: nothing is waited for any more.
+    /// Asked to abort: nothing is waited for any more.
     forced: bool,
     /// And the connections are still to be cut off.
     cuts_off: bool,
@@ -126,6 +127,16 @@ pub struct Reactor<K: Kernel> {
     alarm_bytes: u64,
     endings: VecDeque<Ending>,
     counters: Counters,
+}
+
+impl<K: Kernel> fmt::Debug for Reactor<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("stage", &self.stage)
+            .field("now", &self.now)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -171,10 +182,18 @@ impl<K: Kernel> Reactor<K> {
     /// # Errors
     /// The poll is broken. What happens to a connection is an [`Ending`], never an error.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        self.turn_within(None)
+    }
+
+    /// The same, and it sleeps for `most_ms` milliseconds at the most, if that is not `None`.
+    ///
+    /// # Errors
+    /// As for [`turn`](Self::turn).
+    pub fn turn_within(&mut self, most_ms: Option<u64>) -> io::Result<Turn> {
         self.turn = Turn::default();
         if !self.has_stopped() {
             self.turn_number = self.turn_number.wrapping_add(1);
-            self.wait()?;
+            self.wait(most_ms)?;
             self.line_up();
             self.cut_off();
             self.ring_again();
@@ -214,9 +233,9 @@ impl<K: Kernel> Reactor<K> {
 
     // ---- waiting --------------------------------------------------------------------------------
 
-    fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self, most_ms: Option<u64>) -> io::Result<()> {
         self.events.clear();
-        let timeout_ms = self.timeout_ms();
+        let timeout_ms = self.timeout_ms().into_iter().chain(most_ms).min();
         self.kernel.wait(timeout_ms, &mut self.events)?;
         self.read_clock();
         self.wheel.skip_to(self.now);
@@ -225,11 +244,16 @@ impl<K: Kernel> Reactor<K> {
             match self.events[index] {
                 Event::Listener(listener) => self.listeners.edge(listener),
                 // Before any connection is served: the drain's time counts from this moment.
-                Event::Stop(calls) => self.stop(calls),
+                Event::Stop(stop) => self.stop(stop),
                 Event::Socket(..) => {}
             }
         }
         Ok(())
+    }
+
+    /// How long a turn would sleep now, in milliseconds, if no event came; `None` is without end.
+    pub fn sleeps_ms(&mut self) -> Option<u64> {
+        if self.has_stopped() { Some(0) } else { self.timeout_ms() }
     }
 
     /// How long there is nothing to do: not at all while a visit, an accept or a reaping is owed.
@@ -255,9 +279,9 @@ impl<K: Kernel> Reactor<K> {
 
     // ---- stopping -------------------------------------------------------------------------------
 
-    /// The first call drains, the second ends at once: every connection has ended then, and is
-    /// reaped like any other, within the budget of each turn.
-    fn stop(&mut self, calls: u32) {
+    /// Both begin the drain, once. After an abort every connection has ended, and is reaped like
+    /// any other, within the budget of each turn.
+    fn stop(&mut self, stop: Stop) {
         if self.stage == Stage::Serving {
             self.stage = Stage::Draining;
             self.rules.drain_ends = Some(self.now.after(self.config.drain_ms));
@@ -267,14 +291,14 @@ impl<K: Kernel> Reactor<K> {
                 self.wheel.arm(key, Tick::from_ms(0));
             }
         }
-        if calls >= 2 && self.stage == Stage::Draining && !self.forced {
+        if stop == Stop::Abort && self.stage == Stage::Draining && !self.forced {
             (self.forced, self.cuts_off) = (true, true);
             self.kernel.stop_listening();
             self.listeners.close();
         }
     }
 
-    /// Ends every connection, once the hints that came with the second stop are known.
+    /// Ends every connection, once the hints that came with the abort are known.
     fn cut_off(&mut self) {
         if !std::mem::take(&mut self.cuts_off) {
             return;

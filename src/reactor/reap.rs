@@ -15,7 +15,7 @@ struct Asked<'a, K: Kernel> {
     kernel: &'a mut K,
     socket: &'a mut K::Socket,
     /// Whether it is asked what became of the last reply.
-    probes: bool,
+    asks_kernel: bool,
 }
 
 impl<K: Kernel> Probe for Asked<'_, K> {
@@ -24,11 +24,11 @@ impl<K: Kernel> Probe for Asked<'_, K> {
     }
 
     fn unacked(&mut self) -> Option<u32> {
-        if self.probes { self.kernel.unacked(self.socket) } else { None }
+        if self.asks_kernel { self.kernel.unacked(self.socket) } else { None }
     }
 
     fn facts(&mut self) -> SocketFacts {
-        if self.probes { self.kernel.facts(self.socket) } else { SocketFacts::default() }
+        if self.asks_kernel { self.kernel.facts(self.socket) } else { SocketFacts::default() }
     }
 
     fn take_error(&mut self) -> Option<Errno> {
@@ -55,7 +55,8 @@ impl<K: Kernel> Reactor<K> {
     fn conclude(&mut self, key: u32) {
         let Entry { socket, connection, .. } = self.table.ended(key);
         let local = self.kernel.local(socket);
-        let probe = Asked { kernel: &mut self.kernel, socket, probes: self.config.probes };
+        let probe =
+            Asked { kernel: &mut self.kernel, socket, asks_kernel: self.config.asks_kernel };
         let conclusion = connection.conclude(probe);
         let goodbye = connection.goodbye();
         self.output.changed(connection.output_bytes(), 0);

@@ -143,7 +143,7 @@ impl<K: Kernel> Reactor<K> {
             budget,
             charged: 0,
             reply_bytes: self.output.reply_bytes(),
-            probes: self.config.probes,
+            asks_kernel: self.config.asks_kernel,
         };
         let outcome = visit.run(key, entry);
         let (left, spent) = (visit.budget, visit.charged);

@@ -36,7 +36,7 @@ pub(super) struct Visit<'a, K: Kernel> {
     /// The longest reply that may be left over, as far as it can be kept so short, in bytes.
     pub(super) reply_bytes: usize,
     /// Whether the kernel is asked what became of the reply.
-    pub(super) probes: bool,
+    pub(super) asks_kernel: bool,
 }
 
 impl<K: Kernel> Visit<'_, K> {
@@ -77,7 +77,7 @@ impl<K: Kernel> Visit<'_, K> {
     }
 
     fn ask_unacked(&mut self, entry: &mut Entry<K::Socket>) {
-        let bytes = if self.probes { self.kernel.unacked(&mut entry.socket) } else { None };
+        let bytes = if self.asks_kernel { self.kernel.unacked(&mut entry.socket) } else { None };
         entry.connection.unacked(bytes, self.now, self.rules);
     }
 

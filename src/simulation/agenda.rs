@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::kernel::Stop;
+
 /// What goes over the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Segment {
@@ -39,8 +41,8 @@ pub(super) enum Due {
     Room,
     /// The clock jumps: the process, or its machine, stood still. It concerns no link.
     Jump { by_us: u64 },
-    /// Somebody asks the server to stop. It concerns no link.
-    Stop,
+    /// The server is asked to stop. It concerns no link.
+    Stop(Stop),
 }
 
 /// A queue of what is due, by time; in the order of scheduling where the time is the same.

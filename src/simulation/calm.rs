@@ -15,7 +15,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::choices::Choices;
-use crate::kernel::{Event, Io, Kernel};
+use crate::kernel::{Event, Io, Kernel, Stop};
 use crate::machine::close::SocketFacts;
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, System};
@@ -54,9 +54,9 @@ pub struct Calm {
     newcomers: Cell<u32>,
     speakers: Cell<Speakers>,
     turn_ms: Cell<u64>,
-    /// How often the loop was asked to stop, and how often it has been told so.
-    stops: Cell<u32>,
-    stops_told: u32,
+    /// What the loop was asked for, and what of that it has been told.
+    asked: Cell<Option<Stop>>,
+    told: Option<Stop>,
     now_ms: u64,
     accepted: u32,
     open: u32,
@@ -80,8 +80,8 @@ impl Calm {
             newcomers: Cell::new(0),
             speakers: Cell::default(),
             turn_ms: Cell::new(0),
-            stops: Cell::new(0),
-            stops_told: 0,
+            asked: Cell::new(None),
+            told: None,
             now_ms: 1 << 32,
             accepted: 0,
             open: 0,
@@ -112,9 +112,9 @@ impl Calm {
         self.turn_ms.set(ms);
     }
 
-    /// Asks the loop to stop, once more.
-    pub fn stop(&self) {
-        self.stops.set(self.stops.get() + 1);
+    /// Asks the loop to stop in this way.
+    pub fn stop(&self, stop: Stop) {
+        self.asked.set(self.asked.get().max(Some(stop)));
     }
 
     /// Connections that were accepted and not closed.
@@ -210,9 +210,9 @@ impl Kernel for Calm {
         if self.newcomers.get() > 0 {
             events.push(Event::Listener(0));
         }
-        if self.stops_told < self.stops.get() {
-            self.stops_told = self.stops.get();
-            events.push(Event::Stop(self.stops_told));
+        if self.told < self.asked.get() {
+            self.told = self.asked.get();
+            events.extend(self.told.map(Event::Stop));
         }
         let fins = self.events.len();
         self.choose();

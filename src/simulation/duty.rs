@@ -225,7 +225,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// probes, giving up a connection takes no call, so it may also be any turn after that.
     fn given_up_in(&self, link: &Link) -> Option<u64> {
         let first = link.duty.touched_turn;
-        let last = if self.setting.config.probes { first } else { u64::MAX };
+        let last = if self.setting.config.asks_kernel { first } else { u64::MAX };
         self.given_up.range(first..=last).find(|(_, count)| **count > 0).map(|(turn, _)| *turn)
     }
 
@@ -307,7 +307,7 @@ impl<const LINUX: bool> World<LINUX> {
         let unread = link.up.unread > 0 && link.unread_us < began_us;
         let unread_fin = link.up.fin_arrived() && !link.told.fin && link.fin_us < began_us;
         // Without TCP_INFO to come first, the last look at the end is not told from others.
-        let concluding = link.duty.concluding || link.told.dead || !self.setting.config.probes;
+        let concluding = link.duty.concluding || link.told.dead || !self.setting.config.asks_kernel;
         if (unread || unread_fin) && !concluding && !link.told.recv_retries {
             self.violate(Rule::Evidence, Some(index), "asks SO_ERROR before it has read");
         }

@@ -6,6 +6,7 @@ use super::link::Hold;
 use super::truth::{contradiction, wrong_evidence};
 use super::world::{CALL_COSTS_BYTES, Woke, World};
 use crate::config::{Config, LEAVING_MAX};
+use crate::kernel::Stop;
 use crate::machine::reply::READ_BYTES_MIN;
 use crate::reactor::{Counters, Ending, Stage, Turn};
 
@@ -230,13 +231,13 @@ fn check_alarms<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
 /// When the server says that it is over, it is.
 fn check_stage<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
     let expected = match world.stopping.told {
-        0 => [Stage::Serving, Stage::Serving],
-        1 => [Stage::Draining, Stage::Stopped],
+        None => [Stage::Serving, Stage::Serving],
+        Some(Stop::Drain) => [Stage::Draining, Stage::Stopped],
         _ if turn.stage.is_over() => [Stage::Forced, Stage::Stopped],
         _ => [Stage::Draining, Stage::Draining],
     };
     if !expected.contains(&turn.stage) {
-        let what = format!("asked to stop {} times, it is {:?}", world.stopping.told, turn.stage);
+        let what = format!("asked for {:?}, it is {:?}", world.stopping.told, turn.stage);
         return broken(Rule::Stop, None, what);
     }
     if turn.stage.is_over() && (world.open > 0 || world.listening) {

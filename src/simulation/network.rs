@@ -30,7 +30,7 @@ impl<const LINUX: bool> World<LINUX> {
                 }
             }
             Due::Jump { by_us } => self.jumps(by_us),
-            Due::Stop => self.stopping.asked += 1,
+            Due::Stop(stop) => self.stopping.asked = self.stopping.asked.max(Some(stop)),
         }
     }
 

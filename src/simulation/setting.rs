@@ -88,7 +88,7 @@ const OPTIONS: &[Plain] = &[
     |it| it.config.max_per_ip = None,
     |it| it.config.overload = Overload::Wait,
     |it| it.config.backlog = 4_096,
-    |it| it.config.probes = true,
+    |it| it.config.asks_kernel = true,
     |it| it.config.accepts_per_turn = 512,
     |it| it.config.bytes_per_visit = 65_536,
     |it| it.config.bytes_per_turn = 1 << 20,
@@ -230,7 +230,7 @@ fn choose_config(choices: &mut Choices) -> Config {
         },
         overload: choices.pick(&[Overload::Wait, Overload::Wait, Overload::Wait, Overload::Shed]),
         backlog: choices.pick(&[4096, 1, 5, 128]),
-        probes: choices.below(12) < 11,
+        asks_kernel: choices.below(12) < 11,
         max_age_ms: match choices.below(6) {
             5 => Some(choices.magnitude(20, 20_000)),
             _ => None,

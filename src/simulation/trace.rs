@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::agenda::Segment;
 use super::peer::Step;
-use crate::kernel::Io;
+use crate::kernel::{Io, Stop};
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::Errno;
 
@@ -21,7 +21,7 @@ const REPORTED_MAX: usize = 60;
 pub(super) enum What {
     Wait { timeout_ms: Option<u64> },
     Woke { events: u32 },
-    Stop { calls: u32 },
+    Stop(Stop),
     Door { listener: usize },
     Event(Hints),
     Spurious(Hints),

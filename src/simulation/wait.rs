@@ -62,7 +62,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// Nothing that was signalled may be left undone, unless an event or a timer is sure to come;
     /// or the loop comes back at once.
     fn check_left(&mut self, index: u32, at_once: bool) {
-        let knows = self.setting.tells && self.setting.config.probes && LINUX;
+        let knows = self.setting.tells && self.setting.config.asks_kernel && LINUX;
         let link = &self.links[index as usize];
         let pending = !link.model.pending().is_empty();
         let settled = link.told.fin && link.down.fin_sent() && link.unacked() == 0;
@@ -154,10 +154,12 @@ impl<const LINUX: bool> World<LINUX> {
                 events.swap(last, self.choices.below(last as u64 + 1) as usize);
             }
         }
-        if self.stopping.told < self.stopping.asked {
-            self.stopping.told = self.stopping.asked;
-            events.push(Event::Stop(self.stopping.told));
-            self.note(NO_LINK, What::Stop { calls: self.stopping.told });
+        if let Some(stop) = self.stopping.asked
+            && self.stopping.told < Some(stop)
+        {
+            self.stopping.told = Some(stop);
+            events.push(Event::Stop(stop));
+            self.note(NO_LINK, What::Stop(stop));
         }
     }
 

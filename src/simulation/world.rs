@@ -10,6 +10,7 @@ use super::link::{Hold, Link};
 use super::setting::Setting;
 use super::trace::{NO_LINK, Trace, What};
 use super::{Rule, Violation};
+use crate::kernel::Stop;
 use crate::machine::errno::System;
 
 /// What a call costs a visit at least, in bytes.
@@ -66,10 +67,10 @@ pub(super) struct TurnLog {
 /// How far the end of the server has come.
 #[derive(Debug, Default)]
 pub(super) struct Stopping {
-    /// How often somebody has asked.
-    pub(super) asked: u32,
-    /// How often of that the loop knows.
-    pub(super) told: u32,
+    /// What the server was asked for.
+    pub(super) asked: Option<Stop>,
+    /// What of that the loop knows.
+    pub(super) told: Option<Stop>,
     /// What the loop's clock showed when it heard of it first.
     pub(super) since_us: Option<u64>,
 }
@@ -158,12 +159,13 @@ impl<const LINUX: bool> World<LINUX> {
             let at_us = setting.start_us + setting.idle_us + choices.below(setting.arrivals_us);
             agenda.add(at_us, link, Due::Connects);
         }
-        agenda.add(setting.start_us + setting.stop_us, NO_LINK, Due::Stop);
+        agenda.add(setting.start_us + setting.stop_us, NO_LINK, Due::Stop(Stop::Drain));
         if let Some((at_us, by_us)) = setting.jump_us {
             agenda.add(setting.start_us + at_us, NO_LINK, Due::Jump { by_us });
         }
         if let Some(later_us) = setting.second_stop_us {
-            agenda.add(setting.start_us + setting.stop_us + later_us, NO_LINK, Due::Stop);
+            let at_us = setting.start_us + setting.stop_us + later_us;
+            agenda.add(at_us, NO_LINK, Due::Stop(Stop::Abort));
         }
         let link = |index| Link::new(index, &setting, &mut choices);
         let links = (0..setting.peers).map(link).collect();
@@ -314,7 +316,7 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// Whether the server was asked to drain, and knows.
     pub(super) fn is_draining(&self) -> bool {
-        self.stopping.told > 0
+        self.stopping.told.is_some()
     }
 
     /// When the drain is over, by the loop's clock.
@@ -324,7 +326,7 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// Whether everybody is to be ended at once.
     pub(super) fn is_forced(&self) -> bool {
-        self.stopping.told >= 2
+        self.stopping.told == Some(Stop::Abort)
     }
 
     /// `link` leaves the hands of the loop.

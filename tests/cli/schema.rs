@@ -205,6 +205,7 @@ const FIELDS: &[(&str, Holds, bool)] = &[
     ("probes", Count, true),
     ("duration_ms", Count, false),
     ("verdict_wait_ms", Count, false),
+    ("seen_by", Text, false),
 ];
 
 /// Values that are none of what the field holds.

@@ -23,7 +23,7 @@ fn drained(bed: &mut Bed) -> Client {
     let mut client = bed.player();
     bed.acts(&mut client, &[Act::Send, Act::Read]);
     assert_eq!(client.kept(), REPLY);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     assert_eq!(bed.acts(&mut client, &[Act::ReadToEnd]), Did::Read(0, Some(ServerEnd::Fin)));
     client
 }
@@ -100,7 +100,7 @@ fn s20_both_close_at_once() {
     let mut bed = Bed::new();
     let mut client = bed.player();
     bed.acts(&mut client, &[Act::Send, Act::Read]);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     bed.acts(&mut client, &[Act::Close]);
     let ending = bed.ends_as(Kind::PeerFinDelivered);
     assert_eq!((said(&ending), error(&ending)), ((1, Certainty::Certain), None));

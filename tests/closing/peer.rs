@@ -307,7 +307,7 @@ fn urgent_data_does_not_hide_a_fin() {
 /// Where the kernel may not be asked, what became of the reply is unknown, and nobody guesses.
 #[test]
 fn without_probes_the_verdict_says_what_the_calls_said() {
-    let mut bed = Bed::with(|config| config.probes = false);
+    let mut bed = Bed::with(|config| config.asks_kernel = false);
     bed.plays(Way::Reset);
     let ending = bed.ends_as(Kind::PeerResetReplyUndelivered);
     assert_eq!(said(&ending), (1, Certainty::Unknown));

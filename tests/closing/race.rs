@@ -47,8 +47,7 @@ struct Ends(Handle);
 impl Drop for Ends {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.stop();
-            self.0.stop();
+            self.0.abort();
         }
     }
 }
@@ -98,7 +97,7 @@ fn a_stop_while_clients_close() {
     let closer = thread::spawn(move || {
         for (number, client) in clients.into_iter().enumerate() {
             if number == CLIENTS / 4 {
-                handle.stop();
+                handle.drain();
             }
             drop(client);
         }

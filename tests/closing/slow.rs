@@ -274,7 +274,7 @@ fn who_goes_on_sending_in_the_drain_gets_its_reply_and_our_fin() {
     });
     let mut client = says_much(&bed);
     bed.turns_until(|bed| bed.last.visits > 0);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     bed.turns_until(|bed| bed.last.alarms > 0);
     let mut taken = Vec::new();
     for _ in 0..20 {

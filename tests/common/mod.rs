@@ -62,8 +62,7 @@ impl Bed {
         // The server's own way in gets a hanging turn to end, and the test to fail.
         let thread = std::thread::spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                wakes.stop();
-                wakes.stop();
+                wakes.abort();
             }
         });
         Bed {

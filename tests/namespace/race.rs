@@ -28,8 +28,7 @@ struct Ends(Handle);
 impl Drop for Ends {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.stop();
-            self.0.stop();
+            self.0.abort();
         }
     }
 }

@@ -163,7 +163,7 @@ fn without_a_deadline_there_is_no_end_and_no_wake_up() {
     let handle = bed.server.handle();
     let waker = std::thread::spawn(move || {
         server_is_stopped_for(Duration::from_millis(300));
-        handle.stop();
+        handle.drain();
     });
     let turn = bed.turn(); // nothing but the stop wakes it
     waker.join().unwrap();

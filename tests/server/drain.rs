@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::common::{Bed, MESSAGE, REPLY, half_close, tops_up};
+use closecall::kernel::mio::Handle;
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
 use closecall::reactor::Stage;
@@ -18,7 +19,7 @@ fn the_backlog_is_accepted_and_what_has_arrived_is_answered() {
     let mut bed = Bed::new();
     let mut clients: Vec<TcpStream> = (0..50).map(|_| bed.client()).collect();
     clients.iter_mut().for_each(|client| client.write_all(MESSAGE).unwrap());
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     for mut client in clients {
         assert_eq!(bed.reads_to_end(&mut client).unwrap(), REPLY);
     }
@@ -35,7 +36,7 @@ fn idle_connections_get_our_fin_and_newcomers_are_refused() {
     let mut bed = Bed::new();
     let mut client = bed.client();
     bed.echoes(&mut client);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
     assert!(TcpStream::connect(bed.address()).is_err(), "the listener is closed");
     drop(client);
@@ -48,7 +49,7 @@ fn what_is_sent_after_our_fin_is_read_and_resets_nobody() {
     let mut bed = Bed::new();
     let mut client = bed.client();
     bed.echoes(&mut client);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
     client.write_all(MESSAGE).unwrap();
     drop(client);
@@ -64,7 +65,7 @@ fn who_does_not_part_is_reset_at_the_end_of_the_drain() {
     });
     let mut silent = bed.client();
     bed.echoes_raw(&mut silent);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     assert_eq!(bed.reads_to_end(&mut silent).unwrap(), b"", "our FIN first");
     let ending = bed.ends_as(Kind::LocalDrain);
     assert!(ending.verdict_wait_ms >= 250, "{ending:?}");
@@ -75,16 +76,50 @@ fn who_does_not_part_is_reset_at_the_end_of_the_drain() {
 }
 
 #[test]
-fn the_second_stop_ends_at_once() {
+fn an_abort_after_a_drain_ends_at_once() {
     let mut bed = Bed::with(|config| config.drain_ms = 3_600_000);
     let mut clients: Vec<TcpStream> = (0..20).map(|_| bed.client()).collect();
     clients.iter_mut().for_each(|client| bed.echoes(client));
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     bed.turns_until(|bed| bed.last.stage == Stage::Draining);
-    bed.server.handle().stop();
+    bed.server.handle().abort();
     bed.turns_until(|bed| bed.last.stage == Stage::Forced);
     assert_eq!(bed.endings.len(), 20);
     assert!(bed.endings.iter().all(|ending| ending.verdict.kind == Kind::LocalDrain));
+}
+
+#[test]
+fn an_abort_alone_ends_at_once() {
+    let mut bed = Bed::with(|config| config.drain_ms = 3_600_000);
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| bed.client()).collect();
+    clients.iter_mut().for_each(|client| bed.echoes(client));
+    bed.server.handle().abort();
+    bed.server.handle().drain(); // too late to be polite
+    bed.turns_until(|bed| bed.last.stage == Stage::Forced);
+    assert_eq!(bed.endings.len(), 20);
+    assert!(bed.endings.iter().all(|ending| ending.verdict.kind == Kind::LocalDrain));
+}
+
+/// Regression: the handle counted its calls, so that a program which stopped its server from two
+/// places cut off what it had asked to be drained.
+#[test]
+fn two_drains_are_one() {
+    let mut bed = Bed::with(|config| config.drain_ms = 3_600_000);
+    let mut client = bed.client();
+    bed.echoes(&mut client);
+    client.write_all(MESSAGE).unwrap();
+    for handle in [bed.server.handle(), bed.server.handle()] {
+        handle.drain();
+        handle.drain();
+    }
+    bed.turns_until(|bed| bed.last.stage == Stage::Draining);
+    bed.server.handle().drain();
+    assert_eq!(bed.reads_to_end(&mut client).unwrap(), REPLY);
+    drop(client);
+    bed.turns_until(|bed| bed.last.stage.is_over());
+    assert_eq!(bed.last.stage, Stage::Stopped);
+    let ending = bed.ends_as(Kind::LocalDrain);
+    assert_eq!((ending.evidence.fin_received, ending.evidence.error), (Some(true), None));
 }
 
 /// A turn in which something ended is not the last one, so that a loop `while` the server is not
@@ -92,7 +127,7 @@ fn the_second_stop_ends_at_once() {
 #[test]
 fn a_server_that_has_stopped_says_so_at_once() {
     let mut bed = Bed::new();
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     assert_eq!(bed.turn().stage, Stage::Draining);
     for _ in 0..3 {
         let last = bed.server.turn().unwrap();
@@ -101,21 +136,21 @@ fn a_server_that_has_stopped_says_so_at_once() {
 }
 
 /// Regression: the example on the first page of the documentation never saw the endings of its last
-/// turn, which were all of those that a second stop makes.
+/// turn, which were all of those that an abort makes.
 #[test]
 fn the_natural_loop_sees_every_ending() {
-    for stops in [1, 2] {
+    for stop in [Handle::drain, Handle::abort] {
         let mut bed = Bed::with(|config| config.reaps_per_turn = 3);
         let clients: Vec<TcpStream> = (0..10).map(|_| bed.client()).collect();
         bed.accepts(10);
-        (0..stops).for_each(|_| bed.server.handle().stop());
+        stop(&bed.server.handle());
         let mut clients = Some(clients);
         let mut endings = 0;
         while !bed.server.turn().unwrap().stage.is_over() {
             endings += bed.server.endings().count();
             drop(clients.take()); // once the drain has begun
         }
-        assert_eq!((endings, bed.server.counters().ended()), (10, 10), "{stops} stops");
+        assert_eq!((endings, bed.server.counters().ended()), (10, 10));
     }
 }
 
@@ -127,7 +162,7 @@ fn the_backlog_of_a_full_server_is_served_as_well() {
     let mut clients: Vec<TcpStream> = (0..23).map(|_| bed.client()).collect();
     clients.iter_mut().for_each(|client| client.write_all(MESSAGE).unwrap());
     bed.accepts(5);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     for mut client in clients {
         assert_eq!(bed.reads_to_end(&mut client).unwrap(), REPLY);
     }
@@ -148,7 +183,7 @@ fn who_has_closed_and_reads_slowly_gets_everything() {
     let sent = vec![b'x'; 50_000];
     client.write_all(&sent).unwrap();
     bed.turns_until(|bed| bed.last.visits > 0);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     bed.turns_until(|bed| bed.last.alarms > 0);
     half_close(&client); // ours is out already, behind what it has not read yet
     bed.turns_until(|bed| bed.last.stage == Stage::Stopped);
@@ -171,7 +206,7 @@ fn a_reset_before_our_fin_is_the_peers_end() {
     bed.holds(&client, 1);
     tops_up(&mut client);
     bed.turns_until(|bed| bed.last.events == 0);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     bed.turns_until(|bed| bed.last.stage == Stage::Draining && bed.last.alarms > 0);
     drop(client); // with most of the reply on this side
     let ending = bed.ends_as(Kind::PeerResetReplyUndelivered);

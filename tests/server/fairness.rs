@@ -277,7 +277,7 @@ fn a_connection_is_ended_in_the_turn_after_its_deadline() {
 fn a_stop_is_heeded_in_the_turn_of_its_event() {
     let mut bed = bed(|config| config.drain_ms = 3_600_000);
     let mut flood = Flood::begins(&mut bed);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     let turn = flood.turn(&mut bed);
     assert_eq!((turn.stage, turn.accepted), (Stage::Draining, 0));
     assert!(TcpStream::connect(bed.address()).is_err(), "the listener is closed");

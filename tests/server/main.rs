@@ -7,6 +7,7 @@ mod common;
 mod deadline;
 mod drain;
 mod echo;
+mod embed;
 mod facts;
 mod fairness;
 mod overload;

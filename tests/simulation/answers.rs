@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use closecall::config::{Config, Overload};
-use closecall::kernel::{Event, Io, Kernel};
+use closecall::kernel::{Event, Io, Kernel, Stop};
 use closecall::machine::close::{FirstError, Kind, SocketFacts, TcpFacts, Via};
 use closecall::machine::connection::{Goodbye, Hints};
 use closecall::machine::errno::{Errno, System};
@@ -308,7 +308,7 @@ fn who_makes_room_for_newcomers_does_so_a_few_at_a_time() {
 #[test]
 fn errors_do_not_use_up_the_last_sweep_of_the_backlog() {
     let mut server = server(|config| config.backlog = 1);
-    server.kernel().happens([Event::Stop(1)]);
+    server.kernel().happens([Event::Stop(Stop::Drain)]);
     server.kernel().answers(&[Io::Failed(EPERM); 8], Io::Done(()));
     assert_eq!(turn(&mut server).accepted, 2, "a backlog of one, and the one more of Linux");
 }

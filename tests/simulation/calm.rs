@@ -2,6 +2,7 @@
 //! it says: everybody is accepted, everything said is answered, and who is silent is ended.
 
 use closecall::config::Config;
+use closecall::kernel::Stop;
 use closecall::machine::close::{Certainty, Kind};
 use closecall::reactor::{Reactor, Stage, Turn};
 use closecall::simulation::{Calm, MESSAGE, Speakers};
@@ -87,7 +88,7 @@ fn who_is_silent_is_ended_with_all_the_evidence_and_its_slot_is_free() {
     }
 }
 
-/// Regression: the second stop reaped everybody in one turn, and the list of endings holds 65,536.
+/// Regression: the abort reaped everybody in one turn, and the list of endings holds 65,536.
 #[test]
 fn a_forced_stop_loses_no_ending_of_more_than_the_list_holds() {
     const MANY: u32 = 70_000;
@@ -98,7 +99,7 @@ fn a_forced_stop_loses_no_ending_of_more_than_the_list_holds() {
     while reactor.kernel().open() < MANY {
         turn(&mut reactor);
     }
-    (0..2).for_each(|_| reactor.kernel().stop());
+    reactor.kernel().stop(Stop::Abort);
     let mut ids = Vec::new();
     let stage = loop {
         let stage = turn(&mut reactor).stage;

@@ -6,7 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::super::Failure;
 use super::super::addresses::Address;
-use super::{CONNECTIONS_MAX, DURATION_MS_MAX, Format, expect, number};
+use super::{Format, expect, number};
+use crate::config::ranges::{CONNECTIONS, DURATION_MS_MAX};
 use crate::load::{Arrivals, Condition, Objective, SIZE_MAX, Sources};
 
 /// A packet each hundred nanoseconds: more than any one machine sends.
@@ -20,7 +21,7 @@ const SOURCES_MAX: u32 = 1 << 16;
 
 /// `-c`.
 pub(in crate::cli) fn connections(text: &str) -> Result<u32, String> {
-    let max = CONNECTIONS_MAX as u32;
+    let max = *CONNECTIONS.end() as u32;
     expect(number(text, 1..=max), &format!("a number from 1 to {max}"))
 }
 

@@ -13,11 +13,13 @@
 mod classify;
 mod ending;
 mod evidence;
+mod name;
 mod observer;
 mod verdict;
 
 pub use classify::classify;
 pub use ending::Ending;
 pub use evidence::{Evidence, FirstError, LocalCause, SocketFacts, TcpFacts, Via};
+pub use name::UnknownName;
 pub use observer::{Acknowledged, Conclusion, Leftover, Observer, Probe, Settling, Told};
 pub use verdict::{Certainty, Initiator, Kind, Level, Verdict};

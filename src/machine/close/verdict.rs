@@ -176,6 +176,10 @@ pub enum Initiator {
 }
 
 impl Initiator {
+    /// All of them.
+    pub const ALL: [Initiator; 4] =
+        [Initiator::Peer, Initiator::Local, Initiator::Network, Initiator::Unknown];
+
     /// The name in the close log.
     pub const fn name(self) -> &'static str {
         match self {
@@ -199,6 +203,9 @@ pub enum Certainty {
 }
 
 impl Certainty {
+    /// All of them, from weak to strong.
+    pub const ALL: [Certainty; 3] = [Certainty::Unknown, Certainty::Likely, Certainty::Certain];
+
     /// The name in the close log.
     pub const fn name(self) -> &'static str {
         match self {

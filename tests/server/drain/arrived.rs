@@ -159,7 +159,7 @@ fn all_that_lies_in_the_receive_queue_is_answered() {
         let mut bed = bed(framing);
         let mut sender = Sender::queues(&mut bed);
         let arrived = total_arrived(&bed, &sender);
-        bed.server.handle().stop();
+        bed.server.handle().drain();
         bed.turns_until(|_| sender.reads());
         half_close(&sender.client);
         let ending = bed.ends_as(Kind::LocalDrain);
@@ -200,7 +200,7 @@ fn one_that_goes_on_sending_does_not_outlast_the_drain() {
     });
     let mut sender = Sender::connects(&mut bed);
     sender.fills();
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     bed.turn();
     ends_after(&mut bed, &mut sender, 300);
     bed.ends_as(Kind::LocalDrain);
@@ -229,7 +229,7 @@ fn one_that_goes_on_sending_is_answered_that_far_and_no_farther() {
         let mut bed = bed(framing);
         let mut sender = Sender::queues(&mut bed);
         let arrived = total_arrived(&bed, &sender);
-        bed.server.handle().stop();
+        bed.server.handle().drain();
         let mut turns = 0;
         bed.turns_until(|_| {
             turns += 1;
@@ -259,7 +259,7 @@ fn one_whose_fin_lay_behind_its_data_has_ended_by_itself() {
         sender.sent.0 += ARRIVED;
         half_close(&sender.client);
         assert_eq!(sender.unread(&bed), ARRIVED + 1, "the FIN as well");
-        bed.server.handle().stop();
+        bed.server.handle().drain();
         bed.turns_until(|_| sender.reads());
         let ending = bed.ends_as(Kind::PeerFinHalfCloseServed);
         is_answered(&sender, &ending, ARRIVED, framing);
@@ -275,7 +275,7 @@ fn small_requests_beside_a_bulk_sender_are_answered() {
     let arrived = total_arrived(&bed, &sender);
     let mut polite: Vec<TcpStream> = (0..50).map(|_| bed.client()).collect();
     polite.iter_mut().for_each(|client| client.write_all(b"Hi,here is glp").unwrap());
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     for client in &mut polite {
         assert_eq!(bed.reads_to_end(client).unwrap(), REPLY);
     }

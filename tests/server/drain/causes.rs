@@ -52,13 +52,13 @@ fn is_in(bed: &mut Bed, client: &TcpStream, state: u8) {
     });
 }
 
-/// Two stops end it, and take nothing from what is known of it.
+/// A drain and an abort end it, and take nothing from what is known of it.
 #[track_caller]
 fn forced(bed: &mut Bed, kind: Kind) -> Ending {
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     bed.turn();
     assert_eq!((bed.last.stage, bed.endings.len()), (Stage::Draining, 0), "it waits on");
-    bed.server.handle().stop();
+    bed.server.handle().abort();
     let ending = bed.ends_as(kind);
     assert!(ending.evidence.undelivered > Some(0), "{ending:#?}");
     assert_eq!((ending.evidence.unsent, ending.evidence.error), (0, None), "{ending:#?}");
@@ -102,7 +102,7 @@ fn the_end_of_a_drain_leaves_them_their_causes() {
             half_close(&client);
         }
         is_in(&mut bed, &client, state);
-        bed.server.handle().stop();
+        bed.server.handle().drain();
         let ending = bed.ends_as(kind);
         assert!(ending.evidence.undelivered > Some(0), "{ending:#?}");
         assert_eq!(bed.turn().stage, Stage::Stopped);
@@ -144,7 +144,7 @@ fn stuck_bed(change: impl FnOnce(&mut Config)) -> Bed {
 fn a_fin_with_stuck_output_at_the_end_of_a_drain_is_the_peers_end() {
     let mut bed = stuck_bed(|config| config.drain_ms = 300);
     let client = half_closes_over_stuck_output(&mut bed);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     let ending = bed.ends_as(Kind::PeerFinUnconfirmed);
     assert_eq!(ending.evidence.fin_received, Some(true));
     assert!(ending.evidence.unsent > 0 && !ending.evidence.fin_sent, "{ending:#?}");
@@ -173,7 +173,7 @@ fn stuck_output_at_the_end_of_a_drain_is_the_drains_end() {
     let mut client = TcpStream::from(socket);
     client.write_all(&[b'\n'; 60]).unwrap();
     bed.turns_until(|bed| bed.last.visits > 0);
-    bed.server.handle().stop();
+    bed.server.handle().drain();
     let ending = bed.ends_as(Kind::LocalDrain);
     assert_eq!(ending.evidence.fin_received, Some(false));
     assert!(ending.evidence.unsent > 0, "{ending:#?}");
