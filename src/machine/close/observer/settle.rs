@@ -112,8 +112,8 @@ impl Observer {
             unsent: leftover.unsent,
             reply_untouched: leftover.reply_untouched,
             unread,
-            retransmits: facts.tcp.map(|tcp| tcp.retransmits),
-            probes: facts.tcp.map(|tcp| tcp.probes),
+            retransmits: facts.tcp.and_then(|tcp| tcp.retransmits),
+            probes: facts.tcp.and_then(|tcp| tcp.probes),
             last_ack_ms: facts.tcp.and_then(|tcp| tcp.last_ack_ms),
         }
     }
