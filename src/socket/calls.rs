@@ -60,8 +60,8 @@ pub(super) fn tcp_option(
 }
 
 /// What an error of getsockopt(2) says at the level of TCP: on the BSDs and macOS it is ECONNRESET
-/// once the connection is dropped or in TIME_WAIT, however it ended (`tcp_ctloutput`). It is not the
-/// pending error, and does not consume it.
+/// once the connection is dropped or in TIME_WAIT, however it ended (`tcp_ctloutput`). It is not
+/// the pending error, and does not consume it.
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd"))]
 pub(super) fn facts_of_error(error: &std::io::Error) -> Option<crate::machine::close::TcpFacts> {
     use crate::machine::close::TcpFacts;
@@ -81,7 +81,8 @@ pub(super) fn is_read_closed(socket: BorrowedFd<'_>) -> bool {
     polled(socket, libc::POLLRDHUP).is_some_and(|events| events & libc::POLLRDHUP != 0)
 }
 
-/// Which of these events there are now, POLLERR and POLLHUP in any case; `None` where poll(2) fails.
+/// Which of these events there are now, POLLERR and POLLHUP in any case; `None` where poll(2)
+/// fails.
 fn polled(socket: BorrowedFd<'_>, events: libc::c_short) -> Option<libc::c_short> {
     let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
     // SAFETY: the pointer is to one pollfd, and the count says so. The descriptor is borrowed, so

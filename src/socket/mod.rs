@@ -133,8 +133,8 @@ pub(crate) fn unread(_socket: &impl Socket) -> Option<u32> {
     None
 }
 
-/// Whether the peer's FIN is here, read or not (POLLRDHUP, poll(2)); false where the system does not
-/// tell.
+/// Whether the peer's FIN is here, read or not (POLLRDHUP, poll(2)); false where the system does
+/// not tell.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_read_closed(socket: &impl Socket) -> bool {
     calls::is_read_closed(socket.as_fd())

@@ -130,11 +130,11 @@ pub(super) mod apple {
     }
 }
 
-/// `TCP_INFO_v0` of Windows (`mstcpip.h`, since Windows 10 1703 and Server 2016): the state alone is
-/// of use.
+/// `TCP_INFO_v0` of Windows (`mstcpip.h`, since Windows 10 1703 and Server 2016): the state alone
+/// is of use.
 ///
-/// BytesInFlight leaves out what was not sent yet, so it is not what is unacknowledged. BytesRetrans
-/// and TimeoutEpisodes count for the whole connection.
+/// BytesInFlight leaves out what was not sent yet, so it is not what is unacknowledged.
+/// BytesRetrans and TimeoutEpisodes count for the whole connection.
 #[cfg(any(test, windows))]
 pub(super) mod windows {
     use super::*;

@@ -1,7 +1,7 @@
 //! Promise: any evidence gets a verdict, none says more than the evidence carries, and knowing less
 //! never makes it surer. `classifier/promises.rs` says what that means.
 
-mod promises;
+pub(crate) mod promises;
 
 use std::collections::BTreeSet;
 
@@ -112,8 +112,8 @@ prop_compose! {
     ) -> Evidence {
         Evidence {
             system, cause, error, fin_received, fin_sent, sent_after_fin, received_after_fin, rx,
-            discarded, tx, undelivered, fin_acknowledged, unsent, reply_untouched, unread, retransmits, probes,
-            last_ack_ms,
+            discarded, tx, undelivered, fin_acknowledged, unsent, reply_untouched, unread,
+            retransmits, probes, last_ack_ms,
         }
     }
 }

@@ -57,6 +57,15 @@ pub enum LocalCause {
     Close,
 }
 
+impl LocalCause {
+    /// Whether the peer learns of this reason by our FIN. Until it is out, an end of the peer's own
+    /// may be first.
+    pub(super) const fn begins_with_fin(self) -> bool {
+        use LocalCause::{Close, Drain, MaxAge, ReadDeadline};
+        matches!(self, ReadDeadline | MaxAge | Drain | Close)
+    }
+}
+
 /// What the operating system knows about a socket. `None` is "this system does not tell", never a
 /// guess.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
