@@ -59,6 +59,30 @@ impl Observed<TcpStream> {
     /// The stream is closed when this is dropped. Called again it gives the same ending. It is
     /// cancel safe: dropped before it is ready, it has lost nothing, and may be called again.
     ///
+    /// ```
+    /// use closecall::Observed;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let address = listener.local_addr()?;
+    /// # let mut client = tokio::net::TcpStream::connect(address).await?;
+    /// # client.write_all(b"Hi").await?;
+    /// let (stream, peer) = listener.accept().await?;
+    /// let mut stream = Observed::new(stream, peer);
+    /// let mut request = [0; 1024];
+    /// let bytes = stream.read(&mut request).await?;
+    /// stream.write_all(&request[..bytes]).await?;
+    /// # client.read_exact(&mut [0; 2]).await?;
+    /// # drop(client);
+    /// while stream.read(&mut request).await? > 0 {}
+    /// let ending = stream.finish(std::time::Duration::from_secs(2)).await;
+    /// assert_eq!(ending.verdict.kind.name(), "peer_fin.delivered");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     /// As tokio's own timers do: outside of a runtime, or where its time is not enabled.
     pub async fn finish(&mut self, patience: Duration) -> Ending {

@@ -226,8 +226,8 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
             tcp: tells.then(|| TcpFacts {
                 closed: link.is_over(),
                 bytes_received: Some(arrived + u64::from(link.up.fin_arrived())),
-                retransmits: link.retransmits,
-                probes: link.probes,
+                retransmits: Some(link.retransmits),
+                probes: Some(link.probes),
                 last_ack_ms: Some(0), // here no FIN_WAIT_2 expires
             }),
         };

@@ -21,7 +21,7 @@ pub(super) fn wrong_evidence(link: &Link, ending: &Ending) -> Option<&'static st
     let tcp = told.facts.and_then(|facts| facts.tcp);
     let (retransmits, probes) = match settled {
         true => (Some(link.retransmits), Some(link.probes)),
-        false => (tcp.map(|tcp| tcp.retransmits), tcp.map(|tcp| tcp.probes)),
+        false => (tcp.and_then(|tcp| tcp.retransmits), tcp.and_then(|tcp| tcp.probes)),
     };
     // What we sent as a FIN on closing plainly came after the evidence.
     let fin_sent = evidence.fin_sent;

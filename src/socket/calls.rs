@@ -26,6 +26,49 @@ pub(super) fn queued_bytes(socket: BorrowedFd<'_>, request: Request) -> Option<u
     if result == 0 { u32::try_from(bytes).ok() } else { None }
 }
 
+/// What getsockopt(2) gives for an option of TCP: how many bytes of `answer` the system filled.
+///
+/// # Errors
+/// The system does not know this option, or the connection has ended and nothing is left of it.
+#[cfg(any(
+    target_os = "linux",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd"
+))]
+pub(super) fn tcp_option(
+    socket: BorrowedFd<'_>,
+    option: libc::c_int,
+    answer: &mut [u8],
+) -> std::io::Result<usize> {
+    let mut length = answer.len() as libc::socklen_t;
+    // SAFETY: the system writes at most `length` bytes through the pointer, which is valid for as
+    // many, and the length through the other. The descriptor is borrowed, so it is open.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            option,
+            answer.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match result {
+        0 => Ok((length as usize).min(answer.len())),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// What an error of getsockopt(2) says at the level of TCP: on the BSDs and macOS it is ECONNRESET
+/// once the connection is dropped or in TIME_WAIT, however it ended (`tcp_ctloutput`). It is not
+/// the pending error, and does not consume it.
+#[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd"))]
+pub(super) fn facts_of_error(error: &std::io::Error) -> Option<crate::machine::close::TcpFacts> {
+    use crate::machine::close::TcpFacts;
+    let is_gone = error.raw_os_error() == Some(libc::ECONNRESET);
+    is_gone.then(|| TcpFacts { closed: true, ..TcpFacts::default() })
+}
+
 /// Whether poll(2) says that there is input: at a listener, a connection to accept. Where it fails,
 /// there may be.
 pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {

@@ -3,10 +3,31 @@
 //! A fact that a system does not tell is `None`, never a guess. Nothing here consumes evidence: the
 //! pending error (SO_ERROR) is asked for elsewhere, and last.
 
+#[cfg(target_vendor = "apple")]
+mod apple;
+#[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+mod bsd;
 #[cfg(unix)]
 mod calls;
-pub(crate) mod source;
 #[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(any(
+    target_os = "linux",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    windows
+)))]
+mod other;
+pub(crate) mod source;
+#[cfg(any(
+    test,
+    target_os = "linux",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    windows
+))]
 mod tcp_info;
 #[cfg(windows)]
 pub(crate) mod windows;
@@ -18,10 +39,27 @@ use std::os::windows::io::AsSocket;
 
 use socket2::SockRef;
 
+#[cfg(target_vendor = "apple")]
+use self::apple as system;
+#[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+use self::bsd as system;
+#[cfg(target_os = "linux")]
+use self::linux as system;
+#[cfg(not(any(
+    target_os = "linux",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    windows
+)))]
+use self::other as system;
+#[cfg(windows)]
+use self::windows as system;
 use crate::machine::close::{Probe, SocketFacts};
 use crate::machine::errno::{Errno, System};
 
-/// A socket of the operating system.
+/// A socket of the operating system, for what is internal: the documentation of the library names
+/// `AsFd` and `AsSocket`.
 #[cfg(unix)]
 pub(crate) trait Socket: AsFd {}
 #[cfg(unix)]
@@ -31,23 +69,43 @@ pub(crate) trait Socket: AsSocket {}
 #[cfg(windows)]
 impl<S: AsSocket> Socket for S {}
 
-/// What the system tells of any socket that is borrowed: std's, mio's, tokio's, socket2's.
-impl<S: Socket> Probe for &S {
-    fn system(&self) -> System {
-        System::HERE
-    }
+macro_rules! answers_for {
+    ($borrowed:ident) => {
+        /// What the operating system tells of a socket that is borrowed: of std, mio, tokio or
+        /// socket2.
+        impl<S: $borrowed> Probe for &S {
+            fn system(&self) -> System {
+                System::HERE
+            }
 
-    fn unacked(&mut self) -> Option<u32> {
-        unacked(*self)
-    }
+            fn unacked(&mut self) -> Option<u32> {
+                unacked(*self)
+            }
 
-    fn facts(&mut self) -> SocketFacts {
-        facts(*self)
-    }
+            fn facts(&mut self) -> SocketFacts {
+                facts(*self)
+            }
 
-    fn take_error(&mut self) -> Option<Errno> {
-        take_error(*self)
-    }
+            fn take_error(&mut self) -> Option<Errno> {
+                take_error(*self)
+            }
+        }
+    };
+}
+
+#[cfg(unix)]
+answers_for!(AsFd);
+#[cfg(windows)]
+answers_for!(AsSocket);
+
+#[cfg(unix)]
+fn borrow(socket: &impl Socket) -> std::os::fd::BorrowedFd<'_> {
+    socket.as_fd()
+}
+
+#[cfg(windows)]
+fn borrow(socket: &impl Socket) -> std::os::windows::io::BorrowedSocket<'_> {
+    socket.as_socket()
 }
 
 /// Takes the pending error (SO_ERROR, socket(7)), which the system reports only once.
@@ -56,18 +114,15 @@ pub(crate) fn take_error(socket: &impl Socket) -> Option<Errno> {
     error.raw_os_error().map(Errno)
 }
 
-/// How many bytes the peer's TCP has not acknowledged; our FIN counts as one (SIOCOUTQ, tcp(7)).
-#[cfg(target_os = "linux")]
+/// How many bytes the peer's TCP has not acknowledged; our FIN counts as one: SIOCOUTQ on Linux
+/// (tcp(7)), the send buffer and the state on macOS, FreeBSD and NetBSD. `None` elsewhere, and on
+/// these three once the connection has ended.
 pub(crate) fn unacked(socket: &impl Socket) -> Option<u32> {
-    tcp_info::unacked(socket.as_fd())
+    system::unacked(borrow(socket))
 }
 
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn unacked(_socket: &impl Socket) -> Option<u32> {
-    None
-}
-
-/// How many bytes lie in the receive queue (SIOCINQ, tcp(7)); a FIN does not count.
+/// How many bytes lie in the receive queue (FIONREAD, which is SIOCINQ in tcp(7)); a FIN does not
+/// count. Windows is not asked: there it is what a single receive would give, and "normally" all.
 #[cfg(unix)]
 pub(crate) fn unread(socket: &impl Socket) -> Option<u32> {
     calls::unread(socket.as_fd())
@@ -90,18 +145,13 @@ pub(crate) fn is_read_closed(_socket: &impl Socket) -> bool {
     false
 }
 
-/// What else the system knows about a socket: TCP_INFO, SIOCINQ.
-#[cfg(target_os = "linux")]
+/// What else the system knows about a socket: the state of TCP and its counters, and how much is
+/// unread.
 pub(crate) fn facts(socket: &impl Socket) -> SocketFacts {
     // In this order: bytes that come in between are unread, and no FIN. Counted the other way round
     // they would be taken for one.
-    let tcp = tcp_info::tcp_facts(socket.as_fd());
+    let tcp = system::tcp(borrow(socket));
     SocketFacts { unread: unread(socket), tcp }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn facts(_socket: &impl Socket) -> SocketFacts {
-    SocketFacts::default()
 }
 
 /// Whether a connection waits at this listener to be accepted (poll(2)). Where the system is not

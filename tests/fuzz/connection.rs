@@ -287,8 +287,8 @@ fn facts(choices: &mut Choices) -> SocketFacts {
     let tcp = choices.one_in(2).then(|| TcpFacts {
         closed: choices.one_in(2),
         bytes_received: choices.one_in(2).then(|| choices.magnitude(0, u64::MAX)),
-        retransmits: choices.below(3) as u8,
-        probes: choices.below(3) as u8,
+        retransmits: Some(choices.below(3) as u8),
+        probes: Some(choices.below(3) as u8),
         last_ack_ms: choices.one_in(2).then(|| choices.magnitude(0, 100_000) as u32),
     });
     SocketFacts { unread, tcp }

@@ -1,7 +1,7 @@
 //! Promise: any evidence gets a verdict, none says more than the evidence carries, and knowing less
 //! never makes it surer. `classifier/promises.rs` says what that means.
 
-mod promises;
+pub(crate) mod promises;
 
 use std::collections::BTreeSet;
 

@@ -6,5 +6,6 @@ mod budget;
 mod calm;
 mod classifier;
 mod differential;
+mod observer;
 mod wheel;
 mod worlds;

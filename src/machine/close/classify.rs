@@ -59,6 +59,9 @@ use Certainty::{Certain, Likely, Unknown};
 /// missing turn out to be. So a verdict on a reply is [`Unknown`] where U is, and one that a hidden
 /// FIN would change is not [`Certain`].
 ///
+/// A reason of ours that begins with our FIN is likely, not certain, where our FIN never went out
+/// and nothing is known of the peer's: its end may have been first.
+///
 /// A peer may delay its acknowledgement, and a reset takes that with it: what U counts may have
 /// arrived all the same. Where bytes never left our socket, or none was ever acknowledged, U is
 /// believed; elsewhere a loss is likely, not certain.
@@ -89,7 +92,11 @@ pub fn classify(evidence: &Evidence) -> Verdict {
             let most = if is_vague { Likely } else { Certain };
             return Verdict { certainty: verdict.certainty.min(most), ..verdict };
         }
-        Some(cause) => return verdict(by_us(cause), Certain),
+        Some(cause) => {
+            let may_be_second = cause.begins_with_fin() && !evidence.fin_sent;
+            let is_vague = may_be_second && evidence.fin_received.is_none();
+            return verdict(by_us(cause), if is_vague { Likely } else { Certain });
+        }
         None => {}
     }
     let fin = evidence.fin_received;

@@ -57,6 +57,15 @@ pub enum LocalCause {
     Close,
 }
 
+impl LocalCause {
+    /// Whether the peer learns of this reason by our FIN. Until it is out, an end of the peer's own
+    /// may be first.
+    pub(super) const fn begins_with_fin(self) -> bool {
+        use LocalCause::{Close, Drain, MaxAge, ReadDeadline};
+        matches!(self, ReadDeadline | MaxAge | Drain | Close)
+    }
+}
+
 /// What the operating system knows about a socket. `None` is "this system does not tell", never a
 /// guess.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -75,24 +84,26 @@ impl SocketFacts {
         tcp: Some(TcpFacts {
             closed: false,
             bytes_received: None,
-            retransmits: 0,
-            probes: 0,
+            retransmits: Some(0),
+            probes: Some(0),
             last_ack_ms: None,
         }),
     };
 }
 
-/// What TCP_INFO says, as far as it bears on an ending.
+/// What a system says about the TCP connection of a socket, as far as it bears on an ending. The
+/// names are those of Linux; what another system does not tell, or counts differently, is `None`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TcpFacts {
     /// The state is CLOSE: this connection is over, both ways.
     pub closed: bool,
-    /// `tcpi_bytes_received`: all bytes that ever came in order, and one more for a FIN.
+    /// `tcpi_bytes_received`: all bytes that ever came in order, and one more for a FIN. A count
+    /// that leaves the FIN out is none of this.
     pub bytes_received: Option<u64>,
     /// `tcpi_retransmits`: retransmissions under way, cleared by progress.
-    pub retransmits: u8,
+    pub retransmits: Option<u8>,
     /// `tcpi_probes`: unanswered probes under way, cleared by an answer.
-    pub probes: u8,
+    pub probes: Option<u8>,
     /// `tcpi_last_ack_recv`: milliseconds since the last segment with an acknowledgement came. The
     /// peer's FIN is one; its reset is none.
     pub last_ack_ms: Option<u32>,

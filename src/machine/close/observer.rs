@@ -39,6 +39,9 @@ enum Bit {
     AllAcknowledged,
     /// There may be an error that no call has handed out.
     Suspect,
+    /// Every byte that we sent is acknowledged, our FIN aside: that cannot be undone, so it is kept
+    /// where a system tells it only while the connection lives.
+    BytesAcknowledged,
 }
 
 /// SIOCOUTQ was not asked yet, or the system does not tell.
@@ -60,41 +63,52 @@ const NOT_ASKED: u32 = u32::MAX;
 ///   the count is off by one.
 /// * "Reply" is what this side has sent, whichever side it is.
 ///
+/// One connection in a loop over mio, which echoes until the peer's FIN:
+///
 /// ```
 /// use std::io::{Read, Write};
-/// use std::net::{Shutdown, TcpListener, TcpStream};
+/// use std::net::Shutdown;
 /// use std::time::{Duration, Instant};
 ///
-/// use closecall::machine::close::{Kind, Observer, Settling};
+/// use closecall::machine::close::{Observer, Settling};
+/// use mio::{Events, Interest, Poll, Token};
 ///
 /// # fn main() -> std::io::Result<()> {
-/// let listener = TcpListener::bind("127.0.0.1:0")?;
-/// let mut client = TcpStream::connect(listener.local_addr()?)?;
-/// let (mut socket, _) = listener.accept()?;
-/// client.write_all(b"Hi")?;
-///
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// # client.write_all(b"Hi")?;
+/// # client.shutdown(Shutdown::Write)?;
+/// # let (socket, _) = listener.accept()?;
+/// # socket.set_nonblocking(true)?;
+/// # let mut socket = mio::net::TcpStream::from_std(socket);
+/// # let (mut poll, mut events, mut buffer) = (Poll::new()?, Events::with_capacity(16), [0; 1024]);
+/// poll.registry().register(&mut socket, Token(0), Interest::READABLE)?;
 /// let mut seen = Observer::new();
-/// let mut buffer = [0; 64];
-/// let result = socket.read(&mut buffer);
-/// seen.read(&result);
-/// let result = socket.write(b"back");
-/// seen.wrote(&result);
-/// # let mut reply = [0; 4];
-/// # client.read_exact(&mut reply)?;
-/// drop(client); // it has read its reply
-/// let result = socket.read(&mut buffer);
-/// seen.read(&result); // 0: its FIN
-/// seen.shut_down(&socket.shutdown(Shutdown::Write));
-///
-/// let since = Instant::now();
+/// let (mut parted, mut timeout) = (None, None);
 /// let conclusion = loop {
-///     match seen.settle(&socket, since.elapsed()) {
-///         Settling::Done(conclusion) => break conclusion,
-///         _ if since.elapsed() > Duration::from_secs(2) => break seen.conclude(&socket),
-///         Settling::AskAgain { after, .. } => std::thread::sleep(after),
+///     poll.poll(&mut events, timeout)?;
+///     if events.iter().any(|event| event.is_read_closed()) {
+///         seen.hints_fin(); // what is written from here on goes to a half-closer
+///     }
+///     while !seen.has_fin() && !seen.has_error() {
+///         let result = socket.read(&mut buffer);
+///         seen.read(&result);
+///         let Ok(bytes @ 1..) = result else { break };
+///         seen.wrote(&socket.write(&buffer[..bytes])); // a server keeps what was not taken
+///     }
+///     if seen.has_fin() || seen.has_error() {
+///         let since = *parted.get_or_insert_with(|| {
+///             seen.shut_down(&socket.shutdown(Shutdown::Write));
+///             Instant::now()
+///         });
+///         match seen.settle(&socket, since.elapsed()) {
+///             Settling::Done(conclusion) => break conclusion,
+///             _ if since.elapsed() > Duration::from_secs(2) => break seen.conclude(&socket),
+///             Settling::AskAgain { after, .. } => timeout = Some(after),
+///         }
 ///     }
 /// };
-/// assert_eq!(conclusion.verdict.kind, Kind::PeerFinDelivered);
+/// assert_eq!(conclusion.verdict.kind.name(), "peer_fin.half_close_served");
 /// # Ok(())
 /// # }
 /// ```
@@ -218,7 +232,7 @@ impl Observer {
 
     /// Bytes were received.
     pub fn received(&mut self, bytes: usize) {
-        self.rx += bytes as u64;
+        self.rx = self.rx.saturating_add(bytes as u64);
         if bytes > 0 && self.has(Bit::FinSent) {
             self.set(Bit::ReceivedAfterFin);
         }
@@ -232,8 +246,9 @@ impl Observer {
 
     /// The kernel took bytes of ours.
     pub fn sent(&mut self, bytes: usize) {
-        self.tx += bytes as u64;
+        self.tx = self.tx.saturating_add(bytes as u64);
         self.unacked = NOT_ASKED;
+        self.clear(Bit::BytesAcknowledged);
         if bytes > 0 && self.has(Bit::FinHinted) {
             self.set(Bit::SentAfterFin);
         }

@@ -261,3 +261,22 @@ fn an_unconfirmed_reply_that_timed_out_has_the_status_of_a_timeout() {
     let delivered = Evidence { error: error(ETIMEDOUT), undelivered: Some(0), ..open };
     assert_eq!(classify(&delivered).status, 1, "only our FIN was not acknowledged");
 }
+
+/// Found by taking facts away from an observer: without the count of bytes the same end was called
+/// ours for certain.
+#[test]
+fn a_reason_of_ours_is_not_certain_where_the_peer_s_fin_may_have_been_first() {
+    use LocalCause::{CutOff, Drain, MaxAge, Policy, ReadDeadline, Resource, WriteDeadline};
+    for cause in [ReadDeadline, WriteDeadline, Drain, CutOff, Policy, MaxAge, Resource] {
+        let certainty = |fin_sent, fin_received| {
+            let change = |e: &mut Evidence| {
+                (e.cause, e.fin_sent, e.fin_received) = (Some(cause), fin_sent, fin_received);
+            };
+            classify(&seen(change)).certainty
+        };
+        let blind = if cause.begins_with_fin() { Likely } else { Certain };
+        assert_eq!(certainty(false, None), blind, "{cause:?}");
+        assert_eq!(certainty(true, None), Certain, "{cause:?}");
+        assert_eq!(certainty(false, Some(false)), Certain, "{cause:?}");
+    }
+}

@@ -44,6 +44,9 @@ impl Observer {
         self.unacked = unacked.unwrap_or(NOT_ASKED);
         let is_all = unacked == Some(0) && self.has(Bit::FinSent);
         self.put(Bit::AllAcknowledged, is_all);
+        if unacked.is_some_and(|bytes| bytes <= u32::from(self.has(Bit::FinSent))) {
+            self.set(Bit::BytesAcknowledged);
+        }
         let is_told = is_all || unacked.is_none();
         if self.has(Bit::FinSent) && self.has(Bit::FinReceived) && is_told {
             Acknowledged::Settled
@@ -63,7 +66,7 @@ impl Observer {
     pub fn conclude_with<P: Probe>(&mut self, mut probe: P, leftover: Leftover) -> Conclusion {
         let (facts, unacked) = match self.is_settled() {
             true => (SocketFacts::SETTLED, Some(0)),
-            false => (probe.facts(), probe.unacked()),
+            false => (probe.facts(), probe.unacked().or(self.unacked_at_most())),
         };
         // SO_ERROR last, and only where there is reason: it also hands out errors of the network
         // that ended nothing.
@@ -73,6 +76,13 @@ impl Observer {
         }
         let evidence = self.evidence(&facts, unacked, leftover, probe.system());
         Conclusion { verdict: classify(&evidence), evidence }
+    }
+
+    /// What is left unacknowledged at most where the system does not tell any more, as macOS and
+    /// the BSDs do not once the connection has ended: our FIN, if every byte was acknowledged
+    /// before.
+    fn unacked_at_most(&self) -> Option<u32> {
+        self.has(Bit::BytesAcknowledged).then_some(u32::from(self.has(Bit::FinSent)))
     }
 
     fn ask_error<P: Probe>(&mut self, probe: &mut P) {
@@ -112,8 +122,8 @@ impl Observer {
             unsent: leftover.unsent,
             reply_untouched: leftover.reply_untouched,
             unread,
-            retransmits: facts.tcp.map(|tcp| tcp.retransmits),
-            probes: facts.tcp.map(|tcp| tcp.probes),
+            retransmits: facts.tcp.and_then(|tcp| tcp.retransmits),
+            probes: facts.tcp.and_then(|tcp| tcp.probes),
             last_ack_ms: facts.tcp.and_then(|tcp| tcp.last_ack_ms),
         }
     }
@@ -125,7 +135,7 @@ impl Observer {
             return Some(true);
         }
         let received = facts.tcp.and_then(|tcp| tcp.bytes_received)?;
-        Some(received > self.rx + u64::from(unread?))
+        Some(received > self.rx.saturating_add(u64::from(unread?)))
     }
 
     /// Whether the peer was there before our own reason to end it. These reasons begin with our
@@ -133,8 +143,7 @@ impl Observer {
     /// of its own, and so is its FIN, also one that waits behind a reply that is stuck. Where it is
     /// requests that were left unanswered, we cut it off.
     fn is_forestalled(&self, fin_received: Option<bool>, unread: Option<u32>, unsent: u64) -> bool {
-        use LocalCause::{Close, Drain, MaxAge, ReadDeadline};
-        let begins_with_fin = matches!(self.cause, Some(ReadDeadline | MaxAge | Drain | Close));
+        let begins_with_fin = self.cause.is_some_and(LocalCause::begins_with_fin);
         let is_answered = unread == Some(0) || unsent > 0;
         begins_with_fin && (self.has_error() || fin_received == Some(true) && is_answered)
     }

@@ -173,6 +173,39 @@ fn our_fin_is_no_undelivered_byte() {
     }
 }
 
+/// macOS and the BSDs empty the send buffer of a connection that has ended, and tell nothing then.
+#[test]
+fn what_was_acknowledged_stays_so_where_the_system_tells_no_more() {
+    let mut gone = Told::nothing(System::Apple);
+    gone.facts.tcp = Some(TcpFacts { closed: true, ..TcpFacts::default() });
+    let mut seen = echoed();
+    seen.received_fin();
+    seen.sent_fin();
+    seen.acknowledged(Some(38));
+    assert_eq!(seen.conclude(gone).evidence.undelivered, None);
+    seen.acknowledged(Some(1)); // only our FIN
+    let conclusion = seen.conclude(gone);
+    assert_eq!(conclusion.evidence.undelivered, Some(0));
+    assert!(!conclusion.evidence.fin_acknowledged);
+    assert_eq!(conclusion.verdict.kind, Kind::PeerFinDelivered);
+    assert_eq!(conclusion.verdict.certainty, Certainty::Likely);
+    seen.sent(5);
+    assert_eq!(seen.conclude(gone).evidence.undelivered, None);
+}
+
+#[test]
+fn no_count_overflows() {
+    let mut seen = Observer::new();
+    for _ in 0..2 {
+        seen.received(usize::MAX);
+        seen.sent(usize::MAX);
+    }
+    assert_eq!((seen.rx(), seen.tx()), (u64::MAX, u64::MAX));
+    let mut told = tells(u32::MAX, u64::MAX);
+    told.facts.unread = Some(u32::MAX);
+    assert_eq!(seen.conclude(told).evidence.fin_received, Some(false));
+}
+
 // ---- whose end it was ---------------------------------------------------------------------------
 
 #[test]
