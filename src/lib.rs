@@ -92,16 +92,16 @@
 //! 2. [`reactor::Reactor::turn`]: one turn of the loop.
 //! 3. [`machine::connection`]: one life, without any I/O.
 //! 4. [`machine::wheel`], [`machine::reply`], [`machine::outbox`]: what a turn needs on the way.
-//! 5. [`machine::close`]: how it ended; from [`Evidence`](machine::close::Evidence) through
-//!    [`classify`](fn@machine::close::classify) to [`Kind`](machine::close::Kind).
+//! 5. [`machine::close`]: how it ended; from [`Evidence`] through
+//!    [`classify`](fn@machine::close::classify) to [`Kind`].
 //! 6. [`server`]: the same on real sockets, for a program of your own.
 //! 7. [`client`], then `lab` and `load`: the other side.
 //! 8. `simulation`: the world in which the loop is held to its promises.
 //!
 //! # What is stable
 //!
-//! For programs of your own: [`server`] with its [`Handle`](kernel::mio::Handle), [`config`] with
-//! [`Framing`](machine::reply::Framing), and what comes out of them, which is [`reactor::Turn`],
+//! For programs of your own: [`server`] with its [`Handle`], [`config`] with
+//! [`Framing`], and what comes out of them, which is [`reactor::Turn`],
 //! [`reactor::Counters`], [`reactor::Ending`] and in it [`machine::close`] and
 //! [`machine::errno`]. The names at the root are these. Names of verdicts and fields of the close
 //! log may grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so
