@@ -36,8 +36,9 @@
 //! Read until 0 or an error before `finish`, and a peer that closes first is known as such. Where
 //! `finish` is called earlier our FIN goes out first, and the verdict is one of `local_fin.*`: they
 //! say as well what became of the last bytes. A FIN or a reset of the peer's that was here before
-//! that is found then, and was first, unless requests that were not read lie before it. A limit of your own (a deadline, a shutdown) is told
-//! with [`ends`](Observed::ends) before.
+//! that is found then, and was first, unless requests that were not read lie before it.
+//!
+//! A limit of your own (a deadline, a shutdown) is told with [`ends`](Observed::ends) before.
 //!
 //! # Dropped without `finish`
 //!
