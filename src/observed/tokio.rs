@@ -107,8 +107,8 @@ impl Observed<TcpStream> {
     /// Whether the peer's FIN is known before something is written: the runtime keeps what the last
     /// event said, and asking for it is no system call. There is room to send as a rule, so that it
     /// says so at once: asked for what can be read alone, it would wait in a list of its own. A
-    /// stream that was just accepted is taken to be ready without an event, so that before its first
-    /// write the system is asked.
+    /// stream that was just accepted is taken to be ready without an event, so that before its
+    /// first write the system is asked.
     fn looks_for_fin(&mut self) {
         if self.life.seen.has_fin_hint() {
             return;
