@@ -2,7 +2,8 @@
 //!
 //! [`Observed`] is a stream: it is read and written like the one that it holds, counts the bytes,
 //! and keeps the first error. [`finish`](Observed::finish) sends our FIN, reads to the peer's,
-//! waits for what the system has to say, and gives the [`Ending`]: how the connection ended, and what
+//! waits for what the system has to say, and gives the [`Ending`]: how the connection ended,
+//! and what
 //! became of the last bytes that were written.
 //!
 //! ```
