@@ -3,20 +3,21 @@
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::life::DROPPED_BYTES;
 use super::life::{self, Life, Report};
-use super::{DROPPED_BYTES, Observed, Stream};
+use super::{Observed, Stream};
 use crate::machine::close::{Ending, Probe, Settling};
 use crate::socket;
 
 impl Stream for TcpStream {}
 
 impl life::Stream for TcpStream {
-    fn shut_down(&self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
     }
 
     fn local(&self) -> Option<SocketAddr> {
@@ -25,11 +26,6 @@ impl life::Stream for TcpStream {
 
     fn probe(&self) -> impl Probe + '_ {
         self
-    }
-
-    fn takes_urgent_bytes_inline(&self) {
-        // Where it is refused the socket is gone, and no byte will come.
-        let _ = SockRef::from(self).set_out_of_band_inline(true);
     }
 
     fn drop_with(self, mut life: Life, report: Report) {
@@ -48,9 +44,9 @@ impl Observed<TcpStream> {
             return ending;
         }
         self.part();
-        let until = Instant::now() + patience;
+        let end = life::end_of(patience);
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = life::left_until(end);
             let waited = self.life.waited();
             let Some(stream) = &self.stream else { return self.conclude() };
             let settling = self.life.seen.settle(stream, waited);
@@ -66,6 +62,18 @@ impl Observed<TcpStream> {
         }
     }
 
+    /// Shuts down the writing side: our FIN goes out, and reading goes on.
+    ///
+    /// # Errors
+    /// What shutdown(2) gives: [`ErrorKind::NotConnected`] if a reset was here first, or if the
+    /// connection has ended.
+    pub fn shut_down(&mut self) -> io::Result<()> {
+        self.looks_before_fin(false);
+        let result = self.get_ref().shutdown(Shutdown::Write);
+        self.life.seen.shut_down(&result);
+        result
+    }
+
     /// Waits for so long, or until something has come.
     fn wait(&mut self, after: Duration) {
         let Life { seen, .. } = &self.life;
@@ -74,23 +82,34 @@ impl Observed<TcpStream> {
         }
         let Some(mut stream) = self.stream.as_ref() else { return };
         let mut dropped = [0; DROPPED_BYTES];
-        let before = stream.read_timeout();
+        let (before, blocks) = (stream.read_timeout(), blocks(stream));
         let after = after.max(Duration::from_millis(1));
         let result = match stream.set_nonblocking(false).and(stream.set_read_timeout(Some(after))) {
             Ok(()) => stream.read(&mut dropped),
             Err(error) => Err(error),
         };
+        // As it was before.
         let _ = before.and_then(|before| stream.set_read_timeout(before));
+        let _ = stream.set_nonblocking(!blocks);
         match result {
             Ok(bytes @ 1..) => self.life.drops(bytes),
-            // How systems name a timeout of a socket.
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if is_own_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
             result => {
                 self.life.seen.read(&result);
                 if !self.life.seen.has_fin() && !self.life.seen.has_error() {
-                    thread::sleep(after); // interrupted, or short of memory
+                    thread::sleep(after); // short of memory
                 }
             }
+        }
+    }
+
+    /// What a read of the caller's gave. On Windows SO_RCVTIMEO of the caller's ends it with the
+    /// number of a connection that timed out.
+    fn reads(&mut self, result: &io::Result<usize>) {
+        let has_timeout = || matches!(self.get_ref().read_timeout(), Ok(Some(_)));
+        match result {
+            Err(error) if is_own_timeout(error) && has_timeout() => {}
+            result => self.life.read(result),
         }
     }
 
@@ -102,11 +121,33 @@ impl Observed<TcpStream> {
     }
 }
 
+/// Whether this is how the system names the end of SO_RCVTIMEO. On Unix ETIMEDOUT is the
+/// connection's.
+fn is_own_timeout(error: &io::Error) -> bool {
+    match error.kind() {
+        ErrorKind::WouldBlock => true,
+        ErrorKind::TimedOut => cfg!(windows),
+        _ => false,
+    }
+}
+
+/// Whether its calls wait; so it is where the system does not tell.
+fn blocks(stream: &TcpStream) -> bool {
+    #[cfg(unix)]
+    let blocks = !SockRef::from(stream).nonblocking().unwrap_or(false);
+    #[cfg(not(unix))]
+    let blocks = {
+        let _ = stream;
+        true
+    };
+    blocks
+}
+
 impl Read for Observed<TcpStream> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = Read::read(&mut self.get_ref(), buffer);
         if !buffer.is_empty() {
-            self.life.read(&result);
+            self.reads(&result);
         }
         result
     }
@@ -115,7 +156,7 @@ impl Read for Observed<TcpStream> {
         let is_empty = buffers.iter().all(|buffer| buffer.is_empty());
         let result = self.get_ref().read_vectored(buffers);
         if !is_empty {
-            self.life.read(&result);
+            self.reads(&result);
         }
         result
     }

@@ -1,28 +1,31 @@
 //! What is known of one stream, whichever kind of stream it is.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::machine::close::{Conclusion, Ending, Leftover, Observer, Probe};
+use socket2::SockRef;
+
+use crate::machine::close::{Conclusion, Ending, Leftover, LocalCause, Observer, Probe};
+use crate::socket;
+
+/// Bytes that are read at once when what still comes is dropped.
+pub(super) const DROPPED_BYTES: usize = 16 << 10;
 
 /// Connections that this process has observed.
 static OBSERVED: AtomicU64 = AtomicU64::new(0);
 
 /// What is asked of a stream.
 pub trait Stream: Sized {
-    /// Sends our FIN.
-    fn shut_down(&self) -> io::Result<()>;
+    /// Its socket.
+    fn socket(&self) -> SockRef<'_>;
 
     /// Our own address.
     fn local(&self) -> Option<SocketAddr>;
 
     /// What the system tells of it.
     fn probe(&self) -> impl Probe + '_;
-
-    /// Sets SO_OOBINLINE.
-    fn takes_urgent_bytes_inline(&self);
 
     /// It is dropped, and its ending is to be reported.
     fn drop_with(self, life: Life, report: Report);
@@ -47,6 +50,8 @@ pub struct Life {
     pub(super) began: Instant,
     /// When our FIN went out, or it was seen that there is no use in one.
     pub(super) parted: Option<Instant>,
+    /// The stream was dropped, and a task finishes it: dropped again, it is concluded.
+    pub(super) is_left: bool,
     /// How it ended, once that is known.
     pub(super) ending: Option<Ending>,
 }
@@ -63,6 +68,7 @@ impl Life {
             discarded: 0,
             began: Instant::now(),
             parted: None,
+            is_left: false,
             ending: None,
         }
     }
@@ -115,8 +121,51 @@ impl Life {
         self.discarded += bytes as u64;
     }
 
+    /// Looks, before our FIN goes out, whether the peer's FIN or reset is here: then the peer was
+    /// first, whatever the reason for our FIN. Bytes that were not read come before them. They are
+    /// dropped if the stream is finished, and then those that are read later came later.
+    pub(super) fn looks_before_fin(&mut self, socket: &SockRef<'_>, finishes: bool) {
+        if self.seen.has_fin() || self.seen.has_error() || self.seen.has_sent_fin() {
+            return;
+        }
+        let mut unread = socket::unread(&**socket).unwrap_or(0) as usize;
+        // Nothing blocks here: bytes, an end of file or an error are there.
+        if unread == 0 {
+            if socket::is_read_closed(&**socket) {
+                self.reads_before_fin(socket, DROPPED_BYTES);
+            }
+            if self.seen.has_fin() && self.seen.cause().is_some_and(LocalCause::begins_with_fin) {
+                self.seen.ends(None);
+            }
+        }
+        while finishes && unread > 0 {
+            let bytes = self.reads_before_fin(socket, unread.min(DROPPED_BYTES));
+            unread = if bytes == 0 { 0 } else { unread - bytes };
+        }
+    }
+
+    fn reads_before_fin(&mut self, socket: &SockRef<'_>, most: usize) -> usize {
+        let mut dropped = [0; DROPPED_BYTES];
+        let result = (&**socket).read(&mut dropped[..most]);
+        match result {
+            Ok(bytes @ 1..) => self.drops(bytes),
+            ref result => self.seen.read(result),
+        }
+        result.unwrap_or(0)
+    }
+
     /// How long it has waited for its evidence.
     pub(super) fn waited(&self) -> Duration {
         self.parted.map_or(Duration::ZERO, |parted| parted.elapsed())
     }
+}
+
+/// The end of so much patience; `None` if there is none that a clock can show.
+pub(super) fn end_of(patience: Duration) -> Option<Instant> {
+    Instant::now().checked_add(patience)
+}
+
+/// What is left until then.
+pub(super) fn left_until(end: Option<Instant>) -> Duration {
+    end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
 }

@@ -35,8 +35,10 @@
 //!
 //! Read until 0 or an error before `finish`, and a peer that closes first is known as such. Where
 //! `finish` is called earlier our FIN goes out first, and the verdict is one of `local_fin.*`: they
-//! say as well what became of the last bytes. A limit of your own (a deadline, a shutdown) is told
-//! with [`ends`](Observed::ends) before.
+//! say as well what became of the last bytes. A FIN or a reset of the peer's that was here before
+//! that is found then, and was first, unless requests that were not read lie before it.
+//!
+//! A limit of your own (a deadline, a shutdown) is told with [`ends`](Observed::ends) before.
 //!
 //! # Dropped without `finish`
 //!
@@ -57,14 +59,11 @@ mod life;
 mod tokio;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
 use self::life::{Life, Report};
 use crate::machine::close::{Ending, LocalCause, Observer};
-
-/// Bytes that are read at once when what still comes is dropped.
-const DROPPED_BYTES: usize = 16 << 10;
 
 /// A stream that can be observed: `std::net::TcpStream`, and with the feature `tokio` also
 /// `tokio::net::TcpStream`. No other type can be one.
@@ -84,7 +83,8 @@ impl<S: Stream> Observed<S> {
     /// Observes a stream that was just accepted from `peer`, or has just connected to it. Nothing
     /// may have been read or written yet.
     pub fn new(stream: S, peer: SocketAddr) -> Observed<S> {
-        stream.takes_urgent_bytes_inline();
+        // Where it is refused the socket is gone, and no byte will come.
+        let _ = stream.socket().set_out_of_band_inline(true);
         let life = Life::new(peer, stream.local());
         Observed { stream: Some(stream), life, report: None }
     }
@@ -122,12 +122,18 @@ impl<S: Stream> Observed<S> {
     /// Sends our FIN, unless it is out or there is no use in one.
     fn part(&mut self) {
         if self.life.parted.is_none() {
+            self.looks_before_fin(true);
             if !self.life.seen.has_error() && !self.life.seen.has_sent_fin() {
-                let result = self.get_ref().shut_down();
+                let result = self.get_ref().socket().shutdown(Shutdown::Write);
                 self.life.seen.shut_down(&result);
             }
             self.life.parted = Some(Instant::now());
         }
+    }
+
+    fn looks_before_fin(&mut self, finishes: bool) {
+        let stream = self.stream.as_ref().expect("it is there until it is dropped");
+        self.life.looks_before_fin(&stream.socket(), finishes);
     }
 
     /// The ending is known: whoever wants to know is told, once.

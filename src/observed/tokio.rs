@@ -5,16 +5,18 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
+use super::life::DROPPED_BYTES;
 use super::life::{self, Life, Report};
-use super::{DROPPED_BYTES, Observed, Stream};
+use super::{Observed, Stream};
 use crate::machine::close::{Ending, Probe, Settling};
+use crate::socket;
 
 /// How long a stream that was dropped within a runtime waits for its evidence, in a task of its
 /// own. As long as the echo server waits.
@@ -23,8 +25,8 @@ const DROPPED_WAITS: Duration = Duration::from_secs(2);
 impl Stream for TcpStream {}
 
 impl life::Stream for TcpStream {
-    fn shut_down(&self) -> io::Result<()> {
-        SockRef::from(self).shutdown(std::net::Shutdown::Write)
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
     }
 
     fn local(&self) -> Option<SocketAddr> {
@@ -35,18 +37,15 @@ impl life::Stream for TcpStream {
         self
     }
 
-    fn takes_urgent_bytes_inline(&self) {
-        // Where it is refused the socket is gone, and no byte will come.
-        let _ = SockRef::from(self).set_out_of_band_inline(true);
-    }
-
     fn drop_with(self, mut life: Life, report: Report) {
         match Handle::try_current() {
-            Ok(runtime) => {
+            // A task that is dropped itself, by a runtime that ends or has no timers, is the last.
+            Ok(runtime) if !life.is_left => {
+                life.is_left = true;
                 let mut left = Observed { stream: Some(self), life, report: Some(report) };
                 runtime.spawn(async move { left.finish(DROPPED_WAITS).await });
             }
-            Err(_) => report(life.conclude(&self)),
+            _ => report(life.conclude(&self)),
         }
     }
 }
@@ -90,9 +89,9 @@ impl Observed<TcpStream> {
             return ending;
         }
         self.part();
-        let until = Instant::now() + patience;
+        let end = life::end_of(patience);
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = life::left_until(end);
             let waited = self.life.waited();
             let Some(stream) = &self.stream else { return self.conclude() };
             // After the end of file tokio gives no further event: it is asked on a timer.
@@ -130,13 +129,18 @@ impl Observed<TcpStream> {
     }
 
     /// Whether the peer's FIN is known before something is written: the runtime keeps what the last
-    /// event said, and asking for it is no system call.
+    /// event said, and asking for it is no system call. There is room to send as a rule, so that it
+    /// says so at once: asked for what can be read alone, it would wait in a list of its own. A
+    /// stream that was just accepted is taken to be ready without an event, so that before its
+    /// first write the system is asked.
     fn looks_for_fin(&mut self) {
         if self.life.seen.has_fin_hint() {
             return;
         }
-        let is_read_closed = {
-            let ready = pin!(self.get_ref().ready(Interest::READABLE));
+        let is_read_closed = if self.life.seen.tx() == 0 {
+            socket::is_read_closed(self.get_ref())
+        } else {
+            let ready = pin!(self.get_ref().ready(Interest::READABLE | Interest::WRITABLE));
             let ready = ready.poll(&mut Context::from_waker(Waker::noop()));
             matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
         };
@@ -204,6 +208,7 @@ impl AsyncWrite for Observed<TcpStream> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.looks_before_fin(false);
         let polled = self.stream().poll_shutdown(context);
         if let Poll::Ready(result) = &polled {
             self.life.seen.shut_down(result);

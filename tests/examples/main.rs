@@ -7,5 +7,6 @@ mod process;
 
 #[cfg(target_os = "linux")]
 mod flaws;
+mod observed;
 mod rung;
 mod same;

@@ -6,4 +6,8 @@ mod common;
 #[path = "../common/truth.rs"]
 mod truth;
 
+mod dropped;
+mod ends;
+mod forced;
 mod race;
+mod sides;

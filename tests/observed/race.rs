@@ -8,14 +8,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use closecall::client::{Client, Plan};
-use closecall::machine::close::Ending;
+use closecall::client::{Client, Plan, Way};
+use closecall::machine::close::{Ending, Kind};
 use closecall::observed::Observed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
 
 use crate::truth::{ROWS, Truth};
 
 const CONNECTIONS: u32 = 5_000;
+/// How many connections there are, and what a thread does: every `THREADS`th of them.
+type Runs = (u32, fn(u32, SocketAddr) -> Vec<Truth>);
+
+/// Of the lab's race.
+const AT_ONCE: u32 = 1_000;
 const THREADS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -38,22 +44,45 @@ fn runs_clients(first: u32, server: SocketAddr) -> Vec<Truth> {
     runs.collect()
 }
 
+/// S3, not forced: the reply, the FIN and the reset run against each other.
+fn runs_at_once(first: u32, server: SocketAddr) -> Vec<Truth> {
+    let mut rows = ROWS.iter().filter(|row| row.way == Way::CloseAtOnce && !row.long);
+    let row = rows.next().expect("S3 is a row");
+    let numbers = (first..AT_ONCE).step_by(THREADS as usize);
+    let runs = numbers.map(|number| {
+        let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
+        row.ends(Client::connect(&plan).expect("the backlog has room").0, Duration::ZERO)
+    });
+    runs.collect()
+}
+
 /// Runs all clients, and holds what they know against the endings.
-fn nothing_contradicts(server: SocketAddr, endings: &Receiver<Ending>) {
+fn nothing_contradicts(
+    server: SocketAddr,
+    endings: &Receiver<Ending>,
+    (connections, runs): Runs,
+) -> Vec<Ending> {
     let known = thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..THREADS).map(|first| scope.spawn(move || runs_clients(first, server))).collect();
+            (0..THREADS).map(|first| scope.spawn(move || runs(first, server))).collect();
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
     let endings: HashMap<SocketAddr, Ending> =
-        endings.iter().take(CONNECTIONS as usize).map(|ending| (ending.peer, ending)).collect();
-    assert_eq!(endings.len(), CONNECTIONS as usize, "one ending for each connection");
+        endings.iter().take(connections as usize).map(|ending| (ending.peer, ending)).collect();
+    assert_eq!(endings.len(), connections as usize, "one ending for each connection");
     let wrong: Vec<_> = known
         .iter()
         .map(|truth| (truth, &endings[&truth.client]))
         .filter_map(|(truth, ending)| Some((truth.contradiction(ending)?, truth, ending)))
         .collect();
     assert!(wrong.is_empty(), "{} of them, the first: {:#?}", wrong.len(), wrong[0]);
+    endings.into_values().collect()
+}
+
+/// No order of S3 delivers the reply: the client has closed without reading it.
+fn is_never_delivered(endings: &[Ending]) {
+    let delivered = |ending: &&Ending| ending.verdict.kind == Kind::PeerFinDelivered;
+    assert_eq!(endings.iter().find(delivered), None);
 }
 
 /// As a `recv` loop does it: what goes wrong is left to the ending.
@@ -68,34 +97,59 @@ fn echoes(stream: TcpStream, peer: SocketAddr, tell: &Sender<Ending>) {
     tell.send(stream.finish(PATIENCE)).expect("the test waits for it");
 }
 
+const MIXED: Runs = (CONNECTIONS, runs_clients);
+const S3: Runs = (AT_ONCE, runs_at_once);
+
 #[test]
 fn with_std_what_is_said_never_contradicts_what_happened() {
+    let (server, endings) = starts_on_std(CONNECTIONS);
+    nothing_contradicts(server, &endings, MIXED);
+}
+
+#[test]
+fn with_std_a_reply_to_a_client_that_closes_at_once_is_never_delivered() {
+    let (server, endings) = starts_on_std(AT_ONCE);
+    is_never_delivered(&nothing_contradicts(server, &endings, S3));
+}
+
+fn starts_on_std(connections: u32) -> (SocketAddr, Receiver<Ending>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
     let (tell, endings) = channel();
     thread::spawn(move || {
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             let (stream, peer) = listener.accept().expect("a client");
             let tell = tell.clone();
             thread::spawn(move || echoes(stream, peer, &tell));
         }
     });
-    nothing_contradicts(server, &endings);
+    (server, endings)
 }
 
 #[test]
 fn with_tokio_what_is_said_never_contradicts_what_happened() {
+    let (_runtime, server, endings) = starts_on_tokio(CONNECTIONS);
+    nothing_contradicts(server, &endings, MIXED);
+}
+
+#[test]
+fn with_tokio_a_reply_to_a_client_that_closes_at_once_is_never_delivered() {
+    let (_runtime, server, endings) = starts_on_tokio(AT_ONCE);
+    is_never_delivered(&nothing_contradicts(server, &endings, S3));
+}
+
+fn starts_on_tokio(connections: u32) -> (Runtime, SocketAddr, Receiver<Ending>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (tell, endings) = channel();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let server = listener.local_addr().unwrap();
     runtime.spawn(async move {
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             let (stream, peer) = listener.accept().await.expect("a client");
             tokio::spawn(echoes_on_tokio(stream, peer, tell.clone()));
         }
     });
-    nothing_contradicts(server, &endings);
+    (runtime, server, endings)
 }
 
 async fn echoes_on_tokio(stream: tokio::net::TcpStream, peer: SocketAddr, tell: Sender<Ending>) {

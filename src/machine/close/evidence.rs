@@ -60,7 +60,7 @@ pub enum LocalCause {
 impl LocalCause {
     /// Whether the peer learns of this reason by our FIN. Until it is out, an end of the peer's own
     /// may be first.
-    pub(super) const fn begins_with_fin(self) -> bool {
+    pub(crate) const fn begins_with_fin(self) -> bool {
         use LocalCause::{Close, Drain, MaxAge, ReadDeadline};
         matches!(self, ReadDeadline | MaxAge | Drain | Close)
     }
