@@ -93,19 +93,19 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let interrupts = Interrupts::caught();
     let mut watch = Watch::new(server, &plan, args.format).map_err(not_started)?;
     let mut ports_lacked = None;
-    let outcome = match look(plans, args, &interrupts).map_err(not_started)? {
-        None => Outcome { interrupted: true, ..Outcome::default() },
-        Some(Err((server, Lost::NoServer(error)))) => {
-            let why = refused(&error, args.source.is_some());
-            return Err(Failure::Refused(format!("{server}: {why}")));
+    let looked = look(plans, args, &interrupts)?;
+    if let Some(objective) = run.find_rate() {
+        if let Some(Err(lost)) = &looked {
+            watch.lost(lost);
         }
-        Some(Err((_, lost))) => watch.lost(&lost),
+        watch.finish()?;
+        return find::run(run, objective, looked, &interrupts);
+    }
+    let outcome = match looked {
+        None => Outcome { interrupted: true, ..Outcome::default() },
+        Some(Err(lost)) => watch.lost(&lost),
         Some(Ok(found)) => {
             plan = Plan { watched: watch.watches(), ..found };
-            if let Some(objective) = run.find_rate() {
-                watch.finish()?;
-                return find::run(run, objective, &plan, &interrupts);
-            }
             let outcome = conduct(&plan, args, &interrupts, &mut watch)?;
             ports_lacked = no_port(&plan, &outcome);
             outcome
@@ -253,25 +253,29 @@ fn every_ms(run: &RunArgs<'_>) -> Option<u64> {
 /// How often whoever waits for the first look sees whether it was interrupted.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-/// The plan for the first server that is there, or the last that is not and why; `None` if that was
-/// interrupted. A thread of its own looks for it, because a thread that waits for a server does not
-/// hear Ctrl-C.
+/// The plan for the first server that is there, or why nothing was learnt from it; `None` if that
+/// was interrupted. A thread of its own looks for it, because a thread that waits for a server does
+/// not hear Ctrl-C.
 ///
 /// # Errors
-/// The system has no thread for it.
+/// There is no server, or the system has no thread to look for one.
 fn look(
     plans: Vec<Plan>,
     args: &CommonArgs,
     interrupts: &Interrupts,
-) -> io::Result<Option<Result<Plan, (SocketAddr, Lost)>>> {
+) -> Result<Option<Result<Plan, Lost>>, Failure> {
     let learns = args.prefix == AUTO;
     let (tell, found) = mpsc::sync_channel(1);
     // Whoever was interrupted does not hear it any more.
     let scout = thread::Builder::new();
-    scout.spawn(move || tell.send(find(&plans, learns)).is_ok())?;
+    scout.spawn(move || tell.send(find(&plans, learns)).is_ok()).map_err(not_started)?;
     loop {
         match found.recv_timeout(LOOK_UP) {
-            Ok(result) => return Ok(Some(result)),
+            Ok(Err((server, Lost::NoServer(error)))) => {
+                let why = refused(&error, args.source.is_some());
+                return Err(Failure::Refused(format!("{server}: {why}")));
+            }
+            Ok(result) => return Ok(Some(result.map_err(|(_, lost)| lost))),
             Err(RecvTimeoutError::Timeout) if !interrupts.is_one() => {}
             Err(_) => return Ok(None),
         }

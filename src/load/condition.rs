@@ -108,6 +108,16 @@ impl Condition {
         matches!(self.comparison, Comparison::Below | Comparison::AtMost)
     }
 
+    /// Whether it is an upper bound that no run meets: no latency is 0, and no count is below it.
+    pub fn is_out_of_reach(&self) -> bool {
+        self.bound <= 0.0
+            && match self.comparison {
+                Comparison::Below => true,
+                Comparison::AtMost => self.unit() == Unit::Microseconds,
+                Comparison::Above | Comparison::AtLeast => false,
+            }
+    }
+
     /// What the run came to, in this condition's unit; `None` if no reply was timed.
     pub fn measured(&self, outcome: &Outcome) -> Option<f64> {
         let latency = &outcome.latency;

@@ -21,6 +21,9 @@ impl Objective {
                 return Err("the rate is what is looked for: expected other metrics".to_owned());
             }
             match condition.is_upper_bound() {
+                true if condition.is_out_of_reach() => {
+                    Err(format!("no run meets '{condition}': expected a higher bound"))
+                }
                 true => Ok(condition),
                 false => Err("it is what must hold: expected < or <=, as in p99<5ms".to_owned()),
             }
@@ -63,6 +66,9 @@ mod tests {
             ("p99<5ms,max>=1s", "expected < or <="),
             ("rate<=5", "is what is looked for"),
             ("p99<5ms,", "expected one of <"),
+            ("p99<0ms", "no run meets 'p99<0ms'"),
+            ("p99<5ms,max<=0s", "no run meets 'max<=0s'"),
+            ("errors<0", "no run meets 'errors<0'"),
         ] {
             let error = Objective::parse(text).unwrap_err();
             assert!(error.contains(named), "{text}: {error}");

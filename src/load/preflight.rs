@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use socket2::Type;
 
@@ -122,13 +123,28 @@ pub fn default_sources(plan: &Plan) -> Option<Sources> {
     if !plan.server.is_ipv4() || !plan.server.ip().is_loopback() {
         return None;
     }
-    // 0: TIME_WAIT lasts for its minute on loopback as well.
-    let reuse = fs::read_to_string("/proc/sys/net/ipv4/tcp_tw_reuse").ok()?;
-    let time_wait_s = if reuse.trim() == "0" { 60 } else { 1 };
+    let time_wait_s = if is_reused_on_loopback()? { 1 } else { 60 };
     let count = sources_needed(plan, ports(plan.server)?, time_wait_s);
     let sources = Sources { first: Ipv4Addr::LOCALHOST.into(), count, scope: 0 };
     let is_here = |number| link::open(plan.server, Some(sources.of(number)), Type::STREAM).is_ok();
     (count > 1 && is_here(0) && is_here(count - 1)).then_some(sources)
+}
+
+/// Whether connect(2) takes a port in TIME_WAIT on loopback after one second, and not after the
+/// whole minute. `None`: the system does not tell.
+fn is_reused_on_loopback() -> Option<bool> {
+    let reuse = fs::read_to_string("/proc/sys/net/ipv4/tcp_tw_reuse").ok()?;
+    Some(reuse.trim() != "0")
+}
+
+/// The second after which Linux takes a port in TIME_WAIT again on loopback (`tcp_tw_reuse` in
+/// `ip-sysctl.rst`), and some more.
+const RETURN_AFTER: Duration = Duration::from_millis(1100);
+
+/// How long to wait until ports in TIME_WAIT can be taken again. `None`: too long to wait for.
+pub fn ports_return_after(server: SocketAddr) -> Option<Duration> {
+    let is_short = server.ip().is_loopback() && is_reused_on_loopback()?;
+    is_short.then_some(RETURN_AFTER)
 }
 
 /// How many addresses with this number of ports each a run takes.

@@ -123,7 +123,7 @@ pub struct ServerRow {
 }
 
 /// The share of a processor from which on the generator is said to have set the pace.
-pub(super) const BUSY: f64 = 0.9;
+pub const BUSY: f64 = 0.9;
 
 impl Report {
     /// The report about `outcome`, which the plan in so many processes came to.

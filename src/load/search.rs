@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A step that fails is repeated once, and only the second failure counts: one pause of a machine
-//! that others use as well is not the server's.
+//! that others use as well is not the server's. Two steps in a row that say nothing about their rate
+//! (the server is gone, no port is left) end the search, and no rate is found then.
 
 use serde::Serialize;
 
@@ -33,7 +34,8 @@ pub const RULE: &str = "A closed loop gives an estimate. Half of it is tried fir
     bounds, until they are within 2 %. A step fails if it misses the objective, if less than 99 % \
     of its rate is achieved, or if a request fails that the objective does not allow. A step that \
     fails is repeated once, and only the second failure counts. A step three times as long \
-    confirms the rate; if it fails, 2 % less is tried, 2, 4, 8 and 16 % less after that.";
+    confirms the rate; if it fails, 2 % less is tried, 2, 4, 8 and 16 % less after that. Two steps \
+    in a row without a reply end the search, and no rate is found.";
 
 /// How much longer the step is that confirms the rate.
 pub const CONFIRM_TIMES: u64 = 3;
@@ -68,6 +70,18 @@ pub struct Trial {
     pub rate: Option<u32>,
 }
 
+/// What a step at a rate came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Finding {
+    /// The rate met the objective.
+    Ok,
+    /// It did not.
+    Failed,
+    /// Nothing is known about the rate: the server answered nothing, or no port was left. It counts
+    /// as a failure, and a second one in a row ends the search.
+    Stuck,
+}
+
 /// A search under way. Run what [`next`](Self::next) says, report it with
 /// [`estimated`](Self::estimated) or [`ended`](Self::ended), until there is no next one.
 #[derive(Clone, PartialEq, Debug)]
@@ -80,6 +94,8 @@ pub struct Search {
     high: Option<u32>,
     /// Whether the step under way is the second one of its rate.
     is_repetition: bool,
+    /// Whether the step before was [`Finding::Stuck`].
+    is_stuck: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,8 +109,14 @@ enum Stage {
 
 impl Default for Search {
     fn default() -> Search {
-        let (stage, estimate) = (Stage::Estimating, 0.0);
-        Search { stage, estimate, low: None, high: None, is_repetition: false }
+        Search {
+            stage: Stage::Estimating,
+            estimate: 0.0,
+            low: None,
+            high: None,
+            is_repetition: false,
+            is_stuck: false,
+        }
     }
 }
 
@@ -129,8 +151,20 @@ impl Search {
         };
     }
 
-    /// The step that [`next`](Self::next) named met the objective, or not.
-    pub fn ended(&mut self, is_ok: bool) {
+    /// The highest rate that was ok in one step; it is the result only if it is
+    /// [confirmed](Self::found).
+    pub fn highest_ok(&self) -> Option<u32> {
+        self.low
+    }
+
+    /// The step that [`next`](Self::next) named came to this.
+    pub fn ended(&mut self, finding: Finding) {
+        let (is_ok, was_stuck) = (finding == Finding::Ok, self.is_stuck);
+        self.is_stuck = finding == Finding::Stuck;
+        if self.is_stuck && was_stuck {
+            self.stage = Stage::Over(None);
+            return;
+        }
         if !is_ok && !self.is_repetition {
             self.is_repetition = true;
             return;
@@ -191,7 +225,8 @@ mod tests {
             steps.push(trial);
             match trial.purpose {
                 Purpose::Estimate => search.estimated(estimate),
-                _ => search.ended(is_ok(steps.len() as u32, trial)),
+                _ if is_ok(steps.len() as u32, trial) => search.ended(Finding::Ok),
+                _ => search.ended(Finding::Failed),
             }
         }
         (search, steps)
@@ -236,6 +271,21 @@ mod tests {
     fn a_server_that_answers_nothing_ends_the_search() {
         let (search, steps) = search(0.0, |_, _| true);
         assert_eq!((search.found(), steps.len()), (None, 1));
+    }
+
+    /// Regression: a server that died was asked 26 more times.
+    #[test]
+    fn two_stuck_steps_in_a_row_end_the_search_without_a_rate() {
+        use Finding::{Failed, Ok, Stuck};
+        let mut search = Search::default();
+        search.estimated(2000.0);
+        // 1,000 is ok; 2,000 fails after a stuck step; 1,414 is ok after one; 1,682 is stuck twice.
+        for finding in [Ok, Stuck, Failed, Stuck, Ok, Stuck] {
+            search.ended(finding);
+            assert!(search.next().is_some(), "{search:?}");
+        }
+        search.ended(Stuck);
+        assert_eq!((search.next(), search.found(), search.highest_ok()), (None, None, Some(1414)));
     }
 
     #[test]

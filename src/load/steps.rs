@@ -12,7 +12,7 @@ use super::histogram::rounded;
 use super::objective::Objective;
 use super::plan::Mode;
 use super::report::BUSY;
-use super::search::{ACHIEVED, Purpose, Trial};
+use super::search::{ACHIEVED, Finding, Purpose, Trial};
 use super::{Outcome, Trouble};
 
 /// A search, and what it found.
@@ -36,8 +36,11 @@ pub struct FindReport {
     /// The highest rate that met the objective and was confirmed; null if there is none.
     pub found_rate_per_s: Option<u32>,
     /// What the limit was in the failed step that is next above the found rate; null if no step
-    /// failed.
+    /// failed, if the server stopped answering, or if the search was interrupted.
     pub limited_by: Option<Limit>,
+    /// Why the search ended before a rate could be found: the server answered nothing, or no port
+    /// was left to connect from. Null if the rule was followed to its end, or if it was interrupted.
+    pub ended_because: Option<String>,
     /// The search was ended before its time.
     pub interrupted: bool,
 }
@@ -60,11 +63,11 @@ pub struct Step {
     pub generator_cpu_share: Option<f64>,
     /// The share of the time in which it was ready to run and had to wait for a processor.
     pub generator_run_delay_share: Option<f64>,
-    /// Whether the step was ok. The closed loop always is.
+    /// Whether the step was ok. The closed loop is if a reply came within it.
     pub ok: bool,
-    /// Why it failed.
+    /// Why it failed, errors first. For the closed loop: what went wrong in it.
     pub reasons: Vec<String>,
-    /// What the limit was, if it failed.
+    /// What the limit was, if it failed; null if the server answered nothing.
     pub limited_by: Option<Limit>,
 }
 
@@ -73,9 +76,10 @@ pub struct Step {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {
-    /// The generator was busy, or had no port, file or process left: nothing is said about the
-    /// server.
+    /// The generator was busy, or had no file or process left: nothing is said about the server.
     Generator,
+    /// No port was left to connect from: nothing is said about the server.
+    Ports,
     /// The generator had to wait for a processor, because others had them.
     Machine,
     /// Neither of these: what is behind the connections.
@@ -100,18 +104,19 @@ impl Step {
             None => Some("no reply was timed".to_owned()),
         });
         let rate = achieved(outcome);
-        let mut reasons: Vec<_> = missed.collect();
-        reasons.dedup();
+        // Errors are the cause of the rest, and come first: a table has no room for all.
+        let mut reasons = errors(objective, outcome);
+        if trial.rate.is_some() {
+            reasons.extend(missed);
+            reasons.dedup();
+        }
         if let Some(target) = trial.rate
             && rate < f64::from(target) * ACHIEVED
         {
             reasons.push(format!("{:.0} % achieved", (rate / f64::from(target) * 100.0).floor()));
         }
-        reasons.extend(wrong(objective, outcome));
-        let ok = trial.rate.is_none() || reasons.is_empty();
-        if ok {
-            reasons.clear();
-        }
+        reasons.extend(missing(objective, outcome));
+        let ok = if trial.rate.is_some() { reasons.is_empty() } else { rate > 0.0 };
         let [cpu_share, run_delay_share] =
             [outcome.cpu_seconds, outcome.waited_seconds].map(|it| {
                 it.filter(|_| outcome.seconds > 0.0).map(|it| rounded(it / outcome.seconds, 3))
@@ -125,9 +130,36 @@ impl Step {
             generator_run_delay_share: run_delay_share,
             ok,
             reasons,
-            limited_by: (!ok).then(|| limit(outcome, cpu_share, run_delay_share)),
+            limited_by: if ok { None } else { limit(outcome, cpu_share, run_delay_share) },
         }
     }
+
+    /// What it says about its rate. `ports_return`: a port that was used is free again when the
+    /// next step begins.
+    pub fn finding(&self, outcome: &Outcome, ports_return: bool) -> Finding {
+        match self.limited_by {
+            _ if self.ok => Finding::Ok,
+            _ if is_silent(outcome) => Finding::Stuck,
+            Some(Limit::Ports) if !ports_return => Finding::Stuck,
+            _ => Finding::Failed,
+        }
+    }
+}
+
+/// Whether the server was asked, as far as this machine could, and answered nothing at all.
+pub fn is_silent(outcome: &Outcome) -> bool {
+    let is_answered = outcome.done > 0 || outcome.mismatches > 0;
+    let is_asked = outcome.unanswered > 0 || !outcome.errors.is_empty();
+    is_asked && !is_answered && !is_own(outcome, Trouble::NoPort) && !has_own_error(outcome)
+}
+
+/// Whether the generator itself lacked something other than a port.
+fn has_own_error(outcome: &Outcome) -> bool {
+    [Trouble::NoResource, Trouble::Process].into_iter().any(|it| is_own(outcome, it))
+}
+
+fn is_own(outcome: &Outcome, trouble: Trouble) -> bool {
+    outcome.errors.contains_key(trouble.name())
 }
 
 /// Replies a second from when the first of them could have come: else the requests that are under
@@ -140,31 +172,42 @@ fn achieved(outcome: &Outcome) -> f64 {
     }
 }
 
-/// What went wrong, and is not bounded by the objective.
-fn wrong(objective: &Objective, outcome: &Outcome) -> Vec<String> {
-    let counts = [("mismatches", outcome.mismatches), ("unanswered", outcome.unanswered)];
+/// Errors and wrong replies that are not bounded by the objective.
+fn errors(objective: &Objective, outcome: &Outcome) -> Vec<String> {
     let errors = outcome.errors.iter().filter(|_| !objective.bounds("errors"));
-    let errors = errors.map(|(name, count)| (name.as_str(), *count));
-    let counts = counts.into_iter().filter(|(name, _)| !objective.bounds(name));
-    let happened = errors.chain(counts).filter(|(_, count)| *count > 0);
-    happened.map(|(name, count)| format!("{name} {count}")).collect()
+    let errors = errors.map(|(name, count)| format!("{name} {count}"));
+    errors.chain(counted("mismatches", outcome.mismatches, objective)).collect()
 }
 
-fn limit(outcome: &Outcome, cpu: Option<f64>, run_delay: Option<f64>) -> Limit {
-    let own = [Trouble::NoPort, Trouble::NoResource, Trouble::Process];
-    let is_own_error = own.iter().any(|trouble| outcome.errors.contains_key(trouble.name()));
-    match (cpu, run_delay) {
-        _ if is_own_error => Limit::Generator,
+/// Missing replies that are not bounded by the objective.
+fn missing(objective: &Objective, outcome: &Outcome) -> Option<String> {
+    counted("unanswered", outcome.unanswered, objective)
+}
+
+fn counted(name: &str, count: u64, objective: &Objective) -> Option<String> {
+    (count > 0 && !objective.bounds(name)).then(|| format!("{name} {count}"))
+}
+
+fn limit(outcome: &Outcome, cpu: Option<f64>, run_delay: Option<f64>) -> Option<Limit> {
+    Some(match (cpu, run_delay) {
+        _ if is_own(outcome, Trouble::NoPort) => Limit::Ports,
+        _ if has_own_error(outcome) => Limit::Generator,
+        _ if is_silent(outcome) => return None,
         (Some(ran), _) if ran >= BUSY => Limit::Generator,
         (Some(ran), Some(waited)) if ran + waited >= BUSY => Limit::Machine,
         _ => Limit::Server,
-    }
+    })
 }
 
 impl FindReport {
     /// What limited the found rate: the last failure at the lowest rate above it.
     pub fn limit(steps: &[Step], found: Option<u32>) -> Option<Limit> {
-        let above = steps.iter().filter(|step| !step.ok && step.target_rate_per_s > found);
+        // A closed loop that failed is the only step there is.
+        let is_above = |step: &&Step| {
+            let rate = step.target_rate_per_s;
+            !step.ok && (rate > found || (rate, found) == (None, None))
+        };
+        let above = steps.iter().filter(is_above);
         // Of equal ones `min_by_key` gives the first.
         above.rev().min_by_key(|step| step.target_rate_per_s)?.limited_by
     }
@@ -189,7 +232,8 @@ mod tests {
 
     /// A step of a second at 1,000 a second, with replies that all took as long as the first.
     fn outcome(replies: u64, latency_us: u64) -> Outcome {
-        let mut outcome = Outcome { in_time: replies, seconds: 1.0, ..Outcome::default() };
+        let mut outcome =
+            Outcome { done: replies, in_time: replies, seconds: 1.0, ..Outcome::default() };
         (0..replies).for_each(|_| outcome.latency.record(latency_us * 1000));
         (outcome.cpu_seconds, outcome.waited_seconds) = (Some(0.2), Some(0.1));
         outcome
@@ -211,7 +255,7 @@ mod tests {
         (bad.unanswered, bad.mismatches) = (2, 1);
         let failed = step("p99<5ms,max<8ms,p50<1s", &bad);
         let expected =
-            ["p99 9003", "max 9003", "90 % achieved", "reset 3", "mismatches 1", "unanswered 2"];
+            ["reset 3", "mismatches 1", "p99 9003", "max 9003", "90 % achieved", "unanswered 2"];
         assert_eq!(failed.reasons, expected);
         assert!(!failed.ok && failed.limited_by == Some(Limit::Server), "{failed:?}");
         assert_eq!(failed.metrics.len(), 3);
@@ -236,12 +280,38 @@ mod tests {
         assert_eq!(step("p99<5s", &outcome(980, 100)).reasons, ["98 % achieved"]);
     }
 
+    /// Regression: the closed loop hid its errors, and one without a reply counted as ok.
     #[test]
-    fn the_closed_loop_is_an_estimate_and_never_fails() {
+    fn the_closed_loop_misses_no_objective_and_keeps_its_errors() {
         let trial = Trial { purpose: Purpose::Estimate, rate: None };
         let objective = Objective::parse("p99<1ns").unwrap();
-        let step = Step::new(trial, &objective, &outcome(10, 5), |_, _| String::new());
-        assert!(step.ok && step.reasons.is_empty(), "{step:?}");
+        let step = |it: &Outcome| Step::new(trial, &objective, it, |_, _| String::new());
+        let mut some = outcome(10, 5);
+        assert!(step(&some).ok && step(&some).reasons.is_empty());
+        some.errors.insert("reset".to_owned(), 50);
+        assert!(step(&some).ok && step(&some).reasons == ["reset 50"]);
+        let mut none = outcome(0, 0);
+        none.errors.insert("closed".to_owned(), 3);
+        assert!(!step(&none).ok && step(&none).reasons == ["closed 3"], "{:?}", step(&none));
+    }
+
+    #[test]
+    fn a_step_without_a_reply_says_nothing_about_its_rate() {
+        for (replies, error, ports_return, expected) in [
+            (0, Some("refused"), true, (None, Finding::Stuck)),
+            (9, Some("refused"), true, (Some(Limit::Server), Finding::Failed)),
+            (0, Some("no_port"), true, (Some(Limit::Ports), Finding::Failed)),
+            (9, Some("no_port"), false, (Some(Limit::Ports), Finding::Stuck)),
+            (0, Some("no_resource"), true, (Some(Limit::Generator), Finding::Failed)),
+            (0, None, true, (Some(Limit::Server), Finding::Failed)), // none was due
+            (1000, None, true, (None, Finding::Ok)),
+        ] {
+            let mut outcome = outcome(replies, 100);
+            outcome.errors.extend(error.map(|it| (it.to_owned(), 1)));
+            let step = step("p99<5ms", &outcome);
+            let came = (step.limited_by, step.finding(&outcome, ports_return));
+            assert_eq!(came, expected, "{replies} {error:?} {ports_return}");
+        }
     }
 
     #[test]
@@ -250,7 +320,8 @@ mod tests {
             (0.95, 0.0, None, Limit::Generator),
             (0.5, 0.45, None, Limit::Machine),
             (0.5, 0.1, None, Limit::Server),
-            (0.1, 0.0, Some("no_port"), Limit::Generator),
+            (0.95, 0.0, Some("no_port"), Limit::Ports),
+            (0.1, 0.0, Some("no_resource"), Limit::Generator),
             (0.1, 0.0, Some("reset"), Limit::Server),
         ] {
             let mut slow = outcome(10, 100);

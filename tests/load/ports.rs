@@ -10,7 +10,7 @@ use crate::skip::skips;
 
 /// A line of shell in a namespace that has `ports` to connect from; `$CLOSECALL` is the program,
 /// `$0` a file of its own.
-fn within(ports: &str, shell: &str) -> Option<Process> {
+pub(crate) fn within(ports: &str, shell: &str) -> Option<Process> {
     let set =
         format!("ip link set lo up && echo '{ports}' > /proc/sys/net/ipv4/ip_local_port_range");
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -33,7 +33,7 @@ fn within(ports: &str, shell: &str) -> Option<Process> {
 }
 
 /// A server on port 9 of the namespace; the line goes on when it listens.
-const SERVER: &str = "$CLOSECALL serve --listen 127.0.0.1:9 --read-deadline off > /dev/null 2>&1 & \
+pub(crate) const SERVER: &str = "$CLOSECALL serve --listen 127.0.0.1:9 --read-deadline off > /dev/null 2>&1 & \
     server=$!; until grep -q ':0009 00000000:0000 0A ' /proc/net/tcp; do :; done;";
 
 /// Regression: the slot of a connection that failed was used again, and with it its source address.
