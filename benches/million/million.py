@@ -330,10 +330,18 @@ def run(options: argparse.Namespace) -> int:
     return publish(whole, report, theirs)
 
 
-def main() -> int:
-    # `kill` ends it as Ctrl-C does, and Ctrl-C also where a shell had it ignored.
-    for number in (signal.SIGTERM, signal.SIGINT):
+def end_on_signals() -> None:
+    """`kill` and a closed terminal end a run as Ctrl-C does: what it raised is put back. SIGHUP, if it
+    is ignored at the start (nohup), stays ignored; SIGINT (the `&` of a shell) does not."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, signal.default_int_handler)
+
+
+def main() -> int:
+    end_on_signals()
     try:
         return run(parse(sys.argv[1:]))
     except (Missing, Busy, Refused) as error:

@@ -16,8 +16,7 @@ PROCESS_BYTES = 3 << 20
 # What is left to the rest of the machine.
 SPARE_BYTES = 512 << 20
 PAGE = 4096
-# 127.0.1.0/24, and the ports of the namespace.
-SOURCES = 256
+# The ports of the namespace, for each source address.
 PORTS = (1024, 65535)
 # Messages a second while all connections are held, one of each: what two cores carry beside.
 RATE = 20_000

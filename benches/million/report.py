@@ -27,6 +27,11 @@ class Figures:
     memory_pressures: int = 0
 
 
+def seconds(time: Optional[float]) -> str:
+    """A few thousand connections open or close between two looks at the machine."""
+    return f"{time} s" if time is not None else "too short to be measured"
+
+
 def rows(
     plan: Plan, figures: Figures, report: dict[str, Any], theirs: dict[str, int]
 ) -> Iterator[tuple[str, str]]:
@@ -36,14 +41,14 @@ def rows(
     held = report["verdicts"].get("local.done", 0)
     yield "connections held to the end", f"{held:,} of {plan.connections:,}"
     yield "processes", f"{plan.processes} servers, {plan.processes} of the generator"
-    yield "time to open, with the first reply", f"{figures.opened_s} s"
+    yield "time to open, with the first reply", seconds(figures.opened_s)
     yield "messages answered while held", f"{report['echoes']:,} in {report['duration_s']:.1f} s"
     yield "wrong replies, errors", f"{report['mismatches']}, {sum(report['errors'].values())}"
     latency = report["latency_us"]
     if latency:
         times = (f"{latency[name] / 1000:.2f} ms" for name in ("p50", "p99"))
         yield "reply, p50 and p99", ", ".join(times)
-    yield "time to close", f"{figures.closed_s} s"
+    yield "time to close", seconds(figures.closed_s)
     yield "ended, the clients say", counts(report["verdicts"])
     yield "ended, the servers say", counts(theirs)
     servers = (figures.servers_pss / mib, figures.servers_pss / plan.connections)

@@ -88,7 +88,7 @@ class Settings:
         os.fsync(self.state)
 
     def put_back(self, why: str) -> None:
-        """Puts back what the file names. What somebody has changed since stays as it is."""
+        """Puts back what the file names. A setting that was changed since stays as it is."""
         try:
             changes = json.loads(os.pread(self.state, 1 << 16, 0) or b"{}")
         except ValueError:

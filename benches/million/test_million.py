@@ -18,7 +18,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from plan import FILES_RESERVED, SPREAD, fits, plan
-from report import failures
+from report import Figures, failures, rows
 from settings import Busy, Refused, Settings, at_least
 
 TCP_MEM, FILE_MAX = "net.ipv4.tcp_mem", "fs.file-max"
@@ -31,6 +31,20 @@ from settings import Settings
 with Settings(print, Path(sys.argv[2]), Path(sys.argv[3])) as settings:
     settings.raise_to({"net.ipv4.tcp_mem": (10, 25, 300), "fs.file-max": (900,)})
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+# Raises the same, and ends itself with the signal whose number it is given.
+SIGNALLED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from million import end_on_signals
+from settings import Settings
+end_on_signals()
+with Settings(print, Path(sys.argv[2]), Path(sys.argv[3])) as settings:
+    settings.raise_to({"net.ipv4.tcp_mem": (10, 25, 300)})
+    os.kill(os.getpid(), int(sys.argv[4]))
 """
 
 
@@ -82,12 +96,27 @@ class Fake(unittest.TestCase):
         command = [sys.executable, "-c", KILLED, str(HERE), str(self.state), str(self.root)]
         killed = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         self.assertEqual(killed.returncode, -signal.SIGKILL)
-        self.assertEqual(self.value(TCP_MEM), "10 25 300", "nobody could put it back")
+        self.assertEqual(self.value(TCP_MEM), "10 25 300", "a killed process puts nothing back")
         with self.settings():
             self.assertEqual(self.value(TCP_MEM), "10 20 30")
         self.assertEqual(
             self.said, [f"{TCP_MEM}: 10 25 300 -> 10 20 30, a run that was killed had changed it"]
         )
+
+    def test_each_signal_that_ends_a_run_puts_it_back(self) -> None:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            arguments = [str(HERE), str(self.state), str(self.root), str(int(number))]
+            ended = subprocess.run(
+                [sys.executable, "-c", SIGNALLED, *arguments],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                # As in a shell that ignores nothing.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+                check=False,
+            )
+            self.assertNotEqual(ended.returncode, 0)
+            self.assertEqual(self.value(TCP_MEM), "10 20 30", number)
+            self.assertEqual(self.state.read_text(), "")
 
     def test_what_was_changed_since_is_left_alone(self) -> None:
         with self.settings() as settings:
@@ -152,6 +181,23 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(wanted[FILE_MAX], (4_101_000,))
         # All processes are of one user.
         self.assertEqual(wanted["fs.epoll.max_user_watches"], (4_100_000,))
+
+
+class Rows(unittest.TestCase):
+    def test_a_time_that_no_look_has_seen_is_said_in_words(self) -> None:
+        report = {
+            "echoes": 10,
+            "duration_s": 2.0,
+            "mismatches": 0,
+            "errors": {},
+            "verdicts": {"local.done": 10},
+            "latency_us": None,
+        }
+        for closed_s, shown in ((None, "too short to be measured"), (0.0, "0.0 s"), (1.5, "1.5 s")):
+            figures = Figures(opened_s=0.3, closed_s=closed_s)
+            table = dict(rows(plan(10, 20_000, 2), figures, report, {}))
+            self.assertEqual(table["time to close"], shown)
+            self.assertEqual(table["time to open, with the first reply"], "0.3 s")
 
 
 class Failures(unittest.TestCase):

@@ -111,6 +111,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
             outcome
         }
     };
+    interrupts.bound_output();
     let told = watch.finish();
     let mut report = Report::new(&plan, args.processes, started_at, &outcome);
     report.server = watch.server_row(&outcome);

@@ -39,6 +39,21 @@ pub struct Microseconds {
     pub stddev: f64,
 }
 
+/// The most that a histogram counts: format V2 has signed counts.
+const COUNT_MAX: u64 = i64::MAX as u64;
+
+/// Two histograms together count more than format V2 can hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooMany;
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "together the histograms count more than {COUNT_MAX} latencies")
+    }
+}
+
+impl std::error::Error for TooMany {}
+
 /// Bytes that are no histogram, or one of other bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotAHistogram;
@@ -74,9 +89,18 @@ impl Latency {
     /// Adds all of another.
     ///
     /// # Errors
-    /// Together they are more than this machine can address.
-    pub fn add(&mut self, other: &Latency) -> Result<(), NotAHistogram> {
-        self.0.add(&other.0).map_err(|_| NotAHistogram)
+    /// Together they count more than [`to_bytes`](Self::to_bytes) can write, or are more than this
+    /// machine can address. Nothing was added.
+    pub fn add(&mut self, other: &Latency) -> Result<(), TooMany> {
+        self.add_all(&other.0)
+    }
+
+    /// No count of a bucket is above the count of all, and that saturates in what was read.
+    fn add_all(&mut self, other: &Histogram<u64>) -> Result<(), TooMany> {
+        match self.0.len().checked_add(other.len()) {
+            Some(0..=COUNT_MAX) => self.0.add(other).map_err(|_| TooMany),
+            _ => Err(TooMany),
+        }
     }
 
     /// The percentiles; `None` where nothing was counted.
@@ -115,14 +139,15 @@ impl Latency {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let written = V2Serializer::new().serialize(&self.0, &mut bytes);
-        written.expect("memory takes all of it");
+        written.expect("memory takes all of it, and add() keeps each count within i64");
         bytes
     }
 
     /// From such bytes.
     ///
     /// # Errors
-    /// They are something else, or there is more behind them.
+    /// They are something else, there is more behind them, or they count more than format V2 can
+    /// hold.
     pub fn from_bytes(bytes: &[u8]) -> Result<Latency, NotAHistogram> {
         // Before anything is reserved for what they say that they are.
         if payload_bytes(bytes) != Some(bytes.len().saturating_sub(HEADER_BYTES)) {
@@ -132,7 +157,7 @@ impl Latency {
             Deserializer::new().deserialize(&mut Cursor::new(bytes)).map_err(|_| NotAHistogram)?;
         let mut latency = Latency::default();
         // Into bounds of our own: what was read may have others.
-        latency.0.add(&read).map_err(|_| NotAHistogram)?;
+        latency.add_all(&read).map_err(|_| NotAHistogram)?;
         Ok(latency)
     }
 }
@@ -198,6 +223,41 @@ mod tests {
         assert_eq!(Latency::from_bytes(&[0; 100]), Err(NotAHistogram));
         let header_only = [&COOKIE[..], &[0xff; 4], &bytes[8..HEADER_BYTES]].concat();
         assert_eq!(Latency::from_bytes(&header_only), Err(NotAHistogram), "4 GiB are not there");
+    }
+
+    /// A histogram of these counts, one after the other, in format V2: 49 bytes for one count.
+    fn crafted(counts: &[u64]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        for count in counts {
+            let mut rest = count << 1; // ZigZag of a positive number
+            for _ in 0..8 {
+                payload.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            payload.push(rest as u8);
+        }
+        let mut bytes = COOKIE.to_vec();
+        bytes.extend((payload.len() as u32).to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(u32::from(SIGNIFICANT_DIGITS).to_be_bytes());
+        bytes.extend(1u64.to_be_bytes());
+        bytes.extend(LONGEST_NS.to_be_bytes());
+        bytes.extend(1f64.to_be_bytes());
+        [bytes, payload].concat()
+    }
+
+    /// Regression: a merge of such files ended in a panic, or counted them as fewer than there are.
+    #[test]
+    fn counts_that_the_format_cannot_hold_are_refused() {
+        let one = Latency::from_bytes(&crafted(&[COUNT_MAX])).unwrap();
+        assert_eq!((one.count(), one.to_bytes().len()), (COUNT_MAX, 49));
+        let mut all = Latency::default();
+        all.add(&one).unwrap();
+        assert_eq!((all.add(&one), all.count()), (Err(TooMany), COUNT_MAX));
+        assert_eq!(Latency::from_bytes(&all.to_bytes()), Ok(all));
+        for counts in [&[COUNT_MAX, 1][..], &[COUNT_MAX; 2], &[COUNT_MAX; 3]] {
+            assert_eq!(Latency::from_bytes(&crafted(counts)), Err(NotAHistogram), "{counts:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::histogram::{Latency, Microseconds, rounded};
 /// What happened in one of them. Processes hand it to each other.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Interval {
-    /// How many lengths of an interval had passed at its end: each is due at a number of its own.
+    /// How many lengths of an interval had passed at its end, see [`Interval::number`].
     pub number: u64,
     /// Whether the measured time ended with it.
     pub is_last: bool,
@@ -34,6 +34,16 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// The number of an interval that ends `elapsed_ns` after the beginning of the measured time. An
+    /// interval ends slightly after the boundary that it is due at; the last one ends at the end of
+    /// the measured time, before the next boundary.
+    pub(super) fn number(elapsed_ns: u64, every_ns: u64, is_last: bool) -> u64 {
+        match is_last {
+            true => elapsed_ns.div_ceil(every_ns).max(1),
+            false => elapsed_ns / every_ns,
+        }
+    }
+
     /// Adds what another process did at the same time, or this one before or after.
     pub(super) fn add(&mut self, other: &Interval) {
         self.number = self.number.max(other.number);
@@ -141,9 +151,12 @@ impl Gathered {
         self.waiting.push(interval);
     }
 
-    /// None will come from it any more.
+    /// None will come from it any more. Without a last interval its connections ended with it.
     pub(super) fn ended(&mut self, process: usize) {
-        self.processes[process].number = u64::MAX;
+        let process = &mut self.processes[process];
+        if process.number < u64::MAX {
+            *process = Reached { number: u64::MAX, connections: 0 };
+        }
     }
 
     /// What all of them did up to where all have come, if that is further than before.
@@ -224,6 +237,40 @@ mod tests {
         assert_eq!((whole.number, whole.done, whole.connections), (4, 10, 14));
         all.ended(0);
         assert_eq!(all.next(), None);
+    }
+
+    /// Regression: a late interval had the number of the one after it. So did the last interval, and
+    /// each process's last one was let through alone.
+    #[test]
+    fn the_last_intervals_of_all_processes_are_one() {
+        let mut all = Gathered::new(4);
+        let numbered = |elapsed_ms: u64, is_last| {
+            let number = Interval::number(elapsed_ms, 250, is_last);
+            Interval { begin_s: 0.0, end_s: 0.25, number, is_last, ..interval(1, 1000) }
+        };
+        for (elapsed_ms, is_last) in [(251, false), (502, false), (750, false), (1000, true)] {
+            for process in 0..4 {
+                assert_eq!(all.next(), None, "{elapsed_ms}");
+                all.came(process, numbered(elapsed_ms + process as u64 % 2, is_last));
+            }
+            let whole = all.next().unwrap();
+            assert_eq!((whole.done, whole.connections, whole.is_last), (40, 28, is_last));
+            assert_eq!(whole.row().interval.rate_per_s, 160.0);
+        }
+        assert_eq!(all.next(), None);
+    }
+
+    /// Regression: the connections of a process that had been killed were shown until the end.
+    #[test]
+    fn a_process_that_was_killed_has_no_connections() {
+        let mut all = Gathered::new(2);
+        (0..2).for_each(|process| all.came(process, interval(1, 1000)));
+        assert_eq!(all.next().unwrap().connections, 14);
+        all.ended(0);
+        all.came(1, Interval { is_last: true, ..interval(2, 1000) });
+        all.ended(1);
+        let whole = all.next().unwrap();
+        assert_eq!((whole.connections, whole.done, whole.is_last), (7, 10, true));
     }
 
     #[test]

@@ -41,7 +41,7 @@ mod verdict;
 
 pub use self::condition::{Condition, Unit};
 pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
-pub use self::histogram::{Latency, Microseconds, NotAHistogram};
+pub use self::histogram::{Latency, Microseconds, NotAHistogram, TooMany};
 pub use self::interval::{Interval, IntervalLine, IntervalRow};
 pub use self::message::SIZE_MAX;
 pub use self::objective::Objective;

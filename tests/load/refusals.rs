@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::process::{Process, closecall, closecall_after};
+use crate::scratch::Scratch;
 use crate::serve;
 
 /// Runs `command` to its end and gives the one line that it says.
@@ -149,6 +150,24 @@ fn too_few_ports_are_found_before_the_first_connection() {
     let run = ["load", "hold", &address, "-c", "66000", "--processes", "250"];
     let run = [&run[..], &["--source", "127.0.0.1"]].concat();
     refuses(closecall(&run), 3, &["ip_local_port_range", "1 source address ", "--source"]);
+}
+
+/// Regression: with --hdr this was a panic, without it the count was too low.
+#[test]
+fn files_that_count_too_much_together_are_refused() {
+    let folder = Scratch::new("too-many");
+    let [file, out] = ["many.hdr", "out.hdr"].map(|name| folder.beside(name));
+    // 2^63 - 1 latencies of 0 ns: cookie, length, offset, digits, bounds, ratio, ZigZag LEB128.
+    let ratio = 1f64.to_be_bytes();
+    let head = [&[0x1c, 0x84, 0x93, 0x13, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 3][..]].concat();
+    let bounds = [1u64.to_be_bytes(), 3_600_000_000_000u64.to_be_bytes(), ratio].concat();
+    let count = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    std::fs::write(&file, [&head[..], &bounds, &count].concat()).unwrap();
+    let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
+    for more in [&[file][..], &["--hdr", out], &[file, "--hdr", out]] {
+        let command = closecall(&[&["load", "merge", file, file], more].concat());
+        refuses(command, 3, &[file, "more than 9223372036854775807 latencies"]);
+    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! What is shown of a run is never in the way of the run.
 
-use std::io::{BufRead, BufReader, Read, Write, pipe};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write, pipe};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 
+use crate::trouble::handles_sigint;
+
 use crate::process::{PATIENCE, Process};
-use crate::servers::right;
+use crate::servers::{right, start};
 use crate::{Run, load};
 
 /// What a pipe takes before a writer has to wait, see pipe(7).
@@ -54,4 +56,39 @@ fn a_stderr_that_takes_nothing_does_not_stop_the_run() {
     let run = Run::ended(&mut process);
     assert!(told.contains("the first error: connection 0: a wrong reply"), "{told}");
     assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
+}
+
+/// A run with a stdout or stderr that takes nothing, and the other end of that pipe. Its server gives
+/// a wrong reply to the first request of connection 1, which is reported on stderr.
+fn blocked(name: &str) -> (Process, PipeReader) {
+    let address = start(|connection, turn, line: &[u8]| match (connection, turn) {
+        (1, 0) => Some(b"wrong\n".to_vec()),
+        _ => Some(right(line)),
+    });
+    let (reader, mut full) = pipe().unwrap();
+    full.write_all(&vec![b' '; PIPE_BYTES]).unwrap();
+    let options = ["-d1h", "--rate", "100", "--every-report", "10ms"];
+    let mut command = load(&[&["echo", &address.to_string(), "-c2"], &options[..]].concat());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    match name {
+        "stdout" => command.stdout(Stdio::from(full)),
+        _ => command.stderr(Stdio::from(full)),
+    };
+    (Process::of(command.spawn().unwrap()), reader)
+}
+
+/// Regression: the end of the run waited for its output, and only SIGKILL ended that.
+#[test]
+fn the_second_signal_ends_a_run_whose_output_is_blocked() {
+    for name in ["stdout", "stderr"] {
+        let (mut process, reader) = blocked(name);
+        while !handles_sigint(process.id()) {
+            thread::yield_now();
+        }
+        // Two of a kind at the same time may be delivered as one.
+        process.signal("INT");
+        process.signal("TERM");
+        assert_eq!(process.exit_code(), 1, "{name}");
+        drop(reader);
+    }
 }

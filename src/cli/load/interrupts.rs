@@ -1,11 +1,21 @@
-//! Ctrl-C, from the first look at the server to the last reply: whoever is at work is told, and
-//! whoever comes later hears what was missed.
+//! Ctrl-C, from the first look at the server to the last line of output. What is at work is told,
+//! and what comes later is told of the interrupts that it missed.
 
+use std::process::exit;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use crate::cli::signals;
+use crate::cli::{EXIT_FAILED, signals};
 
-/// What an interrupt does to whoever is at work.
+/// How long the output may take after the second interrupt: as long as the sinks of `serve` have.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// This interrupt ends the process in any case.
+const LAST: u32 = 3;
+
+/// What an interrupt does to what is at work.
 type Tell = Box<dyn Fn() + Send>;
 
 /// How often it came, and who is told. Cheap to clone.
@@ -25,6 +35,9 @@ impl Interrupts {
     fn came(&self) {
         let (count, tell) = &mut *self.lock();
         *count += 1;
+        if *count >= LAST {
+            exit(EXIT_FAILED.into());
+        }
         if let Some(tell) = tell {
             tell();
         }
@@ -35,6 +48,22 @@ impl Interrupts {
         let (count, told) = &mut *self.lock();
         (0..*count).for_each(|_| tell());
         *told = Some(Box::new(tell));
+    }
+
+    /// Only output is left. A pipe or a terminal that takes nothing blocks it without end, so from
+    /// now on the second interrupt ends the process within [`OUTPUT_PATIENCE`].
+    pub(super) fn bound_output(&self) {
+        let count = AtomicU32::new(0);
+        self.reach(move || {
+            if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                let ends = || {
+                    thread::sleep(OUTPUT_PATIENCE);
+                    exit(EXIT_FAILED.into());
+                };
+                // Without a thread the next interrupt ends it.
+                let _ = thread::Builder::new().name("last".to_owned()).spawn(ends);
+            }
+        });
     }
 
     /// Whether there was one.

@@ -65,7 +65,7 @@ impl Generator {
         let seconds = |ns: u64| ns.saturating_sub(begin) as f64 / 1e9;
         let counted = self.tally.since(&meter.tally);
         let interval = Interval {
-            number: now.saturating_sub(begin).div_ceil(meter.every_ns).max(u64::from(is_last)),
+            number: Interval::number(now.saturating_sub(begin), meter.every_ns, is_last),
             is_last,
             begin_s: seconds(meter.begin),
             end_s: seconds(now),
