@@ -13,8 +13,8 @@
 //! ```
 //!
 //! A step that fails is repeated once, and only the second failure counts: one pause of a machine
-//! that others use as well is not the server's. Two steps in a row that say nothing about their rate
-//! (the server is gone, no port is left) end the search, and no rate is found then.
+//! that others use as well is not the server's. Two steps in a row that say nothing about their
+//! rate (the server is gone, no port is left) end the search, and no rate is found then.
 
 use serde::Serialize;
 

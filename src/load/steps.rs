@@ -39,7 +39,8 @@ pub struct FindReport {
     /// failed, if the server stopped answering, or if the search was interrupted.
     pub limited_by: Option<Limit>,
     /// Why the search ended before a rate could be found: the server answered nothing, or no port
-    /// was left to connect from. Null if the rule was followed to its end, or if it was interrupted.
+    /// was left to connect from. Null if the rule was followed to its end, or if the search was
+    /// interrupted.
     pub ended_because: Option<String>,
     /// The search was ended before its time.
     pub interrupted: bool,

@@ -59,7 +59,7 @@ fn the_rate_of_a_server_of_known_capacity_is_found_within_5_percent() {
         assert_found("echo", 2000, "2s");
         assert_found("churn", 1000, "2s");
     } else {
-        assert_found("echo", 2000, "300ms");
+        assert_found("echo", 2000, "250ms");
     }
 }
 

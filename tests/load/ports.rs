@@ -33,8 +33,9 @@ pub(crate) fn within(ports: &str, shell: &str) -> Option<Process> {
 }
 
 /// A server on port 9 of the namespace; the line goes on when it listens.
-pub(crate) const SERVER: &str = "$CLOSECALL serve --listen 127.0.0.1:9 --read-deadline off > /dev/null 2>&1 & \
-    server=$!; until grep -q ':0009 00000000:0000 0A ' /proc/net/tcp; do :; done;";
+pub(crate) const SERVER: &str = "$CLOSECALL serve --listen 127.0.0.1:9 --read-deadline off \
+    > /dev/null 2>&1 & server=$!; \
+    until grep -q ':0009 00000000:0000 0A ' /proc/net/tcp; do :; done;";
 
 /// Regression: the slot of a connection that failed was used again, and with it its source address.
 #[test]
