@@ -111,7 +111,6 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
             outcome
         }
     };
-    interrupts.bound_output();
     let told = watch.finish();
     let mut report = Report::new(&plan, args.processes, started_at, &outcome);
     report.server = watch.server_row(&outcome);
@@ -120,8 +119,19 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     told.and(code)
 }
 
-/// Runs the plan, here or in several processes.
+/// Runs the plan, here or in several processes. What follows is output.
 fn conduct(
+    plan: &Plan,
+    args: &CommonArgs,
+    interrupts: &Interrupts,
+    conductor: &mut impl Conductor,
+) -> Result<Outcome, Failure> {
+    let outcome = generate(plan, args, interrupts, conductor);
+    interrupts.bound_output();
+    outcome
+}
+
+fn generate(
     plan: &Plan,
     args: &CommonArgs,
     interrupts: &Interrupts,
