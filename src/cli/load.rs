@@ -81,7 +81,8 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
         )));
     }
     let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
-    if let (Mode::Echo, Some(rate)) = (run.mode, run.rate())
+    // `--every off` says that connections are to be silent.
+    if let (Mode::Echo, Some(rate), Some(_)) = (run.mode, run.rate(), every_ms(run))
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
         warn(
