@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use self::hdr::Hdr;
 use self::interrupts::Interrupts;
-use self::shortage::{no_port, possible};
+use self::shortage::{no_port, no_port_left, possible};
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
@@ -97,7 +97,11 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let outcome = match look(plans, args, &interrupts).map_err(not_started)? {
         None => Outcome { interrupted: true, ..Outcome::default() },
         Some(Err((server, Lost::NoServer(error)))) => {
-            let why = refused(&error, args.source.is_some());
+            let why = match error.kind() {
+                // The addresses are right: `possible` has bound them.
+                io::ErrorKind::AddrNotAvailable => no_port_left(server),
+                _ => refused(&error, args.source.is_some()),
+            };
             return Err(Failure::Refused(format!("{server}: {why}")));
         }
         Some(Err((_, lost))) => watch.lost(&lost),

@@ -142,6 +142,24 @@ fn on_loopback_there_are_several_addresses_by_default() {
     }
 }
 
+/// Regression: the first look at the server reported the address of --source as a wrong one. Here
+/// TIME_WAIT lasts for its minute, so nine connections and a first look take ten ports for good.
+#[test]
+fn a_first_look_without_a_port_says_that_ports_are_taken() {
+    let run = "echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse; \
+               $CLOSECALL load hold 127.0.0.1:9 -c 9 --source 127.0.0.1 -d 1h --every off \
+               > /dev/null 2>&1 & holder=$!; \
+               until [ $(grep -c ': 0100007F:.* 0100007F:0009 01 ' /proc/net/tcp) -ge 9 ]; do :; \
+               done; $CLOSECALL load hold 127.0.0.1:9 -c 1 --source 127.0.0.1; code=$?; \
+               kill $server $holder; exit $code";
+    let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
+    let (code, told) = (run.exit_code(), run.stderr.text());
+    assert_eq!(code, 3, "{told}");
+    for part in ["127.0.0.1:9: no port is free", "TIME_WAIT", "--source, such as 127.0.1.0/24"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
 /// Regression: nothing said that ports were the limit of churn, and what to add.
 #[test]
 fn a_churn_that_lacks_ports_says_what_to_add() {
@@ -150,7 +168,7 @@ fn a_churn_that_lacks_ports_says_what_to_add() {
     let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
     let run = Run::ended(&mut run);
     assert!(run.errors("no_port") > 0, "{:#}", run.report);
-    let lines = run.stderr.matches("ports were the limit: ").count();
+    let lines = run.stderr.matches("ports were the limit, ").count();
     assert_eq!(lines, 1, "{}", run.stderr);
     assert!(run.stderr.contains("--source, such as 127.0.1.0/24"), "{}", run.stderr);
 }

@@ -34,11 +34,17 @@ pub(super) fn possible(
 /// The line about connects that found no port, if there were any.
 pub(super) fn no_port(plan: &Plan, outcome: &Outcome) -> Option<String> {
     let count = outcome.errors.get(Trouble::NoPort.name())?;
-    Some(format!(
-        "ports were the limit: {count} times no port was free to connect from, because each is \
-         taken by a connection or for its TIME_WAIT (1 s on loopback, else a minute): {}",
-        remedy(plan.server)
-    ))
+    let why = no_port_left(plan.server);
+    Some(format!("ports were the limit, {count} times: {why}"))
+}
+
+/// Why no connection to this server can be opened, and what to do about it.
+pub(super) fn no_port_left(server: SocketAddr) -> String {
+    format!(
+        "no port is free to connect from, because each is taken by a connection or for its \
+         TIME_WAIT (1 s on loopback, else a minute): {}",
+        remedy(server)
+    )
 }
 
 /// What gives more ports to connect from.
