@@ -129,9 +129,13 @@ fn every_port_of_the_range_is_used() {
 /// its ports in TIME_WAIT, and hold at the range.
 #[test]
 fn on_loopback_there_are_several_addresses_by_default() {
-    for (mode, more) in [("hold", "-c 45"), ("churn", "-c 4 --rate 200")] {
+    for (mode, server, more) in [
+        ("hold", "127.0.0.1", "-c 45"),
+        ("hold", "0.0.0.0", "-c 45"), // which is 127.0.0.1 for a client
+        ("churn", "127.0.0.1", "-c 4 --rate 200"),
+    ] {
         let run = format!(
-            "$CLOSECALL load {mode} 127.0.0.1:9 {more} -d 500ms --format json; code=$?; \
+            "$CLOSECALL load {mode} {server}:9 {more} -d 500ms --format json; code=$?; \
              kill $server; exit $code"
         );
         let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
@@ -157,6 +161,23 @@ fn a_first_look_without_a_port_says_that_ports_are_taken() {
     assert_eq!(code, 3, "{told}");
     for part in ["127.0.0.1:9: no port is free", "TIME_WAIT", "--source, such as 127.0.1.0/24"] {
         assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+/// Regression: a second run did not find the ports that it was given, because those of the first one
+/// were in TIME_WAIT.
+#[test]
+fn default_addresses_leave_room_for_the_run_before() {
+    for mode in ["hold", "echo"] {
+        let run = format!(
+            "echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse; for run in 1 2; do \
+             $CLOSECALL load {mode} 127.0.0.1:9 -c 45 -d 100ms || code=$?; done; \
+             kill $server; exit $code"
+        );
+        let Some(mut run) = within("20000 20009", &format!("{SERVER} code=0; {run}")) else {
+            return;
+        };
+        assert_eq!(run.exit_code(), 0, "{mode}: {} {}", run.stdout.text(), run.stderr.text());
     }
 }
 

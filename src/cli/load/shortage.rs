@@ -1,6 +1,6 @@
 //! Error messages for a resource that a run would exhaust: files, ports, addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::cli::args::CommonArgs;
 use crate::cli::{Failure, limits};
@@ -19,6 +19,7 @@ pub(super) fn possible(
     let mut plans = Vec::new();
     let mut lacking = None;
     for &server in servers {
+        let server = if plan.sources.is_none() { in_effect(server) } else { server };
         let mut plan = Plan { server, ..plan.clone() };
         plan.sources = plan.sources.or_else(|| default_sources(&plan));
         match check(&plan, args.processes, open_files) {
@@ -29,6 +30,16 @@ pub(super) fn possible(
         }
     }
     lacking.filter(|_| plans.is_empty()).map_or(Ok(plans), Err)
+}
+
+/// An unspecified address stands for the loopback address when a client connects to it.
+fn in_effect(server: SocketAddr) -> SocketAddr {
+    let loopback: IpAddr = match server.ip() {
+        ip if !ip.is_unspecified() => return server,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    (loopback, server.port()).into()
 }
 
 /// The line about connects that found no port, if there were any.
@@ -93,6 +104,18 @@ fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_loopback() {
+        for (server, expected) in [
+            ("0.0.0.0:9", "127.0.0.1:9"),
+            ("[::]:9", "[::1]:9"),
+            ("192.0.2.1:9", "192.0.2.1:9"),
+            ("[fe80::1%5]:9", "[fe80::1%5]:9"),
+        ] {
+            assert_eq!(in_effect(server.parse().unwrap()).to_string(), expected);
+        }
+    }
 
     #[test]
     fn the_remedy_is_one_for_this_server() {
