@@ -208,6 +208,8 @@ fn remark(report: &Report, outcome: &Outcome, watch: &Watch) {
     }
     if outcome.interrupted {
         warn("interrupted: this is what there was until then");
+    } else if report.warmup_s > 0.0 && outcome.connected > 0 && outcome.seconds == 0.0 {
+        warn("over in the warm-up: no connection was left");
     } else if outcome.seconds > 0.0 && report.ended_early() {
         let (real, target) = (report.duration_s, report.target_duration_s);
         warn(&format!("over after {real:.1} s of {target:.1} s: no connection was left"));

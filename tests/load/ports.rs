@@ -80,6 +80,16 @@ fn the_first_look_takes_a_port_as_well() {
     assert!(told.contains("10 ports on each of 1 source address allow 9 connections"), "{told}");
 }
 
+#[test]
+fn one_port_is_no_plural() {
+    let run = "$CLOSECALL load hold 127.0.0.1:9 -c 5 --source 127.0.1.0/30; code=$?; \
+               kill $server; exit $code";
+    let Some(mut run) = within("20000 20000", &format!("{SERVER} {run}")) else { return };
+    assert_eq!(run.exit_code(), 3);
+    let told = run.stderr.text();
+    assert!(told.contains("1 port on each of 2 source addresses allows 1 connection "), "{told}");
+}
+
 /// Regression: connect(2) took ports of one parity and searched all of these before it took one of
 /// the other parity: 3 ms for each connection beyond half of the range.
 #[test]

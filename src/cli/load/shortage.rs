@@ -73,6 +73,11 @@ fn remedy(server: SocketAddr) -> &'static str {
     }
 }
 
+/// "1 port", "2 ports"
+fn counted(count: u64, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
 /// What there is not enough of, and what to do about it.
 fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure {
     let connections = args.connections;
@@ -88,11 +93,12 @@ fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure 
             )
         }
         Shortage::Ports { ports, sources } => format!(
-            "-c {connections}: {ports} ports on each of {sources} source address{} allow {} \
-             connections beside the first look at the server (net.ipv4.ip_local_port_range): \
-             {}",
+            "-c {connections}: {} on each of {sources} source address{} allow{} {} beside the \
+             first look at the server (net.ipv4.ip_local_port_range): {}",
+            counted(*ports, "port"),
             if *sources == 1 { "" } else { "es" },
-            (ports * sources).saturating_sub(SCOUTS),
+            if *ports == 1 { "s" } else { "" },
+            counted((ports * sources).saturating_sub(SCOUTS), "connection"),
             remedy(server)
         ),
         Shortage::Address(address, error) => {
