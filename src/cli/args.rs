@@ -127,7 +127,7 @@ pub(super) struct ClientArgs {
     #[arg(allow_hyphen_values = true)]
     pub(super) wait: u64,
 
-    /// So many connections, one after the other, and a summary of them.
+    /// The number of connections, one after the other, with a summary of them.
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
     #[arg(allow_hyphen_values = true)]
     pub(super) count: u32,

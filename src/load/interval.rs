@@ -194,7 +194,7 @@ mod tests {
         assert_data_eq!(text, file!["../../docs/load-interval.schema.json"].raw());
     }
 
-    /// One of ten replies of so many nanoseconds, which ends after so many seconds.
+    /// An interval of a second with ten replies, each of which took `ns` nanoseconds.
     fn interval(number: u64, ns: u64) -> Interval {
         let mut latency = Latency::default();
         (0..10).for_each(|_| latency.record(ns));

@@ -134,7 +134,7 @@ fn typed(seconds: f64) -> String {
     duration((seconds * 1e3).round() as u64)
 }
 
-/// Who asks, and what a latency counts from.
+/// How requests are made, and what a latency counts from.
 fn counts_from(report: &Report) -> Vec<String> {
     let from = match (report.mode, report.closed_loop) {
         (Mode::Hold, _) => match report.every_s {
