@@ -31,15 +31,7 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
             let expected = error.source().map_or_else(|| help.to_owned(), ToString::to_string);
             format!("{} {}: {expected}", who(&option, arguments), shown(&value))
         }
-        (ErrorKind::InvalidValue, Some(option)) => {
-            let who = who(&option, arguments);
-            match error.get(ContextKind::ValidValue) {
-                Some(ContextValue::Strings(all)) if !is_missing(&option, arguments) => {
-                    format!("{who} {}: expected {}", shown(&value), one_of(all))
-                }
-                _ => format!("{who} needs a value: {option}; {help}"),
-            }
-        }
+        (ErrorKind::InvalidValue, Some(option)) => not_allowed(error, &option, arguments, help),
         (ErrorKind::UnknownArgument, Some(argument)) if argument.starts_with('-') => {
             if let Some(others) = modes_with(&argument, arguments) {
                 return format!("{argument}: expected with {others}; {help}");
@@ -77,6 +69,17 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
             let first = text.lines().next().unwrap_or_default();
             format!("{}; {help}", first.trim_start_matches("error: "))
         }
+    }
+}
+
+/// A value that is none of those that are allowed, or no value at all.
+fn not_allowed(error: &Error, option: &str, arguments: &[OsString], help: &str) -> String {
+    let (name, value) = (who(option, arguments), text(error, ContextKind::InvalidValue));
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(all)) if !is_missing(option, arguments) => {
+            format!("{name} {}: expected {}", shown(&value.unwrap_or_default()), one_of(all))
+        }
+        _ => format!("{name} needs a value: {option}; {help}"),
     }
 }
 

@@ -131,8 +131,8 @@ pub fn default_sources(plan: &Plan) -> Option<Sources> {
     (count > 1 && is_here(0) && is_here(count - 1)).then_some(sources)
 }
 
-/// How many addresses with this number of ports each a run takes. Connections that stay have half of
-/// the ports: those of the run before may be in TIME_WAIT on the other half.
+/// How many addresses with this number of ports each a run takes. Connections that stay have half
+/// of the ports: those of the run before may be in TIME_WAIT on the other half.
 fn sources_needed(plan: &Plan, ports: u64, time_wait_s: u64) -> u32 {
     let connections = u64::from(plan.connections);
     let needed = match (plan.mode, plan.rate) {

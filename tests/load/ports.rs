@@ -174,8 +174,8 @@ fn a_first_look_without_a_port_says_that_ports_are_taken() {
     }
 }
 
-/// Regression: a second run did not find the ports that it was given, because those of the first one
-/// were in TIME_WAIT.
+/// Regression: a second run did not find the ports that it was given, because those of the first
+/// one were in TIME_WAIT.
 #[test]
 fn default_addresses_leave_room_for_the_run_before() {
     for mode in ["hold", "echo"] {

@@ -58,8 +58,8 @@ fn a_stderr_that_takes_nothing_does_not_stop_the_run() {
     assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
 }
 
-/// A run with a stdout or stderr that takes nothing, and the other end of that pipe. Its server gives
-/// a wrong reply to the first request of connection 1, which is reported on stderr.
+/// A run with a stdout or stderr that takes nothing, and the other end of that pipe. Its server
+/// gives a wrong reply to the first request of connection 1, which is reported on stderr.
 fn blocked(name: &str, options: &[&str]) -> (Process, PipeReader) {
     let address = start(|connection, turn, line: &[u8]| match (connection, turn) {
         (1, 0) => Some(b"wrong\n".to_vec()),

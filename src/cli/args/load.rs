@@ -184,9 +184,9 @@ pub(in crate::cli) struct CommonArgs {
 #[derive(Args, Debug)]
 pub(in crate::cli) struct OpenLoopArgs {
     /// Open loop: this number of requests, or cycles, a second over all connections, whether or not
-    /// the server keeps up. Latency then counts from when a request was due; from when it was sent is
-    /// shown as well. Without it the loop is closed: a connection asks again when its
-    /// reply has come.
+    /// the server keeps up. Latency then counts from when a request was due; from when it was sent
+    /// is shown as well. Without it the loop is closed: a connection asks again when its reply has
+    /// come.
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     #[arg(value_parser = values::rate, allow_hyphen_values = true)]
     pub(in crate::cli) rate: Option<u32>,
