@@ -145,7 +145,11 @@ fn what_is_banned_is_absent() {
     for source in sources("src") {
         for (line, code) in source.code() {
             for (layer, word, why) in BANNED {
-                if (layer.is_empty() || source.layer() == *layer) && code.contains(word) {
+                // `load` has no sinks, and its blocked output ends with the process only.
+                let is_last_way =
+                    *word == "process::exit" && source.path.ends_with("src/cli/load/interrupts.rs");
+                let is_banned = layer.is_empty() || source.layer() == *layer;
+                if is_banned && !is_last_way && code.contains(word) {
                     broken.push(format!("{}: `{word}`: {why}", source.at(line)));
                 }
             }

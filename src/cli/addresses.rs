@@ -123,8 +123,8 @@ pub(super) fn given<'a>(
 ) -> Result<&'a Endpoint, Failure> {
     address.ok_or_else(|| {
         Failure::Usage(format!(
-            "ADDR is missing: expected whom to connect to, such as 127.0.0.1:20003; see closecall \
-             {command} --help"
+            "ADDR is missing: expected the server to connect to, such as 127.0.0.1:20003; see \
+             closecall {command} --help"
         ))
     })
 }

@@ -22,6 +22,11 @@ use crate::machine::reply::Framing;
 /// 2 usage; 3 the environment refused (address in use, not permitted, too few files).
 #[derive(Parser, Debug)]
 #[command(name = "closecall", version, verbatim_doc_comment)]
+#[command(
+    after_help = "Example: run a server, and in another terminal reset a connection to it:\n  \
+    closecall serve\n  \
+    closecall client 127.0.0.1:20003 --end reset"
+)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -48,6 +53,9 @@ pub(super) enum Command {
     ///
     /// DUR is a duration such as 250ms, 10s, 2m or 1h; where it may be missing, `off`.
     #[command(verbatim_doc_comment)]
+    #[command(after_help = "Example: a server with one connection limit for all and one for each \
+        address, and a record of each\nending in a file:\n  \
+        closecall serve --max-connections 10000 --max-per-ip 100 --close-log close.log")]
     Serve(ServeArgs),
 
     /// Be a client: connect, say something, end the connection in one of the ways there are,
@@ -56,6 +64,12 @@ pub(super) enum Command {
     /// Exit codes: 0 it went as planned; 1 something failed (no reply, a reset too early), or it
     /// was interrupted; 2 usage; 3 there is no connection.
     #[command(verbatim_doc_comment)]
+    #[command(
+        after_help = "Example: see how a reset looks from the client, then all ways to end a \
+        connection:\n  \
+        closecall client 127.0.0.1:20003 --end reset\n  \
+        closecall client --end list"
+    )]
     Client(ClientArgs),
 
     /// The lab: play every way in which a connection can end against a server of its own, and
@@ -70,6 +84,10 @@ pub(super) enum Command {
     /// or the proxy changes what --fail-on names; 2 usage; 3 nothing was played: no servers or no
     /// capture can be started, or no server is at ADDR, or a file cannot be opened.
     #[command(verbatim_doc_comment)]
+    #[command(after_help = "Example: the article's fourth experiment, then all of them against \
+        another server:\n  \
+        closecall lab --only S4\n  \
+        closecall lab 192.0.2.1:7")]
     Lab(LabArgs),
 
     /// Put load on an echo server, ours or another: many connections, every reply compared byte
@@ -78,6 +96,9 @@ pub(super) enum Command {
     /// Exit codes: 0 all was as it has to be; 1 something was not, or it was interrupted;
     /// 2 usage; 3 no server is at ADDR, or files, ports or processes do not suffice.
     #[command(verbatim_doc_comment)]
+    #[command(after_help = "Example: 1,000 connections that send a request when the reply to the \
+        one before it has come:\n  \
+        closecall load echo 127.0.0.1:20003 -c 1000")]
     Load(LoadArgs),
 
     /// Holds its stdout until it is killed: what `client --end killed` starts and kills.
@@ -106,7 +127,7 @@ pub(super) struct ClientArgs {
     #[arg(allow_hyphen_values = true)]
     pub(super) wait: u64,
 
-    /// So many connections, one after the other, and a summary of them.
+    /// The number of connections, one after the other, with a summary of them.
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
     #[arg(allow_hyphen_values = true)]
     pub(super) count: u32,

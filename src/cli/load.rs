@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use self::hdr::Hdr;
 use self::interrupts::Interrupts;
-use self::shortage::{no_port, possible};
+use self::shortage::{no_port, no_port_left, possible};
 use self::watch::Watch;
 use super::addresses::{Endpoint, given, servers};
 use super::args::{CommonArgs, Load, RunArgs};
@@ -81,7 +81,8 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
         )));
     }
     let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
-    if let (Mode::Echo, Some(rate)) = (run.mode, run.rate())
+    // `--every off` says that connections are to be silent.
+    if let (Mode::Echo, Some(rate), Some(_)) = (run.mode, run.rate(), every_ms(run))
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
         warn(
@@ -111,7 +112,6 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
             outcome
         }
     };
-    interrupts.bound_output();
     let told = watch.finish();
     let mut report = Report::new(&plan, args.processes, started_at, &outcome);
     report.server = watch.server_row(&outcome);
@@ -120,8 +120,19 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     told.and(code)
 }
 
-/// Runs the plan, here or in several processes.
+/// Runs the plan, here or in several processes. What follows is output.
 fn conduct(
+    plan: &Plan,
+    args: &CommonArgs,
+    interrupts: &Interrupts,
+    conductor: &mut impl Conductor,
+) -> Result<Outcome, Failure> {
+    let outcome = generate(plan, args, interrupts, conductor);
+    interrupts.bound_output();
+    outcome
+}
+
+fn generate(
     plan: &Plan,
     args: &CommonArgs,
     interrupts: &Interrupts,
@@ -193,6 +204,8 @@ fn remark(report: &Report, outcome: &Outcome, watch: &Watch) {
     }
     if outcome.interrupted {
         warn("interrupted: this is what there was until then");
+    } else if report.warmup_s > 0.0 && outcome.connected > 0 && outcome.seconds == 0.0 {
+        warn("over in the warm-up: no connection was left");
     } else if outcome.seconds > 0.0 && report.ended_early() {
         let (real, target) = (report.duration_s, report.target_duration_s);
         warn(&format!("over after {real:.1} s of {target:.1} s: no connection was left"));
@@ -273,7 +286,11 @@ fn look(
     loop {
         match found.recv_timeout(LOOK_UP) {
             Ok(Err((server, Lost::NoServer(error)))) => {
-                let why = refused(&error, args.source.is_some());
+                let why = match error.kind() {
+                    // The addresses are right: `possible` has bound them.
+                    io::ErrorKind::AddrNotAvailable => no_port_left(server),
+                    _ => refused(&error, args.source.is_some()),
+                };
                 return Err(Failure::Refused(format!("{server}: {why}")));
             }
             Ok(result) => return Ok(Some(result.map_err(|(_, lost)| lost))),

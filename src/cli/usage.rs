@@ -31,12 +31,7 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
             let expected = error.source().map_or_else(|| help.to_owned(), ToString::to_string);
             format!("{} {}: {expected}", who(&option, arguments), shown(&value))
         }
-        (ErrorKind::InvalidValue, Some(option)) => match error.get(ContextKind::ValidValue) {
-            Some(ContextValue::Strings(all)) if !is_missing(&option, arguments) => {
-                format!("{} {}: expected {}", who(&option, arguments), shown(&value), one_of(all))
-            }
-            _ => format!("{} needs a value: {option}; {help}", who(&option, arguments)),
-        },
+        (ErrorKind::InvalidValue, Some(option)) => not_allowed(error, &option, arguments, help),
         (ErrorKind::UnknownArgument, Some(argument)) if argument.starts_with('-') => {
             if let Some(others) = modes_with(&argument, arguments) {
                 return format!("{argument}: expected with {others}; {help}");
@@ -77,6 +72,17 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
     }
 }
 
+/// A value that is none of those that are allowed, or no value at all.
+fn not_allowed(error: &Error, option: &str, arguments: &[OsString], help: &str) -> String {
+    let (name, value) = (who(option, arguments), text(error, ContextKind::InvalidValue));
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(all)) if !is_missing(option, arguments) => {
+            format!("{name} {}: expected {}", shown(&value.unwrap_or_default()), one_of(all))
+        }
+        _ => format!("{name} needs a value: {option}; {help}"),
+    }
+}
+
 fn text(error: &Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::Strings(all) => all.first().cloned(),
@@ -93,10 +99,11 @@ fn is_missing(option: &str, arguments: &[OsString]) -> bool {
     arguments.get(at + 1).is_none_or(|next| next.as_encoded_bytes().starts_with(b"--"))
 }
 
-/// "table, json or markdown"
+/// "table, json or markdown". Only a path has no list of values, and is refused when it is empty.
 fn one_of(all: &[String]) -> String {
     match all.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        None => "a path that is not empty".to_owned(),
         _ => all.concat(),
     }
 }
@@ -135,7 +142,8 @@ fn subcommands(arguments: &[OsString]) -> String {
     let program = Cli::command();
     let first = arguments.get(1).and_then(|first| program.find_subcommand(first));
     let command = first.filter(|command| command.has_subcommands()).unwrap_or(&program);
-    command.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>().join(", ")
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.map(clap::Command::get_name).collect::<Vec<_>>().join(", ")
 }
 
 /// The other modes of the same subcommand that have this option, such as "echo or churn".

@@ -17,7 +17,7 @@ const COUNTED_MAX: u64 = 1024;
 /// The first hash of all: the same moments in every run, so that two runs can be compared.
 const SEED: u64 = 0x636c_6f73_6563_616c;
 
-/// So many requests at random moments of a time that begins with 0.
+/// `count` requests at random moments of a time that begins with 0.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Poisson {
     count: u64,

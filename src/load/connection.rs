@@ -43,7 +43,7 @@ pub(super) enum Why {
     Timeout,
     /// A reply was not what it had to be.
     Mismatch,
-    /// Somebody ended the run.
+    /// An interrupt ended the run.
     Interrupted,
     /// The server ended it, or the network did.
     Server,
@@ -53,7 +53,7 @@ pub(super) enum Why {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) phase: Phase,
-    /// Nobody has heard from it yet: it counts as open when its first reply has come.
+    /// It has had no reply yet: it counts as open from its first reply on.
     pub(super) is_new: bool,
     /// Turns that were begun: requests, or cycles. The number of a turn is in its message.
     pub(super) asked: u64,

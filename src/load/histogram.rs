@@ -177,7 +177,7 @@ impl<'de> Deserialize<'de> for Latency {
     }
 }
 
-/// So many places behind the point: more would be noise.
+/// A number with this many decimal places: more would be noise.
 pub(super) fn rounded(number: f64, places: i32) -> f64 {
     let unit = 10f64.powi(places);
     (number * unit).round() / unit

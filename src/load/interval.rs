@@ -34,9 +34,9 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The number of an interval that ends `elapsed_ns` after the beginning of the measured time. An
-    /// interval ends slightly after the boundary that it is due at; the last one ends at the end of
-    /// the measured time, before the next boundary.
+    /// The number of an interval that ends `elapsed_ns` after the beginning of the measured time.
+    /// An interval ends slightly after the boundary that it is due at; the last one ends at the end
+    /// of the measured time, before the next boundary.
     pub(super) fn number(elapsed_ns: u64, every_ns: u64, is_last: bool) -> u64 {
         match is_last {
             true => elapsed_ns.div_ceil(every_ns).max(1),
@@ -194,7 +194,7 @@ mod tests {
         assert_data_eq!(text, file!["../../docs/load-interval.schema.json"].raw());
     }
 
-    /// One of ten replies of so many nanoseconds, which ends after so many seconds.
+    /// An interval of a second with ten replies, each of which took `ns` nanoseconds.
     fn interval(number: u64, ns: u64) -> Interval {
         let mut latency = Latency::default();
         (0..10).for_each(|_| latency.record(ns));
@@ -239,8 +239,8 @@ mod tests {
         assert_eq!(all.next(), None);
     }
 
-    /// Regression: a late interval had the number of the one after it. So did the last interval, and
-    /// each process's last one was let through alone.
+    /// Regression: a late interval had the number of the one after it. So did the last interval,
+    /// and each process's last one was let through alone.
     #[test]
     fn the_last_intervals_of_all_processes_are_one() {
         let mut all = Gathered::new(4);

@@ -99,13 +99,13 @@ pub struct Plan {
     pub timeout_ms: u64,
     /// Connects a second of all processes; without it as fast as it goes.
     pub ramp: Option<u32>,
-    /// Whether somebody watches how far it is.
+    /// Whether its progress is shown.
     pub watched: bool,
     /// How long the load runs before it is measured, in milliseconds.
     pub warmup_ms: u64,
     /// The open loop: when requests are due.
     pub arrivals: Arrivals,
-    /// What happened is told so often while it is measured, in milliseconds.
+    /// The length of an interval of `--every-report`, in milliseconds.
     pub report_ms: Option<u64>,
 }
 

@@ -147,16 +147,21 @@ pub fn ports_return_after(server: SocketAddr) -> Option<Duration> {
     is_short.then_some(RETURN_AFTER)
 }
 
-/// How many addresses with this number of ports each a run takes.
+/// How many addresses with this number of ports each a run takes. Connections that stay have half
+/// of the ports: those of the run before may be in TIME_WAIT on the other half.
 fn sources_needed(plan: &Plan, ports: u64, time_wait_s: u64) -> u32 {
-    let connections = u64::from(plan.connections) + SCOUTS;
-    let cycles = match (plan.mode, plan.rate) {
-        (Mode::Churn, Some(rate)) => (rate.ceil() as u64).min(CYCLES_MAX),
-        (Mode::Churn, None) => CYCLES_MAX,
-        _ => 0,
+    let connections = u64::from(plan.connections);
+    let needed = match (plan.mode, plan.rate) {
+        (Mode::Churn, rate) => {
+            let cycles = rate.map_or(CYCLES_MAX, |rate| (rate.ceil() as u64).min(CYCLES_MAX));
+            (connections + SCOUTS + cycles * time_wait_s).div_ceil(ports.max(1))
+        }
+        _ => {
+            let half = (ports / 2).saturating_sub(SCOUTS).max(1);
+            connections.div_ceil(half).max((connections + SCOUTS).div_ceil(ports.max(1)))
+        }
     };
-    let needed = connections + cycles * time_wait_s;
-    needed.div_ceil(ports.max(1)).clamp(1, LOOPBACK_SOURCES_MAX) as u32
+    needed.clamp(1, LOOPBACK_SOURCES_MAX) as u32
 }
 
 #[cfg(test)]
@@ -179,11 +184,12 @@ mod tests {
     fn as_many_addresses_are_taken_as_have_the_ports() {
         let of = |mode, connections, rate| Plan { mode, connections, rate, ..plan() };
         for (plan, ports, time_wait_s, expected) in [
-            (of(Mode::Hold, 28_231, None), 28_232, 1, 1),
-            (of(Mode::Hold, 28_232, None), 28_232, 1, 2),
-            (of(Mode::Echo, 60_000, Some(1e6)), 28_232, 1, 3),
+            (of(Mode::Hold, 14_115, None), 28_232, 1, 1), // and two first looks
+            (of(Mode::Hold, 14_116, None), 28_232, 1, 2),
+            (of(Mode::Echo, 60_000, Some(1e6)), 28_232, 1, 5),
             (of(Mode::Hold, 10_000_000, None), 28_232, 1, 254),
             (of(Mode::Hold, 5, None), 0, 1, 6),
+            (of(Mode::Hold, 1, None), 1, 1, 2),
             (of(Mode::Churn, 64, None), 28_232, 1, 8),
             (of(Mode::Churn, 64, Some(10_000.0)), 28_232, 1, 1),
             (of(Mode::Churn, 64, Some(10_000.0)), 28_232, 60, 22),

@@ -1,4 +1,4 @@
-//! Several processes with one clock: a process may open so many files only, and has one thread.
+//! Several processes with one clock: a process has a limit of open files, and one thread.
 //!
 //! ```text
 //!   parent                      child
@@ -6,7 +6,7 @@
 //!                    ◀──────────  "connected"
 //!     go             ──────────▶        when all of them are
 //!                    ◀──────────  "warm", if there is a warm-up
-//!                    ◀──────────  {"progress": …}, if somebody watches
+//!                    ◀──────────  {"progress": …}, if it is shown
 //!                    ◀──────────  {"interval": …}, if the plan says so
 //!                    ◀──────────  "measured"
 //!     close          ──────────▶        when all of them have

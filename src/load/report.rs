@@ -27,7 +27,7 @@ pub struct Report {
     /// The measured time, in seconds. It begins when all connections are open and the warm-up is
     /// over.
     pub duration_s: f64,
-    /// How long it was to be. A run that is interrupted, or has nobody left to ask, is shorter.
+    /// How long it was to be. A run that is interrupted, or has no connection left, is shorter.
     pub target_duration_s: f64,
     /// For hold: connections that were open at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub struct Report {
     pub generator: GeneratorRow,
     /// The server's process, if --pid named it.
     pub server: Option<ServerRow>,
-    /// Somebody ended the run before its time.
+    /// Whether an interrupt ended the run before its time.
     pub interrupted: bool,
     /// The server's address and port; of a name, the address that answered.
     pub address: String,
@@ -126,7 +126,7 @@ pub struct ServerRow {
 pub const BUSY: f64 = 0.9;
 
 impl Report {
-    /// The report about `outcome`, which the plan in so many processes came to.
+    /// The report about `outcome`, which the plan came to in this number of processes.
     pub fn new(plan: &Plan, processes: u32, started_at: String, outcome: &Outcome) -> Report {
         let (mode, rate) = (plan.mode, plan.rate);
         let done = |of: Mode| (mode == of).then_some(outcome.done);

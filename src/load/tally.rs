@@ -12,7 +12,7 @@ use crate::machine::errno::{Errno, Meaning, System};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Trouble {
-    /// Nobody listens.
+    /// Nothing listens there.
     Refused,
     /// The server, or what stands between, reset the connection.
     Reset,
@@ -38,7 +38,7 @@ pub enum Trouble {
 
 /// A row for each, in its order: its name, and in words.
 const ROWS: [(Trouble, &str, &str); Trouble::COUNT] = [
-    (Trouble::Refused, "refused", "refused: nobody listens there"),
+    (Trouble::Refused, "refused", "refused: nothing listens there"),
     (Trouble::Reset, "reset", "reset by the server"),
     (
         Trouble::Closed,
@@ -179,7 +179,7 @@ pub struct Outcome {
     pub latency: Latency,
     /// In the open loop: from when it was sent.
     pub service: Latency,
-    /// Somebody ended it before its time.
+    /// An interrupt ended it before its time.
     pub interrupted: bool,
 }
 

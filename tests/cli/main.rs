@@ -145,6 +145,33 @@ fn help_and_version_are_on_stdout() {
     }
 }
 
+/// The commands that this help lists.
+fn listed(help: &str) -> Vec<String> {
+    let (_, list) = help.split_once("\nCommands:\n").unwrap_or_default();
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    // A text of two lines is indented further.
+    let lines = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    lines.filter(|name| !["", "help"].contains(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_help_text_has_an_example() {
+    let mut paths = vec![Vec::<String>::new()];
+    let mut shown = 0;
+    while let Some(path) = paths.pop() {
+        let words: Vec<&str> = path.iter().map(String::as_str).collect();
+        let mut process = Process::start(closecall(&[&words[..], &["--help"]].concat()));
+        assert_eq!(process.exit_code(), 0, "{words:?}");
+        let help = process.stdout.text();
+        let example = help.split_once("\nExample").map(|(_, example)| example);
+        let command = format!("closecall {}", words.join(" "));
+        assert!(example.is_some_and(|it| it.contains(command.trim_end())), "{words:?}: {help}");
+        shown += 1;
+        paths.extend(listed(&help).into_iter().map(|name| [&path[..], &[name]].concat()));
+    }
+    assert_eq!(shown, 9, "the program, its 4 commands, and the 4 of load");
+}
+
 #[test]
 fn options_may_come_from_the_environment_and_arguments_come_first() {
     let mut command = closecall(&["serve", "--prefix", "- "]);

@@ -88,7 +88,8 @@ fn a_bad_value_in_the_environment_is_named_with_its_variable() {
 #[test]
 fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     usage(&[], &["subcommand is missing", "serve"]);
-    usage(&["serv"], &["'serv'", "expected serve"]);
+    usage(&["serv"], &["'serv'", "expected serve, client, lab, load;"]);
+    usage(&["serve", "--close-log", ""], &["--close-log ''", "a path that is not empty"]);
     usage(&["--listen", "127.0.0.1:0"], &["'--listen'", "closecall --help"]);
     usage(&["serve", "--listne", "x"], &["'--listne'", "--listen", "serve --help"]);
     usage(&["serve", "127.0.0.1:0"], &["unexpected", "'127.0.0.1:0'"]);

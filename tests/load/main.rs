@@ -232,6 +232,19 @@ fn a_stall_shows_in_the_response_time_and_not_in_the_service_time() {
     assert!(number(&service["max"]) >= 100_000.0, "the one that was under way: {report:#}");
 }
 
+/// Only where nothing was said about idle connections: `--every off` says that they are silent.
+#[test]
+fn silent_connections_are_warned_of_unless_they_were_asked_for() {
+    let (_server, address) = serve(&[]);
+    let address = address.to_string();
+    for (options, lines) in [(&[][..], 1), (&["--every", "off"], 0)] {
+        let run = ["echo", &address, "-c20", "-d1ms", "--rate", "1"];
+        let run = Run::of(load(&[&run[..], options].concat()));
+        let count = run.stderr.matches("a connection is silent for 10 s").count();
+        assert_eq!((run.code, count), (0, lines), "{}", run.stderr);
+    }
+}
+
 #[test]
 fn histograms_add_up() {
     let (_server, address) = serve(&[]);

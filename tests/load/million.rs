@@ -11,7 +11,7 @@ use crate::skip::skips;
 fn two_thousand_connections_are_used_and_end_in_order_on_both_sides() {
     let has_python = Command::new("python3").arg("-V").output().is_ok();
     if !has_python {
-        #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+        #[allow(clippy::print_stderr)] // the test log shows what was skipped
         return eprintln!("skipped: needs python3");
     }
     if !Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|it| it.success()) {

@@ -81,6 +81,16 @@ fn the_first_look_takes_a_port_as_well() {
     assert!(told.contains("10 ports on each of 1 source address allow 9 connections"), "{told}");
 }
 
+#[test]
+fn one_port_is_no_plural() {
+    let run = "$CLOSECALL load hold 127.0.0.1:9 -c 5 --source 127.0.1.0/30; code=$?; \
+               kill $server; exit $code";
+    let Some(mut run) = within("20000 20000", &format!("{SERVER} {run}")) else { return };
+    assert_eq!(run.exit_code(), 3);
+    let told = run.stderr.text();
+    assert!(told.contains("1 port on each of 2 source addresses allows 1 connection "), "{told}");
+}
+
 /// Regression: connect(2) took ports of one parity and searched all of these before it took one of
 /// the other parity: 3 ms for each connection beyond half of the range.
 #[test]
@@ -130,9 +140,13 @@ fn every_port_of_the_range_is_used() {
 /// its ports in TIME_WAIT, and hold at the range.
 #[test]
 fn on_loopback_there_are_several_addresses_by_default() {
-    for (mode, more) in [("hold", "-c 45"), ("churn", "-c 4 --rate 200")] {
+    for (mode, server, more) in [
+        ("hold", "127.0.0.1", "-c 45"),
+        ("hold", "0.0.0.0", "-c 45"), // which is 127.0.0.1 for a client
+        ("churn", "127.0.0.1", "-c 4 --rate 200"),
+    ] {
         let run = format!(
-            "$CLOSECALL load {mode} 127.0.0.1:9 {more} -d 500ms --format json; code=$?; \
+            "$CLOSECALL load {mode} {server}:9 {more} -d 500ms --format json; code=$?; \
              kill $server; exit $code"
         );
         let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
@@ -140,6 +154,41 @@ fn on_loopback_there_are_several_addresses_by_default() {
         assert_eq!(run.code, 0, "{:#} {}", run.report, run.stderr);
         let done = if mode == "hold" { ("held", 45) } else { ("cycles", 100) };
         assert_eq!(run.report[done.0], done.1, "{:#}", run.report);
+    }
+}
+
+/// Regression: the first look at the server reported the address of --source as a wrong one. Here
+/// TIME_WAIT lasts for its minute, so nine connections and a first look take ten ports for good.
+#[test]
+fn a_first_look_without_a_port_says_that_ports_are_taken() {
+    let run = "echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse; \
+               $CLOSECALL load hold 127.0.0.1:9 -c 9 --source 127.0.0.1 -d 1h --every off \
+               > /dev/null 2>&1 & holder=$!; \
+               until [ $(grep -c ': 0100007F:.* 0100007F:0009 01 ' /proc/net/tcp) -ge 9 ]; do :; \
+               done; $CLOSECALL load hold 127.0.0.1:9 -c 1 --source 127.0.0.1; code=$?; \
+               kill $server $holder; exit $code";
+    let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
+    let (code, told) = (run.exit_code(), run.stderr.text());
+    assert_eq!(code, 3, "{told}");
+    for part in ["127.0.0.1:9: no port is free", "TIME_WAIT", "--source, such as 127.0.1.0/24"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+/// Regression: a second run did not find the ports that it was given, because those of the first
+/// one were in TIME_WAIT.
+#[test]
+fn default_addresses_leave_room_for_the_run_before() {
+    for mode in ["hold", "echo"] {
+        let run = format!(
+            "echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse; for run in 1 2; do \
+             $CLOSECALL load {mode} 127.0.0.1:9 -c 45 -d 100ms || code=$?; done; \
+             kill $server; exit $code"
+        );
+        let Some(mut run) = within("20000 20009", &format!("{SERVER} code=0; {run}")) else {
+            return;
+        };
+        assert_eq!(run.exit_code(), 0, "{mode}: {} {}", run.stdout.text(), run.stderr.text());
     }
 }
 
@@ -151,7 +200,7 @@ fn a_churn_that_lacks_ports_says_what_to_add() {
     let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
     let run = Run::ended(&mut run);
     assert!(run.errors("no_port") > 0, "{:#}", run.report);
-    let lines = run.stderr.matches("ports were the limit: ").count();
+    let lines = run.stderr.matches("ports were the limit, ").count();
     assert_eq!(lines, 1, "{}", run.stderr);
     assert!(run.stderr.contains("--source, such as 127.0.1.0/24"), "{}", run.stderr);
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use crate::process::{Process, closecall, closecall_after};
 use crate::scratch::Scratch;
 use crate::serve;
+use crate::skip::skips;
 
 /// Runs `command` to its end and gives the one line that it says.
 #[track_caller]
@@ -94,8 +95,9 @@ fn options_that_contradict_each_other_are_refused() {
         (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),
         (&["echo"], ["ADDR is missing", "127.0.0.1:20003"]),
         (&["merge"], ["FILE is missing", "--hdr"]),
-        (&[], ["subcommand is missing", "hold, echo, churn, merge"]),
-        (&["hodl"], ["'hodl'", "hold, echo, churn, merge"]),
+        (&[], ["subcommand is missing", "hold, echo, churn, merge;"]),
+        (&["hodl"], ["'hodl'", "hold, echo, churn, merge;"]),
+        (&["echo", NOBODY, "--hdr", ""], ["--hdr ''", "expected a path that is not empty"]),
         (&["echo", NOBODY, "--depht", "1"], ["--depht", "did you mean --depth"]),
     ] {
         refuses(closecall(&[&["load"], arguments].concat()), 2, &fragments);
@@ -168,6 +170,72 @@ fn files_that_count_too_much_together_are_refused() {
         let command = closecall(&[&["load", "merge", file, file], more].concat());
         refuses(command, 3, &[file, "more than 9223372036854775807 latencies"]);
     }
+}
+
+/// Regression: a run that was refused left two empty files.
+#[test]
+fn a_run_that_is_refused_leaves_no_files() {
+    let folder = Scratch::new("refused-hdr");
+    let [new, old] = ["new.hdr", "old.hdr"].map(|name| folder.beside(name));
+    std::fs::write(&old, "old").unwrap();
+    for path in [&new, &old] {
+        let run = ["load", "echo", NOBODY, "--hdr", path.to_str().unwrap()];
+        refuses(closecall(&run), 3, &[NOBODY]);
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.beside("")).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(std::fs::read_to_string(old).unwrap(), "old");
+}
+
+/// Regression: opening a FIFO waits for a process that reads it, and nothing said so.
+#[test]
+fn a_fifo_that_nothing_reads_is_refused() {
+    let folder = Scratch::new("fifo-hdr");
+    let fifo = folder.beside("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.is_ok_and(|it| it.success()));
+    let run = ["load", "echo", NOBODY, "--hdr", fifo.to_str().unwrap()];
+    refuses(closecall(&run), 3, &["--hdr", "no process reads this FIFO"]);
+}
+
+#[test]
+fn the_text_of_a_histogram_is_not_merged() {
+    let folder = Scratch::new("hgrm-merge");
+    let [run, text] = ["run.hdr", "run.hdr.hgrm"].map(|name| folder.beside(name));
+    std::fs::write(&text, "       Value     Percentile\n").unwrap();
+    let (run, text) = (run.to_str().unwrap(), text.to_str().unwrap());
+    let merge = ["load", "merge", text];
+    refuses(closecall(&merge), 3, &[text, "text of a histogram", &format!("give {run}")]);
+}
+
+/// A user with a limit of processes and threads. Regression test for a panic of `thread::spawn`.
+#[test]
+fn too_few_threads_are_refused() {
+    let (_server, address) = serve(&[]);
+    let user = (700_000 + std::process::id()).to_string();
+    let limited = |limit: u32, args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "prlimit"]);
+        command.arg(format!("--nproc={limit}")).arg(env!("CARGO_BIN_EXE_closecall")).args(args);
+        command
+    };
+    if !limited(50, &["--version"]).output().is_ok_and(|it| it.status.success()) {
+        return skips("root, setpriv and prlimit of util-linux, and a program that all may run");
+    }
+    let run = ["load", "echo", &address.to_string(), "-c1", "-d10ms"];
+    let mut limit = 1;
+    loop {
+        let mut process = Process::start(limited(limit, &run));
+        let (code, stderr) = (process.exit_code(), process.stderr.text());
+        if code == 0 {
+            break;
+        }
+        assert_eq!((code, stderr.lines().count()), (3, 1), "{limit}: {stderr}");
+        assert!(stderr.contains("ulimit -u"), "{limit}: {stderr}");
+        limit += 1;
+        assert!(limit < 20, "{stderr}");
+    }
+    assert!(limit > 1, "a run has more than one thread");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::trouble::handles_sigint;
 
-use crate::process::{PATIENCE, Process};
+use crate::process::{PATIENCE, Process, closecall};
 use crate::servers::{right, start};
 use crate::{Run, load};
 
@@ -58,17 +58,17 @@ fn a_stderr_that_takes_nothing_does_not_stop_the_run() {
     assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
 }
 
-/// A run with a stdout or stderr that takes nothing, and the other end of that pipe. Its server gives
-/// a wrong reply to the first request of connection 1, which is reported on stderr.
-fn blocked(name: &str) -> (Process, PipeReader) {
+/// A run with a stdout or stderr that takes nothing, and the other end of that pipe. Its server
+/// gives a wrong reply to the first request of connection 1, which is reported on stderr.
+fn blocked(name: &str, options: &[&str]) -> (Process, PipeReader) {
     let address = start(|connection, turn, line: &[u8]| match (connection, turn) {
         (1, 0) => Some(b"wrong\n".to_vec()),
         _ => Some(right(line)),
     });
     let (reader, mut full) = pipe().unwrap();
     full.write_all(&vec![b' '; PIPE_BYTES]).unwrap();
-    let options = ["-d1h", "--rate", "100", "--every-report", "10ms"];
-    let mut command = load(&[&["echo", &address.to_string(), "-c2"], &options[..]].concat());
+    let address = address.to_string();
+    let mut command = closecall(&[&["load", "echo", &address, "-c2", "-d1h"], options].concat());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     match name {
         "stdout" => command.stdout(Stdio::from(full)),
@@ -80,15 +80,17 @@ fn blocked(name: &str) -> (Process, PipeReader) {
 /// Regression: the end of the run waited for its output, and only SIGKILL ended that.
 #[test]
 fn the_second_signal_ends_a_run_whose_output_is_blocked() {
-    for name in ["stdout", "stderr"] {
-        let (mut process, reader) = blocked(name);
+    let single = ["--rate", "100", "--every-report", "10ms", "--format", "json"];
+    let search = ["--find-rate", "p99<1s"];
+    for (name, options) in [("stdout", &single[..]), ("stderr", &single), ("stdout", &search)] {
+        let (mut process, reader) = blocked(name, options);
         while !handles_sigint(process.id()) {
             thread::yield_now();
         }
         // Two of a kind at the same time may be delivered as one.
         process.signal("INT");
         process.signal("TERM");
-        assert_eq!(process.exit_code(), 1, "{name}");
+        assert_eq!(process.exit_code(), 1, "{name} {options:?}");
         drop(reader);
     }
 }

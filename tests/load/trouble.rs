@@ -140,6 +140,23 @@ fn a_server_that_dies_in_between_ends_the_run() {
     }
 }
 
+/// Regression: the table had "0.0 s after 1h of warm-up", and nothing said that the run was over.
+#[test]
+fn a_server_that_dies_in_the_warm_up_ends_the_run() {
+    let (server, address) = serve(&[]);
+    let address = address.to_string();
+    let run = ["load", "echo", &address, "-c6", "-d1h", "--warmup", "1h"];
+    let mut process = Process::start(closecall(&run));
+    while !handles_sigint(process.id()) || established(&address) < 6 {
+        std::thread::yield_now();
+    }
+    server.signal("KILL");
+    assert_eq!(process.exit_code(), 1);
+    let (table, stderr) = (process.stdout.text(), process.stderr.text());
+    assert!(table.contains(" was not completed)"), "{table}");
+    assert!(stderr.contains("over in the warm-up: no connection was left"), "{stderr}");
+}
+
 /// A run without end against the server there, which has answered by now.
 #[track_caller]
 fn start_counting(address: &str, options: &[&str]) -> Process {

@@ -102,7 +102,7 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_name = "ADDR", value_parser = all::endpoint)]
     pub(in crate::cli) address: Option<Endpoint>,
 
-    /// Connections; in churn so many are under way at a time.
+    /// The number of connections; in churn the number that are under way at a time.
     #[arg(short = 'c', long, value_name = "N", default_value = "50")]
     #[arg(value_parser = values::connections, allow_hyphen_values = true)]
     pub(in crate::cli) connections: u32,
@@ -165,13 +165,14 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(value_parser = values::condition, allow_hyphen_values = true)]
     pub(in crate::cli) fail_if: Vec<Condition>,
 
-    /// Run the same load for so long before it is measured. -d counts from the end of the
+    /// Run the same load for this long before it is measured. -d counts from the end of the
     /// warm-up; its requests are in no figure, but what goes wrong in it is an error.
     #[arg(long, value_name = "DUR", verbatim_doc_comment)]
     #[arg(value_parser = values::duration, allow_hyphen_values = true)]
     pub(in crate::cli) warmup: Option<u64>,
 
-    /// Tell so often, while it is measured, what happened since the last time: a line on stderr.
+    /// Report at this interval, while it is measured, what happened since the last report: a line
+    /// on stderr.
     /// With --format json everything is JSON lines on stdout: {"interval": …} each time
     /// (docs/load-interval.schema.json), and the report as the last line.
     #[arg(long, value_name = "DUR", verbatim_doc_comment)]
@@ -182,10 +183,10 @@ pub(in crate::cli) struct CommonArgs {
 /// What the modes take in which requests follow each other.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct OpenLoopArgs {
-    /// Open loop: so many requests, or cycles, a second over all connections, whether or not the
-    /// server keeps up. Latency then counts from when a request was due; from when it was sent is
-    /// shown as well. Without it the loop is closed: a connection asks again when its
-    /// reply has come.
+    /// Open loop: this number of requests, or cycles, a second over all connections, whether or not
+    /// the server keeps up. Latency then counts from when a request was due; from when it was sent
+    /// is shown as well. Without it the loop is closed: a connection asks again when its reply has
+    /// come.
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     #[arg(value_parser = values::rate, allow_hyphen_values = true)]
     pub(in crate::cli) rate: Option<u32>,

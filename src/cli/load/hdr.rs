@@ -1,7 +1,7 @@
 //! What `--hdr` writes: the histogram for programs, and as text beside it.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use crate::cli::Failure;
 use crate::load::Latency;
 
 /// The ending of the text.
-const TEXT: &str = "hgrm";
+pub(super) const TEXT: &str = "hgrm";
 
-/// The files, open.
+/// The files, open. Those that it created are removed again if nothing was written to them.
 pub(super) struct Hdr {
     binary: Option<Named>,
     text: Option<Named>,
@@ -19,7 +19,18 @@ pub(super) struct Hdr {
 
 struct Named {
     file: File,
-    shown: String,
+    path: PathBuf,
+    /// It was created here, and nothing was written to it.
+    is_new: bool,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if self.is_new {
+            // If that fails, an empty file stays.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Hdr {
@@ -56,17 +67,27 @@ impl Hdr {
 
 impl Named {
     fn open(path: &Path) -> Result<Named, Failure> {
-        let shown = path.display().to_string();
-        let remedy = |error: io::Error| {
-            Failure::Refused(format!("--hdr {shown}: {error}; name a file that can be written"))
-        };
+        let shown = path.display();
+        if is_unread_fifo(path) {
+            return Err(Failure::Refused(format!(
+                "--hdr {shown}: no process reads this FIFO; start its reader first, or name a file"
+            )));
+        }
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).open(path).map_err(remedy)?;
-        Ok(Named { file, shown })
+        let mut is_new = true;
+        let file = options.write(true).create_new(true).open(path).or_else(|_| {
+            is_new = false;
+            options.create_new(false).create(true).truncate(false).open(path)
+        });
+        let file = file.map_err(|error| {
+            Failure::Refused(format!("--hdr {shown}: {error}; name a file that can be written"))
+        })?;
+        Ok(Named { file, path: path.to_owned(), is_new })
     }
 
     fn save(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.replace(bytes).map_err(|error| format!("--hdr {}: {error}", self.shown))
+        self.is_new = false;
+        self.replace(bytes).map_err(|error| format!("--hdr {}: {error}", self.path.display()))
     }
 
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -75,6 +96,22 @@ impl Named {
         }
         self.file.write_all(bytes)
     }
+}
+
+/// Whether it is a FIFO, and opening it would wait for a reader (fifo(7)).
+#[cfg(unix)]
+fn is_unread_fifo(path: &Path) -> bool {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+    let is_fifo = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NONBLOCK);
+    is_fifo && options.open(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO))
+}
+
+#[cfg(not(unix))]
+fn is_unread_fifo(_path: &Path) -> bool {
+    false
 }
 
 /// `run.hdr.hgrm` of `run.hdr`.

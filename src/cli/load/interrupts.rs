@@ -28,6 +28,7 @@ impl Interrupts {
     pub(super) fn caught() -> Interrupts {
         let interrupts = Interrupts::default();
         let catcher = interrupts.clone();
+        interrupts.bound_output(); // until there is a run
         let _ = signals::on_interrupt(move || catcher.came());
         interrupts
     }
@@ -50,8 +51,9 @@ impl Interrupts {
         *told = Some(Box::new(tell));
     }
 
-    /// Only output is left. A pipe or a terminal that takes nothing blocks it without end, so from
-    /// now on the second interrupt ends the process within [`OUTPUT_PATIENCE`].
+    /// No run is under way, and there may be output. A pipe or a terminal that takes nothing blocks
+    /// it without end, so from now on the second interrupt ends the process within
+    /// [`OUTPUT_PATIENCE`].
     pub(super) fn bound_output(&self) {
         let count = AtomicU32::new(0);
         self.reach(move || {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::hdr::Hdr;
+use super::hdr::{Hdr, TEXT};
 use super::text;
 use crate::cli::args::MergeArgs;
 use crate::cli::say::{json, say, warn};
@@ -65,7 +65,16 @@ fn read(path: &Path) -> Result<Latency, Failure> {
     let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| refused(path, &error))?;
     match bytes.len() as u64 {
-        0..=FILE_BYTES_MAX => Latency::from_bytes(&bytes).map_err(|error| refused(path, &error)),
+        0..=FILE_BYTES_MAX => Latency::from_bytes(&bytes).map_err(|error| match path.extension() {
+            Some(ending) if ending == TEXT => {
+                let (path, beside) = (path.display(), path.with_extension(""));
+                Failure::Refused(format!(
+                    "{path}: this is the text of a histogram; give {}, the file beside it",
+                    beside.display()
+                ))
+            }
+            _ => refused(path, &error),
+        }),
         _ => Err(refused(path, &crate::load::NotAHistogram)),
     }
 }

@@ -1,6 +1,6 @@
 //! Error messages for a resource that a run would exhaust: files, ports, addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::cli::args::CommonArgs;
 use crate::cli::{Failure, limits};
@@ -19,6 +19,7 @@ pub(super) fn possible(
     let mut plans = Vec::new();
     let mut lacking = None;
     for &server in servers {
+        let server = if plan.sources.is_none() { in_effect(server) } else { server };
         let mut plan = Plan { server, ..plan.clone() };
         plan.sources = plan.sources.or_else(|| default_sources(&plan));
         match check(&plan, args.processes, open_files) {
@@ -31,14 +32,30 @@ pub(super) fn possible(
     lacking.filter(|_| plans.is_empty()).map_or(Ok(plans), Err)
 }
 
+/// An unspecified address stands for the loopback address when a client connects to it.
+fn in_effect(server: SocketAddr) -> SocketAddr {
+    let loopback: IpAddr = match server.ip() {
+        ip if !ip.is_unspecified() => return server,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    (loopback, server.port()).into()
+}
+
 /// The line about connects that found no port, if there were any.
 pub(super) fn no_port(plan: &Plan, outcome: &Outcome) -> Option<String> {
     let count = outcome.errors.get(Trouble::NoPort.name())?;
-    Some(format!(
-        "ports were the limit: {count} times no port was free to connect from, because each is \
-         taken by a connection or for its TIME_WAIT (1 s on loopback, else a minute): {}",
-        remedy(plan.server)
-    ))
+    let why = no_port_left(plan.server);
+    Some(format!("ports were the limit, {count} times: {why}"))
+}
+
+/// Why no connection to this server can be opened, and what to do about it.
+pub(super) fn no_port_left(server: SocketAddr) -> String {
+    format!(
+        "no port is free to connect from, because each is taken by a connection or for its \
+         TIME_WAIT (1 s on loopback, else a minute): {}",
+        remedy(server)
+    )
 }
 
 /// What gives more ports to connect from.
@@ -56,6 +73,11 @@ fn remedy(server: SocketAddr) -> &'static str {
     }
 }
 
+/// "1 port", "2 ports"
+fn counted(count: u64, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
 /// What there is not enough of, and what to do about it.
 fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure {
     let connections = args.connections;
@@ -71,11 +93,12 @@ fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure 
             )
         }
         Shortage::Ports { ports, sources } => format!(
-            "-c {connections}: {ports} ports on each of {sources} source address{} allow {} \
-             connections beside the first look at the server (net.ipv4.ip_local_port_range): \
-             {}",
+            "-c {connections}: {} on each of {sources} source address{} allow{} {} beside the \
+             first look at the server (net.ipv4.ip_local_port_range): {}",
+            counted(*ports, "port"),
             if *sources == 1 { "" } else { "es" },
-            (ports * sources).saturating_sub(SCOUTS),
+            if *ports == 1 { "s" } else { "" },
+            counted((ports * sources).saturating_sub(SCOUTS), "connection"),
             remedy(server)
         ),
         Shortage::Address(address, error) => {
@@ -87,6 +110,18 @@ fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_loopback() {
+        for (server, expected) in [
+            ("0.0.0.0:9", "127.0.0.1:9"),
+            ("[::]:9", "[::1]:9"),
+            ("192.0.2.1:9", "192.0.2.1:9"),
+            ("[fe80::1%5]:9", "[fe80::1%5]:9"),
+        ] {
+            assert_eq!(in_effect(server.parse().unwrap()).to_string(), expected);
+        }
+    }
 
     #[test]
     fn the_remedy_is_one_for_this_server() {

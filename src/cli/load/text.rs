@@ -113,9 +113,10 @@ fn load(report: &Report) -> Vec<String> {
     let mut parts = vec![
         format!("{connections} in {processes}"),
         plural(report.size_bytes, "byte", "bytes"),
-        match report.warmup_s > 0.0 {
-            true => format!("{time} after {} of warm-up", typed(report.warmup_s)),
-            false => time,
+        match (report.warmup_s, report.duration_s) {
+            (0.0, _) => time,
+            (warmup, 0.0) => format!("{time} (the warm-up of {} was not completed)", typed(warmup)),
+            (warmup, _) => format!("{time} after {} of warm-up", typed(warmup)),
         },
         format!("timeout {}", typed(report.timeout_s)),
     ];
@@ -133,7 +134,7 @@ fn typed(seconds: f64) -> String {
     duration((seconds * 1e3).round() as u64)
 }
 
-/// Who asks, and what a latency counts from.
+/// How requests are made, and what a latency counts from.
 fn counts_from(report: &Report) -> Vec<String> {
     let from = match (report.mode, report.closed_loop) {
         (Mode::Hold, _) => match report.every_s {

@@ -12,7 +12,7 @@ use crate::load::{Arrivals, Condition, Objective, SIZE_MAX, Sources};
 
 /// A packet each hundred nanoseconds: more than any one machine sends.
 const RATE_MAX: u32 = 10_000_000;
-/// Lines that follow each other faster are read by no one.
+/// Lines that follow each other faster cannot be read.
 const EVERY_REPORT_MS_MIN: u64 = 10;
 const DEPTH_MAX: u32 = 1024;
 const PROCESSES_MAX: u32 = 256;
@@ -114,12 +114,12 @@ impl Network {
 }
 
 /// `--source`: an address, or a network. The first and the last address of an IPv4 network are its
-/// own name and everybody's; nobody has them.
+/// own number and its broadcast address; no host has them.
 pub(in crate::cli) fn sources(text: &str) -> Result<Network, String> {
     // In place of these the kernel would take another one, and say nothing.
-    let is_nobodys =
+    let is_no_host =
         |it: IpAddr| it.is_unspecified() || it.is_multicast() || it == Ipv4Addr::BROADCAST;
-    let value = network(text).filter(|sources| !is_nobodys(sources.first));
+    let value = network(text).filter(|sources| !is_no_host(sources.first));
     expect(value, "addresses of this machine, such as 127.0.1.0/24, 127.0.0.2 or fe80::1%eth0")
 }
 

@@ -36,7 +36,7 @@ impl Meter {
 }
 
 impl Generator {
-    /// A measured turn took so long.
+    /// A measured turn took `ns` nanoseconds.
     pub(super) fn took(&mut self, ns: u64) {
         self.latency.record(ns);
         if let Some(meter) = &mut self.meter {

@@ -130,7 +130,7 @@ impl Generator {
         self.is_churn() || (self.opened == self.plan.connections && self.opening == 0)
     }
 
-    /// Its time is up, or there is nobody left to ask.
+    /// Its time is up, or no connection is left.
     fn is_enough(&self) -> bool {
         self.slab.is_empty() || self.turn_at >= self.window.end
     }
