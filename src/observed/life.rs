@@ -51,6 +51,7 @@ pub struct Life {
     /// When our FIN went out, or it was seen that there is no use in one.
     pub(super) parted: Option<Instant>,
     /// The stream was dropped, and a task finishes it: dropped again, it is concluded.
+    #[cfg(feature = "tokio")]
     pub(super) is_left: bool,
     /// How it ended, once that is known.
     pub(super) ending: Option<Ending>,
@@ -68,6 +69,7 @@ impl Life {
             discarded: 0,
             began: Instant::now(),
             parted: None,
+            #[cfg(feature = "tokio")]
             is_left: false,
             ending: None,
         }
