@@ -9,7 +9,8 @@ use super::histogram::{Latency, Microseconds, rounded};
 /// What happened in one of them. Processes hand it to each other.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Interval {
-    /// How many lengths of an interval had passed at its end: a whole number, rounded down but for the last.
+    /// How many lengths of an interval had passed at its end: a whole number, rounded down but for
+    /// the last.
     pub number: u64,
     /// Whether the measured time ended with it.
     pub is_last: bool,
