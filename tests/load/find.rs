@@ -281,7 +281,7 @@ fn a_search_without_ports_says_so_and_ends() {
     assert_eq!((code, &report["limited_by"]), (1, &"ports".into()), "{report:#}");
     assert_eq!(report["ended_because"], "no port was left to connect from");
     assert_eq!(report["steps"].as_array().unwrap().len(), 3, "{report:#}");
-    assert_eq!(stderr.matches("closecall: ports were the limit: ").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("closecall: ports were the limit, ").count(), 1, "{stderr}");
     if is_long() {
         assert_that_ports_in_time_wait_do_not_spoil_the_next_step();
     }
