@@ -155,10 +155,14 @@ impl Process {
 
     /// Waits until the program handles SIGINT: before that it would just be killed.
     pub(crate) fn wait_for_sigint_handler(&self) {
-        const SIGINT_BIT: u64 = 1 << 1;
-        let handled =
-            || u64::from_str_radix(&self.proc_status("SigCgt"), 16).unwrap() & SIGINT_BIT != 0;
-        while !handled() {
+        // Its thread begins when all is set up. The handler alone is there a little earlier, and a
+        // signal that comes in between is lost.
+        let is_signals = |task: std::io::Result<std::fs::DirEntry>| {
+            let name = std::fs::read_to_string(task.unwrap().path().join("comm"));
+            name.is_ok_and(|name| name == "signals\n")
+        };
+        let tasks = format!("/proc/{}/task", self.id);
+        while !std::fs::read_dir(&tasks).unwrap().any(is_signals) {
             thread::yield_now();
         }
     }
