@@ -351,7 +351,7 @@ impl Generator {
                     self.owed += 1;
                     self.go_on(place as usize, now);
                 }
-                // Its connection could not be opened. It waits in vain until the end.
+                // Its connection could not be opened. It counts as unanswered.
                 None if at < self.window.begin => {}
                 None => {
                     self.outcome.unanswered += 1;

@@ -125,7 +125,7 @@ mod tests {
 
     const BEGIN_NS: u64 = 5_000_000;
 
-    /// A thousand requests a second for so many milliseconds, of so many connections.
+    /// A thousand requests a second, for this number of milliseconds and connections.
     fn plan(connections: u32, duration_ms: u64) -> Plan {
         Plan {
             rate: Some(1000.0),

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 /// row.
 const NEAR: u16 = 64;
 
-/// After a search in vain none follows for that long, in nanoseconds: it visits every port.
+/// How long no search follows one that found nothing, in nanoseconds: a search visits every port.
 const REST_NS: u64 = 100_000_000;
 
 /// The ports that connections leave from, for each source address.

@@ -103,7 +103,7 @@ impl Life {
         self.seen.read(result);
     }
 
-    /// What a write of so many bytes gave.
+    /// What a write of `bytes` bytes gave.
     pub(super) fn wrote(&mut self, result: &io::Result<usize>, bytes: usize) {
         let had_error = self.seen.has_error();
         self.seen.wrote(result);
@@ -117,7 +117,7 @@ impl Life {
         }
     }
 
-    /// Bytes came that nobody will read.
+    /// Bytes came that the program will not read.
     pub(super) fn drops(&mut self, bytes: usize) {
         self.seen.received(bytes);
         self.discarded += bytes as u64;

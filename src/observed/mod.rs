@@ -136,7 +136,7 @@ impl<S: Stream> Observed<S> {
         self.life.looks_before_fin(&stream.socket(), finishes);
     }
 
-    /// The ending is known: whoever wants to know is told, once.
+    /// The ending is known: it is reported, once.
     fn done(&mut self, ending: Ending) -> Ending {
         self.life.ending = Some(ending);
         if let Some(report) = self.report.take() {

@@ -343,7 +343,7 @@ pub(crate) fn parts(client: &mut TcpStream) -> Result<(), String> {
 pub(crate) fn hears_fin(client: &mut TcpStream) -> Result<(), String> {
     match read_some(client) {
         Ok(0) => Ok(()),
-        Ok(count) => Err(format!("{count} bytes that nobody asked for")),
+        Ok(count) => Err(format!("{count} bytes that were not asked for")),
         Err(error) => Err(format!("no FIN: {error}")),
     }
 }

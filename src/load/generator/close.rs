@@ -134,8 +134,8 @@ impl Generator {
         }
     }
 
-    /// From here on connections only wait to be closed, and are to send a message so often. In hold
-    /// they have done so all the time.
+    /// From here on connections only wait to be closed, and send a message every `every_ms`
+    /// milliseconds, as those of hold have done from the beginning.
     pub(super) fn stay_alive(&mut self) {
         let Some(every) = self.plan.every_ms.filter(|_| self.plan.mode == Mode::Echo) else {
             return;

@@ -58,8 +58,8 @@ const NOT_ASKED: u32 = u32::MAX;
 ///   and compares its count with the system's. Bytes that are read past it make a FIN where there
 ///   was none.
 /// * Nothing else asks the socket for SO_ERROR (`take_error` of std, mio, tokio and socket2):
-///   whoever asks first has the error.
-/// * Urgent bytes (MSG_OOB) are in the stream: SO_OOBINLINE is set, or nobody sends any. Elsewhere
+///   the error is given to the first call that asks.
+/// * Urgent bytes (MSG_OOB) are in the stream: SO_OOBINLINE is set, or the peer sends none. Else
 ///   the count is off by one.
 /// * "Reply" is what this side has sent, whichever side it is.
 ///

@@ -3,7 +3,7 @@
 use crate::machine::close::SocketFacts;
 use crate::machine::errno::{Errno, System};
 
-/// What an operating system tells of one socket, for whoever has it. `None` is "it does not tell".
+/// What an operating system tells about one socket. `None` means that it does not tell.
 ///
 /// The library implements it for everything that is `AsFd` or `AsSocket`: a
 /// [`TcpStream`](std::net::TcpStream), mio's, tokio's, a `socket2::Socket`.
