@@ -14,7 +14,7 @@ mod common;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use closecall::machine::wheel::TimerWheel;
 use closecall::simulation::Choices;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -44,11 +44,11 @@ impl Timers for Wheel {
     const NAME: &'static str = "wheel";
 
     fn new(keys: u32) -> Wheel {
-        Wheel(TimerWheel::new(8, keys as usize, Tick::from_ms(0)))
+        Wheel(TimerWheel::new(8, keys as usize, Moment::from_ms(0)))
     }
 
     fn arm(&mut self, key: u32, deadline_ms: u64) {
-        self.0.arm(key, Tick::from_ms(deadline_ms));
+        self.0.arm(key, Moment::from_ms(deadline_ms));
     }
 
     fn disarm(&mut self, key: u32) {
@@ -56,11 +56,11 @@ impl Timers for Wheel {
     }
 
     fn pop_due(&mut self, now_ms: u64) -> Option<u32> {
-        self.0.pop_due(Tick::from_ms(now_ms), &mut u32::MAX.clone())
+        self.0.pop_due(Moment::from_ms(now_ms), &mut u32::MAX.clone())
     }
 
     fn next_due(&mut self) -> Option<u64> {
-        self.0.next_due().map(Tick::as_ms)
+        self.0.next_due().map(Moment::as_ms)
     }
 }
 

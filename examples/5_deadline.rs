@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use std::{env, error};
 
 use closecall::machine::outbox::Outbox;
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use closecall::machine::wheel::TimerWheel;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -34,7 +34,7 @@ struct Client {
     socket: TcpStream,
     peer: SocketAddr,
     outbox: Outbox,
-    deadline: Tick,
+    deadline: Moment,
 }
 
 struct Server {
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     println!("listening on {}", listener.local_addr()?);
 
     let started = Instant::now();
-    let now = || Tick::from_ms(started.elapsed().as_millis() as u64);
+    let now = || Moment::from_ms(started.elapsed().as_millis() as u64);
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let wheel = TimerWheel::new(TICK_MS, 0, now());
@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
 }
 
 impl Server {
-    fn accept_all(&mut self, now: Tick) {
+    fn accept_all(&mut self, now: Moment) {
         let interest = Interest::READABLE | Interest::WRITABLE;
         while let Ok((mut socket, peer)) = self.listener.accept() {
             let entry = self.clients.vacant_entry();
@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// Does all that can be done for a client now.
-    fn visit(&mut self, key: usize, now: Tick) {
+    fn visit(&mut self, key: usize, now: Moment) {
         let Some(client) = self.clients.get_mut(key) else { return };
         loop {
             match client.step(&mut self.buffer) {
@@ -110,7 +110,7 @@ impl Server {
         }
     }
 
-    fn expire(&mut self, now: Tick) {
+    fn expire(&mut self, now: Moment) {
         let mut budget = u32::MAX; // as many as are due
         while let Some(key) = self.wheel.pop_due(now, &mut budget) {
             let client = &self.clients[key as usize];

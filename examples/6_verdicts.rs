@@ -18,13 +18,13 @@ use std::env;
 use std::error::Error;
 use std::net::TcpListener;
 
-use closecall::kernel::mio::MioKernel;
+use closecall::kernel::mio_kernel::MioKernel;
 use closecall::kernel::{Event, Io, Kernel};
 use closecall::machine::close::{Conclusion, Via};
 use closecall::machine::connection::{Connection, Rules, Step};
 use closecall::machine::errno::System;
 use closecall::machine::reply::{Framing, Replier};
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use closecall::machine::wheel::TimerWheel;
 use mio::net::TcpStream;
 use slab::Slab;
@@ -94,14 +94,14 @@ impl Server {
         self.expire(now);
     }
 
-    fn accept_all(&mut self, now: Tick) {
+    fn accept_all(&mut self, now: Moment) {
         while let Io::Done((mut socket, peer)) = self.kernel.accept(0) {
             self.accepted += 1;
             let connection = Connection::new(self.accepted, peer.into(), now, &self.rules);
             let alarm = connection.alarm(now, &self.rules);
             let entry = self.entries.vacant_entry();
             let key = entry.key() as u32;
-            if self.kernel.watch(&mut socket, key).is_ok() {
+            if self.kernel.register(&mut socket, key).is_ok() {
                 entry.insert((socket, connection));
                 self.wheel.arm(key, alarm);
             }
@@ -109,7 +109,7 @@ impl Server {
     }
 
     /// Does what a connection wants done, until it wants nothing or is over.
-    fn visit(&mut self, key: u32, now: Tick) {
+    fn visit(&mut self, key: u32, now: Moment) {
         let (kernel, rules) = (&mut self.kernel, &self.rules);
         let (socket, connection) = &mut self.entries[key as usize];
         loop {
@@ -145,8 +145,8 @@ impl Server {
                 Step::ShutDown => {
                     connection.shut_down(kernel.shutdown_write(socket).is_ok(), now, rules);
                 }
-                Step::WatchWritable => {
-                    connection.watches_writable(kernel.watch_writable(socket, key).is_ok());
+                Step::RegisterWritable => {
+                    connection.registered_writable(kernel.register_writable(socket, key).is_ok());
                 }
                 Step::TakeError => connection.error_taken(kernel.take_error(socket), System::HERE),
                 Step::AskUnread => connection.unread(kernel.unread(socket)),
@@ -158,11 +158,11 @@ impl Server {
         }
     }
 
-    fn expire(&mut self, now: Tick) {
+    fn expire(&mut self, now: Moment) {
         let mut budget = u32::MAX; // as many as are due
         while let Some(key) = self.wheel.pop_due(now, &mut budget) {
             let (_, connection) = &mut self.entries[key as usize];
-            if connection.rang(now, &self.rules) {
+            if connection.alarm_rang(now, &self.rules) {
                 self.visit(key, now); // one more try: what came in time counts
             }
             if let Some((_, connection)) = self.entries.get_mut(key as usize)

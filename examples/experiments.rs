@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use closecall::lab::capture::{Capture, Packet};
-use closecall::lab::{self, Options, Outcome, Race, Report, Row};
-use closecall::record::Evidence;
+use closecall::lab::{self, LabReport, Options, Race, Row, RowOutcome};
+use closecall::record::EvidenceRecord;
 
 /// Of a long connection the first and the last packets are shown.
 const FIRST_PACKETS: usize = 14;
@@ -44,7 +44,7 @@ fn written() -> Result<(), Box<dyn Error>> {
 }
 
 /// The whole lab, with nothing wrong in it and no packet missing.
-fn played() -> Result<Report, Box<dyn Error>> {
+fn played() -> Result<LabReport, Box<dyn Error>> {
     static NEVER: AtomicBool = AtomicBool::new(false);
     let capture =
         Capture::start().map_err(|error| format!("no capture (Linux, CAP_NET_RAW): {error}"))?;
@@ -60,14 +60,14 @@ fn played() -> Result<Report, Box<dyn Error>> {
     if !capture.losses().is_none() {
         return Err(capture.losses().to_string().into());
     }
-    match report.rows.iter().find(|row| row.outcome == Outcome::Failed) {
+    match report.rows.iter().find(|row| row.outcome == RowOutcome::Failed) {
         Some(failed) => Err(format!("{} failed: {}", failed.id, failed.note).into()),
         None => Ok(report),
     }
 }
 
 /// The template, with something in each place.
-fn filled(template: &str, report: &Report) -> Result<String, Box<dyn Error>> {
+fn filled(template: &str, report: &LabReport) -> Result<String, Box<dyn Error>> {
     let mut text = String::with_capacity(2 * template.len());
     let mut rest = template;
     while let Some((before, behind)) = rest.split_once("{{") {
@@ -126,8 +126,8 @@ fn verdict(row: &Row) -> String {
 }
 
 /// Those fields of the close log that a verdict rests on, where they say anything.
-fn evidence(evidence: &Evidence) -> String {
-    let Evidence { errno, via, fin_received, rx, tx, undelivered, unsent, .. } = evidence;
+fn evidence(evidence: &EvidenceRecord) -> String {
+    let EvidenceRecord { errno, via, fin_received, rx, tx, undelivered, unsent, .. } = evidence;
     let mut text = String::new();
     if let Some(fin) = fin_received {
         let _ = write!(text, "`fin_received: {fin}`, ");
@@ -168,7 +168,7 @@ fn packets(packets: &[Packet]) -> String {
 }
 
 fn skipped(rows: &[Row]) -> String {
-    let skipped = rows.iter().filter(|row| row.outcome == Outcome::Skipped);
+    let skipped = rows.iter().filter(|row| row.outcome == RowOutcome::Skipped);
     let lines: Vec<_> = skipped
         .map(|row| format!("* **{}**: the client {}; {}.", row.id, row.client, row.note))
         .collect();

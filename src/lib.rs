@@ -132,7 +132,7 @@ pub mod simulation;
 mod socket;
 
 pub use self::config::{Config, ConfigError, Overload};
-pub use self::kernel::mio::Handle;
+pub use self::kernel::mio_kernel::Handle;
 pub use self::machine::close::{
     Certainty, Conclusion, Ending, Evidence, Initiator, Kind, LocalCause, Observer, Settling,
     UnknownName, Verdict,

@@ -34,7 +34,7 @@ pub struct Record {
     pub verdict: Cow<'static, str>,
     /// What the verdict rests on.
     #[serde(flatten)]
-    pub evidence: Evidence,
+    pub evidence: EvidenceRecord,
     /// From where the ending was seen: `socket` is the program that had the connection.
     #[serde(default = "by_socket")]
     pub seen_by: Cow<'static, str>,
@@ -49,7 +49,7 @@ impl Record {
             peer: ending.peer,
             local: ending.local,
             verdict: ending.verdict.kind.name().into(),
-            evidence: Evidence::from(ending),
+            evidence: EvidenceRecord::from(ending),
             seen_by: by_socket(),
         }
     }
@@ -72,7 +72,7 @@ fn by_socket() -> Cow<'static, str> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
 #[non_exhaustive]
-pub struct Evidence {
+pub struct EvidenceRecord {
     pub status: u8,
     pub initiator: Cow<'static, str>,
     pub certainty: Cow<'static, str>,
@@ -92,10 +92,10 @@ pub struct Evidence {
     pub verdict_wait_ms: u64,
 }
 
-impl From<&Ending> for Evidence {
-    fn from(ending: &Ending) -> Evidence {
+impl From<&Ending> for EvidenceRecord {
+    fn from(ending: &Ending) -> EvidenceRecord {
         let Ending { verdict, evidence, .. } = ending;
-        Evidence {
+        EvidenceRecord {
             status: verdict.status,
             initiator: verdict.kind.initiator().name().into(),
             certainty: verdict.certainty.name().into(),

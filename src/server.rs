@@ -38,8 +38,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 pub use self::embed::CounterWatch;
 use self::embed::Published;
 use crate::config::Config;
-use crate::kernel::mio::{Handle, MioKernel};
-use crate::machine::peer::Peer;
+use crate::kernel::mio_kernel::{Handle, MioKernel};
+use crate::machine::packed_address::PackedAddress;
 use crate::reactor::{Counters, Ending, Reactor, Turn};
 
 /// An address that could not be listened on, or a server that could not start. Its text does not
@@ -95,7 +95,7 @@ impl Server {
     /// is no memory for so many connections ([`io::ErrorKind::OutOfMemory`]).
     pub fn bind(mut config: Config) -> Result<Server, BindError> {
         for address in &mut config.listen {
-            *address = Peer::from(*address).into(); // [::ffff:127.0.0.1] is 127.0.0.1
+            *address = PackedAddress::from(*address).into(); // [::ffff:127.0.0.1] is 127.0.0.1
         }
         let listen = |&address: &SocketAddr| {
             let source = match listen(address, &config) {

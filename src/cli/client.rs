@@ -15,7 +15,7 @@ use super::say::say;
 use super::values::End;
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure, signals};
-use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
+use crate::client::{Act, Client, Did, Performed, Plan, ServerEnd, Way};
 
 /// Ctrl-C came: what happened so far is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -44,9 +44,9 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
         stop: Some(&INTERRUPTED),
         ..Plan::new(servers[0])
     };
-    let (client, moment) = connect(&mut plan, &servers, source)?;
+    let (client, performed) = connect(&mut plan, &servers, source)?;
     match args.count {
-        1 => once(client, &moment, &plan, way),
+        1 => once(client, &performed, &plan, way),
         count => many(client, &plan, way, count),
     }
 }
@@ -67,7 +67,7 @@ fn connect(
     plan: &mut Plan,
     servers: &[SocketAddr],
     source: Option<&Address>,
-) -> Result<(Client, Moment), Failure> {
+) -> Result<(Client, Performed), Failure> {
     let mut refusals = Vec::new();
     for &server in servers {
         plan.server = server;
@@ -88,15 +88,15 @@ fn connect(
 /// One connection, told act by act. It is played to its end, whoever can be told.
 fn once(
     mut client: Client,
-    connected: &Moment,
+    connected: &Performed,
     plan: &Plan,
     way: Way,
 ) -> Result<ExitCode, Failure> {
     let head = format!("{} ({}): {}\n", way.name(), way.scenario(), way.says());
     let mut said = say(&(head + &line(connected, &client, plan)));
-    let went_well = client.play_all(way.script(), |moment, client| {
-        if said.is_ok() && (moment.act != Some(Act::Wait) || !plan.wait.is_zero()) {
-            said = say(&line(moment, client, plan));
+    let went_well = client.play_all(way.script(), |performed, client| {
+        if said.is_ok() && (performed.act != Some(Act::Wait) || !plan.wait.is_zero()) {
+            said = say(&line(performed, client, plan));
         }
     });
     said?;
@@ -132,12 +132,12 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Fa
                 continue;
             }
         };
-        let ok = client.play_all(way.script(), |moment, client| {
-            if moment.failed() && !is_interrupted() {
-                failure.get_or_insert_with(|| told(moment, client, plan));
+        let ok = client.play_all(way.script(), |performed, client| {
+            if performed.failed() && !is_interrupted() {
+                failure.get_or_insert_with(|| told(performed, client, plan));
             }
             // The next one would hang as well, and nobody has that much time.
-            hung |= moment.at >= plan.patience && moment.failed();
+            hung |= performed.at >= plan.patience && performed.failed();
         });
         sent += client.sent() as u64;
         received += client.received() as u64;
@@ -182,20 +182,20 @@ fn list() -> String {
 }
 
 /// Time, what was done, what goes over the wire.
-fn line(moment: &Moment, client: &Client, plan: &Plan) -> String {
-    let ms = moment.at.as_secs_f64() * 1000.0;
-    let line = format!("{ms:10.3} ms  {:60}  {}", told(moment, client, plan), moment.wire());
+fn line(performed: &Performed, client: &Client, plan: &Plan) -> String {
+    let ms = performed.at.as_secs_f64() * 1000.0;
+    let line = format!("{ms:10.3} ms  {:60}  {}", told(performed, client, plan), performed.wire());
     format!("{}\n", line.trim_end())
 }
 
 /// An act and what came of it, in words.
-fn told(moment: &Moment, client: &Client, plan: &Plan) -> String {
+fn told(performed: &Performed, client: &Client, plan: &Plan) -> String {
     let ended = |end: &ServerEnd| match end {
         ServerEnd::Fin => "its FIN",
         ServerEnd::Reset => "its reset",
     };
-    let did = &moment.did;
-    match (moment.act, did) {
+    let did = &performed.did;
+    match (performed.act, did) {
         (None, _) => format!("connected from {}", client.local()),
         (Some(act), Did::Failed(why)) => format!("{}: {why}", act.doing()),
         (Some(act), Did::GaveUp) if is_interrupted() => {

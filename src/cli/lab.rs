@@ -28,7 +28,7 @@ use super::say::{bar, say, warn};
 use super::values::{FailOn, Format};
 use super::words::thousands;
 use super::{EXIT_FAILED, Failure, limits, signals};
-use crate::lab::{self, Change, Elsewhere, Options, Outcome, Report, Row, Scenario, Target};
+use crate::lab::{self, Change, Elsewhere, LabReport, Options, Row, RowOutcome, Scenario, Target};
 
 /// Ctrl-C came: what has been played is shown.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -158,7 +158,7 @@ fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
 }
 
 /// Whether `--fail-on` calls it a failure.
-fn is_unwanted(report: &Report, fail_on: Option<FailOn>) -> bool {
+fn is_unwanted(report: &LabReport, fail_on: Option<FailOn>) -> bool {
     let least = match fail_on {
         None => return false,
         Some(FailOn::Differs) => Change::Differs,
@@ -174,7 +174,7 @@ fn chosen(only: &[String]) -> Vec<&'static Scenario> {
 }
 
 /// The rows of these scenarios. That others were played is no interruption.
-fn only(mut report: Report, scenarios: &[&Scenario]) -> Report {
+fn only(mut report: LabReport, scenarios: &[&Scenario]) -> LabReport {
     report.rows.retain(|row| scenarios.iter().any(|scenario| scenario.id == row.id));
     report.planned = None;
     report
@@ -190,7 +190,7 @@ fn is_left_out(row: &Row) -> bool {
         Elsewhere::Skip(needs) => needs,
         Elsewhere::Forced(_) | Elsewhere::Race(_) => return false,
     };
-    row.outcome == Outcome::Skipped && row.note.strip_prefix("needs ") == Some(needs)
+    row.outcome == RowOutcome::Skipped && row.note.strip_prefix("needs ") == Some(needs)
 }
 
 /// What to do about a connect that failed; `absent` where nothing listens.

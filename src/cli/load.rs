@@ -31,7 +31,7 @@ use super::values::Format;
 use super::values::load::Network;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::load::{
-    Conductor, Fleet, Generator, Lost, Mode, Outcome, Plan, Process, Report, child, scout,
+    Conductor, Fleet, Generator, LoadReport, Lost, Mode, Outcome, Plan, Process, child, scout,
 };
 
 /// How often idle connections say something, where nothing else is asked for.
@@ -113,7 +113,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
         }
     };
     let told = watch.finish();
-    let mut report = Report::new(&plan, args.processes, started_at, &outcome);
+    let mut report = LoadReport::new(&plan, args.processes, started_at, &outcome);
     report.server = watch.server_row(&outcome);
     let code = show(&report, args, &outcome, &watch, &mut hdr);
     ports_lacked.iter().for_each(|line| warn(line));
@@ -162,7 +162,7 @@ fn not_started(error: io::Error) -> Failure {
 
 /// Tells what it came to.
 fn show(
-    report: &Report,
+    report: &LoadReport,
     args: &CommonArgs,
     outcome: &Outcome,
     watch: &Watch,
@@ -187,7 +187,7 @@ fn show(
 }
 
 /// What whoever reads the figures has to know about them.
-fn remark(report: &Report, outcome: &Outcome, watch: &Watch) {
+fn remark(report: &LoadReport, outcome: &Outcome, watch: &Watch) {
     if report.generator_was_the_limit() {
         warn(
             "the generator was at its limit: these are figures about it, and not about the \

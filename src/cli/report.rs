@@ -35,7 +35,7 @@ const TARGET: &str = "closecall::close";
 const LINES_PER_SECOND: u32 = 20;
 
 /// Takes the endings, after each turn.
-pub(super) struct Report {
+pub(super) struct EndingLog {
     started: Instant,
     windows: [Window; Kind::COUNT],
     suppressed: Arc<Suppressed>,
@@ -70,12 +70,12 @@ struct Suppressed {
     pending: AtomicBool,
 }
 
-impl Report {
+impl EndingLog {
     /// A report to the log, as it is set up by now, and to the close log.
     ///
     /// # Errors
     /// The system has no thread for the summary.
-    pub(super) fn start(close_log: Option<RecordSink>) -> io::Result<Report> {
+    pub(super) fn start(close_log: Option<RecordSink>) -> io::Result<EndingLog> {
         let started = Instant::now();
         let suppressed = Arc::new(Suppressed {
             counts: array::from_fn(|_| AtomicU64::new(0)),
@@ -90,7 +90,7 @@ impl Report {
             windows[kind as usize].logged = log_enabled!(target: TARGET, level(kind));
         }
         let summary = summary.thread().clone();
-        Ok(Report { started, windows, suppressed, summary, close_log })
+        Ok(EndingLog { started, windows, suppressed, summary, close_log })
     }
 
     /// Reports the endings of one turn.

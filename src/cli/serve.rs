@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::args::ServeArgs;
 use super::close_log::{self, RecordSink};
 use super::logging::{self, LineSink};
-use super::report::Report;
+use super::report::EndingLog;
 use super::signals::{Asked, Signals};
 use super::sink::Descriptor;
 use super::table::{self, Records, SoFar};
@@ -60,7 +60,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         .and_then(|out| close_log::start_sink("stdout", out, None, listening(server.addresses())))
         .map_err(no_sink)?;
     let close_log = if to_stdout { Some(stdout.clone()) } else { file.clone() };
-    let mut report = Report::start(close_log.clone()).map_err(no_sink)?;
+    let mut report = EndingLog::start(close_log.clone()).map_err(no_sink)?;
     let so_far = SoFar::default();
     let (handle, sinks) = (server.handle(), (close_log.clone(), stderr.clone()));
     let counters = so_far.clone();
@@ -89,7 +89,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 /// The loop.
 fn serve(
     server: &mut Server,
-    report: &mut Report,
+    report: &mut EndingLog,
     so_far: &SoFar,
     config: &Config,
 ) -> io::Result<Turn> {

@@ -1,8 +1,8 @@
 //! Plays the other side: a client that ends its connection in one of the ways there are.
 //!
 //! A [`Way`] is a script, a short list of [`Act`]s; a [`Client`] plays them one after the other and
-//! says of each what came of it, a [`Moment`]. The `client` command, the lab and the tests play the
-//! same scripts.
+//! says of each what came of it, a [`Performed`]. The `client` command, the lab and the tests play
+//! the same scripts.
 //!
 //! Order matters in most of them, and there are two ways to have it. Alone, in
 //! [`play`](Client::play),
@@ -18,6 +18,6 @@ mod reply;
 mod wait;
 mod way;
 
-pub use self::plan::{Did, Moment, Plan, ServerEnd};
+pub use self::plan::{Did, Performed, Plan, ServerEnd};
 pub use self::play::Client;
 pub use self::way::{Act, Way};

@@ -112,7 +112,7 @@ pub enum Did {
 
 /// An act, and what came of it.
 #[derive(Clone, Debug)]
-pub struct Moment {
+pub struct Performed {
     /// When it was over, from the beginning of connect.
     pub at: Duration,
     /// What was to be done; `None` is to connect.
@@ -121,7 +121,7 @@ pub struct Moment {
     pub did: Did,
 }
 
-impl Moment {
+impl Performed {
     /// Whether it did not come as it was meant to.
     pub fn failed(&self) -> bool {
         matches!(self.did, Did::GaveUp | Did::Failed(_))

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::reply::is_whole;
 use super::wait::{Pause, Shut, Watch};
-use super::{Act, Did, Moment, Plan, ServerEnd};
+use super::{Act, Did, Performed, Plan, ServerEnd};
 use crate::socket::source::{ALL_PORTS, bind_source, limit_ports};
 
 /// One client and its connection.
@@ -49,7 +49,7 @@ impl Client {
     /// What the system says: refused, unreachable, no such source address, out of files or ports;
     /// [`ErrorKind::TimedOut`] when the patience is over, [`ErrorKind::Interrupted`] when
     /// [`Plan::stop`] was set meanwhile.
-    pub fn connect(plan: &Plan) -> io::Result<(Client, Moment)> {
+    pub fn connect(plan: &Plan) -> io::Result<(Client, Performed)> {
         let started = Instant::now();
         let mut watch = Watch::new()?; // first: without a file for it, no connection is begun
         let socket = Socket::new(Domain::for_address(plan.server), Type::STREAM, None)?;
@@ -68,8 +68,8 @@ impl Client {
         let mut pause = Pause { meanwhile: None, deadline, stop: plan.stop };
         watch.connects(&socket, plan.server, &mut pause)?;
         let client = Client::new(plan, watch, socket, started)?;
-        let moment = Moment { at: client.started.elapsed(), act: None, did: Did::Connected };
-        Ok((client, moment))
+        let performed = Performed { at: client.started.elapsed(), act: None, did: Did::Connected };
+        Ok((client, performed))
     }
 
     /// Takes over a connection that is there already.
@@ -153,30 +153,30 @@ impl Client {
 
     /// Plays a whole script, alone, and tells of each act. Behind a failure it only does the last
     /// one, which closes: what else there is needs the server. Says whether all went as meant.
-    pub fn play_all(&mut self, script: &[Act], mut told: impl FnMut(&Moment, &Client)) -> bool {
+    pub fn play_all(&mut self, script: &[Act], mut told: impl FnMut(&Performed, &Client)) -> bool {
         let Some((last, acts)) = script.split_last() else { return true };
         let mut failed = false;
         for &act in acts {
-            let moment = self.play(act);
-            told(&moment, self);
-            failed = moment.failed();
+            let performed = self.play(act);
+            told(&performed, self);
+            failed = performed.failed();
             if failed {
                 break;
             }
         }
-        let moment = self.play(*last);
-        told(&moment, self);
-        !failed && !moment.failed()
+        let performed = self.play(*last);
+        told(&performed, self);
+        !failed && !performed.failed()
     }
 
     /// Does `act`, alone: what it has to wait for comes from elsewhere.
-    pub fn play(&mut self, act: Act) -> Moment {
+    pub fn play(&mut self, act: Act) -> Performed {
         self.play_beside(act, None)
     }
 
     /// Does `act`, and calls `meanwhile` whenever it has to wait: whoever is waited for acts there
     /// and nowhere else.
-    pub fn play_beside(&mut self, act: Act, meanwhile: Option<&mut dyn FnMut()>) -> Moment {
+    pub fn play_beside(&mut self, act: Act, meanwhile: Option<&mut dyn FnMut()>) -> Performed {
         let patience = match act {
             Act::ReadToEnd | Act::AwaitEnd => self.plan.end_patience,
             _ => self.plan.patience,
@@ -195,7 +195,7 @@ impl Client {
                 _ => Did::Failed(error.to_string()),
             }
         });
-        Moment { at: self.started.elapsed(), act: Some(act), did }
+        Performed { at: self.started.elapsed(), act: Some(act), did }
     }
 
     /// Whether this error is a reset of the server's. A send after our own FIN is a broken pipe as
@@ -249,7 +249,7 @@ mod tests {
         client.play(Act::Send);
         server.write_all(&plan.message).unwrap(); // over the loopback it has arrived then
         client.plan.patience = Duration::ZERO;
-        let moment = client.play(Act::Read);
-        assert!(!moment.failed(), "{moment:?}");
+        let performed = client.play(Act::Read);
+        assert!(!performed.failed(), "{performed:?}");
     }
 }

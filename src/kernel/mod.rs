@@ -1,8 +1,8 @@
 //! Acts. Everything that a server asks of its operating system, on one page.
 //!
-//! The real one is [`mio::MioKernel`]; the second is the simulated world (feature `simulation`),
-//! with a clock of its own and faults on demand. The loop cannot tell them apart, so what is proven
-//! of it in the one holds in the other.
+//! The real one is [`mio_kernel::MioKernel`]; the second is the simulated world (feature
+//! `simulation`), with a clock of its own and faults on demand. The loop cannot tell them apart, so
+//! what is proven of it in the one holds in the other.
 //!
 //! What every kernel promises:
 //!
@@ -11,7 +11,7 @@
 //!   something is there. A caller that stops before [`Io::WouldBlock`] must come back by itself.
 //! * EINTR never comes out of here. Every other error number does, as it is.
 
-pub mod mio;
+pub mod mio_kernel;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use crate::machine::close::SocketFacts;
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, System};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// What came of a call that does not block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +48,7 @@ impl<T> Io<T> {
 pub enum Event {
     /// Newcomers at the listener with this index.
     Listener(usize),
-    /// The socket that is watched under this key.
+    /// The socket that is registered under this key.
     Socket(u32, Hints),
     /// The server was asked to stop, in this way.
     Stop(Stop),
@@ -79,7 +79,7 @@ pub trait Kernel {
     const SHORT_READ_DRAINS: bool;
 
     /// The moment it is now, on a clock that never goes back.
-    fn now(&mut self) -> Tick;
+    fn now(&mut self) -> Moment;
 
     /// Sleeps until something happens or `timeout_ms` milliseconds have passed (`None`: without
     /// end), and adds what happened to `events`, which is empty.
@@ -92,7 +92,8 @@ pub trait Kernel {
     fn listeners(&self) -> usize;
 
     /// Takes the next newcomer, with the address that the peer had at that moment. Where it is
-    /// known before that it could not be [watched](Self::watch), this fails and the newcomer waits.
+    /// known before that it could not be [registered](Self::register), this fails and the newcomer
+    /// waits.
     fn accept(&mut self, listener: usize) -> Io<(Self::Socket, SocketAddr)>;
 
     /// Whether a newcomer waits at this listener. Where the system does not tell, one may.
@@ -111,13 +112,13 @@ pub trait Kernel {
     ///
     /// # Errors
     /// The system's error number: it is out of memory or of watches.
-    fn watch(&mut self, socket: &mut Self::Socket, key: u32) -> Result<(), Errno>;
+    fn register(&mut self, socket: &mut Self::Socket, key: u32) -> Result<(), Errno>;
 
     /// From now on room to send is an event as well, and an event now if it is there.
     ///
     /// # Errors
-    /// As for [`watch`](Self::watch).
-    fn watch_writable(&mut self, socket: &mut Self::Socket, key: u32) -> Result<(), Errno>;
+    /// As for [`register`](Self::register).
+    fn register_writable(&mut self, socket: &mut Self::Socket, key: u32) -> Result<(), Errno>;
 
     /// Receives into `space`; 0 is the peer's FIN.
     fn recv(&mut self, socket: &mut Self::Socket, space: &mut [u8]) -> Io<usize>;

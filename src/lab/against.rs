@@ -20,15 +20,15 @@ use self::message::Messages;
 use self::played::Played;
 use self::side::{Look, Side, ours};
 use super::capture::{Bytes, End, Expectation};
-use super::judge::Told;
+use super::judge::ServerAccount;
 use super::observe::{CloseLog, Ours, Untold};
 use super::options::{Error, Options, Target, Tell};
 use super::race::Tally;
-use super::report::{Outcome, Row, ServerRow};
+use super::report::{Row, RowOutcome, ServerRow};
 use super::scenario::{Elsewhere, Order, Play, Scenario};
-use super::stage::{receive_buffer, send_buffer};
+use super::stepped::{receive_buffer, send_buffer};
 use super::wire::{self, RACES_SEEN_MAX, Wire};
-use crate::client::{Act, Client, Moment, Plan, Way};
+use crate::client::{Act, Client, Performed, Plan, Way};
 
 /// How long somebody has to start a server again that has died.
 const RESTART: Duration = Duration::from_secs(2);
@@ -176,7 +176,7 @@ impl<'a> Against<'a> {
         path: Path,
         ours: &Ours,
         before: Option<u64>,
-    ) -> Option<Result<Told, Untold>> {
+    ) -> Option<Result<ServerAccount, Untold>> {
         let log = self.log.as_mut()?;
         if path == Path::Direct {
             return Some(log.direct(ours).map(|(_, told)| told));
@@ -221,12 +221,12 @@ impl<'a> Against<'a> {
         };
         let connected = SystemTime::now();
         let Ok((mut client, _)) = Client::connect(&plan) else { return Played::default() };
-        let mut moments = Vec::new();
-        client.play_all(&scenario.script(), |moment, _| moments.push(moment.clone()));
+        let mut performed = Vec::new();
+        client.play_all(&scenario.script(), |it, _| performed.push(it.clone()));
         let ours = ours(&client, connected, plan.message.len());
         let reply_bytes = self.direct.reply_bytes(ours.sent);
         let told = self.told(path, &ours, before);
-        Played { told, ..Played::by(&client, moments, &plan, reply_bytes, ours) }
+        Played { told, ..Played::by(&client, performed, &plan, reply_bytes, ours) }
     }
 
     /// What was on the wire. Of a server that is not ours only the client's part is expected, and
@@ -236,7 +236,7 @@ impl<'a> Against<'a> {
         let forced = matches!(scenario.elsewhere(), Elsewhere::Forced(_));
         // Of a server that has never echoed nothing is known that the client would answer.
         let echoes =
-            self.direct.reply_bytes(1).is_some() && !played.moments.iter().any(Moment::failed);
+            self.direct.reply_bytes(1).is_some() && !played.performed.iter().any(Performed::failed);
         let bytes = match scenario.script().contains(&Act::Fill) {
             true => scenario.on_wire.client.bytes,
             false => Bytes::Exactly(sent),
@@ -249,7 +249,7 @@ impl<'a> Against<'a> {
         let server = self.side(path).address;
         played.looked = self.wire.seen(&expected, client, server).unwrap_or_else(|error| {
             let complaint = Some(format!("the capture failed: {error}"));
-            Some(wire::Seen { client, packets: Vec::new(), complaint })
+            Some(wire::OnWire { client, packets: Vec::new(), complaint })
         });
     }
 
@@ -313,18 +313,19 @@ impl<'a> Against<'a> {
         scenario: &Scenario,
         direct: &Played,
         dead: Option<String>,
-    ) -> (Outcome, String) {
+    ) -> (RowOutcome, String) {
         let complaint = dead.or_else(|| direct.complaint(scenario));
         match (complaint, direct.untold(), &direct.told) {
-            (Some(why), ..) if self.look.target.any_reply && direct.is_unfilled() => {
-                (Outcome::Skipped, format!("needs a server that lets its buffers be filled: {why}"))
-            }
-            (Some(complaint), ..) => (Outcome::Failed, complaint),
-            (None, Some(untold), _) => (Outcome::Skipped, format!("needs a verdict: {untold}")),
+            (Some(why), ..) if self.look.target.any_reply && direct.is_unfilled() => (
+                RowOutcome::Skipped,
+                format!("needs a server that lets its buffers be filled: {why}"),
+            ),
+            (Some(complaint), ..) => (RowOutcome::Failed, complaint),
+            (None, Some(untold), _) => (RowOutcome::Skipped, format!("needs a verdict: {untold}")),
             (None, None, Some(Ok(told))) if scenario.verdicts.contains(&told.kind) => {
-                (Outcome::Ok, scenario.why.to_owned())
+                (RowOutcome::Ok, scenario.why.to_owned())
             }
-            (None, None, _) => (Outcome::Ok, String::new()),
+            (None, None, _) => (RowOutcome::Ok, String::new()),
         }
     }
 
@@ -357,8 +358,8 @@ impl<'a> Against<'a> {
         let untold = last.untold().map(|why| format!("needs a verdict: {why}"));
         let row = Row { wire, log, seen: Some(last.seen), ..row };
         let row = match (dead, untold, row.outcome) {
-            (Some(note), ..) => Row { outcome: Outcome::Failed, note, ..row },
-            (None, Some(note), Outcome::Ok) => Row { outcome: Outcome::Skipped, note, ..row },
+            (Some(note), ..) => Row { outcome: RowOutcome::Failed, note, ..row },
+            (None, Some(note), RowOutcome::Ok) => Row { outcome: RowOutcome::Skipped, note, ..row },
             _ => row,
         };
         self.through(scenario, way, row, sent)
@@ -392,5 +393,5 @@ fn row(scenario: &Scenario) -> Row {
 }
 
 fn skipped(scenario: &Scenario, needs: &str) -> Row {
-    Row { outcome: Outcome::Skipped, note: format!("needs {needs}"), ..row(scenario) }
+    Row { outcome: RowOutcome::Skipped, note: format!("needs {needs}"), ..row(scenario) }
 }

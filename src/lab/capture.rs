@@ -74,7 +74,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    seen: Vec<Seen>,
+    seen: Vec<KeptPacket>,
     /// `None`: all are.
     watched: Option<Vec<u16>>,
     /// The last mark that was seen; 0 is none.
@@ -90,7 +90,7 @@ struct State {
 
 /// A packet that is kept.
 #[derive(Clone)]
-struct Seen {
+struct KeptPacket {
     /// Since the epoch.
     at: Duration,
     /// The beginning of the frame.
@@ -221,7 +221,7 @@ impl Capture {
         };
         // Copied: nobody reads packets while the disk writes, otherwise.
         let state = self.shared.lock();
-        let seen: Vec<Seen> =
+        let seen: Vec<KeptPacket> =
             state.seen.iter().filter(|seen| between(&seen.segment)).cloned().collect();
         drop(state);
         pcap::write(file, &seen)?;
@@ -300,7 +300,7 @@ impl State {
         }
         // Two processors may stamp in another order than they deliver.
         let at = self.seen.last().map_or(frame.at, |last| frame.at.max(last.at));
-        self.seen.push(Seen { at, bytes: frame.bytes.into(), segment });
+        self.seen.push(KeptPacket { at, bytes: frame.bytes.into(), segment });
         false
     }
 }

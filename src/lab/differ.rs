@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::report::{Change, Reply, Row, Seen, SeenEnd, Via};
+use super::report::{Change, ClientView, Reply, Row, SeenEnd, Via};
 use super::scenario::{Elsewhere, Scenario};
 use super::words::{counted, span};
 use crate::client::Act;
@@ -92,7 +92,7 @@ pub(super) fn change(row: &Row, via: &Via, chance: Chance) -> Change {
 }
 
 /// Whether the client gets less of its reply through the proxy.
-fn is_less(direct: &Seen, via: &Seen, chance: Chance) -> bool {
+fn is_less(direct: &ClientView, via: &ClientView, chance: Chance) -> bool {
     match (direct.reply.map(Reply::missing), via.reply.map(Reply::missing)) {
         // How much fits into full buffers is chance, but not that all of it comes.
         (Some(0), Some(1..)) => chance != Chance::Race,
@@ -109,12 +109,12 @@ fn is_denied(via: &Via) -> bool {
 }
 
 /// What the client gets. Messages have lengths of their own: what counts is what is missing.
-fn gets(direct: &Seen, via: &Seen) -> Option<String> {
+fn gets(direct: &ClientView, via: &ClientView) -> Option<String> {
     let same = match (direct.reply, via.reply) {
         (Some(direct), Some(via)) => direct.missing() == via.missing(),
         _ => direct.bytes == via.bytes,
     };
-    let says = |seen: &Seen| match seen.reply {
+    let says = |seen: &ClientView| match seen.reply {
         Some(Reply { got, of }) if got < of => format!("{got} of {of} bytes"),
         _ => counted(seen.bytes, "byte"),
     };
@@ -144,7 +144,7 @@ fn changed(what: &str, direct: &str, via: &str) -> Option<String> {
     (direct != via).then(|| format!("{what} {direct} → {via}"))
 }
 
-fn end(seen: &Seen) -> &'static str {
+fn end(seen: &ClientView) -> &'static str {
     match seen.end {
         None => "no end",
         Some(SeenEnd::Fin) => "FIN",
@@ -153,14 +153,14 @@ fn end(seen: &Seen) -> &'static str {
 }
 
 /// The same end, and clearly sooner or later.
-fn when(direct: &Seen, via: &Seen) -> Option<String> {
+fn when(direct: &ClientView, via: &ClientView) -> Option<String> {
     let (a, b) = direct.end_us.zip(via.end_us).filter(|_| direct.end == via.end)?;
     let far = a.abs_diff(b) > NEAR_US.max(a / 4);
     let after = |us| span(Duration::from_micros(us));
     far.then(|| format!("its end comes after {} → {}", after(a), after(b)))
 }
 
-fn in_vain(seen: &Seen) -> &str {
+fn in_vain(seen: &ClientView) -> &str {
     seen.in_vain.as_deref().unwrap_or("all is as it should be")
 }
 
@@ -169,12 +169,12 @@ mod tests {
     use super::super::scenario::all;
     use super::*;
 
-    fn seen(bytes: u64, end_us: u64) -> Seen {
+    fn seen(bytes: u64, end_us: u64) -> ClientView {
         let (end, end_us) = (Some(SeenEnd::Fin), Some(end_us));
-        Seen { bytes, reply: None, end, end_us, in_vain: None, serves: true }
+        ClientView { bytes, reply: None, end, end_us, in_vain: None, serves: true }
     }
 
-    fn via(seen: Seen) -> Via {
+    fn via(seen: ClientView) -> Via {
         Via {
             wire: String::new(),
             seen,
@@ -192,7 +192,7 @@ mod tests {
         Some(kind.name().to_owned())
     }
 
-    fn differ(direct: Seen, through: Seen, chance: Chance) -> Vec<String> {
+    fn differ(direct: ClientView, through: ClientView, chance: Chance) -> Vec<String> {
         let row = Row { seen: Some(direct), ..Row::of(&all()[0]) };
         differences(&row, &via(through), chance, &[], (14, 14))
     }
@@ -210,12 +210,12 @@ mod tests {
 
     #[test]
     fn each_difference_is_said_in_words() {
-        let reset = Seen { end: Some(SeenEnd::Reset), ..seen(0, 900) };
+        let reset = ClientView { end: Some(SeenEnd::Reset), ..seen(0, 900) };
         let all = differ(seen(37, 400), reset, Chance::Nothing);
         assert_eq!(all, ["the client gets 37 bytes → 0 bytes", "the client sees FIN → RST"]);
         let sooner = differ(seen(37, 10_000_000), seen(37, 5_000_000), Chance::Nothing);
         assert_eq!(sooner, ["its end comes after 10 s → 5 s"]);
-        let in_vain = Seen { in_vain: Some("waits in vain".to_owned()), ..seen(37, 400) };
+        let in_vain = ClientView { in_vain: Some("waits in vain".to_owned()), ..seen(37, 400) };
         let all = differ(seen(37, 400), in_vain, Chance::Nothing);
         assert_eq!(all, ["the client: all is as it should be → waits in vain"]);
     }
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_reply_that_the_client_does_not_get_is_lost() {
-        let got = |got| Seen { reply: Some(Reply { got, of: 37 }), ..seen(got, 400) };
+        let got = |got| ClientView { reply: Some(Reply { got, of: 37 }), ..seen(got, 400) };
         let through = |got_through, verdict: Kind, chance, got_directly| {
             let row = Row { seen: Some(got(got_directly)), ..Row::of(&all()[0]) };
             let via = Via { verdict: said(verdict), ..via(got(got_through)) };

@@ -4,15 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::judge::{self, Told};
+use super::judge::{self, ServerAccount};
 use super::options::{Options, Tell};
 use super::race::Tally;
 use super::recv_loop::{LastRecv, RecvLoop};
-use super::report::{Outcome, Row, ServerRow};
+use super::report::{Row, RowOutcome, ServerRow};
 use super::scenario::{Order, Play, Scenario, Setting};
-use super::stage::{DEADLINE_MS, FreeServer, MESSAGE, Stage, receive_buffer, send_buffer};
+use super::stepped::{
+    DEADLINE_MS, FreeServer, MESSAGE, SteppedServer, receive_buffer, send_buffer,
+};
 use super::wire::{RACES_SEEN_MAX, Wire};
-use crate::client::{Act, Client, Did, Moment, Plan, Way};
+use crate::client::{Act, Client, Did, Performed, Plan, Way};
 use crate::machine::close::Kind;
 
 const DEADLINE: Duration = Duration::from_millis(DEADLINE_MS);
@@ -30,7 +32,7 @@ const BUFFER_BYTES: usize = 65_535;
 pub(super) struct Embedded<'a> {
     options: &'a Options<'a>,
     /// The server that most scenarios share.
-    stage: Stage,
+    server: SteppedServer,
     recv_loop: RecvLoop,
     wire: Wire<'a>,
 }
@@ -39,19 +41,19 @@ pub(super) struct Embedded<'a> {
 struct Played {
     /// The client.
     peer: SocketAddr,
-    moments: Vec<Moment>,
-    told: Option<Told>,
+    performed: Vec<Performed>,
+    told: Option<ServerAccount>,
 }
 
 impl<'a> Embedded<'a> {
     /// # Errors
     /// The system has no port, no file or no thread for the servers.
     pub(super) fn start(options: &'a Options<'a>) -> io::Result<Embedded<'a>> {
-        let stage = Stage::new(Setting::Shared)?;
+        let server = SteppedServer::new(Setting::Shared)?;
         let recv_loop = RecvLoop::start(DEADLINE, BUFFER_BYTES)?;
         let wire = Wire::new(options.capture);
-        wire.watch(stage.address());
-        Ok(Embedded { options, stage, recv_loop, wire })
+        wire.watch(server.address());
+        Ok(Embedded { options, server, recv_loop, wire })
     }
 
     pub(super) fn into_wire(self) -> Wire<'a> {
@@ -60,10 +62,10 @@ impl<'a> Embedded<'a> {
 
     /// The shared server, and whether it still answers.
     pub(super) fn server(&mut self) -> ServerRow {
-        let address = self.stage.address();
+        let address = self.server.address();
         let plan = self.plan(address, Way::Close);
-        let played = played(&mut self.stage, &plan, Order::AsPlayed, Way::Close.script());
-        let delivered = |it: Told| it.kind == Kind::PeerFinDelivered;
+        let played = played(&mut self.server, &plan, Order::AsPlayed, Way::Close.script());
+        let delivered = |it: ServerAccount| it.kind == Kind::PeerFinDelivered;
         let alive = played.is_ok_and(|played| played.told.is_some_and(delivered));
         ServerRow {
             address: address.to_string(),
@@ -93,9 +95,9 @@ impl<'a> Embedded<'a> {
         let result = match scenario.play {
             Play::Skip { needs, .. } => {
                 let note = format!("needs {needs}");
-                return Row { outcome: Outcome::Skipped, note, ..row };
+                return Row { outcome: RowOutcome::Skipped, note, ..row };
             }
-            Play::Way(_) if self.stage.is_over() => Err(io::Error::other("the server is over")),
+            Play::Way(_) if self.server.is_over() => Err(io::Error::other("the server is over")),
             Play::Way(way) if scenario.order == Order::Race => {
                 self.raced(scenario, way, &row, tell)
             }
@@ -103,7 +105,7 @@ impl<'a> Embedded<'a> {
         };
         // What the system refuses in one scenario need not concern the next.
         result.unwrap_or_else(|error| Row {
-            outcome: Outcome::Failed,
+            outcome: RowOutcome::Failed,
             note: format!("could not be played: {error}"),
             ..row
         })
@@ -113,35 +115,35 @@ impl<'a> Embedded<'a> {
         let script = scenario.script();
         let mut own = match scenario.setting {
             Setting::Shared => None,
-            setting => Some(Stage::new(setting)?),
+            setting => Some(SteppedServer::new(setting)?),
         };
-        let address = own.as_ref().unwrap_or(&self.stage).address();
+        let address = own.as_ref().unwrap_or(&self.server).address();
         let plan = self.plan(address, way);
         if own.is_some() {
             self.wire.watch(address);
         }
-        let stage = own.as_mut().unwrap_or(&mut self.stage);
-        let played = played(stage, &plan, scenario.order, &script)?;
+        let server = own.as_mut().unwrap_or(&mut self.server);
+        let played = played(server, &plan, scenario.order, &script)?;
         let seen = self.wire.seen(&scenario.on_wire, played.peer, address)?;
         if own.is_some() {
             self.wire.unwatch(address);
         }
         let recv = self.beside_recv_loop(scenario, way, &script)?.map(LastRecv::says);
 
-        let complaint = judge::complaint(scenario, &played.moments, played.told.as_ref());
+        let complaint = judge::complaint(scenario, &played.performed, played.told.as_ref());
         let on_wire = seen.as_ref().and_then(|seen| seen.complaint.clone());
         let complaints: Vec<_> = complaint.into_iter().chain(on_wire).collect();
         let (outcome, note) = match (&*complaints, scenario.same_as) {
-            ([], Some(_)) => (Outcome::Same, scenario.why.to_owned()),
-            ([], None) => (Outcome::Ok, scenario.why.to_owned()),
-            _ => (Outcome::Failed, complaints.join("; ")),
+            ([], Some(_)) => (RowOutcome::Same, scenario.why.to_owned()),
+            ([], None) => (RowOutcome::Ok, scenario.why.to_owned()),
+            _ => (RowOutcome::Failed, complaints.join("; ")),
         };
         let verdict = played.told.as_ref().map(|told| told.kind.name());
         let article =
             scenario.experiment.map(|it| judge::article(&it, recv.as_ref(), verdict, None));
         let wire = match &seen {
             Some(seen) => seen.wire(),
-            None => expected(&played.moments, scenario.then),
+            None => expected(&played.performed, scenario.then),
         };
         Ok(Row {
             wire,
@@ -186,8 +188,8 @@ impl<'a> Embedded<'a> {
                 recv_loop.let_in();
                 is_in = true;
             }
-            let moment = client.play(act);
-            if matches!((act, moment.did), (Act::AwaitEnd, Did::GaveUp)) {
+            let performed = client.play(act);
+            if matches!((act, performed.did), (Act::AwaitEnd, Did::GaveUp)) {
                 return Ok(recv_loop.last_recv(peer, Duration::ZERO));
             }
         }
@@ -212,7 +214,7 @@ impl<'a> Embedded<'a> {
         let mut tally = Tally::default();
         while tally.goes_on(self.options) {
             let peer = runs(&ours, way)?;
-            let told = server.ending_of(peer).as_ref().map(Told::from);
+            let told = server.ending_of(peer).as_ref().map(ServerAccount::from);
             if tally.runs() < RACES_SEEN_MAX {
                 tally.sees(
                     self.wire.seen(&scenario.on_wire, peer, server.address())?,
@@ -246,38 +248,47 @@ fn runs(plan: &Plan, way: Way) -> io::Result<SocketAddr> {
 }
 
 /// Plays a script beside a server that acts only while the client waits, and when it is done.
-fn played(stage: &mut Stage, plan: &Plan, order: Order, script: &[Act]) -> io::Result<Played> {
-    stage.guarded(|stage| {
+fn played(
+    server: &mut SteppedServer,
+    plan: &Plan,
+    order: Order,
+    script: &[Act],
+) -> io::Result<Played> {
+    server.guarded(|server| {
         let (mut client, _) = Client::connect(plan)?;
         if order == Order::AcceptedFirst {
-            stage.accepts();
+            server.accepts();
         }
-        let mut moments = Vec::new();
+        let mut performed = Vec::new();
         for &act in script {
             if order == Order::ServerFirst && act == Act::AwaitEnd {
-                stage.drain();
+                server.drain();
             }
-            moments.push(client.play_beside(act, Some(&mut || stage.turn())));
+            performed.push(client.play_beside(act, Some(&mut || server.turn())));
             // What comes after it would be another scenario.
-            if moments.last().is_some_and(Moment::failed) {
+            if performed.last().is_some_and(Performed::failed) {
                 break;
             }
         }
         let peer = client.local();
         drop(client);
-        Ok(Played { peer, moments, told: stage.ending_of(peer).as_ref().map(Told::from) })
+        Ok(Played {
+            peer,
+            performed,
+            told: server.ending_of(peer).as_ref().map(ServerAccount::from),
+        })
     })
 }
 
 /// What is expected on the wire, the handshake left out.
-fn expected(moments: &[Moment], then: &str) -> String {
-    let text = |moment: &Moment| match moment.did {
+fn expected(performed: &[Performed], then: &str) -> String {
+    let text = |performed: &Performed| match performed.did {
         // What a late reply meets is in `then`, which knows the reply.
         Did::Closed { reset: false, fin: true, .. } => "→ FIN".to_owned(),
         Did::Closed { reset: false, .. } => String::new(),
-        _ => moment.wire(),
+        _ => performed.wire(),
     };
-    let mut texts: Vec<_> = moments.iter().map(text).chain([then.to_owned()]).collect();
+    let mut texts: Vec<_> = performed.iter().map(text).chain([then.to_owned()]).collect();
     texts.retain(|text| !text.is_empty());
     texts.join(" ")
 }

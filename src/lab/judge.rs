@@ -2,32 +2,32 @@
 
 use super::report::{Article, Race, RecvSays, Row};
 use super::scenario::{Experiment, Scenario};
-use crate::client::{Act, Did, Moment};
+use crate::client::{Act, Did, Performed};
 use crate::machine::close::{Certainty, Kind};
 use crate::reactor::Ending;
-use crate::record::Evidence;
+use crate::record::EvidenceRecord;
 
 /// What a server of ours says of an ended connection, told by itself or by its close log.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Told {
+pub(super) struct ServerAccount {
     pub(super) kind: Kind,
-    pub(super) evidence: Evidence,
+    pub(super) evidence: EvidenceRecord,
 }
 
-impl From<&Ending> for Told {
-    fn from(ending: &Ending) -> Told {
-        Told { kind: ending.verdict.kind, evidence: Evidence::from(ending) }
+impl From<&Ending> for ServerAccount {
+    fn from(ending: &Ending) -> ServerAccount {
+        ServerAccount { kind: ending.verdict.kind, evidence: EvidenceRecord::from(ending) }
     }
 }
 
 /// What of `scenario` did not come as it has to; `None` if everything did.
 pub(super) fn complaint(
     scenario: &Scenario,
-    moments: &[Moment],
-    told: Option<&Told>,
+    performed: &[Performed],
+    told: Option<&ServerAccount>,
 ) -> Option<String> {
-    if let Some(moment) = moments.iter().find(|moment| moment.failed()) {
-        return Some(of_client(moment));
+    if let Some(performed) = performed.iter().find(|it| it.failed()) {
+        return Some(of_client(performed));
     }
     let Some(told) = told else {
         return Some(format!("no verdict came; expected {}", names(scenario.verdicts)));
@@ -43,7 +43,7 @@ pub(super) fn complaint(
 }
 
 /// The same for one run of a race, where a verdict may be less than certain.
-pub(super) fn of_verdict(scenario: &Scenario, told: &Told) -> Option<String> {
+pub(super) fn of_verdict(scenario: &Scenario, told: &ServerAccount) -> Option<String> {
     if let Some(complaint) = of_kind(scenario.verdicts, told) {
         return Some(complaint);
     }
@@ -65,7 +65,7 @@ pub(super) fn of_verdict(scenario: &Scenario, told: &Told) -> Option<String> {
 }
 
 /// The same where nothing but the verdict is settled.
-pub(super) fn of_kind(kinds: &[Kind], told: &Told) -> Option<String> {
+pub(super) fn of_kind(kinds: &[Kind], told: &ServerAccount) -> Option<String> {
     let name = told.kind.name();
     (!kinds.contains(&told.kind)).then(|| format!("{name}, expected {}", names(kinds)))
 }
@@ -132,14 +132,14 @@ fn raced(race: &Race, differs: u32) -> String {
 }
 
 /// What a client failed in.
-pub(super) fn of_client(moment: &Moment) -> String {
-    let waits_for = match moment.act {
+pub(super) fn of_client(performed: &Performed) -> String {
+    let waits_for = match performed.act {
         Some(Act::Hold | Act::Read | Act::ReadHalf) => "the whole reply",
         Some(Act::ReadToEnd | Act::AwaitEnd) => "the server's end",
         Some(Act::Fill) => "the buffers to be full",
         _ => "room to send",
     };
-    match (&moment.did, moment.act) {
+    match (&performed.did, performed.act) {
         (Did::Failed(why), Some(Act::Hold | Act::Read | Act::ReadHalf)) => {
             format!("the whole reply did not come: {why}")
         }
@@ -159,7 +159,7 @@ fn names(kinds: &[Kind]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::report::Outcome;
+    use super::super::report::RowOutcome;
     use super::super::scenario::all;
     use super::*;
     use crate::machine::close::{Evidence as Facts, Verdict};
@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn said(change: impl FnOnce(&mut Ending)) -> Option<String> {
-        complaint(scenario("S3 FIN first"), &[], Some(&Told::from(&ending(change))))
+        complaint(scenario("S3 FIN first"), &[], Some(&ServerAccount::from(&ending(change))))
     }
 
     #[test]
@@ -221,9 +221,12 @@ mod tests {
         let nothing = complaint(scenario("S9"), &[], None).unwrap();
         assert_eq!(nothing, "no verdict came; expected timeout.read");
         let at = Duration::ZERO;
-        let moment = Moment { at, act: Some(Act::AwaitEnd), did: Did::GaveUp };
-        let in_vain =
-            complaint(scenario("S3 FIN first"), &[moment], Some(&Told::from(&ending(|_| ()))));
+        let performed = Performed { at, act: Some(Act::AwaitEnd), did: Did::GaveUp };
+        let in_vain = complaint(
+            scenario("S3 FIN first"),
+            &[performed],
+            Some(&ServerAccount::from(&ending(|_| ()))),
+        );
         assert_eq!(in_vain.unwrap(), "the client waited in vain for the server's end");
     }
 
@@ -238,11 +241,11 @@ mod tests {
             peer: None,
             recv_loop: None,
             verdict: Some("peer_fin.reply_refused".to_owned()),
-            evidence: Some(Evidence::from(&ending(change))),
+            evidence: Some(EvidenceRecord::from(&ending(change))),
             log: None,
             seen: None,
             via: None,
-            outcome: Outcome::Same,
+            outcome: RowOutcome::Same,
             same_as: Some("S1".to_owned()),
             article: None,
             race: None,

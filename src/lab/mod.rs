@@ -21,16 +21,16 @@ pub mod recv_loop;
 mod report;
 mod run;
 mod scenario;
-mod stage;
+mod stepped;
 pub mod summary;
 mod wire;
 pub(crate) mod words;
 
 pub use self::options::{Error, Options, Progress, Target};
 pub use self::report::{
-    Article, Change, Log, Outcome, Race, RecvSays, Reply, Report, Row, Seen, SeenEnd, ServerRow,
-    Via, WireSource,
+    Article, Change, ClientView, LabReport, Log, Race, RecvSays, Reply, Row, RowOutcome, SeenEnd,
+    ServerRow, Via, WireSource,
 };
 pub use self::run::run;
 pub use self::scenario::{Elsewhere, Experiment, Order, Play, Scenario, Setting, all, named};
-pub use self::stage::MESSAGE;
+pub use self::stepped::MESSAGE;

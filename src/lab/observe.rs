@@ -19,7 +19,7 @@ use std::{fmt, io, thread};
 
 use self::line::Line;
 use self::tail::Tail;
-use super::judge::Told;
+use super::judge::ServerAccount;
 use super::words::span;
 use crate::machine::close::Kind;
 
@@ -192,7 +192,7 @@ impl CloseLog {
 
     /// The line of a connection that went to the server directly: by its port, for its address may
     /// have been translated on the way.
-    pub(super) fn direct(&mut self, ours: &Ours) -> Result<(u64, Told), Untold> {
+    pub(super) fn direct(&mut self, ours: &Ours) -> Result<(u64, ServerAccount), Untold> {
         let patience = match self.missed {
             0..MISSED_MAX => self.patience,
             _ => Duration::ZERO,
@@ -219,7 +219,7 @@ impl CloseLog {
 
     /// The line of a connection that went to the server through a proxy, which has ports of its
     /// own.
-    pub(super) fn through(&mut self, ours: &Ours) -> Result<Told, Untold> {
+    pub(super) fn through(&mut self, ours: &Ours) -> Result<ServerAccount, Untold> {
         let earliest = self.earliest(ours).unwrap_or(SystemTime::UNIX_EPOCH);
         let life = ours.closed.duration_since(ours.connected).unwrap_or_default();
         let window = earliest..=earliest + TOLERANCE + life + LATE;
@@ -348,9 +348,9 @@ fn millis_between(from: SystemTime, to: SystemTime) -> i64 {
     }
 }
 
-fn told(line: Line) -> Result<Told, Untold> {
+fn told(line: Line) -> Result<ServerAccount, Untold> {
     match Kind::named(&line.verdict) {
-        Some(kind) => Ok(Told { kind, evidence: line.evidence }),
+        Some(kind) => Ok(ServerAccount { kind, evidence: line.evidence }),
         None => Err(Untold::Unclear(format!(
             "the close log says {:?}, which is no verdict here",
             line.verdict

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::{self, Told};
+use super::judge::{self, ServerAccount};
 use super::options::Options;
 use super::recv_loop::LastRecv;
-use super::report::{Outcome, Race, Row};
+use super::report::{Race, Row, RowOutcome};
 use super::scenario::Scenario;
-use super::wire::{self, Seen};
+use super::wire::{self, OnWire};
 use crate::machine::close::Kind;
 
 /// The odds of a race so far.
@@ -15,14 +15,14 @@ use crate::machine::close::Kind;
 pub(super) struct Tally {
     race: Race,
     /// One of each kind that came.
-    told: Vec<Told>,
+    told: Vec<ServerAccount>,
     recvs: Vec<LastRecv>,
     /// How often each way was seen on the wire.
     wires: BTreeMap<String, u32>,
     /// What was seen of one of each kind.
-    seen: Vec<(Kind, Seen)>,
+    seen: Vec<(Kind, OnWire)>,
     /// The first that was not as it has to be.
-    contradicted: Option<Seen>,
+    contradicted: Option<OnWire>,
     complaint: Option<String>,
     /// No verdict came: none will.
     lost: bool,
@@ -45,7 +45,7 @@ impl Tally {
     }
 
     /// One more run: what the server said, and what is wrong with that.
-    pub(super) fn counts(&mut self, told: Option<Told>, complaint: Option<String>) {
+    pub(super) fn counts(&mut self, told: Option<ServerAccount>, complaint: Option<String>) {
         self.race.runs += 1;
         self.complaint = self.complaint.take().or(complaint);
         let Some(told) = told else {
@@ -59,7 +59,7 @@ impl Tally {
     }
 
     /// What the wire showed of the run that `told` is about, if somebody looked.
-    pub(super) fn sees(&mut self, seen: Option<Seen>, told: Option<&Told>) {
+    pub(super) fn sees(&mut self, seen: Option<OnWire>, told: Option<&ServerAccount>) {
         let Some(mut seen) = seen else { return };
         *self.wires.entry(seen.wire()).or_default() += 1;
         if let Some(complaint) = seen.complaint.take() {
@@ -115,7 +115,7 @@ impl Tally {
             recv_loop: recv,
             evidence: told.map(|told| told.evidence),
             verdict,
-            outcome: if complaint.is_some() { Outcome::Failed } else { Outcome::Ok },
+            outcome: if complaint.is_some() { RowOutcome::Failed } else { RowOutcome::Ok },
             article,
             race: Some(self.race),
             note: complaint.unwrap_or(why),

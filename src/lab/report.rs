@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Packet;
 use super::scenario::Scenario;
-use crate::record::Evidence;
+use crate::record::EvidenceRecord;
 
 /// Every way in which a connection can end, played against one server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Report {
+pub struct LabReport {
     /// Against whom.
     pub server: ServerRow,
     /// The proxy or balancer before it, if each scenario was played through one as well.
@@ -33,7 +33,7 @@ pub struct Report {
     pub connections: Vec<(SocketAddr, SocketAddr)>,
 }
 
-impl Report {
+impl LabReport {
     /// Whether it was broken off before the last scenario.
     pub fn is_cut_short(&self) -> bool {
         self.planned.is_some_and(|planned| (self.rows.len() as u64) < u64::from(planned))
@@ -43,12 +43,12 @@ impl Report {
     pub fn is_well(&self) -> bool {
         let servers = [Some(&self.server), self.via.as_ref()];
         let alive = |it: &&ServerRow| it.alive && it.died_of.is_empty() && it.hung_in.is_empty();
-        self.rows.iter().all(|row| row.outcome != Outcome::Failed)
+        self.rows.iter().all(|row| row.outcome != RowOutcome::Failed)
             && servers.iter().flatten().all(alive)
     }
 }
 
-impl Report {
+impl LabReport {
     /// The worst of what the proxy changes.
     pub fn change(&self) -> Change {
         let changes = self.rows.iter().filter_map(|row| row.via.as_ref()).map(|via| via.change);
@@ -115,15 +115,15 @@ pub struct Row {
     /// Our verdict, one of those of the close log. Of a race the most frequent one.
     pub verdict: Option<String>,
     /// What it rests on, in the fields of the close log.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<EvidenceRecord>,
     /// Whether the server's close log has this connection; null if it is not read.
     pub log: Option<Log>,
     /// What the client saw of a server elsewhere.
-    pub seen: Option<Seen>,
+    pub seen: Option<ClientView>,
     /// The same through a proxy or balancer.
     pub via: Option<Via>,
     /// What is to be thought of it.
-    pub outcome: Outcome,
+    pub outcome: RowOutcome,
     /// The scenario that looks the same on the wire.
     pub same_as: Option<String>,
     /// What the article found, for its own experiments.
@@ -151,7 +151,7 @@ impl Row {
             log: None,
             seen: None,
             via: None,
-            outcome: Outcome::Ok,
+            outcome: RowOutcome::Ok,
             same_as: scenario.same_as.map(str::to_owned),
             article: None,
             race: None,
@@ -164,7 +164,7 @@ impl Row {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum RowOutcome {
     /// It is as expected.
     Ok,
     /// It is not.
@@ -190,7 +190,7 @@ pub struct RecvSays {
 /// What a client saw of a server that is not ours.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Seen {
+pub struct ClientView {
     /// Bytes that came back, read or not.
     pub bytes: u64,
     /// How much of the reply came; null where there is none to expect: nothing was sent, or the
@@ -258,11 +258,11 @@ pub struct Via {
     #[serde(default)]
     pub wire: String,
     /// What the client saw.
-    pub seen: Seen,
+    pub seen: ClientView,
     /// What the server behind it said, if its close log tells.
     pub verdict: Option<String>,
     /// What that rests on.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<EvidenceRecord>,
     /// Whether the server's close log has this connection; null if it is not read.
     pub log: Option<Log>,
     /// The odds, for a race.
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn the_schema_in_docs_is_that_of_the_types() {
         let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-        let mut schema = generator.into_root_schema_for::<Report>();
+        let mut schema = generator.into_root_schema_for::<LabReport>();
         schema.insert("title".to_owned(), "closecall lab --format json".into());
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         assert_data_eq!(text, file!["../../docs/lab.schema.json"].raw());

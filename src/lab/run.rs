@@ -4,7 +4,7 @@ use super::against::Against;
 use super::embedded::Embedded;
 use super::judge;
 use super::options::{Error, Options, Progress, Tell};
-use super::report::{Outcome, Report, Row, Seen};
+use super::report::{ClientView, LabReport, Row, RowOutcome};
 use super::scenario::Scenario;
 
 /// Plays everything, against the server that is named or against the lab's own, and tells
@@ -12,7 +12,7 @@ use super::scenario::Scenario;
 ///
 /// # Errors
 /// Nothing was played.
-pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
+pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<LabReport, Error> {
     let planned = |scenarios: &[&Scenario]| u32::try_from(scenarios.len()).ok();
     if let Some(target) = &options.against {
         let mut against = Against::start(options, target)?;
@@ -24,7 +24,7 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
         let source = wire.source();
         let connections = wire.connections();
         let planned = planned(&scenarios);
-        return Ok(Report { server, via, wire: source, planned, rows, connections });
+        return Ok(LabReport { server, via, wire: source, planned, rows, connections });
     }
     let mut embedded = Embedded::start(options).map_err(Error::Servers)?;
     let rows = rows(options, &options.scenarios, progress, |scenario, rows, tell| {
@@ -34,7 +34,7 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
     let source = wire.source();
     let connections = wire.connections();
     let planned = planned(&options.scenarios);
-    Ok(Report { server, via: None, wire: source, planned, rows, connections })
+    Ok(LabReport { server, via: None, wire: source, planned, rows, connections })
 }
 
 /// Without those that are played already: the article's second and third experiment are its first
@@ -74,7 +74,9 @@ fn rows(
 fn compared(row: Row, rows: &[Row]) -> Row {
     let Some(first) = same(&row, rows) else { return alone(row) };
     match judge::difference(&row, first) {
-        Some(note) if row.outcome == Outcome::Same => Row { outcome: Outcome::Failed, note, ..row },
+        Some(note) if row.outcome == RowOutcome::Same => {
+            Row { outcome: RowOutcome::Failed, note, ..row }
+        }
         _ => row,
     }
 }
@@ -84,13 +86,13 @@ fn called(row: Row, rows: &[Row]) -> Row {
     let sees = |row: &Row| {
         // Messages have lengths of their own.
         let bytes =
-            |seen: &Seen| seen.reply.map_or((seen.bytes, None), |it| (0, Some(it.missing())));
+            |seen: &ClientView| seen.reply.map_or((seen.bytes, None), |it| (0, Some(it.missing())));
         let seen = row.seen.as_ref().map(|seen| (bytes(seen), seen.end));
         (row.outcome, row.verdict.clone(), seen)
     };
     let Some(first) = same(&row, rows) else { return alone(row) };
-    match row.outcome == Outcome::Ok && sees(first) == sees(&row) {
-        true => Row { outcome: Outcome::Same, ..row },
+    match row.outcome == RowOutcome::Ok && sees(first) == sees(&row) {
+        true => Row { outcome: RowOutcome::Same, ..row },
         false => row,
     }
 }
@@ -98,12 +100,12 @@ fn called(row: Row, rows: &[Row]) -> Row {
 /// The row that `row` is called the same as, if it was played.
 fn same<'a>(row: &Row, rows: &'a [Row]) -> Option<&'a Row> {
     let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id))?;
-    (first.outcome != Outcome::Skipped).then_some(first)
+    (first.outcome != RowOutcome::Skipped).then_some(first)
 }
 
 fn alone(row: Row) -> Row {
     let outcome = match row.outcome {
-        Outcome::Same => Outcome::Ok,
+        RowOutcome::Same => RowOutcome::Ok,
         outcome => outcome,
     };
     Row { outcome, same_as: None, ..row }
@@ -128,14 +130,14 @@ mod tests {
     #[test]
     fn a_row_is_the_same_as_another_only_if_that_was_played() {
         let row = |id: &str| Row::of(named(id)[0]);
-        let four = || Row { outcome: Outcome::Same, ..row("S4") };
+        let four = || Row { outcome: RowOutcome::Same, ..row("S4") };
         let alone = compared(four(), &[]);
-        assert_eq!((alone.outcome, alone.same_as), (Outcome::Ok, None));
-        let skipped = Row { outcome: Outcome::Skipped, ..row("S2") };
-        assert_eq!(compared(four(), &[skipped]).outcome, Outcome::Ok);
+        assert_eq!((alone.outcome, alone.same_as), (RowOutcome::Ok, None));
+        let skipped = Row { outcome: RowOutcome::Skipped, ..row("S2") };
+        assert_eq!(compared(four(), &[skipped]).outcome, RowOutcome::Ok);
         let both = compared(four(), &[row("S2")]);
-        assert_eq!((both.outcome, both.same_as.as_deref()), (Outcome::Same, Some("S2")));
+        assert_eq!((both.outcome, both.same_as.as_deref()), (RowOutcome::Same, Some("S2")));
         assert_eq!(called(row("S4"), &[]).same_as, None);
-        assert_eq!(called(row("S4"), &[row("S2")]).outcome, Outcome::Same);
+        assert_eq!(called(row("S4"), &[row("S2")]).outcome, RowOutcome::Same);
     }
 }

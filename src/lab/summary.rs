@@ -1,6 +1,6 @@
 //! What a proxy changes, in groups: a pure view of a report that was played through one.
 
-use super::report::{Change, Log, Outcome, Report, Row, Seen, Via};
+use super::report::{Change, ClientView, LabReport, Log, Row, RowOutcome, Via};
 use super::scenario::{Play, all};
 use crate::client::Act;
 use crate::machine::close::Kind;
@@ -130,7 +130,7 @@ pub struct Summary {
 }
 
 /// What the proxy of this report changes; `None` if nothing was played through one.
-pub fn changes(report: &Report) -> Option<Summary> {
+pub fn changes(report: &LabReport) -> Option<Summary> {
     report.via.as_ref()?;
     let pairs: Vec<Pair<'_>> = report.rows.iter().filter_map(Pair::of).collect();
     let group = |effect: Effect| {
@@ -175,10 +175,10 @@ pub fn is_compared(row: &Row) -> bool {
     let is_known = |via: &Via| via.note.is_none() || via.log == Some(Log::NeverSeen);
     let via = row.via.as_ref().filter(|via| is_known(via));
     match row.outcome {
-        Outcome::Skipped => false,
+        RowOutcome::Skipped => false,
         // What failed through the proxy is not the same there.
-        Outcome::Failed => via.is_some_and(|via| via.change != Change::Same),
-        Outcome::Ok | Outcome::Same => via.is_some(),
+        RowOutcome::Failed => via.is_some_and(|via| via.change != Change::Same),
+        RowOutcome::Ok | RowOutcome::Same => via.is_some(),
     }
 }
 
@@ -206,7 +206,7 @@ impl<'a> Pair<'a> {
         self.via.change != Change::Same
     }
 
-    fn seen(&self) -> Option<&Seen> {
+    fn seen(&self) -> Option<&ClientView> {
         self.row.seen.as_ref()
     }
 
@@ -227,12 +227,13 @@ impl<'a> Pair<'a> {
     }
 
     fn expects_reply(&self) -> bool {
-        let got = |seen: &Seen| seen.bytes > 0 || seen.reply.is_some_and(|reply| reply.of > 0);
+        let got =
+            |seen: &ClientView| seen.bytes > 0 || seen.reply.is_some_and(|reply| reply.of > 0);
         self.seen().is_some_and(got)
     }
 
     /// Whether the server takes a reply for delivered that the client did not read, or not all of.
-    fn claims(&self, verdict: &Option<String>, seen: Option<&Seen>) -> bool {
+    fn claims(&self, verdict: &Option<String>, seen: Option<&ClientView>) -> bool {
         let reads = |act: &Act| matches!(act, Act::Read | Act::ReadToEnd);
         let is_unread = !self.script.is_empty() && !self.script.iter().any(reads);
         let is_short = seen.and_then(|seen| seen.reply).is_some_and(|reply| reply.missing() > 0);
@@ -245,9 +246,9 @@ mod tests {
     use super::super::report::{Reply, SeenEnd, ServerRow, WireSource};
     use super::*;
 
-    fn seen(got: u64, end: Option<SeenEnd>) -> Seen {
+    fn seen(got: u64, end: Option<SeenEnd>) -> ClientView {
         let reply = Some(Reply { got, of: 37 });
-        Seen { bytes: got, reply, end, end_us: Some(400), in_vain: None, serves: true }
+        ClientView { bytes: got, reply, end, end_us: Some(400), in_vain: None, serves: true }
     }
 
     /// A row: its scenario, both verdicts, what came of 37 bytes through the proxy, the change.
@@ -280,7 +281,7 @@ mod tests {
         };
         let via = Some(server.clone());
         let (wire, connections) = (WireSource::Expected, Vec::new());
-        changes(&Report { server, via, wire, planned: None, rows, connections }).unwrap()
+        changes(&LabReport { server, via, wire, planned: None, rows, connections }).unwrap()
     }
 
     fn groups(rows: Vec<Row>) -> Vec<(Effect, Vec<String>, usize)> {
@@ -306,7 +307,7 @@ mod tests {
         let mut lost = row("S6", [Some(DELIVERED), None], 0, Change::Lost);
         let via = lost.via.as_mut().unwrap();
         (via.log, via.note) = (Some(Log::NoLineYet), Some("no line yet".into()));
-        lost.outcome = Outcome::Skipped;
+        lost.outcome = RowOutcome::Skipped;
         assert_eq!(summary(vec![lost]).lost, 1);
     }
 
@@ -357,7 +358,7 @@ mod tests {
     #[test]
     fn a_row_that_was_not_compared_is_in_no_group() {
         let mut unknown = row("S2", [Some(ACKED), None], 37, Change::Differs);
-        unknown.outcome = Outcome::Skipped;
+        unknown.outcome = RowOutcome::Skipped;
         let all = summary(vec![unknown]);
         assert_eq!((all.compared, all.groups.len()), (0, 0));
     }

@@ -28,7 +28,7 @@ pub(super) struct Wire<'a> {
 }
 
 /// What was seen of a connection.
-pub(super) struct Seen {
+pub(super) struct OnWire {
     pub(super) client: SocketAddr,
     pub(super) packets: Vec<Packet>,
     /// What is not as it has to be, or what is missing.
@@ -72,7 +72,7 @@ impl<'a> Wire<'a> {
         expected: &Expectation,
         client: SocketAddr,
         server: SocketAddr,
-    ) -> io::Result<Option<Seen>> {
+    ) -> io::Result<Option<OnWire>> {
         let Some(capture) = self.capture else { return Ok(None) };
         capture.settle()?;
         self.connections.push((client, server));
@@ -80,7 +80,7 @@ impl<'a> Wire<'a> {
         let losses = capture.losses();
         let complaint = complaint(expected, &packets, self.losses, losses);
         self.losses = losses;
-        Ok(Some(Seen { client, packets, complaint }))
+        Ok(Some(OnWire { client, packets, complaint }))
     }
 }
 
@@ -97,7 +97,7 @@ fn complaint(
     contradiction(expected, packets).map(|it| format!("on the wire {it}"))
 }
 
-impl Seen {
+impl OnWire {
     /// The story, the handshake left out.
     pub(super) fn wire(&self) -> String {
         let story = story(&self.packets);
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::lab::capture::{self, End};
-    use crate::lab::{self, Options, Outcome, Row, Scenario};
+    use crate::lab::{self, Options, Row, RowOutcome, Scenario};
 
     /// Plays `scenario` before a capture; `None` where this machine does not let us: that is said.
     fn played(scenario: Scenario) -> Option<Row> {
@@ -163,12 +163,12 @@ mod tests {
             let wrong = Scenario { on_wire: Expectation { client, ..right.on_wire }, ..right };
             let Some(row) = played(wrong) else { return };
             let says = "on the wire the client sent a RST, and should not have";
-            assert_eq!((row.outcome, &*row.note), (Outcome::Failed, says), "{id}");
+            assert_eq!((row.outcome, &*row.note), (RowOutcome::Failed, says), "{id}");
             let packets = row.packets.unwrap();
             assert!(packets.iter().any(|it| it.to_server && it.flags.rst), "{id}: {packets:?}");
         }
         let right = played(scenario("S2")).unwrap();
-        assert_eq!((right.outcome, &*right.wire), (Outcome::Ok, "→ 14 bytes ← 37 bytes → RST"));
+        assert_eq!((right.outcome, &*right.wire), (RowOutcome::Ok, "→ 14 bytes ← 37 bytes → RST"));
     }
 
     #[test]

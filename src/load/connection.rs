@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use super::message::Cursor;
 use crate::machine::close::Observer;
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ pub(super) enum Why {
 
 /// One connection, or one place in which cycle follows cycle.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     pub(super) phase: Phase,
     /// It has had no reply yet: it counts as open from its first reply on.
     pub(super) is_new: bool,
@@ -78,13 +78,13 @@ pub(super) struct Connection {
     /// What its calls came to, in this life.
     pub(super) seen: Observer,
     /// When it says something though nobody asks it to, or tries again to connect.
-    pub(super) wakes_at: Tick,
+    pub(super) wakes_at: Moment,
 }
 
-impl Connection {
+impl ClientConnection {
     /// One that has not begun.
-    pub(super) fn new(cursor: Cursor) -> Connection {
-        Connection {
+    pub(super) fn new(cursor: Cursor) -> ClientConnection {
+        ClientConnection {
             phase: Phase::Closed,
             is_new: true,
             asked: 0,
@@ -98,7 +98,7 @@ impl Connection {
             taken: 0,
             cursor,
             seen: Observer::new(),
-            wakes_at: Tick::NEVER,
+            wakes_at: Moment::NEVER,
         }
     }
 
@@ -107,7 +107,7 @@ impl Connection {
         self.phase = Phase::Connecting;
         self.cursor = cursor;
         (self.unsent, self.taken, self.seen) = (0, 0, Observer::new());
-        self.wakes_at = Tick::NEVER;
+        self.wakes_at = Moment::NEVER;
     }
 
     /// Turns under way.

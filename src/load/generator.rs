@@ -27,8 +27,8 @@ use socket2::Type;
 
 use self::close::Closing;
 use self::meter::Meter;
-use self::stage::{Stage, Window};
-use super::connection::Connection;
+use self::stage::{RunPhase, Window};
+use super::connection::ClientConnection;
 use super::histogram::Latency;
 use super::interval::Interval;
 use super::link::{self, Ticker};
@@ -38,7 +38,7 @@ use super::plan::{Mode, Plan};
 use super::ports::Ports;
 use super::preflight::port_range;
 use super::tally::{Outcome, Tally};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 use crate::machine::wheel::TimerWheel;
 
 const WAKE: Token = Token(usize::MAX);
@@ -61,7 +61,7 @@ const PROGRESS_MS: u64 = 100;
 
 /// A moment at which somebody may want to look at the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Moment {
+pub enum Milestone {
     /// All connections are open, and nothing is under way but what keeps them alive.
     Connected,
     /// All that was due is answered.
@@ -84,10 +84,10 @@ pub struct Progress {
 /// Who decides when to go on, and hears what happens.
 pub trait Conductor {
     /// It has come to this.
-    fn reached(&mut self, moment: Moment);
+    fn reached(&mut self, milestone: Milestone);
 
     /// Whether to go on from there; who says no has to [wake](Handle::wake) the loop later.
-    fn releases(&mut self, moment: Moment) -> bool;
+    fn releases(&mut self, milestone: Milestone) -> bool;
 
     /// The first thing that went wrong, in words.
     fn trouble(&mut self, what: &str);
@@ -140,9 +140,9 @@ struct Traffic {
 }
 
 /// A connection and its socket; none between two cycles.
-struct Entry {
+struct Place {
     socket: Option<TcpStream>,
-    connection: Connection,
+    connection: ClientConnection,
 }
 
 /// The loop, and all that it owns.
@@ -156,12 +156,12 @@ pub struct Generator {
     turn_at: u64,
     script: Script,
     /// A connection's key is its place: they are put in one after the other, and none again.
-    slab: Slab<Entry>,
+    slab: Slab<Place>,
     wheel: TimerWheel,
     inbox: Box<[u8]>,
     /// When each turn under way was begun, `depth` of them for each place, in nanoseconds.
     begun_at: Box<[u64]>,
-    stage: Stage,
+    stage: RunPhase,
     window: Window,
     pace: Option<Pace>,
     ticker: Option<Ticker>,
@@ -225,10 +225,10 @@ impl Generator {
             turn_at: 0,
             script: Script::new(plan.size, plan.depth, &plan.prefix),
             slab: Slab::with_capacity(places),
-            wheel: TimerWheel::new(WHEEL_TICK_MS, places, Tick::from_ms(0)),
+            wheel: TimerWheel::new(WHEEL_TICK_MS, places, Moment::from_ms(0)),
             inbox: vec![0; INBOX_BYTES].into_boxed_slice(),
             begun_at: vec![0; places * plan.depth as usize].into_boxed_slice(),
-            stage: Stage::Opening,
+            stage: RunPhase::Opening,
             window: Window::default(),
             pace: None,
             ticker: None,
@@ -265,7 +265,7 @@ impl Generator {
     pub fn run(mut self, conductor: &mut impl Conductor) -> io::Result<Outcome> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         self.advance(conductor)?;
-        while self.stage != Stage::Over {
+        while self.stage != RunPhase::Over {
             let timeout = self.timeout(conductor);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -308,9 +308,9 @@ impl Generator {
 
     /// Alarms that rang: who is too late, and who wants to say something.
     fn expire(&mut self) {
-        let tick = tick(self.turn_at);
+        let now = moment(self.turn_at);
         let mut budget = EXPIRIES_PER_TURN;
-        while let Some(key) = self.wheel.pop_due(tick, &mut budget) {
+        while let Some(key) = self.wheel.pop_due(now, &mut budget) {
             self.rang(key as usize);
         }
     }
@@ -328,7 +328,7 @@ impl Generator {
                     connections: self.standing(),
                     done: self.tally.done,
                     share: self.window.share(now),
-                    is_closing: self.stage == Stage::Closing,
+                    is_closing: self.stage == RunPhase::Closing,
                 });
             }
         }
@@ -379,6 +379,6 @@ impl Generator {
 }
 
 /// A moment in the wheel's time.
-fn tick(ns: u64) -> Tick {
-    Tick::from_ms(ns / 1_000_000)
+fn moment(ns: u64) -> Moment {
+    Moment::from_ms(ns / 1_000_000)
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Plan ──▶ Generator ──▶ Outcome ──┐
-//!   Plan ──▶ Generator ──▶ Outcome ──┼──▶ Report
+//!   Plan ──▶ Generator ──▶ Outcome ──┼──▶ LoadReport
 //!            a process each          ┘
 //! ```
 //!
@@ -40,7 +40,7 @@ mod tally;
 mod verdict;
 
 pub use self::condition::{Condition, Unit};
-pub use self::generator::{Conductor, Generator, Handle, Moment, Progress};
+pub use self::generator::{Conductor, Generator, Handle, Milestone, Progress};
 pub use self::histogram::{Latency, Microseconds, NotAHistogram, TooMany};
 pub use self::interval::{Interval, IntervalLine, IntervalRow};
 pub use self::message::SIZE_MAX;
@@ -49,8 +49,8 @@ pub use self::plan::{Arrivals, Mode, Plan, Sources};
 pub use self::preflight::{SCOUTS, Shortage, check, default_sources, ports_return_after};
 pub use self::proc::Process;
 pub use self::processes::{Fleet, child};
-pub use self::report::{BUSY, GeneratorRow, Report, ServerRow};
+pub use self::report::{BUSY, GeneratorRow, LoadReport, ServerRow};
 pub use self::scout::{Lost, scout};
 pub use self::search::{CONFIRM_TIMES, Finding, Purpose, RULE, STEPS_MAX, Search, Trial};
-pub use self::steps::{FindReport, Limit, Step, is_silent};
+pub use self::steps::{FindReport, Limit, RateStep, is_silent};
 pub use self::tally::{Outcome, Trouble};

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::generator::{Conductor, Generator, Handle, Moment, Progress};
+use super::generator::{Conductor, Generator, Handle, Milestone, Progress};
 use super::interval::{Gathered, Interval};
 use super::plan::Plan;
 use super::tally::{Outcome, Trouble};
@@ -134,15 +134,15 @@ impl Obeys {
 }
 
 impl Conductor for Obeys {
-    fn reached(&mut self, moment: Moment) {
-        self.say(match moment {
-            Moment::Connected => Said::Connected,
-            Moment::Measured => Said::Measured,
+    fn reached(&mut self, milestone: Milestone) {
+        self.say(match milestone {
+            Milestone::Connected => Said::Connected,
+            Milestone::Measured => Said::Measured,
         });
     }
 
-    fn releases(&mut self, moment: Moment) -> bool {
-        self.released.load(Ordering::Acquire) > moment as u32
+    fn releases(&mut self, milestone: Milestone) -> bool {
+        self.released.load(Ordering::Acquire) > milestone as u32
     }
 
     fn warmed_up(&mut self) {
@@ -270,7 +270,7 @@ impl Fleet {
             let all = self.children.iter().map(|child| child.moments).min().unwrap_or(OVER);
             if reached < CONNECTED && (CONNECTED..OVER).contains(&all) {
                 reached = CONNECTED;
-                conductor.reached(Moment::Connected);
+                conductor.reached(Milestone::Connected);
                 self.tell_all(GO);
             }
             if !is_warm && self.children.iter().any(|it| it.is_warm) && self.are_warm() {
@@ -279,7 +279,7 @@ impl Fleet {
             }
             if reached == CONNECTED && (MEASURED..OVER).contains(&all) {
                 reached = MEASURED;
-                conductor.reached(Moment::Measured);
+                conductor.reached(Milestone::Measured);
                 self.tell_all(CLOSE);
             }
             while stops < self.interrupts.load(Ordering::Acquire) {

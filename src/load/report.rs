@@ -14,7 +14,7 @@ use super::tally::Outcome;
 /// A run, and what came of it.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Report {
+pub struct LoadReport {
     /// What the connections did.
     pub mode: Mode,
     /// Whether a request waits for the reply before it, so that a slow server is asked less, and
@@ -125,9 +125,9 @@ pub struct ServerRow {
 /// The share of a processor from which on the generator is said to have set the pace.
 pub const BUSY: f64 = 0.9;
 
-impl Report {
+impl LoadReport {
     /// The report about `outcome`, which the plan came to in this number of processes.
-    pub fn new(plan: &Plan, processes: u32, started_at: String, outcome: &Outcome) -> Report {
+    pub fn new(plan: &Plan, processes: u32, started_at: String, outcome: &Outcome) -> LoadReport {
         let (mode, rate) = (plan.mode, plan.rate);
         let done = |of: Mode| (mode == of).then_some(outcome.done);
         let per_second = |count: u64| match outcome.seconds > 0.0 {
@@ -137,7 +137,7 @@ impl Report {
         let share = |part: Option<f64>| {
             part.filter(|_| outcome.seconds > 0.0).map(|it| rounded(it / outcome.seconds, 3))
         };
-        Report {
+        LoadReport {
             mode,
             closed_loop: rate.is_none(),
             connections: plan.connections,
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_schema_in_docs_is_that_of_the_types() {
         let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-        let mut schema = generator.into_root_schema_for::<Report>();
+        let mut schema = generator.into_root_schema_for::<LoadReport>();
         schema.insert("title".to_owned(), "closecall load --format json".into());
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         assert_data_eq!(text, file!["../../docs/load.schema.json"].raw());

@@ -9,7 +9,7 @@ use super::link;
 use super::message::Script;
 use super::plan::Plan;
 use super::tally::Trouble;
-use crate::kernel::mio::errno;
+use crate::kernel::mio_kernel::errno;
 
 /// How long the server has to close its side, once we have closed ours.
 const PARTING: Duration = Duration::from_secs(1);

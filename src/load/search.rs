@@ -86,7 +86,7 @@ pub enum Finding {
 /// [`estimated`](Self::estimated) or [`ended`](Self::ended), until there is no next one.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Search {
-    stage: Stage,
+    stage: SearchPhase,
     estimate: f64,
     /// The highest rate that was ok.
     low: Option<u32>,
@@ -99,7 +99,7 @@ pub struct Search {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+enum SearchPhase {
     Estimating,
     Searching(u32),
     /// At this rate, and how many rates were tried before it.
@@ -110,7 +110,7 @@ enum Stage {
 impl Default for Search {
     fn default() -> Search {
         Search {
-            stage: Stage::Estimating,
+            stage: SearchPhase::Estimating,
             estimate: 0.0,
             low: None,
             high: None,
@@ -124,19 +124,21 @@ impl Search {
     /// The step to run; `None` at the end.
     pub fn next(&self) -> Option<Trial> {
         match self.stage {
-            Stage::Estimating => Some(Trial { purpose: Purpose::Estimate, rate: None }),
-            Stage::Searching(rate) => Some(Trial { purpose: Purpose::Search, rate: Some(rate) }),
-            Stage::Confirming(rate, _) => {
+            SearchPhase::Estimating => Some(Trial { purpose: Purpose::Estimate, rate: None }),
+            SearchPhase::Searching(rate) => {
+                Some(Trial { purpose: Purpose::Search, rate: Some(rate) })
+            }
+            SearchPhase::Confirming(rate, _) => {
                 Some(Trial { purpose: Purpose::Confirm, rate: Some(rate) })
             }
-            Stage::Over(_) => None,
+            SearchPhase::Over(_) => None,
         }
     }
 
     /// The rate that was confirmed; `None` before the end, and if there is none.
     pub fn found(&self) -> Option<u32> {
         match self.stage {
-            Stage::Over(found) => found,
+            SearchPhase::Over(found) => found,
             _ => None,
         }
     }
@@ -146,8 +148,8 @@ impl Search {
         self.estimate = per_second;
         let half = (per_second / 2.0).round().min(RATE_MAX.into());
         self.stage = match per_second > 0.0 {
-            true => Stage::Searching((half as u32).max(1)),
-            false => Stage::Over(None),
+            true => SearchPhase::Searching((half as u32).max(1)),
+            false => SearchPhase::Over(None),
         };
     }
 
@@ -162,7 +164,7 @@ impl Search {
         let (is_ok, was_stuck) = (finding == Finding::Ok, self.is_stuck);
         self.is_stuck = finding == Finding::Stuck;
         if self.is_stuck && was_stuck {
-            self.stage = Stage::Over(None);
+            self.stage = SearchPhase::Over(None);
             return;
         }
         if !is_ok && !self.is_repetition {
@@ -171,16 +173,16 @@ impl Search {
         }
         self.is_repetition = false;
         self.stage = match self.stage {
-            Stage::Searching(rate) => {
+            SearchPhase::Searching(rate) => {
                 *(if is_ok { &mut self.low } else { &mut self.high }) = Some(rate);
                 self.narrowed()
             }
-            Stage::Confirming(rate, _) if is_ok => Stage::Over(Some(rate)),
-            Stage::Confirming(rate, tried) => {
+            SearchPhase::Confirming(rate, _) if is_ok => SearchPhase::Over(Some(rate)),
+            SearchPhase::Confirming(rate, tried) => {
                 let less = LESS.get(tried).map(|left| (f64::from(rate) * left).floor() as u32);
                 match less {
-                    Some(less @ 1..) => Stage::Confirming(less, tried + 1),
-                    _ => Stage::Over(None),
+                    Some(less @ 1..) => SearchPhase::Confirming(less, tried + 1),
+                    _ => SearchPhase::Over(None),
                 }
             }
             stage => stage,
@@ -188,22 +190,22 @@ impl Search {
     }
 
     /// Where to look after a bound has moved.
-    fn narrowed(&self) -> Stage {
+    fn narrowed(&self) -> SearchPhase {
         match (self.low, self.high) {
-            (Some(RATE_MAX), _) => Stage::Confirming(RATE_MAX, 0),
-            (Some(low), None) => Stage::Searching(low.saturating_mul(2).min(RATE_MAX)),
+            (Some(RATE_MAX), _) => SearchPhase::Confirming(RATE_MAX, 0),
+            (Some(low), None) => SearchPhase::Searching(low.saturating_mul(2).min(RATE_MAX)),
             (None, Some(high)) => match high / 4 {
                 rate if rate > 0 && f64::from(rate) >= self.estimate * LEAST => {
-                    Stage::Searching(rate)
+                    SearchPhase::Searching(rate)
                 }
-                _ => Stage::Over(None),
+                _ => SearchPhase::Over(None),
             },
             (Some(low), Some(high)) => {
                 let is_near = high - low <= 1 || f64::from(high) <= f64::from(low) * NEAR;
                 let middle = (f64::from(low) * f64::from(high)).sqrt().round() as u32;
                 match is_near {
-                    true => Stage::Confirming(low, 0),
-                    false => Stage::Searching(middle.clamp(low + 1, high - 1)),
+                    true => SearchPhase::Confirming(low, 0),
+                    false => SearchPhase::Searching(middle.clamp(low + 1, high - 1)),
                 }
             }
             (None, None) => self.stage,

@@ -32,7 +32,7 @@ pub struct FindReport {
     /// The measured time of a step, in seconds; a step that confirms a rate takes three times that.
     pub step_duration_s: f64,
     /// The steps, in their order. One that was interrupted is not among them.
-    pub steps: Vec<Step>,
+    pub steps: Vec<RateStep>,
     /// The highest rate that met the objective and was confirmed; null if there is none.
     pub found_rate_per_s: Option<u32>,
     /// What the limit was in the failed step that is next above the found rate; null if no step
@@ -49,7 +49,7 @@ pub struct FindReport {
 /// One step of a search.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Step {
+pub struct RateStep {
     /// What it was for.
     pub purpose: Purpose,
     /// Requests a second that were asked for; null in the closed loop.
@@ -87,14 +87,14 @@ pub enum Limit {
     Server,
 }
 
-impl Step {
+impl RateStep {
     /// What a step came to. `shown` gives a figure as people read it.
     pub fn new(
         trial: Trial,
         objective: &Objective,
         outcome: &Outcome,
         shown: impl Fn(f64, Unit) -> String,
-    ) -> Step {
+    ) -> RateStep {
         let figures = objective.conditions().iter().map(|it| (it, it.measured(outcome)));
         let metrics = figures.clone().map(|(it, figure)| (it.metric().to_owned(), figure));
         let missed = figures.filter_map(|(condition, figure)| match figure {
@@ -122,7 +122,7 @@ impl Step {
             [outcome.cpu_seconds, outcome.waited_seconds].map(|it| {
                 it.filter(|_| outcome.seconds > 0.0).map(|it| rounded(it / outcome.seconds, 3))
             });
-        Step {
+        RateStep {
             purpose: trial.purpose,
             target_rate_per_s: trial.rate,
             rate_per_s: rounded(rate, 3),
@@ -202,9 +202,9 @@ fn limit(outcome: &Outcome, cpu: Option<f64>, run_delay: Option<f64>) -> Option<
 
 impl FindReport {
     /// What limited the found rate: the last failure at the lowest rate above it.
-    pub fn limit(steps: &[Step], found: Option<u32>) -> Option<Limit> {
+    pub fn limit(steps: &[RateStep], found: Option<u32>) -> Option<Limit> {
         // A closed loop that failed is the only step there is.
-        let is_above = |step: &&Step| {
+        let is_above = |step: &&RateStep| {
             let rate = step.target_rate_per_s;
             !step.ok && (rate > found || (rate, found) == (None, None))
         };
@@ -241,10 +241,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn step(objective: &str, outcome: &Outcome) -> Step {
+    fn step(objective: &str, outcome: &Outcome) -> RateStep {
         let trial = Trial { purpose: Purpose::Search, rate: Some(1000) };
         let objective = Objective::parse(objective).unwrap();
-        Step::new(trial, &objective, outcome, |figure, _| format!("{figure:.0}"))
+        RateStep::new(trial, &objective, outcome, |figure, _| format!("{figure:.0}"))
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
     fn the_closed_loop_misses_no_objective_and_keeps_its_errors() {
         let trial = Trial { purpose: Purpose::Estimate, rate: None };
         let objective = Objective::parse("p99<1ns").unwrap();
-        let step = |it: &Outcome| Step::new(trial, &objective, it, |_, _| String::new());
+        let step = |it: &Outcome| RateStep::new(trial, &objective, it, |_, _| String::new());
         let mut some = outcome(10, 5);
         assert!(step(&some).ok && step(&some).reasons.is_empty());
         some.errors.insert("reset".to_owned(), 50);
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_a_search_is_that_of_the_next_failure_above() {
-        let step = |rate, limited_by: Option<Limit>| Step {
+        let step = |rate, limited_by: Option<Limit>| RateStep {
             target_rate_per_s: Some(rate),
             ok: limited_by.is_none(),
             limited_by,

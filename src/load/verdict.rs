@@ -4,12 +4,12 @@
 //! "reply" is what we sent, a request here. What a server never does is to end a connection because
 //! it has all that it came for: that is `local.done`.
 
-use super::connection::{Connection, Why};
+use super::connection::{ClientConnection, Why};
 use crate::machine::close::{Kind, Leftover, LocalCause, Probe};
 
 /// The verdict on a connection that ended for this reason. The system is not asked about one that
 /// ended as it was to.
-pub(super) fn verdict(connection: &mut Connection, why: Why, probe: impl Probe) -> Kind {
+pub(super) fn verdict(connection: &mut ClientConnection, why: Why, probe: impl Probe) -> Kind {
     let cause = match why {
         Why::Done => return Kind::LocalDone,
         Why::Timeout => Some(LocalCause::ReadDeadline),

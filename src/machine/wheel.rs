@@ -30,7 +30,7 @@
 //! Never early: a deadline is rounded up to the wheel's tick, and one tick more pays for the
 //! clock's rounding down and for a `now` that is some microseconds old. Never later than two ticks.
 
-use super::tick::Tick;
+use super::time::Moment;
 use std::fmt;
 
 /// Slots on the ring: 64 words of 64 bits, so that one more word tells which words are not empty.
@@ -45,7 +45,7 @@ const NONE: u32 = u32::MAX;
 
 /// One key's place: in the list of a slot, or nowhere.
 #[derive(Clone, Copy)]
-struct Entry {
+struct Timer {
     /// The wheel tick at which this is due; `UNARMED` while it hangs nowhere.
     due: u64,
     next: u32,
@@ -56,7 +56,7 @@ struct Entry {
 /// Marks a `previous` that names a slot instead of an entry.
 const FIRST: u32 = 1 << 31;
 const UNARMED: u64 = u64::MAX;
-const VACANT: Entry = Entry { due: UNARMED, next: NONE, previous: NONE };
+const VACANT: Timer = Timer { due: UNARMED, next: NONE, previous: NONE };
 
 /// Deadlines by key: armed, moved and dropped in constant time.
 ///
@@ -67,13 +67,13 @@ const VACANT: Entry = Entry { due: UNARMED, next: NONE, previous: NONE };
 /// Keys are expected to be dense and small: memory is 16 bytes times the largest key, below 2^31.
 ///
 /// ```
-/// use closecall::machine::tick::Tick;
+/// use closecall::machine::time::Moment;
 /// use closecall::machine::wheel::TimerWheel;
 ///
-/// let mut wheel = TimerWheel::new(8, 100, Tick::from_ms(0));
-/// wheel.arm(7, Tick::from_ms(10_000));
-/// wheel.arm(7, Tick::from_ms(10_500)); // it has received something: the same call moves it
-/// assert_eq!(wheel.pop_due(Tick::from_ms(10_499), &mut 32), None);
+/// let mut wheel = TimerWheel::new(8, 100, Moment::from_ms(0));
+/// wheel.arm(7, Moment::from_ms(10_000));
+/// wheel.arm(7, Moment::from_ms(10_500)); // it has received something: the same call moves it
+/// assert_eq!(wheel.pop_due(Moment::from_ms(10_499), &mut 32), None);
 /// let due = wheel.next_due().unwrap(); // never early, at most two ticks late
 /// assert!((10_500..=10_516).contains(&due.as_ms()));
 /// assert_eq!(wheel.pop_due(due, &mut 32), Some(7));
@@ -86,7 +86,7 @@ pub struct TimerWheel {
     /// A list for each slot, and the one of those that lag behind.
     heads: Box<[u32]>,
     occupied: Occupied,
-    entries: Vec<Entry>,
+    entries: Vec<Timer>,
     armed: usize,
 }
 
@@ -102,11 +102,11 @@ impl fmt::Debug for TimerWheel {
 
 impl TimerWheel {
     /// What it reserves for each key, in bytes.
-    pub const KEY_BYTES: usize = size_of::<Entry>();
+    pub const KEY_BYTES: usize = size_of::<Timer>();
 
     /// An empty wheel with ticks of `tick_ms` milliseconds (0 counts as 1), whose time begins at
     /// `now`, with room reserved for keys below `keys`.
-    pub fn new(tick_ms: u64, keys: usize, now: Tick) -> TimerWheel {
+    pub fn new(tick_ms: u64, keys: usize, now: Moment) -> TimerWheel {
         let tick_ms = tick_ms.max(1);
         TimerWheel {
             tick_ms,
@@ -132,7 +132,7 @@ impl TimerWheel {
 
     /// Notes that it is `now`, where nothing is armed: time in which nothing could become due is
     /// not walked through later.
-    pub fn skip_to(&mut self, now: Tick) {
+    pub fn skip_to(&mut self, now: Moment) {
         if self.is_empty() {
             self.cursor = self.cursor.max(now.as_ms() / self.tick_ms);
         }
@@ -153,13 +153,13 @@ impl TimerWheel {
         self.entries.get(key as usize).is_some_and(|entry| entry.due != UNARMED)
     }
 
-    /// Arms `key` for `deadline`, or moves it there; [`Tick::NEVER`] disarms it. O(1).
+    /// Arms `key` for `deadline`, or moves it there; [`Moment::NEVER`] disarms it. O(1).
     ///
     /// It is due no earlier than `deadline` and at most two ticks later.
-    pub fn arm(&mut self, key: u32, deadline: Tick) {
+    pub fn arm(&mut self, key: u32, deadline: Moment) {
         debug_assert!(key < FIRST, "keys are dense and small");
         self.disarm(key);
-        if deadline == Tick::NEVER {
+        if deadline == Moment::NEVER {
             return;
         }
         if self.entries.len() <= key as usize {
@@ -186,7 +186,7 @@ impl TimerWheel {
     /// Keys come in the order of their ticks, unless more than a round of 4,096 ticks has passed
     /// since the last call. Arming while popping is allowed, the key in hand included; what is
     /// armed for the past comes in this same run.
-    pub fn pop_due(&mut self, now: Tick, budget: &mut u32) -> Option<u32> {
+    pub fn pop_due(&mut self, now: Moment, budget: &mut u32) -> Option<u32> {
         let now = now.as_ms() / self.tick_ms;
         while *budget > 0 {
             let key = match self.occupied.first_from(self.cursor).filter(|&at| at <= now) {
@@ -219,12 +219,12 @@ impl TimerWheel {
     ///
     /// It is exact, but for deadlines armed more than a round of 4,096 ticks ahead: those are
     /// looked at, and moved on, once a round on their way.
-    pub fn next_due(&self) -> Option<Tick> {
+    pub fn next_due(&self) -> Option<Moment> {
         let at = match self.heads[LAGGING] {
             NONE => self.occupied.first_from(self.cursor)?,
             _ => self.cursor,
         };
-        Some(Tick::from_ms(at.saturating_mul(self.tick_ms)))
+        Some(Moment::from_ms(at.saturating_mul(self.tick_ms)))
     }
 
     /// Hangs an unlinked entry into the slot of its tick, or of the round's last tick where its own
@@ -249,7 +249,7 @@ impl TimerWheel {
     }
 
     fn unlink(&mut self, key: u32) {
-        let Entry { next, previous, .. } = self.entries[key as usize];
+        let Timer { next, previous, .. } = self.entries[key as usize];
         if next != NONE {
             self.entries[next as usize].previous = previous;
         }

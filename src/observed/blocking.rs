@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::life::DROPPED_BYTES;
-use super::life::{self, Life, Report};
+use super::life::{self, Life, OnEnding};
 use super::{Observed, Stream};
 use crate::machine::close::{Ending, Probe, Settling};
 use crate::socket;
@@ -28,7 +28,7 @@ impl life::Stream for TcpStream {
         self
     }
 
-    fn drop_with(self, mut life: Life, report: Report) {
+    fn drop_with(self, mut life: Life, report: OnEnding) {
         report(life.conclude(&self));
     }
 }

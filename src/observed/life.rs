@@ -28,11 +28,11 @@ pub trait Stream: Sized {
     fn probe(&self) -> impl Probe + '_;
 
     /// It is dropped, and its ending is to be reported.
-    fn drop_with(self, life: Life, report: Report);
+    fn drop_with(self, life: Life, report: OnEnding);
 }
 
 /// What is to be done with an ending.
-pub(super) type Report = Box<dyn FnOnce(Ending) + Send>;
+pub(super) type OnEnding = Box<dyn FnOnce(Ending) + Send>;
 
 /// What is known of one stream.
 #[derive(Clone, Debug)]

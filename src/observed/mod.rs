@@ -62,7 +62,7 @@ use std::fmt;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
-use self::life::{Life, Report};
+use self::life::{Life, OnEnding};
 use crate::machine::close::{Ending, LocalCause, Observer};
 
 /// A stream that can be observed: `std::net::TcpStream`, and with the feature `tokio` also
@@ -76,7 +76,7 @@ pub struct Observed<S: Stream> {
     /// Gone only while it is dropped.
     stream: Option<S>,
     life: Life,
-    report: Option<Report>,
+    report: Option<OnEnding>,
 }
 
 impl<S: Stream> Observed<S> {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 use super::life::DROPPED_BYTES;
-use super::life::{self, Life, Report};
+use super::life::{self, Life, OnEnding};
 use super::{Observed, Stream};
 use crate::machine::close::{Ending, Probe, Settling};
 use crate::socket;
@@ -37,7 +37,7 @@ impl life::Stream for TcpStream {
         self
     }
 
-    fn drop_with(self, mut life: Life, report: Report) {
+    fn drop_with(self, mut life: Life, report: OnEnding) {
         match Handle::try_current() {
             // A task that is dropped itself, by a runtime that ends or has no timers, is the last.
             Ok(runtime) if !life.is_left => {

@@ -8,7 +8,7 @@ use super::reap::ending;
 use super::{Reactor, Stage};
 use crate::config::Overload;
 use crate::kernel::{Io, Kernel};
-use crate::machine::close::{LocalCause, Told};
+use crate::machine::close::{Answers, LocalCause};
 use crate::machine::connection::{Connection, Goodbye};
 use crate::machine::errno::{Errno, Meaning};
 
@@ -102,7 +102,7 @@ impl<K: Kernel> Reactor<K> {
                     let newcomer = self.kernel.accept(listener);
                     match &newcomer {
                         Io::Done((_, peer)) if !self.has_too_many(*peer) => self.decide_now(oldest),
-                        _ => self.table.settles_first(oldest),
+                        _ => self.table.put_back_oldest(oldest),
                     }
                     newcomer.map(|(socket, peer)| self.welcome(socket, peer))
                 }
@@ -114,7 +114,7 @@ impl<K: Kernel> Reactor<K> {
     /// file are free when this turn ends.
     fn decide_now(&mut self, key: u32) {
         if let Some(entry) = self.table.get_mut(key) {
-            entry.connection.hurry();
+            entry.connection.decide_now();
             // None is served twice in a turn, and one that was is asked for its evidence only.
             let was_visited = entry.visited_in == self.turn_number;
             self.visit_within(key, if was_visited { 0 } else { self.bytes_per_visit() });
@@ -147,7 +147,7 @@ impl<K: Kernel> Reactor<K> {
         }
         let key = self.table.insert(socket, connection, self.turn_number);
         let Some(entry) = self.table.get_mut(key) else { return Then::Continue };
-        match self.kernel.watch(&mut entry.socket, key) {
+        match self.kernel.register(&mut entry.socket, key) {
             Ok(()) => {
                 self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
                 Then::Continue
@@ -155,7 +155,7 @@ impl<K: Kernel> Reactor<K> {
             Err(errno) => {
                 entry.connection.refuse(LocalCause::Resource);
                 self.table.end(key);
-                let pause = Pause::Unwatchable(errno);
+                let pause = Pause::Unregistered(errno);
                 if self.config.overload == Overload::Shed {
                     self.report_shedding(pause);
                     return Then::Continue; // the others are reset like this one
@@ -168,7 +168,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// One that never had a slot: all that is known of it is that we did not want it.
     fn report_refused(&mut self, mut connection: Connection) {
-        let conclusion = connection.conclude(Told::nothing(K::SYSTEM));
+        let conclusion = connection.conclude(Answers::nothing(K::SYSTEM));
         self.report(ending(&connection, None, conclusion, self.now));
     }
 
@@ -257,7 +257,7 @@ impl<K: Kernel> Reactor<K> {
                     _ => remedy(errno),
                 }
             ),
-            Pause::Unwatchable(errno) => log::warn!(
+            Pause::Unregistered(errno) => log::warn!(
                 "a newcomer was reset, because the system cannot watch it ({}) beside {open} \
                  others; {then} ({})",
                 name(errno),

@@ -12,7 +12,7 @@
 //! ```
 
 use crate::machine::errno::{Errno, Meaning, System};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// What to do about an error of accept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +46,7 @@ pub(super) enum Pause {
     Exhausted(Errno),
     /// The system has no memory, or no watch, for the one that was accepted last, which was reset.
     /// It ends likewise.
-    Unwatchable(Errno),
+    Unregistered(Errno),
     /// accept failed again and again for other reasons. It ends in time.
     Failing(Errno),
 }
@@ -61,9 +61,9 @@ pub(super) struct Listeners {
     next: usize,
     pause: Option<Pause>,
     /// When to try again, where that may help.
-    retry_at: Option<Tick>,
+    retry_at: Option<Moment>,
     /// When the present or last episode of overload was reported.
-    reported_at: Option<Tick>,
+    reported_at: Option<Moment>,
 }
 
 /// An episode of overload is reported when it begins, and no more often than this.
@@ -105,11 +105,11 @@ impl Listeners {
     }
 
     /// The next one to accept from, in turn; `None` if all are quiet or paused.
-    pub(super) fn next_ready(&mut self, now: Tick) -> Option<usize> {
+    pub(super) fn next_ready(&mut self, now: Moment) -> Option<usize> {
         if self.pause.is_some() && self.retry_at.is_none_or(|at| now < at) {
             return None;
         }
-        self.resume();
+        self.end_pause();
         let count = self.ready.len();
         let found = (0..count).map(|step| (self.next + step) % count).find(|&i| self.ready[i])?;
         self.next = found + 1;
@@ -123,14 +123,14 @@ impl Listeners {
 
     /// Accepts no newcomer until the cause of the pause is gone or, with `retry_at`, until then.
     /// Gives `true` if that is to be reported: once an episode.
-    pub(super) fn pause(&mut self, pause: Pause, now: Tick, retry_at: Option<Tick>) -> bool {
+    pub(super) fn pause(&mut self, pause: Pause, now: Moment, retry_at: Option<Moment>) -> bool {
         self.pause = Some(pause);
         self.retry_at = retry_at;
         self.is_to_be_reported(now)
     }
 
     /// Whether an episode of overload is to be reported now: once, when it begins.
-    pub(super) fn is_to_be_reported(&mut self, now: Tick) -> bool {
+    pub(super) fn is_to_be_reported(&mut self, now: Moment) -> bool {
         let due = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY_MS);
         if due {
             self.reported_at = Some(now);
@@ -141,18 +141,18 @@ impl Listeners {
     /// A connection has begun to wait for nothing but its evidence: a newcomer can have its place.
     pub(super) fn room_can_be_made(&mut self) {
         if self.pause == Some(Pause::Full) {
-            self.resume();
+            self.end_pause();
         }
     }
 
     /// A connection has given back its slot, its file, its memory and its watch.
     pub(super) fn resources_are_back(&mut self) {
         if !matches!(self.pause, Some(Pause::Failing(_))) {
-            self.resume();
+            self.end_pause();
         }
     }
 
-    fn resume(&mut self) {
+    fn end_pause(&mut self) {
         self.pause = None;
         self.retry_at = None;
     }
@@ -168,7 +168,7 @@ impl Listeners {
     }
 
     /// When to try again; `None` while not paused by the system.
-    pub(super) fn retry_at(&self) -> Option<Tick> {
+    pub(super) fn retry_at(&self) -> Option<Moment> {
         self.retry_at
     }
 
@@ -180,7 +180,7 @@ impl Listeners {
     /// They are closed: none is ever ready again.
     pub(super) fn close(&mut self) {
         self.ready.clear();
-        self.resume();
+        self.end_pause();
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_listener_stays_ready_until_accept_would_block() {
         let mut listeners = Listeners::new(2);
-        let now = Tick::from_ms(0);
+        let now = Moment::from_ms(0);
         assert_eq!(listeners.next_ready(now), None);
         listeners.edge(1);
         assert_eq!([listeners.next_ready(now), listeners.next_ready(now)], [Some(1), Some(1)]);
@@ -203,7 +203,7 @@ mod tests {
     fn a_busy_listener_does_not_starve_the_other() {
         let mut listeners = Listeners::new(2);
         (0..2).for_each(|listener| listeners.edge(listener));
-        let turns = [0; 4].map(|_| listeners.next_ready(Tick::from_ms(0)).unwrap());
+        let turns = [0; 4].map(|_| listeners.next_ready(Moment::from_ms(0)).unwrap());
         assert_eq!(turns, [0, 1, 0, 1]);
     }
 
@@ -212,9 +212,9 @@ mod tests {
         const ENOSPC: Errno = Errno(28);
         let mut listeners = Listeners::new(1);
         listeners.edge(0);
-        let now = Tick::from_ms(5_000);
+        let now = Moment::from_ms(5_000);
         let retry_at = Some(now.after(100));
-        assert!(listeners.pause(Pause::Unwatchable(ENOSPC), now, retry_at), "it is reported");
+        assert!(listeners.pause(Pause::Unregistered(ENOSPC), now, retry_at), "it is reported");
         assert_eq!((listeners.next_ready(now), listeners.is_unfinished()), (None, false));
         listeners.room_can_be_made();
         assert_eq!(listeners.next_ready(now), None, "a place is not what is short");

@@ -2,7 +2,7 @@
 
 use super::Reactor;
 use crate::kernel::Kernel;
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// Each reply may take at most one part in this many of what is left below the cap: so however many
 /// peers do not read, the sum only comes near it.
@@ -29,7 +29,7 @@ pub(super) struct OutputMemory {
     /// Memory is being given back.
     gives_back: bool,
     /// When the next step of that is due.
-    tidies_at: Option<Tick>,
+    tidies_at: Option<Moment>,
 }
 
 /// What is to be done about memory now.
@@ -60,7 +60,7 @@ impl OutputMemory {
 
     /// What it is time for: memory is given back once most of what there was has been free for a
     /// while.
-    fn next_step(&mut self, now: Tick) -> Option<Tidy> {
+    fn next_step(&mut self, now: Moment) -> Option<Tidy> {
         let free = self.peak_bytes - self.bytes;
         let worth = free >= WORTH_GIVING_BACK_BYTES && self.bytes <= self.peak_bytes / 8;
         if !worth && !self.gives_back {
@@ -81,7 +81,7 @@ impl OutputMemory {
     }
 
     /// When to look again.
-    pub(super) fn tidies_at(&self) -> Option<Tick> {
+    pub(super) fn tidies_at(&self) -> Option<Moment> {
         self.tidies_at
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn memory_goes_back_once_when_it_has_been_free_for_a_while() {
         let mut output = OutputMemory::new(None);
-        let now = Tick::from_ms(5_000);
+        let now = Moment::from_ms(5_000);
         output.changed(0, 100 << 20);
         assert_eq!((output.next_step(now), output.tidies_at()), (None, None), "it is in use");
         output.changed(100 << 20, 1 << 20);
@@ -154,6 +154,6 @@ mod tests {
         let mut output = OutputMemory::new(None);
         output.changed(0, 15 << 20);
         output.changed(15 << 20, 0);
-        assert_eq!((output.next_step(Tick::from_ms(0)), output.tidies_at()), (None, None));
+        assert_eq!((output.next_step(Moment::from_ms(0)), output.tidies_at()), (None, None));
     }
 }

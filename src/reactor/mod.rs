@@ -45,7 +45,7 @@ use crate::kernel::{Event, Kernel, Stop};
 pub use crate::machine::close::Ending;
 use crate::machine::connection::Rules;
 use crate::machine::reply::Replier;
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 use crate::machine::wheel::TimerWheel;
 
 /// Where the server is in its own life.
@@ -102,7 +102,7 @@ pub struct Reactor<K: Kernel> {
     kernel: K,
     config: Config,
     rules: Rules,
-    now: Tick,
+    now: Moment,
     /// Visits since the clock was read.
     visits_since_clock: u32,
     events: Vec<Event>,
@@ -288,7 +288,7 @@ impl<K: Kernel> Reactor<K> {
             self.listeners.sweep(self.config.backlog.max(1).unsigned_abs());
             // All are due at once: the expiry path does the rest, within its budget.
             for key in self.table.keys() {
-                self.wheel.arm(key, Tick::from_ms(0));
+                self.wheel.arm(key, Moment::from_ms(0));
             }
         }
         if stop == Stop::Abort && self.stage == Stage::Draining && !self.forced {

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::table::Entry;
+use super::table::Slot;
 use super::{Ending, Reactor};
 use crate::kernel::Kernel;
 use crate::machine::close::{Conclusion, LocalCause, Probe, SocketFacts};
 use crate::machine::connection::Connection;
 use crate::machine::errno::{Errno, System};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// The kernel, asked about one socket.
 struct Asked<'a, K: Kernel> {
@@ -53,7 +53,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Collects the evidence, reports how the connection ended and parts with the socket.
     fn conclude(&mut self, key: u32) {
-        let Entry { socket, connection, .. } = self.table.ended(key);
+        let Slot { socket, connection, .. } = self.table.ended(key);
         let local = self.kernel.local(socket);
         let probe =
             Asked { kernel: &mut self.kernel, socket, asks_kernel: self.config.asks_kernel };
@@ -64,7 +64,7 @@ impl<K: Kernel> Reactor<K> {
         self.report(ending);
         let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);
-        // One that could not be watched gives back only what it had taken itself.
+        // One that could not be registered gives back only what it had taken itself.
         if conclusion.evidence.cause != Some(LocalCause::Resource) {
             self.listeners.resources_are_back();
         }
@@ -87,7 +87,7 @@ pub(super) fn ending(
     connection: &Connection,
     local: Option<SocketAddr>,
     conclusion: Conclusion,
-    now: Tick,
+    now: Moment,
 ) -> Ending {
     let addresses = (connection.peer(), local);
     let times_ms = (connection.age_ms(now), connection.waited_ms(now));

@@ -2,7 +2,7 @@
 //! is not to be had, the allocator ends the process.
 
 use super::Reactor;
-use super::table::Entry;
+use super::table::Slot;
 use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::machine::wheel::TimerWheel;
@@ -15,7 +15,7 @@ impl<K: Kernel> Reactor<K> {
     /// each connection in the table and in the wheel, and the shared buffers.
     pub fn bytes_reserved(config: &Config) -> usize {
         let slots = config.slots();
-        let slot_bytes = size_of::<Entry<K::Socket>>() + TimerWheel::KEY_BYTES;
+        let slot_bytes = size_of::<Slot<K::Socket>>() + TimerWheel::KEY_BYTES;
         let buffer_bytes = config.read_buffer_bytes.saturating_add(config.prefix.len());
         slots
             .saturating_mul(slot_bytes)

@@ -2,9 +2,9 @@
 
 use super::Reactor;
 use super::table::Pace;
-use super::visit::{CALL_COSTS_BYTES, Outcome, Visit};
+use super::visit::{CALL_COSTS_BYTES, Visit, VisitEnd};
 use crate::kernel::{Event, Kernel};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// A connection that moved more than this in a visit, in bytes, is a bulk sender until it moves
 /// less. It is what one small request is charged for. Where no sparse flow waits, the line of the
@@ -88,7 +88,7 @@ impl<K: Kernel> Reactor<K> {
             return self.put_off.push_back(key);
         }
         self.turn.alarms += 1;
-        if entry.connection.rang(past, &self.rules) {
+        if entry.connection.alarm_rang(past, &self.rules) {
             budget = self.visit_within(key, budget);
         }
         let past = self.past();
@@ -113,8 +113,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// The last moment that has passed for sure. The clock rounds down: a deadline of this very
     /// millisecond may lie ahead still.
-    fn past(&self) -> Tick {
-        Tick::from_ms(self.now.as_ms().saturating_sub(1))
+    fn past(&self) -> Moment {
+        Moment::from_ms(self.now.as_ms().saturating_sub(1))
     }
 
     /// What a visit may be charged for, in bytes.
@@ -149,9 +149,9 @@ impl<K: Kernel> Reactor<K> {
         let (left, spent) = (visit.budget, visit.charged);
         self.turn.bytes += spent.max(CALL_COSTS_BYTES) as u64;
         self.output.changed(output_bytes, entry.connection.output_bytes());
-        let is_bulk = outcome == Outcome::Unfinished || spent > SPARSE_BYTES_MAX;
+        let is_bulk = outcome == VisitEnd::Unfinished || spent > SPARSE_BYTES_MAX;
         entry.pace = if is_bulk { Pace::Bulk } else { Pace::Sparse };
-        if entry.connection.take_alarm_moved() && outcome != Outcome::Ended {
+        if entry.connection.take_alarm_moved() && outcome != VisitEnd::Ended {
             self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
         }
         if !was_settling && entry.connection.is_settling() {
@@ -159,9 +159,9 @@ impl<K: Kernel> Reactor<K> {
             self.listeners.room_can_be_made(); // a connection that only waits for its evidence
         }
         match outcome {
-            Outcome::Idle => {}
-            Outcome::Unfinished => self.table.owe_visit(key),
-            Outcome::Ended => self.table.end(key),
+            VisitEnd::Idle => {}
+            VisitEnd::Unfinished => self.table.owe_visit(key),
+            VisitEnd::Ended => self.table.end(key),
         }
         left
     }

@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::line::Line;
 use crate::machine::connection::Connection;
-use crate::machine::peer::network;
+use crate::machine::packed_address::network;
 
 /// What the loop owes a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +34,7 @@ pub(super) enum Pace {
 
 /// A connection and its socket.
 #[derive(Debug)]
-pub(super) struct Entry<S> {
+pub(super) struct Slot<S> {
     pub(super) socket: S,
     pub(super) connection: Connection,
     owed: Owed,
@@ -47,7 +47,7 @@ pub(super) struct Entry<S> {
 /// The slab of connections, and the lines in which one of them may stand.
 #[derive(Debug)]
 pub(super) struct Table<S> {
-    slab: Slab<Entry<S>>,
+    slab: Slab<Slot<S>>,
     slots: usize,
     /// Connections that are owed a visit: those of a sparse pace, and bulk senders. As in FQ-CoDel
     /// (RFC 8290, section 4.1) a flow that takes little does not wait behind those that take much.
@@ -90,7 +90,7 @@ impl<S> Table<S> {
 
     /// Reserves the slots again, if there is memory for them; else the table grows as it must.
     pub(super) fn reserve(&mut self) {
-        if Vec::<Entry<S>>::new().try_reserve_exact(self.slots).is_ok() {
+        if Vec::<Slot<S>>::new().try_reserve_exact(self.slots).is_ok() {
             self.slab.reserve(self.slots - self.slab.len());
         }
     }
@@ -116,11 +116,11 @@ impl<S> Table<S> {
             *counts.entry(network(connection.peer().ip())).or_default() += 1;
         }
         let (owed, pace, visited_in) = (Owed::Nothing, Pace::Sparse, turn.wrapping_sub(1));
-        self.slab.insert(Entry { socket, connection, owed, pace, visited_in }) as u32
+        self.slab.insert(Slot { socket, connection, owed, pace, visited_in }) as u32
     }
 
     /// The connection with this key, unless it ended or never was: events may be stale.
-    pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut Entry<S>> {
+    pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut Slot<S>> {
         self.slab.get_mut(key as usize).filter(|entry| entry.owed != Owed::Reaping)
     }
 
@@ -176,7 +176,7 @@ impl<S> Table<S> {
     }
 
     /// Puts `key`, just taken as the oldest, back to the front of the line.
-    pub(super) fn settles_first(&mut self, key: u32) {
+    pub(super) fn put_back_oldest(&mut self, key: u32) {
         self.settling.push_front(key, self.slab[key as usize].connection.id());
     }
 
@@ -213,7 +213,7 @@ impl<S> Table<S> {
     }
 
     /// One that ended.
-    pub(super) fn ended(&mut self, key: u32) -> &mut Entry<S> {
+    pub(super) fn ended(&mut self, key: u32) -> &mut Slot<S> {
         &mut self.slab[key as usize]
     }
 
@@ -226,13 +226,13 @@ impl<S> Table<S> {
 }
 
 /// Whether connection number `id` is in the slot `key` still, and owed a visit.
-fn is_owed<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
+fn is_owed<S>(slab: &Slab<Slot<S>>, key: u32, id: u64) -> bool {
     slab.get(key as usize)
         .is_some_and(|entry| entry.owed == Owed::Visit && entry.connection.id() == id)
 }
 
 /// Whether connection number `id` is in the slot `key` still, and settling.
-fn is_settling_as<S>(slab: &Slab<Entry<S>>, key: u32, id: u64) -> bool {
+fn is_settling_as<S>(slab: &Slab<Slot<S>>, key: u32, id: u64) -> bool {
     slab.get(key as usize).is_some_and(|entry| {
         entry.owed != Owed::Reaping && entry.connection.id() == id && entry.connection.is_settling()
     })
@@ -244,13 +244,13 @@ mod tests {
 
     use super::*;
     use crate::machine::connection::Rules;
-    use crate::machine::tick::Tick;
+    use crate::machine::time::Moment;
 
     /// With a socket that is a descriptor and nothing else, as mio's is in a release build.
     #[test]
     fn an_idle_connection_takes_104_bytes() {
-        assert_eq!(size_of::<Entry<i32>>(), 104); // and 16 in the wheel
-        assert_eq!(size_of::<Option<Entry<i32>>>(), 104, "no room for a tag");
+        assert_eq!(size_of::<Slot<i32>>(), 104); // and 16 in the wheel
+        assert_eq!(size_of::<Option<Slot<i32>>>(), 104, "no room for a tag");
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
             max_age_ms: None,
             drain_ends: None,
         };
-        let (now, peer) = (Tick::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 50_000)));
+        let (now, peer) = (Moment::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 50_000)));
         let mut connection = Connection::new(id, peer.into(), now, &rules);
         connection.received_fin();
         connection.shut_down(true, now, &rules);
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(begins_to_settle(&mut table, 4), first, "in its slot");
         table.end(second); // and its slot is not free yet
         assert_eq!(table.take_oldest_settling(), Some(third));
-        table.settles_first(third);
+        table.put_back_oldest(third);
         let line = [(); 3].map(|()| table.take_oldest_settling());
         assert_eq!(line, [Some(third), Some(first), None]);
     }

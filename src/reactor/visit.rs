@@ -5,13 +5,13 @@ use crate::kernel::{Io, Kernel};
 use crate::machine::close::Via;
 use crate::machine::connection::{Rules, Step};
 use crate::machine::reply::Replier;
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
-use super::table::Entry;
+use super::table::Slot;
 
 /// How a visit ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(super) enum VisitEnd {
     /// Nothing to do until an event or its alarm.
     Idle,
     /// Its budget stopped it: it is owed another visit, because no event will come.
@@ -28,7 +28,7 @@ pub(super) struct Visit<'a, K: Kernel> {
     pub(super) kernel: &'a mut K,
     pub(super) replier: &'a mut Replier,
     pub(super) rules: &'a Rules,
-    pub(super) now: Tick,
+    pub(super) now: Moment,
     /// What is left to receive or send in this visit, in bytes.
     pub(super) budget: usize,
     /// What it has been charged for so far, in bytes. The last call may pass the budget.
@@ -41,16 +41,16 @@ pub(super) struct Visit<'a, K: Kernel> {
 
 impl<K: Kernel> Visit<'_, K> {
     /// Serves one connection.
-    pub(super) fn run(&mut self, key: u32, entry: &mut Entry<K::Socket>) -> Outcome {
+    pub(super) fn run(&mut self, key: u32, entry: &mut Slot<K::Socket>) -> VisitEnd {
         loop {
             match entry.connection.step() {
-                Step::Wait => return Outcome::Idle,
-                Step::End => return Outcome::Ended,
+                Step::Wait => return VisitEnd::Idle,
+                Step::End => return VisitEnd::Ended,
                 Step::Receive | Step::Discard | Step::Send if self.budget == 0 => {
                     if entry.connection.asks_in_passing() {
                         self.ask_unacked(entry);
                     }
-                    return Outcome::Unfinished;
+                    return VisitEnd::Unfinished;
                 }
                 Step::Receive => self.receive(entry),
                 Step::Discard => self.discard(entry),
@@ -59,9 +59,9 @@ impl<K: Kernel> Visit<'_, K> {
                     let took = self.kernel.shutdown_write(&mut entry.socket).is_ok();
                     entry.connection.shut_down(took, self.now, self.rules);
                 }
-                Step::WatchWritable => {
-                    let took = self.kernel.watch_writable(&mut entry.socket, key).is_ok();
-                    entry.connection.watches_writable(took);
+                Step::RegisterWritable => {
+                    let took = self.kernel.register_writable(&mut entry.socket, key).is_ok();
+                    entry.connection.registered_writable(took);
                 }
                 Step::TakeError => {
                     let errno = self.kernel.take_error(&mut entry.socket);
@@ -76,13 +76,13 @@ impl<K: Kernel> Visit<'_, K> {
         }
     }
 
-    fn ask_unacked(&mut self, entry: &mut Entry<K::Socket>) {
+    fn ask_unacked(&mut self, entry: &mut Slot<K::Socket>) {
         let bytes = if self.asks_kernel { self.kernel.unacked(&mut entry.socket) } else { None };
         entry.connection.unacked(bytes, self.now, self.rules);
     }
 
     /// Receives into the shared buffer and answers from it.
-    fn receive(&mut self, entry: &mut Entry<K::Socket>) {
+    fn receive(&mut self, entry: &mut Slot<K::Socket>) {
         let connection = &mut entry.connection;
         let space = self.replier.space_within(connection.answers_bytes_max(), self.reply_bytes);
         let space_bytes = space.len();
@@ -112,7 +112,7 @@ impl<K: Kernel> Visit<'_, K> {
     }
 
     /// Sends what a full socket left over.
-    fn send(&mut self, entry: &mut Entry<K::Socket>) {
+    fn send(&mut self, entry: &mut Slot<K::Socket>) {
         let connection = &mut entry.connection;
         match self.kernel.send(&mut entry.socket, connection.pending()) {
             Io::Done(bytes) => {
@@ -126,7 +126,7 @@ impl<K: Kernel> Visit<'_, K> {
     }
 
     /// Receives what came too late to be answered, and drops it.
-    fn discard(&mut self, entry: &mut Entry<K::Socket>) {
+    fn discard(&mut self, entry: &mut Slot<K::Socket>) {
         let connection = &mut entry.connection;
         let space = self.replier.space();
         let space_bytes = space.len();

@@ -88,7 +88,7 @@ impl<const LINUX: bool> World<LINUX> {
         self.exhaust(why)
     }
 
-    /// Accept, or watch, is out of files or memory: the loop is to leave it alone for a while.
+    /// Accept, or register, is out of files or memory: the loop is to leave it alone for a while.
     pub(super) fn exhaust(&mut self, why: Meaning) -> Errno {
         self.tally.pauses += 1;
         let retry_ms = self.setting.config.accept_retry_ms;
@@ -116,7 +116,7 @@ impl<const LINUX: bool> World<LINUX> {
         address
     }
 
-    pub(super) fn watch_now(&mut self, index: u32, key: u32) -> Result<(), Errno> {
+    pub(super) fn register_now(&mut self, index: u32, key: u32) -> Result<(), Errno> {
         if self.keys.len() <= key as usize {
             self.keys.resize(key as usize + 1, Key::default());
         }
@@ -125,7 +125,7 @@ impl<const LINUX: bool> World<LINUX> {
             let what = format!("key {key} had another socket when this turn began");
             self.violate(Rule::SlotReuse, Some(index), what);
         }
-        if self.strike(Fault::WatchFails) {
+        if self.strike(Fault::RegisterFails) {
             self.link(index).duty.cause = Some(LocalCause::Resource);
             if self.setting.config.overload == Overload::Shed {
                 return Err(Self::NUMBERS.no_memory(&mut self.choices)); // the next is taken, too
@@ -135,7 +135,7 @@ impl<const LINUX: bool> World<LINUX> {
         let clock_us = self.clock_us;
         self.keys[key as usize].link = Some(index);
         let link = self.link(index);
-        link.hold = Hold::Watched(key);
+        link.hold = Hold::Registered(key);
         link.duty.accepted_us = clock_us;
         (link.duty.since_us, link.duty.progress_us) = (clock_us, clock_us);
         let machine = link.machine();
@@ -145,13 +145,13 @@ impl<const LINUX: bool> World<LINUX> {
         Ok(())
     }
 
-    pub(super) fn watch_writable_now(&mut self, index: u32) -> Result<(), Errno> {
-        if self.strike(Fault::WatchFails) {
+    pub(super) fn register_writable_now(&mut self, index: u32) -> Result<(), Errno> {
+        if self.strike(Fault::RegisterFails) {
             self.link(index).told.send_retries = true;
             return Err(Self::NUMBERS.no_memory(&mut self.choices));
         }
         let link = self.link(index);
-        link.watches_writable = true;
+        link.registered_writable = true;
         let writable = link.has_room() || link.is_over();
         if writable {
             link.no_space = false;

@@ -19,7 +19,7 @@ use crate::kernel::{Event, Io, Kernel, Stop};
 use crate::machine::close::SocketFacts;
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, System};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// What everybody says, each time.
 pub const MESSAGE: &[u8] = b"Hi,here is glp";
@@ -38,7 +38,7 @@ pub enum Speakers {
     InTurn(u32),
 }
 
-/// A connected socket: the key under which it is watched, and how far its end has come.
+/// A connected socket: the key under which it is registered, and how far its end has come.
 #[derive(Debug)]
 pub struct CalmSocket(u32);
 
@@ -194,9 +194,9 @@ impl Kernel for Calm {
     const SYSTEM: System = System::Linux;
     const SHORT_READ_DRAINS: bool = true;
 
-    fn now(&mut self) -> Tick {
+    fn now(&mut self) -> Moment {
         self.looks += 1;
-        Tick::from_ms(self.now_ms)
+        Moment::from_ms(self.now_ms)
     }
 
     /// # Errors
@@ -248,12 +248,12 @@ impl Kernel for Calm {
         self.newcomers.set(0);
     }
 
-    fn watch(&mut self, socket: &mut CalmSocket, key: u32) -> Result<(), Errno> {
+    fn register(&mut self, socket: &mut CalmSocket, key: u32) -> Result<(), Errno> {
         socket.0 = key;
         Ok(())
     }
 
-    fn watch_writable(&mut self, _socket: &mut CalmSocket, _key: u32) -> Result<(), Errno> {
+    fn register_writable(&mut self, _socket: &mut CalmSocket, _key: u32) -> Result<(), Errno> {
         Ok(())
     }
 

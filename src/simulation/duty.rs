@@ -27,7 +27,7 @@ impl<const LINUX: bool> World<LINUX> {
     ///   in any case         the end of the drain
     /// ```
     fn limit_ms(&self, link: &Link) -> Option<u64> {
-        if !link.is_watched() {
+        if !link.is_registered() {
             return None;
         }
         let config = &self.setting.config;
@@ -194,15 +194,15 @@ impl<const LINUX: bool> World<LINUX> {
         let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
         let cut_off = self.is_forced() || over;
         let link = self.link(index);
-        if link.is_watched() && cut_off && !link.duty.had_begun {
+        if link.is_registered() && cut_off && !link.duty.had_begun {
             let cause = link.duty.leaving.unwrap_or(LocalCause::Drain);
             link.duty.cause.get_or_insert(cause);
             link.duty.cut_off = !link.duty.hinted;
         }
         let link = &self.links[index as usize];
         let verdict = match link.hold {
-            Hold::Watched(_) if self.is_forced() || link.told.dead => Ok(()),
-            Hold::Watched(_) if link.down.fin_sent() => {
+            Hold::Registered(_) if self.is_forced() || link.told.dead => Ok(()),
+            Hold::Registered(_) if link.down.fin_sent() => {
                 match self.check_settled(link, goodbye, false) {
                     // It was given up for a newcomer, or for want of files; each such case is one.
                     Err((Rule::Early, _)) if let Some(turn) = self.given_up_in(link) => {
@@ -213,7 +213,7 @@ impl<const LINUX: bool> World<LINUX> {
                     verdict => verdict,
                 }
             }
-            Hold::Watched(_) => self.check_stalled(link, goodbye),
+            Hold::Registered(_) => self.check_stalled(link, goodbye),
             _ => self.check_refusal(link, goodbye),
         };
         if let Err((rule, what)) = verdict {
@@ -229,7 +229,8 @@ impl<const LINUX: bool> World<LINUX> {
         self.given_up.range(first..=last).find(|(_, count)| **count > 0).map(|(turn, _)| *turn)
     }
 
-    /// A newcomer is turned away: a socket that could not be watched, or too many from one address.
+    /// A newcomer is turned away: a socket that could not be registered, or too many from one
+    /// address.
     fn check_refusal(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
         let count = self.by_machine[link.machine()];
         let too_many = self.setting.config.max_per_ip.is_some_and(|limit| count >= limit);

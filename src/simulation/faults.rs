@@ -23,8 +23,8 @@ pub enum Fault {
     SendFails,
     /// The socket dies just before its shutdown.
     ShutdownFails,
-    /// A newcomer cannot be watched.
-    WatchFails,
+    /// A newcomer cannot be registered.
+    RegisterFails,
     /// A newcomer is lost: ECONNABORTED, EPROTO, EPERM or an error of the network.
     AcceptLoses,
     /// One accept is out of files or memory.
@@ -67,7 +67,7 @@ impl Fault {
         Fault::RecvFails,
         Fault::SendFails,
         Fault::ShutdownFails,
-        Fault::WatchFails,
+        Fault::RegisterFails,
         Fault::AcceptLoses,
         Fault::AcceptExhausted,
         Fault::AcceptEpisode,
@@ -90,7 +90,7 @@ impl Fault {
             Fault::SlowCall => &[0, 0, 2_000, 200],
             Fault::RecvFails | Fault::SendFails => &[0, 0, 400, 40],
             Fault::AcceptEpisode | Fault::AcceptExhausted => &[0, 0, 40, 8],
-            Fault::WatchFails | Fault::ShutdownFails => &[0, 0, 30, 8],
+            Fault::RegisterFails | Fault::ShutdownFails => &[0, 0, 30, 8],
             Fault::CutBatch | Fault::Duplicate => &[0, 20, 4, 2],
             Fault::ShortSend | Fault::ShortRecv => &[0, 20, 4, 2],
             Fault::NoFacts => &[0, 0, 0, 20],

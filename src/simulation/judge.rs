@@ -201,7 +201,7 @@ fn check_budgets<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check 
         return broken(Rule::Fair, None, what);
     }
     let Some(output_max) = config.output_memory_bytes else { return Ok(()) };
-    let open = world.links.iter().filter(|link| link.is_watched());
+    let open = world.links.iter().filter(|link| link.is_registered());
     let pending: u64 = open.map(|link| link.model.pending().len() as u64).sum();
     let least = (READ_BYTES_MIN + config.prefix.len()) as u64;
     match pending > output_max + least * world.open as u64 {

@@ -14,7 +14,7 @@ use crate::kernel::{Event, Io, Kernel};
 use crate::machine::close::{LocalCause, SocketFacts, TcpFacts, Via};
 use crate::machine::connection::Goodbye;
 use crate::machine::errno::{Errno, Meaning, System};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// A connected socket of the world. Only [`close`](Kernel::close) takes it back.
 #[derive(Debug)]
@@ -25,14 +25,14 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
     const SYSTEM: System = if LINUX { System::Linux } else { System::Windows };
     const SHORT_READ_DRAINS: bool = LINUX;
 
-    fn now(&mut self) -> Tick {
+    fn now(&mut self) -> Moment {
         self.spend();
         self.gap_us_max = self.gap_us_max.max(self.now_us - self.clock_us);
         self.clock_us = self.now_us;
         if self.is_draining() && self.stopping.since_us.is_none() {
             self.begin_drain();
         }
-        Tick::from_ms(self.now_us / 1_000)
+        Moment::from_ms(self.now_us / 1_000)
     }
 
     fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -99,19 +99,19 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
         }
     }
 
-    fn watch(&mut self, socket: &mut SimSocket, key: u32) -> Result<(), Errno> {
+    fn register(&mut self, socket: &mut SimSocket, key: u32) -> Result<(), Errno> {
         let SimSocket(index) = *socket;
         self.call(index);
-        let took = self.watch_now(index, key);
-        self.note(index, What::Watch { key, took: took.is_ok() });
+        let took = self.register_now(index, key);
+        self.note(index, What::Register { key, took: took.is_ok() });
         took
     }
 
-    fn watch_writable(&mut self, socket: &mut SimSocket, key: u32) -> Result<(), Errno> {
+    fn register_writable(&mut self, socket: &mut SimSocket, key: u32) -> Result<(), Errno> {
         let SimSocket(index) = *socket;
         self.call(index);
-        let took = self.watch_writable_now(index);
-        self.note(index, What::Watch { key, took: took.is_ok() });
+        let took = self.register_writable_now(index);
+        self.note(index, What::Register { key, took: took.is_ok() });
         self.owe(index);
         took
     }

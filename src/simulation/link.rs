@@ -14,7 +14,7 @@ use crate::machine::errno::Errno;
 /// Who has the server's socket.
 ///
 /// ```text
-///   Coming ─▶ Queued ─▶ Accepted ─▶ Watched ─▶ Closed
+///   Coming ─▶ Queued ─▶ Accepted ─▶ Registered ─▶ Closed
 ///                └──────────┴───────────────────▲
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +26,7 @@ pub(super) enum Hold {
     /// The loop has it.
     Accepted,
     /// The loop has it, and gets events under this key.
-    Watched(u32),
+    Registered(u32),
     /// The loop has closed it, or there was nobody to take it.
     Closed,
 }
@@ -165,7 +165,7 @@ pub(super) struct Link {
     /// A send said "would block", and the event that ends that is still to come.
     pub(super) no_space: bool,
     /// Room to send is an event, too.
-    pub(super) watches_writable: bool,
+    pub(super) registered_writable: bool,
     /// It stands in the list of those with an event.
     pub(super) ready: bool,
     /// Events come only after "would block" (Windows).
@@ -209,7 +209,7 @@ impl Link {
             retransmits: 0,
             probes: 0,
             no_space: false,
-            watches_writable: false,
+            registered_writable: false,
             ready: false,
             armed: true,
             urgent: None,
@@ -243,8 +243,8 @@ impl Link {
         usize::from(self.ip)
     }
 
-    pub(super) fn is_watched(&self) -> bool {
-        matches!(self.hold, Hold::Watched(_))
+    pub(super) fn is_registered(&self) -> bool {
+        matches!(self.hold, Hold::Registered(_))
     }
 
     /// State CLOSE: over in both directions.
@@ -300,7 +300,7 @@ impl Link {
     pub(super) fn poll(&self) -> Option<Hints> {
         let read_closed = self.up.fin_arrived() || self.dead;
         let readable = self.up.unread > 0 || read_closed;
-        let writable = self.watches_writable && (self.down.fin_sent() || self.has_room());
+        let writable = self.registered_writable && (self.down.fin_sent() || self.has_room());
         let arrived = self.model.rx + u64::from(self.up.unread);
         (readable || writable).then(|| Hints {
             read_closed,

@@ -42,10 +42,10 @@ impl<const LINUX: bool> World<LINUX> {
         }
     }
 
-    /// There will be an event for the server's socket, if it is watched.
+    /// There will be an event for the server's socket, if it is registered.
     pub(super) fn signal(&mut self, index: u32) {
         let link = self.link(index);
-        if link.is_watched() && !link.ready {
+        if link.is_registered() && !link.ready {
             link.ready = true;
             self.ready.push_back(index);
         }
@@ -56,7 +56,7 @@ impl<const LINUX: bool> World<LINUX> {
     fn has_room_again(&mut self, index: u32) {
         let link = self.link(index);
         link.no_space = false;
-        if link.watches_writable || !LINUX {
+        if link.registered_writable || !LINUX {
             self.signal(index);
         }
     }

@@ -12,7 +12,7 @@ pub(super) enum Reading {
 
 /// One step of a peer's script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
+pub(super) enum Move {
     /// Send a message.
     Send,
     /// Send as much as a peer may.
@@ -64,16 +64,16 @@ pub(super) enum Fate {
 }
 
 /// How a peer's program reads, and what else it does.
-pub(super) type Character = (Reading, &'static [Step]);
+pub(super) type Character = (Reading, &'static [Move]);
 
 /// A peer that does what a test tells it and nothing else.
 pub(super) const PUPPET: Character = (Reading::Never, &[]);
 
-use Reading::{Eager, Never, Slow};
-use Step::{
+use Move::{
     Again, AwaitFin, AwaitReply, Close, Flood, HalfClose, Pause, Reset, Send, ShutBoth, Think,
     Urgent, Vanish,
 };
+use Reading::{Eager, Never, Slow};
 
 /// Every kind of peer. A script that is over does nothing more, for ever.
 pub(super) const CHARACTERS: &[Character] = &[
@@ -191,7 +191,7 @@ impl Peer {
     }
 
     /// The next step of its script.
-    pub(super) fn next_step(&mut self) -> Option<Step> {
+    pub(super) fn next_step(&mut self) -> Option<Move> {
         let step = self.character.1.get(self.step as usize).copied();
         self.step = self.step.saturating_add(1);
         step

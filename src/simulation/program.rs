@@ -1,7 +1,7 @@
 //! The programs at the other ends: they see what comes, read, and go on with their scripts.
 
 use super::agenda::{Due, Segment};
-use super::peer::{Awaiting, Fate, Reading, Step};
+use super::peer::{Awaiting, Fate, Move, Reading};
 use super::pipe::Fin;
 use super::trace::What;
 use super::world::World;
@@ -50,12 +50,12 @@ impl<const LINUX: bool> World<LINUX> {
         {
             self.note(index, What::Peer(step));
             let pause_us = match step {
-                Step::Pause => self.choose_pause_us(),
-                Step::Think => self.choose_thought_us(),
-                Step::AwaitReply | Step::AwaitFin => {
+                Move::Pause => self.choose_pause_us(),
+                Move::Think => self.choose_thought_us(),
+                Move::AwaitReply | Move::AwaitFin => {
                     let peer = &mut self.link(index).peer;
                     peer.awaiting = match step {
-                        Step::AwaitFin => Awaiting::Fin,
+                        Move::AwaitFin => Awaiting::Fin,
                         _ => Awaiting::Reply(peer.received),
                     };
                     if !peer.take_awaited() {
@@ -75,40 +75,40 @@ impl<const LINUX: bool> World<LINUX> {
     }
 
     /// The peer's program takes one step that takes no time.
-    pub(super) fn takes(&mut self, index: u32, step: Step) {
+    pub(super) fn takes(&mut self, index: u32, step: Move) {
         let bytes_max = self.setting.sent_bytes_max;
         match step {
-            Step::Send => {
+            Move::Send => {
                 let bytes = self.choices.magnitude(1, bytes_max.min(1_500));
                 self.says(index, bytes);
             }
-            Step::Flood => {
+            Move::Flood => {
                 let bytes = self.choices.between(bytes_max / 4 + 1, bytes_max);
                 self.says(index, bytes);
             }
-            Step::Urgent => {
+            Move::Urgent => {
                 let bytes = self.choices.magnitude(1, bytes_max.min(100));
                 self.says(index, bytes);
                 self.marks_urgent(index);
             }
-            Step::HalfClose => self.half_closes(index),
-            Step::ShutBoth => {
+            Move::HalfClose => self.half_closes(index),
+            Move::ShutBoth => {
                 self.link(index).peer.deaf = true;
                 self.half_closes(index);
             }
-            Step::Close if self.link(index).down.unread > 0 => self.resets(index),
-            Step::Close => {
+            Move::Close if self.link(index).down.unread > 0 => self.resets(index),
+            Move::Close => {
                 self.link(index).peer.closed = true;
                 self.half_closes(index);
             }
-            Step::Reset => self.resets(index),
-            Step::Vanish => self.vanishes(index),
-            Step::Again(steps) => {
+            Move::Reset => self.resets(index),
+            Move::Vanish => self.vanishes(index),
+            Move::Again(steps) => {
                 if self.choices.below(3) > 0 {
                     self.link(index).peer.go_back(steps);
                 }
             }
-            Step::Pause | Step::Think | Step::AwaitReply | Step::AwaitFin => {}
+            Move::Pause | Move::Think | Move::AwaitReply | Move::AwaitFin => {}
         }
     }
 

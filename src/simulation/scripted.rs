@@ -5,7 +5,7 @@ use super::World;
 use super::agenda::{Due, Segment};
 use super::choices::Choices;
 use super::link::Link;
-use super::peer::{PUPPET, Peer, Step};
+use super::peer::{Move, PUPPET, Peer};
 use super::pipe::Pipe;
 use super::setting::Setting;
 
@@ -128,10 +128,10 @@ impl Scripted {
                 self.world.says(peer, u64::from(bytes));
                 self.world.marks_urgent(peer);
             }
-            Act::HalfClose => self.world.takes(peer, Step::HalfClose),
-            Act::ShutBoth => self.world.takes(peer, Step::ShutBoth),
-            Act::Close => self.world.takes(peer, Step::Close),
-            Act::Reset => self.world.takes(peer, Step::Reset),
+            Act::HalfClose => self.world.takes(peer, Move::HalfClose),
+            Act::ShutBoth => self.world.takes(peer, Move::ShutBoth),
+            Act::Close => self.world.takes(peer, Move::Close),
+            Act::Reset => self.world.takes(peer, Move::Reset),
         }
         self.settle();
     }

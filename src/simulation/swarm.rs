@@ -6,7 +6,7 @@
 
 use super::choices::Choices;
 use super::faults::Fault;
-use super::peer::{CHARACTERS, Step};
+use super::peer::{CHARACTERS, Move};
 
 /// Sets of what is left out, a bit each, and what only few worlds have.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ impl Swarm {
     /// The kinds of peers that are left, by their places in the list of all; all if none would be.
     pub(super) fn kinds(&self) -> Vec<u8> {
         let fits =
-            |kind: &u8| !self.bulk || CHARACTERS[usize::from(*kind)].1.contains(&Step::Flood);
+            |kind: &u8| !self.bulk || CHARACTERS[usize::from(*kind)].1.contains(&Move::Flood);
         let all = (0..CHARACTERS.len() as u8).filter(fits);
         let left: Vec<u8> = all.clone().filter(|kind| self.peers >> kind & 1 == 0).collect();
         if left.is_empty() { all.collect() } else { left }

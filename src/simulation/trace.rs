@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::agenda::Segment;
-use super::peer::Step;
+use super::peer::Move;
 use crate::kernel::{Io, Stop};
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::Errno;
@@ -28,7 +28,7 @@ pub(super) enum What {
     AcceptFails(Errno),
     Accept { id: u64 },
     Shed { id: u64 },
-    Watch { key: u32, took: bool },
+    Register { key: u32, took: bool },
     Recv { space: usize, gave: Io<usize> },
     Send { offered: usize, took: Io<usize> },
     ShutDown { took: bool },
@@ -37,7 +37,7 @@ pub(super) enum What {
     Facts,
     TakeError(Option<Errno>),
     Close(Goodbye),
-    Peer(Step),
+    Peer(Move),
     AtPeer(Segment),
     AtServer(Segment),
     GivesUp,
@@ -45,7 +45,7 @@ pub(super) enum What {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Happening {
     turn: u64,
     at_us: u64,
     clock_us: u64,
@@ -53,7 +53,7 @@ struct Entry {
     what: What,
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ms, us) = (self.at_us / 1000, self.at_us % 1000);
         write!(
@@ -72,7 +72,7 @@ impl fmt::Display for Entry {
 /// The last entries, as many as are kept.
 #[derive(Debug)]
 pub(super) struct Trace {
-    kept: VecDeque<Entry>,
+    kept: VecDeque<Happening>,
     kept_max: usize,
 }
 
@@ -90,24 +90,24 @@ impl Trace {
             self.kept.pop_front();
         }
         let [at_us, clock_us] = times_us;
-        self.kept.push_back(Entry { turn, at_us, clock_us, link, what });
+        self.kept.push_back(Happening { turn, at_us, clock_us, link, what });
     }
 
     /// All that is kept, a line each.
     pub(super) fn lines(&self) -> Vec<String> {
-        self.kept.iter().map(Entry::to_string).collect()
+        self.kept.iter().map(Happening::to_string).collect()
     }
 
     /// The last entries about `link`, or the last of all.
     pub(super) fn lines_about(&self, link: Option<u32>) -> Vec<String> {
-        let concerns = |entry: &&Entry| link.is_none_or(|link| entry.link == link);
+        let concerns = |entry: &&Happening| link.is_none_or(|link| entry.link == link);
         let mut lines: Vec<_> = self
             .kept
             .iter()
             .rev()
             .filter(concerns)
             .take(REPORTED_MAX)
-            .map(Entry::to_string)
+            .map(Happening::to_string)
             .collect();
         lines.reverse();
         lines

@@ -10,7 +10,7 @@ use super::world::World;
 use crate::kernel::Kernel;
 use crate::machine::close::{Kind, LocalCause};
 use crate::machine::errno::Meaning;
-use crate::machine::peer::Peer;
+use crate::machine::packed_address::PackedAddress;
 use crate::reactor::Ending;
 
 /// Which part of the evidence is not as it was told.
@@ -44,7 +44,7 @@ pub(super) fn wrong_evidence(link: &Link, ending: &Ending) -> Option<&'static st
         (fin_claim_fits, "fin_received"),
         (evidence.retransmits == retransmits, "retransmits"),
         (evidence.probes == probes, "probes"),
-        (ending.peer == SocketAddr::from(Peer::from(link.address())), "peer"),
+        (ending.peer == SocketAddr::from(PackedAddress::from(link.address())), "peer"),
     ];
     checks.into_iter().find(|(right, _)| !right).map(|(_, what)| what)
 }

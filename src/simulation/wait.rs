@@ -67,26 +67,28 @@ impl<const LINUX: bool> World<LINUX> {
         let pending = !link.model.pending().is_empty();
         let settled = link.told.fin && link.down.fin_sent() && link.unacked() == 0;
         let what = match link.hold {
-            Hold::Accepted | Hold::Watched(_) if at_once => return,
-            Hold::Accepted => "accepted, and neither watched nor closed",
-            Hold::Watched(_) if link.ready => return,
-            Hold::Watched(_) if link.told.dead => "an error was handed out, and it is not over",
-            Hold::Watched(_) if pending => match (link.errno, link.no_space) {
+            Hold::Accepted | Hold::Registered(_) if at_once => return,
+            Hold::Accepted => "accepted, and neither registered nor closed",
+            Hold::Registered(_) if link.ready => return,
+            Hold::Registered(_) if link.told.dead => "an error was handed out, and it is not over",
+            Hold::Registered(_) if pending => match (link.errno, link.no_space) {
                 (Some(_), _) if !link.told.send_retries => {
                     "an error was signalled and nobody asked for it"
                 }
                 (_, false) if !link.told.send_retries => "there is room, and output is pending",
-                _ if !link.watches_writable && !link.told.send_retries => {
+                _ if !link.registered_writable && !link.told.send_retries => {
                     "output is pending, and no event will tell of room"
                 }
                 _ => return,
             },
-            Hold::Watched(_) if settled && knows && !link.told.recv_retries => {
+            Hold::Registered(_) if settled && knows && !link.told.recv_retries => {
                 "all is acknowledged, and it is not over"
             }
-            Hold::Watched(_) if link.told.recv_retries => return,
-            Hold::Watched(_) if link.has_input() => "there is something to read, and no edge comes",
-            Hold::Watched(_) if !link.armed && !link.told.fin => {
+            Hold::Registered(_) if link.told.recv_retries => return,
+            Hold::Registered(_) if link.has_input() => {
+                "there is something to read, and no edge comes"
+            }
+            Hold::Registered(_) if !link.armed && !link.told.fin => {
                 "no edge comes before a read would block"
             }
             _ => return,
@@ -167,7 +169,7 @@ impl<const LINUX: bool> World<LINUX> {
         let link = self.link(index);
         link.ready = false;
         link.no_space |= LINUX && !link.down.fin_sent() && !link.has_room(); // tcp_poll
-        let (Hold::Watched(key), Some(mut hints)) = (link.hold, link.poll()) else { return };
+        let (Hold::Registered(key), Some(mut hints)) = (link.hold, link.poll()) else { return };
         link.armed = LINUX;
         hints.no_room = !LINUX && link.is_full();
         events.push(Event::Socket(key, hints));

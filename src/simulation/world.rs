@@ -333,7 +333,7 @@ impl<const LINUX: bool> World<LINUX> {
     pub(super) fn release(&mut self, index: u32) {
         let turn = self.turn.number;
         let link = &mut self.links[index as usize];
-        if let Hold::Watched(key) = link.hold {
+        if let Hold::Registered(key) = link.hold {
             self.keys[key as usize] = Key { link: None, closed_turn: turn };
             self.by_machine[link.machine()] -= 1;
             // A slot, a file, memory and a watch are free. A newcomer that was refused gives back

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use closecall::client::{Act, Client, Did, Moment, Plan, ServerEnd, Way};
+use closecall::client::{Act, Client, Did, Performed, Plan, ServerEnd, Way};
 
 use crate::{client, common, steps};
 
@@ -118,7 +118,7 @@ fn plan(server: SocketAddr) -> Plan {
 }
 
 #[track_caller]
-fn plays(server: SocketAddr, acts: &[Act]) -> Moment {
+fn plays(server: SocketAddr, acts: &[Act]) -> Performed {
     let (mut client, _) = Client::connect(&plan(server)).unwrap();
     acts.iter().map(|&act| client.play(act)).last().unwrap()
 }
@@ -128,11 +128,11 @@ fn a_server_that_never_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap(); // the backlog is all there is
     for act in [Act::Hold, Act::Read, Act::ReadHalf, Act::ReadToEnd, Act::AwaitEnd] {
-        let moment = plays(server, &[Act::Send, act]);
-        assert!(moment.failed() && moment.did == Did::GaveUp, "{moment:?}");
+        let performed = plays(server, &[Act::Send, act]);
+        assert!(performed.failed() && performed.did == Did::GaveUp, "{performed:?}");
     }
-    let moment = plays(server, &[Act::ShutDownRead, Act::Send, Act::Hold]);
-    assert_eq!(moment.did, Did::GaveUp, "that is not the server's FIN");
+    let performed = plays(server, &[Act::ShutDownRead, Act::Send, Act::Hold]);
+    assert_eq!(performed.did, Did::GaveUp, "that is not the server's FIN");
     let closed = plays(server, &[Act::Send, Act::Hold, Act::Close]);
     let late = Did::Closed { unread: 0, reset: false, fin: true, late: true };
     assert_eq!((&closed.did, closed.failed()), (&late, false));
@@ -149,8 +149,8 @@ fn a_server_that_answers_half() {
     let patient = Plan { patience: Duration::from_secs(2), ..plan(server) };
     let mut client = Client::connect(&patient).unwrap().0;
     client.play(Act::Send);
-    let moment = client.play(Act::Read);
-    assert_eq!(moment.did, Did::Failed("7 bytes came, and they are not the whole echo".into()));
+    let performed = client.play(Act::Read);
+    assert_eq!(performed.did, Did::Failed("7 bytes came, and they are not the whole echo".into()));
 }
 
 #[test]
@@ -158,17 +158,17 @@ fn a_server_that_never_stops() {
     let server = server(|mut stream| while stream.write_all(&[b'x'; 65_536]).is_ok() {});
     assert_eq!(plays(server, &[Act::AwaitEnd]).did, Did::GaveUp);
     // Whichever is first: it has an end in time and in bytes.
-    let moment = plays(server, &[Act::ReadToEnd]);
-    assert!(moment.failed(), "{moment:?}");
+    let performed = plays(server, &[Act::ReadToEnd]);
+    assert!(performed.failed(), "{performed:?}");
     let patient = Plan { end_patience: Duration::from_secs(60), ..plan(server) };
-    let moment = Client::connect(&patient).unwrap().0.play(Act::ReadToEnd);
-    assert_eq!(moment.did, Did::Failed("the server sent 128 MiB and sends more".into()));
+    let performed = Client::connect(&patient).unwrap().0.play(Act::ReadToEnd);
+    assert_eq!(performed.did, Did::Failed("the server sent 128 MiB and sends more".into()));
     // However busy the machine, something is there after so long.
     let patient = Plan { patience: Duration::from_secs(2), ..plan(server) };
     let mut client = Client::connect(&patient).unwrap().0;
     client.play(Act::Send);
-    let moment = client.play(Act::Hold);
-    let Did::Failed(why) = &moment.did else { panic!("{moment:?}") };
+    let performed = client.play(Act::Hold);
+    let Did::Failed(why) = &performed.did else { panic!("{performed:?}") };
     assert!(why.ends_with("bytes came, and they are not the whole echo"), "{why}");
     drop(client); // this server has one client at a time
     let (mut client, _) = Client::connect(&patient).unwrap();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::common::Bed;
 use crate::truth::{ROWS, Truth};
 use closecall::client::{Client, Plan};
-use closecall::kernel::mio::Handle;
+use closecall::kernel::mio_kernel::Handle;
 use closecall::machine::close::Certainty;
 use closecall::machine::close::Kind::{LocalDrain, PeerFinDelivered};
 use closecall::machine::reply::Framing;

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use closecall::client::{Act, Client, Did, Moment, Plan, Way};
+use closecall::client::{Act, Client, Did, Performed, Plan, Way};
 use closecall::config::Config;
 use closecall::machine::close::{Certainty, Kind, Via};
 use closecall::reactor::{Ending, Turn};
@@ -245,9 +245,9 @@ pub fn sayable(kind: Kind) -> Kind {
 
 /// What came of an act that has to succeed.
 #[track_caller]
-pub fn succeeded(moment: Moment) -> Did {
-    assert!(!moment.failed(), "{moment:?}");
-    moment.did
+pub fn succeeded(performed: Performed) -> Did {
+    assert!(!performed.failed(), "{performed:?}");
+    performed.did
 }
 
 /// Reads what is there, without blocking, up to `limit` bytes in all.

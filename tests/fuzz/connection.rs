@@ -3,11 +3,11 @@
 
 use closecall::machine::close::Kind;
 use closecall::machine::close::{
-    Certainty, Conclusion, FirstError, LocalCause, SocketFacts, TcpFacts, Told, Via,
+    Answers, Certainty, Conclusion, FirstError, LocalCause, SocketFacts, TcpFacts, Via,
 };
 use closecall::machine::connection::{Connection, Goodbye, Hints, Rules, Step};
 use closecall::machine::errno::{Errno, System, table};
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use closecall::simulation::Choices;
 
 use crate::promises;
@@ -49,13 +49,13 @@ struct Life {
     rules: Rules,
     system: System,
     /// Whether there can be events for room to send.
-    watchable: bool,
-    accepted_at: Tick,
-    now: Tick,
+    registrable: bool,
+    accepted_at: Moment,
+    now: Moment,
     /// The place in its input at which answers end, once it was asked to leave.
     answers_until: Option<u64>,
     /// When the loop asks it again.
-    alarm: Tick,
+    alarm: Moment,
     // What a bystander has counted.
     rx: u64,
     discarded: u64,
@@ -63,7 +63,7 @@ struct Life {
     /// Of the last reply, what was not taken.
     owed: Vec<u8>,
     /// When its deadline began: at the last byte either way, or at our FIN.
-    since: Tick,
+    since: Moment,
     /// How long it may wait for its evidence, once our FIN is out.
     wait_ms: Option<u64>,
     /// An event said so, and no call has said otherwise: there may be bytes, perhaps the last that
@@ -89,8 +89,8 @@ impl Life {
             drain_ends: None,
         };
         let system = choices.pick(&[System::Linux, System::FreeBsd, System::Windows]);
-        let now = Tick::from_ms(choices.magnitude(0, 1 << 40));
-        let watchable = !choices.one_in(4);
+        let now = Moment::from_ms(choices.magnitude(0, 1 << 40));
+        let registrable = !choices.one_in(4);
         rules.max_age_ms = choices.one_in(4).then(|| choices.magnitude(1, 1 << 21));
         let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
         let connection = Connection::new(1, peer, now, &rules);
@@ -99,7 +99,7 @@ impl Life {
             connection,
             rules,
             system,
-            watchable,
+            registrable,
             accepted_at: now,
             now,
             answers_until: None,
@@ -126,11 +126,11 @@ impl Life {
             1 => self.rules.may_wait = !self.rules.may_wait,
             2 if self.rules.drain_ends.is_none() => {
                 self.rules.drain_ends = Some(self.now.after(choices.magnitude(0, 1 << 20)));
-                self.alarm = Tick::from_ms(0);
+                self.alarm = Moment::from_ms(0);
             }
             3 => {
                 let waits = self.wait_ms.is_some();
-                self.connection.hurry();
+                self.connection.decide_now();
                 self.visit(choices);
                 assert!(!waits || self.is_over(), "it was to be decided at once");
             }
@@ -167,7 +167,7 @@ impl Life {
 
     /// As the loop does it: everything is tried once more before anything is decided.
     fn rings(&mut self, choices: &mut Choices) {
-        if self.connection.rang(self.now, &self.rules) {
+        if self.connection.alarm_rang(self.now, &self.rules) {
             self.visit(choices);
         }
         if self.connection.is_due(self.now, &self.rules) {
@@ -212,7 +212,7 @@ impl Life {
                 Step::Receive | Step::Discard => self.receive(step, choices),
                 Step::Send => self.send(choices),
                 Step::ShutDown => self.shut_down(choices),
-                Step::WatchWritable => self.connection.watches_writable(self.watchable),
+                Step::RegisterWritable => self.connection.registered_writable(self.registrable),
                 Step::TakeError if choices.one_in(2) => self.fails(Via::SoError, choices),
                 Step::TakeError => self.connection.error_taken(None, self.system),
                 Step::AskUnread => {
@@ -238,7 +238,7 @@ impl Life {
             self.alarm = alarm;
         }
         assert!(self.alarm <= alarm, "it oversleeps");
-        assert!(self.wait_ms.is_none() || alarm < Tick::NEVER, "it settles for ever");
+        assert!(self.wait_ms.is_none() || alarm < Moment::NEVER, "it settles for ever");
         let drains = self.rules.drain_ends.is_some();
         assert!(self.wait_ms != Some(0) || drains, "it may not wait for evidence");
         match self.owed.is_empty() {
@@ -259,7 +259,7 @@ impl Life {
         if !seen.has_error() && (seen.is_suspect() || closed) {
             self.error = error.map(|errno| FirstError { errno, via: Via::SoError });
         }
-        let told = Told { system: self.system, unacked, facts, error };
+        let told = Answers { system: self.system, unacked, facts, error };
         let Conclusion { verdict, evidence } = self.connection.conclude(told);
         let counted = (self.rx, self.discarded, self.tx, self.owed.len() as u64);
         let told = (evidence.rx, evidence.discarded, evidence.tx, evidence.unsent);

@@ -1,6 +1,6 @@
 //! A fuzzer's bytes spell operations on the timer wheel; it agrees with a map after each of them.
 
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use closecall::simulation::Choices;
 
 #[path = "../simulation/wheel/model.rs"]
@@ -19,7 +19,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut spelt = bytes.chunks(OPERATION_BYTES).map(Choices::from_bytes);
     let Some(mut setting) = spelt.next() else { return };
     let tick_ms = setting.between(1, 10);
-    let mut pair = Pair::new(tick_ms, Tick::from_ms(setting.magnitude(0, u64::MAX)));
+    let mut pair = Pair::new(tick_ms, Moment::from_ms(setting.magnitude(0, u64::MAX)));
     for mut choices in spelt {
         pair.run(&operation(&mut choices));
     }

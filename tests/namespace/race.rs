@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use closecall::client::Client;
-use closecall::kernel::mio::Handle;
+use closecall::kernel::mio_kernel::Handle;
 use closecall::machine::reply::Framing;
 use closecall::reactor::Ending;
 

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::common::{Bed, MESSAGE, REPLY, half_close, tops_up};
-use closecall::kernel::mio::Handle;
+use closecall::kernel::mio_kernel::Handle;
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
 use closecall::reactor::Stage;

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use closecall::kernel::mio::MioKernel;
+use closecall::kernel::mio_kernel::MioKernel;
 use closecall::kernel::{Event, Io, Kernel};
 use closecall::machine::connection::{Goodbye, Hints};
 use closecall::machine::errno::Errno;
@@ -39,7 +39,7 @@ impl Pair {
         let client = first(TcpStream::connect(address).unwrap());
         let mut kernel = MioKernel::new(vec![listener]).unwrap();
         let Io::Done((mut socket, peer)) = kernel.accept(0) else { panic!("nobody came") };
-        kernel.watch(&mut socket, 0).unwrap();
+        kernel.register(&mut socket, 0).unwrap();
         (Pair { kernel, socket, peer }, client)
     }
 

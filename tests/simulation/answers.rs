@@ -12,7 +12,7 @@ use closecall::kernel::{Event, Io, Kernel, Stop};
 use closecall::machine::close::{FirstError, Kind, SocketFacts, TcpFacts, Via};
 use closecall::machine::connection::{Goodbye, Hints};
 use closecall::machine::errno::{Errno, System};
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use closecall::reactor::{Reactor, Turn};
 
 const EPERM: Errno = Errno(1);
@@ -44,7 +44,7 @@ struct Door {
     open_max: usize,
     /// Where the next newcomers come from; one address, once there are no more.
     peers: Cell<VecDeque<SocketAddr>>,
-    /// Newcomers that the system can watch still.
+    /// Newcomers that the system can register still.
     watches: Cell<Option<u32>>,
     /// What SO_ERROR says once the socket is over, which no event has told.
     late_error: Cell<Option<Errno>>,
@@ -74,8 +74,8 @@ impl Kernel for Door {
     const SYSTEM: System = System::Linux;
     const SHORT_READ_DRAINS: bool = true;
 
-    fn now(&mut self) -> Tick {
-        Tick::from_ms(self.now_ms)
+    fn now(&mut self) -> Moment {
+        Moment::from_ms(self.now_ms)
     }
 
     fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -114,7 +114,7 @@ impl Kernel for Door {
 
     fn stop_listening(&mut self) {}
 
-    fn watch(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
+    fn register(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
         match self.watches.get() {
             Some(0) => Err(ENOSPC),
             watches => {
@@ -124,7 +124,7 @@ impl Kernel for Door {
         }
     }
 
-    fn watch_writable(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
+    fn register_writable(&mut self, (): &mut (), _: u32) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -254,10 +254,10 @@ fn out_of_files_without_a_newcomer_there_is_no_pause_and_nothing_is_given_up() {
     assert_eq!((ended, server.counters().accepted), (1, 3));
 }
 
-/// Regression: the reaping of the newcomer that could not be watched resumed the listener, so each
-/// turn accepted and reset another one.
+/// Regression: the reaping of the newcomer that could not be registered resumed the listener, so
+/// each turn accepted and reset another one.
 #[test]
-fn one_that_cannot_be_watched_ends_no_pause_by_its_own_end() {
+fn one_that_cannot_be_registered_ends_no_pause_by_its_own_end() {
     let mut server = one_settles(|_| ());
     server.kernel().watches.set(Some(0));
     server.kernel().answers(&[], Io::Done(()));
@@ -280,7 +280,7 @@ fn one_that_cannot_be_watched_ends_no_pause_by_its_own_end() {
     assert_eq!((turn(&mut server).accepted, server.kernel().slept_ms), (2, Some(0)));
 }
 
-/// Where newcomers are to be told, those that cannot be watched are: there is no pause.
+/// Where newcomers are to be told, those that cannot be registered are: there is no pause.
 #[test]
 fn out_of_watches_newcomers_may_be_shed() {
     let mut server = server(|config| config.overload = Overload::Shed);

@@ -215,15 +215,15 @@ const KNOWN: &[(&str, &[Step])] = &[
     ),
     (
         "who looks for room and finds none gets an event when there is some",
-        &[Connect, Accept, SendMost, WatchWritable, Wait, PeerReadsAll, Wait],
+        &[Connect, Accept, SendMost, RegisterWritable, Wait, PeerReadsAll, Wait],
     ),
     (
-        "input that lies there is an event when the socket is watched for more, room or not",
-        &[Connect, Accept, Peer(Act::Send(9)), Wait, SendMuch, WatchWritable, Wait],
+        "input that lies there is an event when the socket is registered for more, room or not",
+        &[Connect, Accept, Peer(Act::Send(9)), Wait, SendMuch, RegisterWritable, Wait],
     ),
     (
         "a send that took a part only brings an event when there is room again",
-        &[Connect, Accept, WatchWritable, Wait, SendMuch, Wait, PeerReadsAll, Wait],
+        &[Connect, Accept, RegisterWritable, Wait, SendMuch, Wait, PeerReadsAll, Wait],
     ),
     (
         "room is no event for a socket that is not watched for it, whatever else there is",

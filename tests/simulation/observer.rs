@@ -6,8 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use closecall::machine::close::{
-    Certainty, FirstError, Kind, Leftover, LocalCause, Observer, Probe, Settling, SocketFacts,
-    TcpFacts, Told, Via,
+    Answers, Certainty, FirstError, Kind, Leftover, LocalCause, Observer, Probe, Settling,
+    SocketFacts, TcpFacts, Via,
 };
 use closecall::machine::errno::{Errno, System};
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ enum Fact {
     SuspectsNothing,
     Ends(Option<LocalCause>),
     Acknowledged(Option<u32>),
-    Settles(Told),
+    Settles(Answers),
     /// A result of the operating system: what a read, a write or a shutdown gave.
     Read(Result<usize, i32>),
     Wrote(Result<usize, i32>),
@@ -107,10 +107,10 @@ prop_compose! {
         (retransmits, probes) in (any_tries(), any_tries()),
         last_ack_ms in any_count(),
         error in prop::option::of(any_number().prop_map(Errno)),
-    ) -> Told {
+    ) -> Answers {
         let tcp = TcpFacts { closed, bytes_received, retransmits, probes, last_ack_ms };
         let facts = SocketFacts { unread, tcp: tells_tcp.then_some(tcp) };
-        Told { system, unacked, facts, error }
+        Answers { system, unacked, facts, error }
     }
 }
 
@@ -144,7 +144,7 @@ fn any_facts() -> impl Strategy<Value = Vec<Fact>> {
 
 /// A fact that a system may not tell, and its removal. The state is none of them: it is the reason
 /// to ask for an error, and an error is what happened and not what is told of it.
-const REMOVALS: &[fn(&mut Told)] = &[
+const REMOVALS: &[fn(&mut Answers)] = &[
     |told| told.unacked = None,
     |told| told.facts.unread = None,
     |told| tcp(told, |tcp| tcp.bytes_received = None),
@@ -153,14 +153,14 @@ const REMOVALS: &[fn(&mut Told)] = &[
     |told| tcp(told, |tcp| tcp.last_ack_ms = None),
 ];
 
-fn tcp(told: &mut Told, change: fn(&mut TcpFacts)) {
+fn tcp(told: &mut Answers, change: fn(&mut TcpFacts)) {
     if let Some(tcp) = &mut told.facts.tcp {
         change(tcp);
     }
 }
 
 /// Each fact less makes the verdict no surer, whichever are missing already.
-fn is_no_surer_with_less(seen: Observer, told: Told) {
+fn is_no_surer_with_less(seen: Observer, told: Answers) {
     let concluded = |told| ({ seen }).conclude(told); // a copy of it
 
     for subset in 0..1_usize << REMOVALS.len() {
@@ -170,7 +170,7 @@ fn is_no_surer_with_less(seen: Observer, told: Told) {
             remove(&mut some);
         }
         let more = concluded(some);
-        let known = concluded(Told { unacked: None, ..some }).evidence.undelivered;
+        let known = concluded(Answers { unacked: None, ..some }).evidence.undelivered;
         let told = more.evidence.undelivered;
         if told.map(u64::from) > Some(more.evidence.tx) || known.is_some() && told > known {
             continue; // more than was sent, or was left before: less takes a contradiction away
@@ -212,7 +212,7 @@ proptest! {
         promises::hold(&conclusion.evidence);
         assert!(first.is_none() || conclusion.evidence.error == first, "{conclusion:#?}");
         if first == conclusion.evidence.error {
-            assert_eq!(seen.conclude(Told { error: None, ..told }), conclusion, "asked again");
+            assert_eq!(seen.conclude(Answers { error: None, ..told }), conclusion, "asked again");
         }
     }
 

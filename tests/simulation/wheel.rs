@@ -3,7 +3,7 @@
 
 mod model;
 
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use model::{Operation, Pair};
 use proptest::prelude::*;
 
@@ -43,7 +43,7 @@ proptest! {
         start_ms in prop_oneof![Just(0), Just((1 << 32) - 5), Just((1 << 36) + 3), 0..1_u64 << 41],
         operations in prop::collection::vec(operation(), 200..300),
     ) {
-        let mut pair = Pair::new(tick_ms, Tick::from_ms(start_ms));
+        let mut pair = Pair::new(tick_ms, Moment::from_ms(start_ms));
         operations.iter().for_each(|operation| pair.run(operation));
         pair.check_keys();
     }

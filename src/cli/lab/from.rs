@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::Failure;
-use crate::lab::Report;
+use crate::lab::LabReport;
 
 /// A whole lab with its packets has some megabytes.
 const BYTES_MAX: u64 = 256 << 20;
@@ -16,7 +16,7 @@ const BYTES_MAX: u64 = 256 << 20;
 ///
 /// # Errors
 /// It cannot be read, or it is none.
-pub(super) fn read(path: &Path) -> Result<Report, Failure> {
+pub(super) fn read(path: &Path) -> Result<LabReport, Failure> {
     let read = match path.to_str() {
         Some("-") => all_of(io::stdin().lock()),
         _ => File::open(path).and_then(all_of),
@@ -42,7 +42,7 @@ fn all_of(source: impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// What is unknown is ignored. What an older report does not have is filled in.
-fn parsed(bytes: &[u8]) -> Result<Report, serde_json::Error> {
+fn parsed(bytes: &[u8]) -> Result<LabReport, serde_json::Error> {
     let mut value: Value = serde_json::from_slice(bytes)?;
     clean(&mut value);
     let rows = value.get_mut("rows").and_then(Value::as_array_mut);
@@ -79,7 +79,7 @@ mod tests {
     const SERVER: &str = r#""server":{"address":"[::1]:1","alive":true,"echoes":true,
         "died_of":[],"hung_in":[],"deadline_ms":null}"#;
 
-    fn report(rows: &str) -> Result<Report, String> {
+    fn report(rows: &str) -> Result<LabReport, String> {
         let text = format!(r#"{{{SERVER},"wire":"expected","rows":[{rows}]}}"#);
         parsed(text.as_bytes()).map_err(|error| error.to_string())
     }

@@ -2,7 +2,7 @@
 
 use super::{Mark, Screen, markdown, text};
 use crate::cli::fit::{pad, width};
-use crate::lab::{Outcome, Report, Row, Seen, WireSource};
+use crate::lab::{ClientView, LabReport, Row, RowOutcome, WireSource};
 
 /// Of a long connection the first and the last packets are shown.
 const FIRST_PACKETS: usize = 14;
@@ -21,7 +21,7 @@ const EXPERIMENT: Field = Field {
 const ORDER: Field = Field {
     name: "order",
     says: |row| match row.outcome {
-        Outcome::Skipped if super::is_left_out(row) => String::new(),
+        RowOutcome::Skipped if super::is_left_out(row) => String::new(),
         _ => row.order.clone(),
     },
 };
@@ -53,8 +53,8 @@ const HERE: Field = Field {
 const WHY: Field = Field {
     name: "why",
     says: |row| match row.outcome {
-        Outcome::Ok | Outcome::Same => row.note.clone(),
-        Outcome::Failed | Outcome::Skipped => String::new(),
+        RowOutcome::Ok | RowOutcome::Same => row.note.clone(),
+        RowOutcome::Failed | RowOutcome::Skipped => String::new(),
     },
 };
 const OUTCOME: Field = Field { name: "outcome", says: text::outcome };
@@ -64,7 +64,9 @@ const BACK: Field = Field {
     name: "the client got",
     says: |row| match (&row.seen, row.outcome) {
         // The outcome of a failed row says what did not come.
-        (Some(seen), Outcome::Failed) => text::back(&Seen { in_vain: None, ..seen.clone() }),
+        (Some(seen), RowOutcome::Failed) => {
+            text::back(&ClientView { in_vain: None, ..seen.clone() })
+        }
         (Some(seen), _) => text::back(seen),
         (None, _) => String::new(),
     },
@@ -111,7 +113,7 @@ const DIFFERS: Field = Field {
 };
 
 /// The fields that `report` has something for.
-pub(super) fn fields(report: &Report) -> Vec<Field> {
+pub(super) fn fields(report: &LabReport) -> Vec<Field> {
     let wire = match report.wire {
         WireSource::Expected => EXPECTED,
         WireSource::Seen => SEEN,
@@ -141,7 +143,7 @@ pub(super) fn fields(report: &Report) -> Vec<Field> {
 }
 
 /// A block for each row: a line for each field that says something, or several within the screen.
-pub(super) fn blocks(report: &Report, screen: &Screen) -> String {
+pub(super) fn blocks(report: &LabReport, screen: &Screen) -> String {
     let fields = fields(report);
     let names = fields.iter().map(|field| width(field.name)).max().unwrap_or(0);
     let block = |row: &Row| {
@@ -169,7 +171,7 @@ const MARKS: [(&str, &str); 4] = [
 ];
 
 /// How to read them.
-pub(super) fn legend(report: &Report) -> Vec<&'static str> {
+pub(super) fn legend(report: &LabReport) -> Vec<&'static str> {
     let shown = |mark: &str| report.rows.iter().any(|row| row.wire.contains(mark));
     let marks = MARKS.iter().filter(|(mark, _)| shown(mark)).map(|(_, says)| *says);
     let wire =
@@ -182,7 +184,7 @@ pub(super) fn legend(report: &Report) -> Vec<&'static str> {
 }
 
 /// The same as a table, without the packets.
-pub(super) fn markdown(report: &Report) -> String {
+pub(super) fn markdown(report: &LabReport) -> String {
     let fields = fields(report);
     let heads = ["id", "the client"].into_iter().chain(fields.iter().map(|field| field.name));
     let row = |row: &Row| {

@@ -2,12 +2,12 @@
 
 use super::rows::{Column, Line, Need};
 use super::{Mark, brief, text};
-use crate::lab::{Report, Row, WireSource};
+use crate::lab::{LabReport, Row, WireSource};
 
 const LOST: Column = Column { head: "lost", need: Need::Wanted, at_right: true };
 
 /// The columns, and a line for each row that was played.
-pub(super) fn rows(report: &Report) -> (Vec<Column>, Vec<Line>) {
+pub(super) fn rows(report: &LabReport) -> (Vec<Column>, Vec<Line>) {
     let is_observed = report.rows.iter().any(|row| row.verdict.is_some());
     let is_own = report.rows.iter().any(|row| row.recv_loop.is_some());
     let mut columns = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn rows(report: &Report) -> (Vec<Column>, Vec<Line>) {
 }
 
 /// How to read them.
-pub(super) fn legend(report: &Report) -> Vec<&'static str> {
+pub(super) fn legend(report: &LabReport) -> Vec<&'static str> {
     let any = |is: fn(&Row) -> bool| report.rows.iter().any(is);
     let mut lines =
         vec!["ok: as expected; =: as expected, and like another row on the wire; X: failed."];

@@ -6,7 +6,7 @@ use console::Term;
 
 use crate::cli::fit;
 use crate::lab::summary::is_compared;
-use crate::lab::{Change, Outcome, Row};
+use crate::lab::{Change, Row, RowOutcome};
 
 /// The width where there is no terminal, and no COLUMNS says another.
 const COLUMNS: usize = 80;
@@ -69,14 +69,14 @@ impl Mark {
     pub(super) fn of(row: &Row, is_behind_proxy: bool) -> Mark {
         let change = row.via.as_ref().map(|via| via.change);
         match (row.outcome, change) {
-            (Outcome::Failed, _) => Mark::Failed,
+            (RowOutcome::Failed, _) => Mark::Failed,
             (_, Some(Change::Lost)) => Mark::Lost,
-            (Outcome::Skipped, _) => Mark::Skipped,
+            (RowOutcome::Skipped, _) => Mark::Skipped,
             _ if is_behind_proxy && !is_compared(row) => Mark::Skipped,
             (_, Some(Change::Differs)) => Mark::Differs,
             (_, Some(Change::Same)) if is_behind_proxy => Mark::None,
-            (Outcome::Same, _) => Mark::Same,
-            (Outcome::Ok, _) => Mark::Ok,
+            (RowOutcome::Same, _) => Mark::Same,
+            (RowOutcome::Ok, _) => Mark::Ok,
         }
     }
 

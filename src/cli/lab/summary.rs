@@ -5,7 +5,7 @@ use super::Mark;
 use crate::cli::words::duration;
 use crate::lab::summary::is_compared;
 use crate::lab::words::counted;
-use crate::lab::{Outcome, Report, Row, ServerRow, WireSource};
+use crate::lab::{LabReport, Row, RowOutcome, ServerRow, WireSource};
 
 /// Rows with the same reason are told once.
 pub(super) struct Reason {
@@ -14,7 +14,7 @@ pub(super) struct Reason {
 }
 
 /// How many of each.
-pub(super) fn counts(report: &Report) -> String {
+pub(super) fn counts(report: &LabReport) -> String {
     let count = |is: &[Mark]| {
         let marks = report.rows.iter().map(|row| Mark::of(row, report.via.is_some()));
         marks.filter(|mark| is.contains(mark)).count()
@@ -40,13 +40,13 @@ pub(super) fn counts(report: &Report) -> String {
 }
 
 /// That it was broken off, if it was.
-pub(super) fn interrupted(report: &Report) -> Option<String> {
+pub(super) fn interrupted(report: &LabReport) -> Option<String> {
     let planned = report.planned.filter(|_| report.is_cut_short())?;
     Some(format!("Interrupted after {} of {planned} rows.", report.rows.len()))
 }
 
 /// How the servers are.
-pub(super) fn servers(report: &Report) -> Vec<String> {
+pub(super) fn servers(report: &LabReport) -> Vec<String> {
     let is_well = |it: &&ServerRow| {
         it.alive && it.echoes == Some(true) && it.died_of.is_empty() && it.hung_in.is_empty()
     };
@@ -65,33 +65,33 @@ pub(super) fn servers(report: &Report) -> Vec<String> {
 }
 
 /// That the wire was looked at, if it was.
-pub(super) fn capture(report: &Report) -> Option<String> {
+pub(super) fn capture(report: &LabReport) -> Option<String> {
     let is_seen = report.wire == WireSource::Seen;
     is_seen.then(|| "Each row was held against its packets (--long shows them).".to_owned())
 }
 
 /// Why rows failed.
-pub(super) fn failures(report: &Report) -> Vec<Reason> {
-    reasons(report, |row| row.outcome == Outcome::Failed)
+pub(super) fn failures(report: &LabReport) -> Vec<Reason> {
+    reasons(report, |row| row.outcome == RowOutcome::Failed)
 }
 
 /// Why rows that were played are skipped all the same. The reasons of the others are in `--list`;
 /// where nothing at all was played, they are the answer.
-pub(super) fn skips(report: &Report) -> Vec<Reason> {
+pub(super) fn skips(report: &LabReport) -> Vec<Reason> {
     let is_all_left_out = report.rows.iter().all(super::is_left_out);
     let is_told = |row: &Row| match row.outcome {
-        Outcome::Skipped => is_all_left_out || !super::is_left_out(row),
-        Outcome::Failed => false,
-        Outcome::Ok | Outcome::Same => report.via.is_some() && !is_compared(row),
+        RowOutcome::Skipped => is_all_left_out || !super::is_left_out(row),
+        RowOutcome::Failed => false,
+        RowOutcome::Ok | RowOutcome::Same => report.via.is_some() && !is_compared(row),
     };
     reasons(report, is_told)
 }
 
-fn reasons(report: &Report, is_told: impl Fn(&Row) -> bool) -> Vec<Reason> {
+fn reasons(report: &LabReport, is_told: impl Fn(&Row) -> bool) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     for row in report.rows.iter().filter(|row| is_told(row)) {
         let unknown = row.via.as_ref().and_then(|via| via.note.as_ref());
-        let note = unknown.filter(|_| row.outcome != Outcome::Failed).unwrap_or(&row.note);
+        let note = unknown.filter(|_| row.outcome != RowOutcome::Failed).unwrap_or(&row.note);
         match reasons.iter_mut().find(|reason| reason.note == *note) {
             Some(reason) => reason.ids.push(row.id.clone()),
             None => reasons.push(Reason { note: note.clone(), ids: vec![row.id.clone()] }),
@@ -101,7 +101,7 @@ fn reasons(report: &Report, is_told: impl Fn(&Row) -> bool) -> Vec<Reason> {
 }
 
 /// What came of the article's experiments; empty if none of them was played.
-pub(super) fn experiments(report: &Report) -> Option<String> {
+pub(super) fn experiments(report: &LabReport) -> Option<String> {
     let came = |agrees: bool| -> Vec<String> {
         let its = report.rows.iter().filter(|row| {
             row.article.as_ref().is_some_and(|article| article.agrees == Some(agrees))

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::cli::words::bytes;
 use crate::lab::words::{counted, span};
-use crate::lab::{Change, Outcome, Race, RecvSays, Row, Seen, SeenEnd};
-use crate::record::Evidence;
+use crate::lab::{Change, ClientView, Race, RecvSays, Row, RowOutcome, SeenEnd};
+use crate::record::EvidenceRecord;
 
 /// What came back, how it ended, and when.
-pub(super) fn back(seen: &Seen) -> String {
+pub(super) fn back(seen: &ClientView) -> String {
     let after = match seen.end_us {
         Some(us) => format!(" after {}", span(Duration::from_micros(us))),
         None => String::new(),
@@ -22,7 +22,7 @@ pub(super) fn back(seen: &Seen) -> String {
 }
 
 /// What came back, and how it ended.
-pub(super) fn back_brief(seen: &Seen) -> String {
+pub(super) fn back_brief(seen: &ClientView) -> String {
     match (seen.end, &seen.in_vain) {
         (None, None) => came(seen),
         _ => format!("{}, {}", came(seen), end(seen)),
@@ -30,7 +30,7 @@ pub(super) fn back_brief(seen: &Seen) -> String {
 }
 
 /// "0 of 37 bytes", or "37 bytes" if nothing is missing.
-pub(super) fn came(seen: &Seen) -> String {
+pub(super) fn came(seen: &ClientView) -> String {
     match seen.reply {
         Some(reply) if reply.missing() > 0 => of_reply(reply.got, reply.of),
         _ => bytes(seen.bytes),
@@ -45,7 +45,7 @@ pub(super) fn of_reply(got: u64, of: u64) -> String {
     }
 }
 
-pub(super) fn end(seen: &Seen) -> &'static str {
+pub(super) fn end(seen: &ClientView) -> &'static str {
     match seen.end {
         Some(SeenEnd::Fin) => "FIN",
         Some(SeenEnd::Reset) => "RST",
@@ -53,9 +53,9 @@ pub(super) fn end(seen: &Seen) -> &'static str {
     }
 }
 
-pub(super) fn verdict(verdict: Option<&str>, evidence: Option<&Evidence>) -> String {
+pub(super) fn verdict(verdict: Option<&str>, evidence: Option<&EvidenceRecord>) -> String {
     match (verdict, evidence) {
-        (Some(verdict), Some(Evidence { status, certainty, .. })) => {
+        (Some(verdict), Some(EvidenceRecord { status, certainty, .. })) => {
             format!("{verdict}, status {status}, {certainty}")
         }
         _ => String::new(),
@@ -78,7 +78,7 @@ pub(super) fn recv_brief(says: &RecvSays) -> &str {
 }
 
 /// Who sent what, the error, the bytes.
-pub(super) fn evidence(evidence: &Evidence) -> String {
+pub(super) fn evidence(evidence: &EvidenceRecord) -> String {
     let mut text = match evidence.fin_received {
         Some(true) => "FIN".to_owned(),
         Some(false) => "no FIN".to_owned(),
@@ -99,7 +99,7 @@ pub(super) fn evidence(evidence: &Evidence) -> String {
 }
 
 /// The same in few words, for it stands beside the verdict and what was lost.
-pub(super) fn evidence_brief(evidence: &Evidence) -> String {
+pub(super) fn evidence_brief(evidence: &EvidenceRecord) -> String {
     let mut text = match evidence.certainty.as_ref() {
         "certain" => String::new(),
         certainty => format!("{certainty}; "),
@@ -112,7 +112,7 @@ pub(super) fn evidence_brief(evidence: &Evidence) -> String {
 }
 
 /// How much of the reply the peer's TCP did not acknowledge; empty if nothing.
-pub(super) fn lost(evidence: &Evidence) -> String {
+pub(super) fn lost(evidence: &EvidenceRecord) -> String {
     let unsent = evidence.unsent;
     match evidence.undelivered {
         None => "?".to_owned(),
@@ -127,13 +127,13 @@ pub(super) fn lost(evidence: &Evidence) -> String {
 pub(super) fn outcome(row: &Row) -> String {
     let change = row.via.as_ref().map(|via| via.change);
     match (row.outcome, change) {
-        (Outcome::Failed, _) => format!("FAILED: {}", row.note),
+        (RowOutcome::Failed, _) => format!("FAILED: {}", row.note),
         // Whatever is right besides, this is not.
         (_, Some(Change::Lost)) => "a reply is LOST through the proxy".to_owned(),
-        (Outcome::Skipped, _) => format!("skipped: {}", row.note),
+        (RowOutcome::Skipped, _) => format!("skipped: {}", row.note),
         (_, Some(Change::Differs)) => "differs through the proxy".to_owned(),
-        (Outcome::Ok, _) => "ok".to_owned(),
-        (Outcome::Same, _) => format!("same as {}", row.same_as.as_deref().unwrap_or("another")),
+        (RowOutcome::Ok, _) => "ok".to_owned(),
+        (RowOutcome::Same, _) => format!("same as {}", row.same_as.as_deref().unwrap_or("another")),
     }
 }
 

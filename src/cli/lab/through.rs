@@ -8,7 +8,7 @@ use super::{Mark, Screen, brief, text};
 use crate::cli::fit;
 use crate::lab::summary::{Claims, Summary, is_compared};
 use crate::lab::words::{counted, span};
-use crate::lab::{Change, Log, Report, Row, Via};
+use crate::lab::{Change, LabReport, Log, Row, Via};
 
 /// What the proxy changes, a line for each kind: its name, how often, and where.
 pub(super) fn groups(summary: &Summary) -> Vec<(String, String)> {
@@ -59,7 +59,7 @@ pub(super) fn claims(claims: Claims) -> Option<String> {
 }
 
 /// The columns, a line for each row that was played, and whether "peer_" is left out of them.
-pub(super) fn rows(report: &Report, screen: &Screen) -> (Vec<Column>, Vec<Line>, bool) {
+pub(super) fn rows(report: &LabReport, screen: &Screen) -> (Vec<Column>, Vec<Line>, bool) {
     let is_observed = report.rows.iter().any(|row| row.verdict.is_some());
     let columns = vec![
         Column::new(if is_observed { "server, direct" } else { "client, direct" }, Need::Shown),
@@ -147,7 +147,7 @@ fn lost(row: &Row, via: &Via) -> String {
 }
 
 /// How to read them.
-pub(super) fn legend(report: &Report, is_brief: bool) -> Vec<&'static str> {
+pub(super) fn legend(report: &LabReport, is_brief: bool) -> Vec<&'static str> {
     let mut lines =
         vec!["=: the same; !: it differs; !!: a reply is lost; unmarked: both are right."];
     if is_brief {

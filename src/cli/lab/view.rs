@@ -6,10 +6,10 @@ use super::{Mark, Screen, long, markdown, plain, through};
 use crate::cli::fit::{behind, paragraphs};
 use crate::cli::say;
 use crate::cli::values::Format;
-use crate::lab::{Report, summary as changes};
+use crate::lab::{LabReport, summary as changes};
 
 /// The report in this format; with everything that is known of each row, if it is to be long.
-pub(super) fn shown(report: &Report, format: Format, is_long: bool, screen: &Screen) -> String {
+pub(super) fn shown(report: &LabReport, format: Format, is_long: bool, screen: &Screen) -> String {
     let sections = match format {
         Format::Json => return say::json(report),
         Format::Table => table(report, is_long, screen),
@@ -20,7 +20,7 @@ pub(super) fn shown(report: &Report, format: Format, is_long: bool, screen: &Scr
 }
 
 /// What a proxy changes stands first; without one, how many rows came out how.
-fn table(report: &Report, is_long: bool, screen: &Screen) -> Vec<String> {
+fn table(report: &LabReport, is_long: bool, screen: &Screen) -> Vec<String> {
     let end = end(report, screen);
     let Some(changes) = changes::changes(report) else {
         let (columns, lines) = plain::rows(report);
@@ -56,7 +56,7 @@ fn legend_of(lines: &[&str], screen: &Screen) -> String {
 }
 
 /// How many rows came out how, what failed and why, and how the servers are.
-fn end(report: &Report, screen: &Screen) -> String {
+fn end(report: &LabReport, screen: &Screen) -> String {
     let lines = sentences(report);
     let mut text: String = lines.iter().map(|line| paragraphs(line, screen.columns)).collect();
     let told = |what: &str, reason: Reason, mark: Mark| {
@@ -68,7 +68,7 @@ fn end(report: &Report, screen: &Screen) -> String {
     text
 }
 
-fn sentences(report: &Report) -> Vec<String> {
+fn sentences(report: &LabReport) -> Vec<String> {
     let mut lines: Vec<String> = summary::interrupted(report).into_iter().collect();
     lines.push(summary::counts(report));
     lines.extend(summary::servers(report));
@@ -78,7 +78,7 @@ fn sentences(report: &Report) -> Vec<String> {
 }
 
 /// The same as Markdown: lists, and a table with one line a row.
-fn issue(report: &Report, is_long: bool) -> Vec<String> {
+fn issue(report: &LabReport, is_long: bool) -> Vec<String> {
     let mut sections = Vec::new();
     if let Some(changes) = changes::changes(report) {
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -99,7 +99,7 @@ fn issue(report: &Report, is_long: bool) -> Vec<String> {
 }
 
 /// There is room for all words.
-fn one_line_a_row(report: &Report) -> String {
+fn one_line_a_row(report: &LabReport) -> String {
     let endless = Screen { columns: usize::MAX, has_colours: false };
     let (columns, lines) = match report.via {
         None => plain::rows(report),

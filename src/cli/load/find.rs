@@ -16,8 +16,8 @@ use crate::cli::values::Format;
 use crate::cli::words::{duration, thousands};
 use crate::cli::{EXIT_FAILED, Failure};
 use crate::load::{
-    BUSY, CONFIRM_TIMES, Conductor, FindReport, Limit, Lost, Moment, Objective, Outcome, Plan,
-    Progress, Purpose, RULE, STEPS_MAX, Search, Step, Trial, is_silent, ports_return_after,
+    BUSY, CONFIRM_TIMES, Conductor, FindReport, Limit, Lost, Milestone, Objective, Outcome, Plan,
+    Progress, Purpose, RULE, RateStep, STEPS_MAX, Search, Trial, is_silent, ports_return_after,
 };
 
 /// Columns of the table, and of each of its fields but the last.
@@ -79,7 +79,7 @@ struct Finder<'a> {
     objective: &'a Objective,
     interrupts: &'a Interrupts,
     search: Search,
-    steps: Vec<Step>,
+    steps: Vec<RateStep>,
     /// What the last step came to.
     last: Option<Outcome>,
     /// Why the search ended before the end of its rule.
@@ -115,7 +115,7 @@ impl<'a> Finder<'a> {
             if outcome.interrupted {
                 break;
             }
-            let step = Step::new(trial, self.objective, &outcome, shown);
+            let step = RateStep::new(trial, self.objective, &outcome, shown);
             if self.run.common.format != Format::Json {
                 say(&row(&step, self.objective))?;
             }
@@ -158,7 +158,7 @@ impl<'a> Finder<'a> {
 }
 
 /// Why the search ended with this step, if it is not that no rate meets the objective.
-fn because(step: &Step, outcome: &Outcome, return_after: Option<Duration>) -> Option<String> {
+fn because(step: &RateStep, outcome: &Outcome, return_after: Option<Duration>) -> Option<String> {
     let is_estimate = step.purpose == Purpose::Estimate;
     match step.limited_by {
         _ if is_silent(outcome) => {
@@ -222,7 +222,7 @@ fn headline(run: &RunArgs<'_>, objective: &Objective) -> String {
     format!("{}{}{names}\n", paragraphs(&what, COLUMNS), paragraphs(&without, COLUMNS))
 }
 
-fn row(step: &Step, objective: &Objective) -> String {
+fn row(step: &RateStep, objective: &Objective) -> String {
     let count = |rate: f64| thousands(rate.round() as u64);
     let mut fields = vec![
         step.target_rate_per_s.map_or("closed".to_owned(), |rate| thousands(rate.into())),
@@ -238,7 +238,7 @@ fn row(step: &Step, objective: &Objective) -> String {
     cut(&format!("{fields}{}", verdict(step)), COLUMNS) + "\n"
 }
 
-fn verdict(step: &Step) -> String {
+fn verdict(step: &RateStep) -> String {
     let what = match (step.purpose, step.ok) {
         (Purpose::Estimate, _) => "estimate",
         (Purpose::Search, true) => "ok",
@@ -289,12 +289,12 @@ struct Quiet<'a> {
 }
 
 impl Conductor for Quiet<'_> {
-    fn reached(&mut self, moment: Moment) {
-        self.watch.reached(moment);
+    fn reached(&mut self, milestone: Milestone) {
+        self.watch.reached(milestone);
     }
 
-    fn releases(&mut self, moment: Moment) -> bool {
-        self.watch.releases(moment)
+    fn releases(&mut self, milestone: Milestone) -> bool {
+        self.watch.releases(milestone)
     }
 
     fn trouble(&mut self, what: &str) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::fit::{pad, width};
 use crate::cli::words::{bytes, duration, thousands};
-use crate::load::{Arrivals, Interval, Microseconds, Mode, Report};
+use crate::load::{Arrivals, Interval, LoadReport, Microseconds, Mode};
 
 /// Room for the names in front.
 const NAMES: usize = 14;
@@ -13,7 +13,7 @@ const NAMES: usize = 14;
 const COLUMNS: usize = 80;
 
 /// The whole of it.
-pub(super) fn report(report: &Report) -> String {
+pub(super) fn report(report: &LoadReport) -> String {
     let mut text = format!(
         "{} at {}, {}, closecall {}\n",
         report.mode.name(),
@@ -102,7 +102,7 @@ pub(super) fn interval(interval: &Interval) -> String {
 }
 
 /// What was asked for.
-fn load(report: &Report) -> Vec<String> {
+fn load(report: &LoadReport) -> Vec<String> {
     let plural = |number: u32, one: &str, many: &str| match number {
         1 => format!("1 {one}"),
         number => format!("{} {many}", thousands(number.into())),
@@ -135,7 +135,7 @@ fn typed(seconds: f64) -> String {
 }
 
 /// How requests are made, and what a latency counts from.
-fn counts_from(report: &Report) -> Vec<String> {
+fn counts_from(report: &LoadReport) -> Vec<String> {
     let from = match (report.mode, report.closed_loop) {
         (Mode::Hold, _) => match report.every_s {
             Some(seconds) => format!("each connection says something every {}", typed(seconds)),
@@ -154,7 +154,7 @@ fn counts_from(report: &Report) -> Vec<String> {
 }
 
 /// Each with what it counts from.
-fn latencies(report: &Report) -> Vec<(&'static str, &Microseconds)> {
+fn latencies(report: &LoadReport) -> Vec<(&'static str, &Microseconds)> {
     let name = if report.closed_loop { "latency" } else { "response time" };
     let both = [(name, &report.latency_us), ("service time", &report.service_us)];
     both.into_iter().filter_map(|(name, times)| Some((name, times.as_ref()?))).collect()
@@ -175,7 +175,7 @@ fn percentiles(times: &Microseconds) -> Vec<String> {
     all.map(|(name, us)| format!("{name} {}", time(us))).to_vec()
 }
 
-fn payload(report: &Report) -> Vec<String> {
+fn payload(report: &LoadReport) -> Vec<String> {
     let both = [("sent", report.sent_bytes_per_s), ("received", report.received_bytes_per_s)];
     both.map(|(name, rate)| format!("{name} {} a second", bytes(rate.round() as u64))).to_vec()
 }
@@ -205,7 +205,7 @@ fn counts(counts: &BTreeMap<String, u64>) -> Vec<String> {
     counts.iter().map(|(name, count)| format!("{name} {}", thousands(*count))).collect()
 }
 
-fn generator(report: &Report) -> Vec<String> {
+fn generator(report: &LoadReport) -> Vec<String> {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let mut parts = match (report.generator.cpu_share, report.generator.run_delay_share) {
         (Some(share), None) => vec![format!("{} of a processor", percent(share))],

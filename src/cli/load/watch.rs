@@ -7,7 +7,7 @@ use super::screen::Screen;
 use crate::cli::Failure;
 use crate::cli::values::Format;
 use crate::load::{
-    Conductor, Interval, Lost, Moment, Outcome, Plan, Process, Progress, ServerRow, Trouble,
+    Conductor, Interval, Lost, Milestone, Outcome, Plan, Process, Progress, ServerRow, Trouble,
 };
 
 /// One run as it is seen from outside.
@@ -80,14 +80,14 @@ impl Watch {
 }
 
 impl Conductor for Watch {
-    fn reached(&mut self, moment: Moment) {
+    fn reached(&mut self, milestone: Milestone) {
         let Some(server) = self.server else { return };
-        match moment {
-            Moment::Connected => {
+        match milestone {
+            Milestone::Connected => {
                 self.rss_connected = server.rss_bytes();
                 self.cpu_begin = server.cpu_ns();
             }
-            Moment::Measured => self.cpu_end = server.cpu_ns(),
+            Milestone::Measured => self.cpu_end = server.cpu_ns(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Conductor for Watch {
         self.cpu_begin = self.server.and_then(Process::cpu_ns);
     }
 
-    fn releases(&mut self, _moment: Moment) -> bool {
+    fn releases(&mut self, _milestone: Milestone) -> bool {
         true
     }
 

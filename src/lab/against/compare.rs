@@ -6,7 +6,7 @@ use crate::client::Way;
 use crate::lab::differ::{Chance, change, differences};
 use crate::lab::observe::Untold;
 use crate::lab::race::Tally;
-use crate::lab::report::{Change, Outcome, Race, Row, Via};
+use crate::lab::report::{Change, Race, Row, RowOutcome, Via};
 use crate::lab::scenario::{Elsewhere, Scenario};
 use crate::lab::words::counted;
 use crate::machine::close::Kind;
@@ -77,8 +77,8 @@ impl Against<'_> {
 /// The row where nothing came of it through the proxy. What failed directly has failed.
 fn uncompared(row: Row, needs: &str) -> Row {
     match row.outcome {
-        Outcome::Failed => row,
-        _ => Row { outcome: Outcome::Skipped, note: format!("needs {needs}"), ..row },
+        RowOutcome::Failed => row,
+        _ => Row { outcome: RowOutcome::Skipped, note: format!("needs {needs}"), ..row },
     }
 }
 
@@ -123,14 +123,14 @@ fn judged(row: Row, through: Through, dead: Option<String>, race: Option<Race>) 
     via.race = race;
     let is_open = untold.is_some_and(|why| !matches!(why, Untold::NeverSeen(_)));
     let note = match (dead, &via.note) {
-        (Some(dead), _) if row.outcome != Outcome::Failed => {
-            Some((Outcome::Failed, format!("through the proxy: {dead}")))
+        (Some(dead), _) if row.outcome != RowOutcome::Failed => {
+            Some((RowOutcome::Failed, format!("through the proxy: {dead}")))
         }
         // That the client saw something else is a difference, with a verdict or without.
         (None, Some(why))
-            if is_open && row.outcome == Outcome::Ok && via.change == Change::Same =>
+            if is_open && row.outcome == RowOutcome::Ok && via.change == Change::Same =>
         {
-            Some((Outcome::Skipped, format!("needs a verdict: through the proxy {why}")))
+            Some((RowOutcome::Skipped, format!("needs a verdict: through the proxy {why}")))
         }
         _ => None,
     };

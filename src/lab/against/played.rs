@@ -1,26 +1,26 @@
 //! What came of a scenario against a server elsewhere, and what is to be thought of it.
 
-use crate::client::{Act, Client, Did, Moment, Plan, ServerEnd};
-use crate::lab::judge::{self, Told};
+use crate::client::{Act, Client, Did, Performed, Plan, ServerEnd};
+use crate::lab::judge::{self, ServerAccount};
 use crate::lab::observe::{Ours, Untold};
-use crate::lab::report::{Log, Reply, Seen, SeenEnd};
+use crate::lab::report::{ClientView, Log, Reply, SeenEnd};
 use crate::lab::scenario::{Elsewhere, Scenario};
 use crate::lab::wire;
 use crate::lab::words::{counted, span};
-use crate::record::Evidence;
+use crate::record::EvidenceRecord;
 
 /// What came of a scenario on one side.
 #[derive(Default)]
 pub(super) struct Played {
     /// What the client did.
-    pub(super) moments: Vec<Moment>,
+    pub(super) performed: Vec<Performed>,
     /// The connection, if there was one.
     pub(super) ours: Option<Ours>,
-    pub(super) seen: Seen,
+    pub(super) seen: ClientView,
     /// What was on the wire, if somebody looked.
-    pub(super) looked: Option<wire::Seen>,
+    pub(super) looked: Option<wire::OnWire>,
     /// What the server said of it, or why that is not known; nothing without a close log.
-    pub(super) told: Option<Result<Told, Untold>>,
+    pub(super) told: Option<Result<ServerAccount, Untold>>,
 }
 
 impl Played {
@@ -28,19 +28,19 @@ impl Played {
     /// afterwards is not known yet.
     pub(super) fn by(
         client: &Client,
-        moments: Vec<Moment>,
+        performed: Vec<Performed>,
         plan: &Plan,
         reply_bytes: Option<u64>,
         ours: Ours,
     ) -> Played {
-        let unread = moments.iter().find_map(|moment| match moment.did {
+        let unread = performed.iter().find_map(|performed| match performed.did {
             Did::Closed { unread, .. } => Some(unread),
             _ => None,
         });
         let end = client.server_end();
-        let failed = moments.iter().find(|moment| moment.failed());
+        let failed = performed.iter().find(|it| it.failed());
         let got = (client.received() + unread.unwrap_or(0)) as u64;
-        let seen = Seen {
+        let seen = ClientView {
             bytes: got,
             reply: reply_bytes.map(|of| Reply { got, of: of.max(got) }),
             end: end.map(|(end, _)| match end {
@@ -48,10 +48,10 @@ impl Played {
                 ServerEnd::Reset => SeenEnd::Reset,
             }),
             end_us: end.map(|(_, at)| at.as_micros() as u64),
-            in_vain: failed.map(|it| in_vain(it, plan)).or_else(|| no_echo(client, &moments)),
+            in_vain: failed.map(|it| in_vain(it, plan)).or_else(|| no_echo(client, &performed)),
             serves: true,
         };
-        Played { moments, ours: Some(ours), seen, ..Played::default() }
+        Played { performed, ours: Some(ours), seen, ..Played::default() }
     }
 
     /// Whether there was a connection at all.
@@ -89,14 +89,16 @@ impl Played {
     /// Whether the server is no echo server and did not let its buffers be filled: then there is
     /// nothing to be seen of that.
     pub(super) fn is_unfilled(&self) -> bool {
-        self.moments.iter().any(|moment| moment.act == Some(Act::Fill) && moment.failed())
+        self.performed.iter().any(|it| it.act == Some(Act::Fill) && it.failed())
     }
 
     /// Waited in vain for the end of a connection of which it had not shut down its own side.
     fn is_only_idle(&self) -> bool {
-        let idle = |moment: &Moment| moment.act == Some(Act::AwaitEnd) && moment.did == Did::GaveUp;
-        let shut = |moment: &Moment| moment.did == Did::SentFin;
-        self.moments.iter().any(idle) && !self.moments.iter().any(shut)
+        let idle = |performed: &Performed| {
+            performed.act == Some(Act::AwaitEnd) && performed.did == Did::GaveUp
+        };
+        let shut = |performed: &Performed| performed.did == Did::SentFin;
+        self.performed.iter().any(idle) && !self.performed.iter().any(shut)
     }
 
     /// What went over the wire, as it was seen there or else as far as the client knows, the
@@ -111,11 +113,11 @@ impl Played {
     /// As far as the client knows. What it noticed on its way out came before its last act. What a
     /// reply meets that comes later is not claimed: a server that is not ours may send none.
     fn expected(&self) -> String {
-        let Some((last, acts)) = self.moments.split_last() else { return String::new() };
-        let is_fill = |moment: &Moment| moment.act == Some(Act::Fill);
-        let wire = |moment: &Moment| match is_fill(moment) && moment.failed() {
+        let Some((last, acts)) = self.performed.split_last() else { return String::new() };
+        let is_fill = |performed: &Performed| performed.act == Some(Act::Fill);
+        let wire = |performed: &Performed| match is_fill(performed) && performed.failed() {
             true => format!("→ {} bytes at most", self.sent()),
-            false => moment.wire(),
+            false => performed.wire(),
         };
         let mut texts: Vec<String> = acts.iter().map(wire).collect();
         let told: usize = acts.iter().map(bytes).sum();
@@ -132,7 +134,7 @@ impl Played {
             _ => last.wire(),
         });
         // What fills the buffers waits until the server reads, and a FIN waits behind it.
-        if self.moments.iter().any(is_fill) && self.seen.end.is_none() {
+        if self.performed.iter().any(is_fill) && self.seen.end.is_none() {
             let fins = texts.iter_mut().filter(|text| *text == "→ FIN");
             fins.for_each(|text| *text = "→ FIN behind them".to_owned());
         }
@@ -151,7 +153,7 @@ impl Played {
     }
 
     /// The verdict and its evidence, for a row.
-    pub(super) fn said(&self) -> (Option<String>, Option<Evidence>) {
+    pub(super) fn said(&self) -> (Option<String>, Option<EvidenceRecord>) {
         match &self.told {
             Some(Ok(told)) => (Some(told.kind.name().to_owned()), Some(told.evidence.clone())),
             _ => (None, None),
@@ -160,27 +162,28 @@ impl Played {
 }
 
 /// Bytes that came in this moment.
-fn bytes(moment: &Moment) -> usize {
-    match moment.did {
+fn bytes(performed: &Performed) -> usize {
+    match performed.did {
         Did::Holds(bytes) | Did::Read(bytes, _) | Did::ReadPart { of: bytes, .. } => bytes,
         _ => 0,
     }
 }
 
 /// What a client failed in, and how long it waited.
-fn in_vain(moment: &Moment, plan: &Plan) -> String {
-    let text = judge::of_client(moment);
-    let patience = match moment.act {
+fn in_vain(performed: &Performed, plan: &Plan) -> String {
+    let text = judge::of_client(performed);
+    let patience = match performed.act {
         Some(Act::AwaitEnd | Act::ReadToEnd) => plan.end_patience,
         _ => plan.patience,
     };
-    if moment.did == Did::GaveUp { format!("{text}, {}", span(patience)) } else { text }
+    if performed.did == Did::GaveUp { format!("{text}, {}", span(patience)) } else { text }
 }
 
 /// Who reads to the end may find that the end came before the reply.
-fn no_echo(client: &Client, moments: &[Moment]) -> Option<String> {
-    let is_end = |moment: &Moment| moment.act == Some(Act::ReadToEnd) && !moment.failed();
+fn no_echo(client: &Client, performed: &[Performed]) -> Option<String> {
+    let is_end =
+        |performed: &Performed| performed.act == Some(Act::ReadToEnd) && !performed.failed();
     let bytes = client.received();
-    (moments.iter().any(is_end) && !client.is_echoed())
+    (performed.iter().any(is_end) && !client.is_echoed())
         .then(|| format!("{} came, and not the whole echo", counted(bytes as u64, "byte")))
 }

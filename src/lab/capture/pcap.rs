@@ -5,12 +5,12 @@ use std::io::{self, BufWriter, Write};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, PcapError, TsResolution};
 
-use super::Seen;
+use super::KeptPacket;
 
 /// Readers refuse a packet that was longer than this on the wire. None is.
 const LENGTH_MAX: u32 = 1 << 18;
 
-pub(super) fn write(file: impl Write, seen: &[Seen]) -> io::Result<()> {
+pub(super) fn write(file: impl Write, seen: &[KeptPacket]) -> io::Result<()> {
     let header = PcapHeader {
         datalink: DataLink::ETHERNET, // so the loopback device has it, with addresses of zero
         snaplen: LENGTH_MAX,

@@ -55,18 +55,18 @@ enum What {
     Rst,
 }
 
-struct Step {
+struct Leg {
     to_server: bool,
     what: What,
     times: u32,
 }
 
-/// The connection in one line, in the words of [`Moment::wire`](crate::client::Moment::wire):
+/// The connection in one line, in the words of [`Performed::wire`](crate::client::Performed::wire):
 /// `→ SYN ← SYN → ACK → 14 bytes ← 37 bytes → FIN ← FIN`. Acknowledgements are left out but for
 /// the handshake's, and data that follows other data the same way is added to it. Where both ends
 /// talk across each other it is `→ 9530260 bytes ⇄ ← 8192327 bytes`.
 pub fn story(packets: &[Packet]) -> String {
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<Leg> = Vec::new();
     let mut streams = [Stream::default(), Stream::default()];
     for packet in packets {
         let stream = &mut streams[usize::from(packet.to_server)];
@@ -94,7 +94,7 @@ pub fn story(packets: &[Packet]) -> String {
     let mut words = Vec::new();
     for run in steps.chunk_by(|a, b| a.is_data() && b.is_data()) {
         match run.len() {
-            0..=DATA_STEPS_MAX => words.extend(run.iter().map(Step::words)),
+            0..=DATA_STEPS_MAX => words.extend(run.iter().map(Leg::words)),
             _ => words.push(across(run)),
         }
     }
@@ -102,7 +102,7 @@ pub fn story(packets: &[Packet]) -> String {
 }
 
 /// Both ends talk across each other: what came in both directions, summed up.
-fn across(run: &[Step]) -> String {
+fn across(run: &[Leg]) -> String {
     let way = |to_server: bool| {
         let (mut new, mut again) = (0, 0);
         for step in run.iter().filter(|step| step.to_server == to_server) {
@@ -123,7 +123,7 @@ fn across(run: &[Step]) -> String {
 }
 
 /// Adds a step, or adds to the last one if it says the same.
-fn tell(steps: &mut Vec<Step>, to_server: bool, what: What) {
+fn tell(steps: &mut Vec<Leg>, to_server: bool, what: What) {
     if let Some(last) = steps.last_mut().filter(|last| last.to_server == to_server) {
         match (&mut last.what, &what) {
             (What::Bytes(sum), What::Bytes(bytes)) | (What::Again(sum), What::Again(bytes)) => {
@@ -137,10 +137,10 @@ fn tell(steps: &mut Vec<Step>, to_server: bool, what: What) {
             _ => {}
         }
     }
-    steps.push(Step { to_server, what, times: 1 });
+    steps.push(Leg { to_server, what, times: 1 });
 }
 
-impl Step {
+impl Leg {
     fn is_data(&self) -> bool {
         matches!(self.what, What::Bytes(_) | What::Again(_))
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::record::Evidence;
+use crate::record::EvidenceRecord;
 
 /// What is needed of a line. What else is there may be newer than we are.
 #[derive(Deserialize)]
@@ -18,7 +18,7 @@ pub(super) struct Line {
     pub(super) peer: SocketAddr,
     pub(super) verdict: String,
     #[serde(flatten)]
-    pub(super) evidence: Evidence,
+    pub(super) evidence: EvidenceRecord,
 }
 
 impl Line {
@@ -41,7 +41,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Err
 
 /// Whether its words are such as a close log has: they will be shown on a terminal.
 fn is_ours(line: &Line) -> bool {
-    let Evidence { initiator, certainty, errno, via, .. } = &line.evidence;
+    let EvidenceRecord { initiator, certainty, errno, via, .. } = &line.evidence;
     let words = [Some(initiator), Some(certainty), errno.as_ref(), via.as_ref()];
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b' ';
     words.into_iter().flatten().all(|word| word.len() <= 32 && word.bytes().all(is_word))

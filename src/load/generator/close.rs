@@ -10,8 +10,8 @@
 //! ramp.
 
 use super::open::OPENING_MAX;
-use super::stage::Stage;
-use super::{Generator, tick};
+use super::stage::RunPhase;
+use super::{Generator, moment};
 use crate::load::connection::{Phase, Why};
 use crate::load::plan::Mode;
 use crate::load::tally::Trouble;
@@ -37,7 +37,7 @@ pub(super) struct Closing {
 impl Generator {
     /// Begins to close. A connection whose reply is late ends at once.
     pub(super) fn close_all(&mut self) {
-        self.stage = Stage::Closing;
+        self.stage = RunPhase::Closing;
         let now = self.now();
         self.closing.begin = now;
         if self.outcome.interrupted {
@@ -102,7 +102,7 @@ impl Generator {
     /// When the next one may be closed by the clock, in nanoseconds: by the ramp, or since the pace
     /// has an end. `None` if that is up to the server.
     pub(super) fn next_close_at(&self) -> Option<u64> {
-        if self.stage != Stage::Closing || self.closing.next >= self.opened {
+        if self.stage != RunPhase::Closing || self.closing.next >= self.opened {
             return None;
         }
         let end = self.closing.paced_until;
@@ -145,7 +145,7 @@ impl Generator {
             let connection = &self.slab[key].connection;
             let last = self.begun_at[self.noted(key, connection.asked.saturating_sub(1))];
             if connection.phase == Phase::Open {
-                self.slab[key].connection.wakes_at = tick(last).after(every);
+                self.slab[key].connection.wakes_at = moment(last).after(every);
                 self.arm(key, now);
             }
         }

@@ -3,15 +3,15 @@
 use std::net::Shutdown;
 
 use super::Generator;
-use super::stage::Stage;
-use crate::kernel::mio::errno;
+use super::stage::RunPhase;
+use crate::kernel::mio_kernel::errno;
 use crate::load::connection::{Phase, Why};
 use crate::load::plan::Mode;
 use crate::load::tally::Trouble;
 use crate::load::verdict::verdict;
 use crate::machine::close::Via;
 use crate::machine::errno::{Errno, System};
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 use crate::socket::take_error;
 
 impl Generator {
@@ -53,7 +53,7 @@ impl Generator {
             return self.end(key, Why::Done);
         }
         // A connection that waits for its close has done its work: the server may close it, too.
-        if self.stage != Stage::Closing || connection.in_flight() > 0 {
+        if self.stage != RunPhase::Closing || connection.in_flight() > 0 {
             self.note(key, Trouble::Closed);
         }
         self.end(key, Why::Server);
@@ -110,7 +110,7 @@ impl Generator {
         drop(socket);
         let connection = &mut entry.connection;
         connection.phase = Phase::Closed;
-        connection.wakes_at = Tick::NEVER;
+        connection.wakes_at = Moment::NEVER;
         self.closing.under_way -= u32::from(std::mem::take(&mut connection.is_leaving));
         let is_new = connection.is_new;
         if self.reopens() {
@@ -153,7 +153,7 @@ impl Generator {
 
     /// The turns under way will never be answered.
     pub(super) fn lose_turns(&mut self, key: usize) {
-        let measuring = self.is_measuring() || self.stage == Stage::Closing;
+        let measuring = self.is_measuring() || self.stage == RunPhase::Closing;
         let connection = &mut self.slab[key].connection;
         let lost = connection.answered..connection.asked;
         if lost.is_empty() {

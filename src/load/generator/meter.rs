@@ -3,7 +3,7 @@
 //! The thread that measures counts, and hands over what it has counted: what is written of it, and
 //! whether that is possible, is the conductor's affair. Where it has no room the interval goes on.
 
-use super::stage::Stage;
+use super::stage::RunPhase;
 use super::{Conductor, Generator};
 use crate::load::histogram::Latency;
 use crate::load::interval::Interval;
@@ -57,7 +57,7 @@ impl Generator {
     pub(super) fn tell_interval(&mut self, conductor: &mut impl Conductor, is_last: bool) {
         let (connections, begin) = (self.standing(), self.window.begin);
         let Some(meter) = &mut self.meter else { return };
-        let is_over = self.stage == Stage::Running && self.turn_at >= meter.ends_at;
+        let is_over = self.stage == RunPhase::Running && self.turn_at >= meter.ends_at;
         if !is_last && !is_over {
             return;
         }

@@ -4,14 +4,14 @@ use std::io;
 
 use mio::{Interest, Token};
 
-use super::stage::Stage;
-use super::{Entry, Generator, tick};
-use crate::kernel::mio::errno;
-use crate::load::connection::{Connection, Phase};
+use super::stage::RunPhase;
+use super::{Generator, Place, moment};
+use crate::kernel::mio_kernel::errno;
+use crate::load::connection::{ClientConnection, Phase};
 use crate::load::link;
 use crate::load::tally::Trouble;
 use crate::machine::errno::Errno;
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 
 /// Handshakes and first replies that are awaited at a time. It is far below any backlog: who does
 /// not fit into that is not refused, but forgotten for a second.
@@ -47,7 +47,7 @@ impl Generator {
     /// When the ramp allows the next one; at once without a ramp. `None` if nothing is to be opened
     /// by the clock.
     pub(super) fn next_open_at(&self) -> Option<u64> {
-        let opens = self.stage == Stage::Opening && self.opened < self.plan.connections;
+        let opens = self.stage == RunPhase::Opening && self.opened < self.plan.connections;
         let ramp = self.plan.ramp.filter(|_| opens && self.opening < OPENING_MAX)?;
         // Processes take turns, as their numbers do.
         let number = self.plan.number(self.opened);
@@ -64,8 +64,8 @@ impl Generator {
 
     fn take_place(&mut self) -> usize {
         self.opened += 1;
-        let connection = Connection::new(self.script.begin(true));
-        self.slab.insert(Entry { socket: None, connection })
+        let connection = ClientConnection::new(self.script.begin(true));
+        self.slab.insert(Place { socket: None, connection })
     }
 
     /// Begins the handshake. What comes of it is an event.
@@ -114,12 +114,12 @@ impl Generator {
             return self.remove(key);
         }
         connection.phase = Phase::Closed;
-        connection.wakes_at = tick(now).after(RETRY_MS);
+        connection.wakes_at = moment(now).after(RETRY_MS);
         self.slab[key].socket = None;
-        if self.stage == Stage::Finishing {
+        if self.stage == RunPhase::Finishing {
             self.give_up(key); // time is up: nobody waits for a server that is gone
         }
-        self.wheel.arm(key as u32, tick(now).after(RETRY_MS));
+        self.wheel.arm(key as u32, moment(now).after(RETRY_MS));
     }
 
     /// The handshake is over.
@@ -132,7 +132,7 @@ impl Generator {
         let is_churn = self.is_churn();
         let connection = &mut self.slab[key].connection;
         connection.phase = Phase::Open;
-        connection.wakes_at = self.plan.every_ms.map_or(Tick::NEVER, |ms| tick(now).after(ms));
+        connection.wakes_at = self.plan.every_ms.map_or(Moment::NEVER, |ms| moment(now).after(ms));
         if is_churn {
             connection.says(self.plan.size);
             return self.flush(key);
@@ -154,10 +154,12 @@ impl Generator {
     /// The next connection in this place, if it is time for one.
     pub(super) fn reopen(&mut self, key: usize, now: u64) {
         let connection = &self.slab[key].connection;
-        let rests = connection.wakes_at != Tick::NEVER && connection.wakes_at > tick(now);
+        let rests = connection.wakes_at != Moment::NEVER && connection.wakes_at > moment(now);
         let wanted = match self.stage {
-            Stage::Running | Stage::Finishing if self.plan.rate.is_some() => connection.owed() > 0,
-            Stage::Running => now < self.window.end,
+            RunPhase::Running | RunPhase::Finishing if self.plan.rate.is_some() => {
+                connection.owed() > 0
+            }
+            RunPhase::Running => now < self.window.end,
             _ => false,
         };
         if wanted && connection.phase == Phase::Closed && !rests {

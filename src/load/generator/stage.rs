@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Conductor, Generator, Moment, TICK, Traffic, tick};
+use super::{Conductor, Generator, Milestone, TICK, Traffic, moment};
 use crate::load::connection::{Phase, Why};
 use crate::load::link::Ticker;
 use crate::load::pace::Pace;
@@ -13,7 +13,7 @@ use crate::load::proc::{OnCpu, own_time};
 
 /// Where a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
+pub(super) enum RunPhase {
     /// Connections are opened, and each says something.
     Opening,
     /// All are open; the conductor says when to begin.
@@ -62,18 +62,18 @@ impl Window {
 impl Generator {
     /// Whether the load is under way: in its warm-up, measured, or until its last reply.
     pub(super) fn is_measuring(&self) -> bool {
-        matches!(self.stage, Stage::Running | Stage::Finishing)
+        matches!(self.stage, RunPhase::Running | RunPhase::Finishing)
     }
 
     /// When the stage is over by the clock alone.
     pub(super) fn next_stage_at(&self) -> Option<u64> {
         match self.stage {
-            Stage::Running if !self.window.is_measured => Some(self.window.begin),
-            Stage::Running => {
+            RunPhase::Running if !self.window.is_measured => Some(self.window.begin),
+            RunPhase::Running => {
                 let interval = self.meter.as_ref().map_or(u64::MAX, |meter| meter.ends_at);
                 Some(self.window.end.min(interval))
             }
-            Stage::Finishing => Some(self.patience_ends()),
+            RunPhase::Finishing => Some(self.patience_ends()),
             _ => None,
         }
     }
@@ -89,35 +89,35 @@ impl Generator {
             self.interrupt();
         }
         match self.stage {
-            Stage::Opening => self.open_more(),
-            Stage::Closing => self.close_more(),
+            RunPhase::Opening => self.open_more(),
+            RunPhase::Closing => self.close_more(),
             _ => {}
         }
         loop {
             let before = self.stage;
             match self.stage {
-                Stage::Opening if self.is_open() => {
-                    self.stage = Stage::Ready;
+                RunPhase::Opening if self.is_open() => {
+                    self.stage = RunPhase::Ready;
                     self.closing.opened_in = self.now();
                     self.outcome.connected = self.slab.len() as u64;
-                    conductor.reached(Moment::Connected);
+                    conductor.reached(Milestone::Connected);
                 }
-                Stage::Ready if conductor.releases(Moment::Connected) => self.begin()?,
-                Stage::Running if self.turn_at >= self.window.begin && !self.window.is_told => {
+                RunPhase::Ready if conductor.releases(Milestone::Connected) => self.begin()?,
+                RunPhase::Running if self.turn_at >= self.window.begin && !self.window.is_told => {
                     self.window.is_told = true;
                     if !self.window.is_measured {
                         self.measure();
                     }
                     conductor.warmed_up();
                 }
-                Stage::Running if self.is_enough() => self.finish(),
-                Stage::Finishing if self.is_answered() => self.measured(conductor),
-                Stage::Measured
-                    if self.outcome.interrupted || conductor.releases(Moment::Measured) =>
+                RunPhase::Running if self.is_enough() => self.finish(),
+                RunPhase::Finishing if self.is_answered() => self.measured(conductor),
+                RunPhase::Measured
+                    if self.outcome.interrupted || conductor.releases(Milestone::Measured) =>
                 {
                     self.close_all();
                 }
-                Stage::Closing if self.is_closed() || interrupts > 1 => self.conclude(),
+                RunPhase::Closing if self.is_closed() || interrupts > 1 => self.conclude(),
                 _ => {}
             }
             if self.stage == before {
@@ -146,7 +146,7 @@ impl Generator {
             self.take_places();
         }
         let now = self.now();
-        self.stage = Stage::Running;
+        self.stage = RunPhase::Running;
         let begin = now + self.plan.warmup_ms * 1_000_000;
         let end = begin + self.plan.duration_ms * 1_000_000;
         self.window = Window { begin, end, ..Window::default() };
@@ -186,7 +186,7 @@ impl Generator {
 
     /// Nothing more is due.
     fn finish(&mut self) {
-        self.stage = Stage::Finishing;
+        self.stage = RunPhase::Finishing;
         self.outcome.held = self.slab.len() as u64;
         let own = self.window.own_seconds();
         self.outcome.cpu_seconds = own.map(|(ran, _)| ran);
@@ -208,32 +208,32 @@ impl Generator {
     }
 
     fn measured(&mut self, conductor: &mut impl Conductor) {
-        self.stage = Stage::Measured;
+        self.stage = RunPhase::Measured;
         // Until the last answer: that is part of the work.
         self.outcome.cpu_seconds_sum = self.window.own_seconds().map(|(ran, _)| ran);
         self.outcome.seconds = (self.window.end - self.window.begin) as f64 / 1e9;
         self.tell_interval(conductor, true);
-        conductor.reached(Moment::Measured);
+        conductor.reached(Milestone::Measured);
     }
 
     /// Ctrl-C: what there is will be told, and nobody is waited for but those who part in order.
     fn interrupt(&mut self) {
         self.outcome.interrupted = true;
         match self.stage {
-            Stage::Opening | Stage::Ready => {
+            RunPhase::Opening | RunPhase::Ready => {
                 // Those that have been heard from stand, and nobody will look again.
                 self.outcome.connected = self.standing();
                 self.outcome.held = self.outcome.connected;
-                if self.stage == Stage::Opening {
+                if self.stage == RunPhase::Opening {
                     self.closing.opened_in = self.now();
                 }
-                self.stage = Stage::Measured;
+                self.stage = RunPhase::Measured;
             }
-            Stage::Running => self.finish(),
-            Stage::Closing => self.hurry(),
+            RunPhase::Running => self.finish(),
+            RunPhase::Closing => self.hurry(),
             _ => {}
         }
-        if self.stage == Stage::Finishing {
+        if self.stage == RunPhase::Finishing {
             // Whoever is asked still is asked in vain.
             self.plan.timeout_ms = 0;
         }
@@ -245,7 +245,7 @@ impl Generator {
                 self.end(key, Why::Interrupted);
             }
         }
-        self.stage = Stage::Over;
+        self.stage = RunPhase::Over;
         // What came due in places that are between two cycles is never asked any more.
         self.keys().into_iter().for_each(|key| self.give_up(key));
         let tally = &self.tally;
@@ -274,7 +274,7 @@ impl Generator {
         let Some(every) = self.plan.every_ms else { return };
         let share = (key as u64 + 1) * every / u64::from(self.plan.connections);
         let connection = &mut self.slab[key].connection;
-        connection.wakes_at = connection.wakes_at.min(tick(now).after(share));
+        connection.wakes_at = connection.wakes_at.min(moment(now).after(share));
         self.arm(key, now);
     }
 }

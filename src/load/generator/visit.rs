@@ -2,16 +2,16 @@
 
 use std::io::{Read, Write};
 
-use super::stage::Stage;
-use super::{Generator, tick};
-use crate::kernel::mio::{MioKernel, uninterrupted};
+use super::stage::RunPhase;
+use super::{Generator, moment};
+use crate::kernel::mio_kernel::{MioKernel, uninterrupted};
 use crate::kernel::{Io, Kernel};
 use crate::load::connection::Phase;
 use crate::load::message::Heard;
 use crate::load::plan::Mode;
 use crate::machine::close::Via;
 use crate::machine::errno::Errno;
-use crate::machine::tick::Tick;
+use crate::machine::time::Moment;
 use crate::socket::take_error;
 
 impl Generator {
@@ -160,8 +160,10 @@ impl Generator {
         let asks = self.plan.mode == Mode::Echo;
         may && asks
             && match self.stage {
-                Stage::Running if self.pace.is_none() => now < self.window.end,
-                Stage::Running | Stage::Finishing => self.pace.is_some() && connection.owed() > 0,
+                RunPhase::Running if self.pace.is_none() => now < self.window.end,
+                RunPhase::Running | RunPhase::Finishing => {
+                    self.pace.is_some() && connection.owed() > 0
+                }
                 _ => false,
             }
     }
@@ -212,14 +214,14 @@ impl Generator {
         let now = self.now();
         let Some(entry) = self.slab.get(key) else { return };
         let connection = &entry.connection;
-        let past = Tick::from_ms(tick(now).as_ms().saturating_sub(1));
+        let past = Moment::from_ms(moment(now).as_ms().saturating_sub(1));
         if self.deadline(key).is_some_and(|deadline| deadline <= past) {
             return self.too_late(key);
         }
-        if connection.wakes_at <= tick(now) {
+        if connection.wakes_at <= moment(now) {
             match connection.phase {
                 Phase::Closed => {
-                    self.slab[key].connection.wakes_at = Tick::NEVER;
+                    self.slab[key].connection.wakes_at = Moment::NEVER;
                     return self.reopen(key, now);
                 }
                 Phase::Open if self.keeps_alive() => self.says_something(key, now),
@@ -234,10 +236,10 @@ impl Generator {
     /// Whether idle connections say something now and then.
     fn keeps_alive(&self) -> bool {
         match self.stage {
-            Stage::Opening | Stage::Ready => true,
-            Stage::Running => self.plan.mode == Mode::Hold,
-            Stage::Finishing | Stage::Measured | Stage::Closing => !self.is_churn(),
-            Stage::Over => false,
+            RunPhase::Opening | RunPhase::Ready => true,
+            RunPhase::Running => self.plan.mode == Mode::Hold,
+            RunPhase::Finishing | RunPhase::Measured | RunPhase::Closing => !self.is_churn(),
+            RunPhase::Over => false,
         }
     }
 
@@ -246,9 +248,9 @@ impl Generator {
         let every = self.plan.every_ms.unwrap_or(0);
         let connection = &mut self.slab[key].connection;
         // From when it was due, so that the spread stays as it is.
-        connection.wakes_at = connection.wakes_at.after(every).max(tick(now).after(every / 2));
+        connection.wakes_at = connection.wakes_at.after(every).max(moment(now).after(every / 2));
         if connection.in_flight() == 0 {
-            if !matches!(self.stage, Stage::Opening | Stage::Ready | Stage::Running) {
+            if !matches!(self.stage, RunPhase::Opening | RunPhase::Ready | RunPhase::Running) {
                 connection.cools();
             }
             self.ask(key, now);
@@ -256,7 +258,7 @@ impl Generator {
     }
 
     /// When the turn under way, or the server's FIN, is too late.
-    fn deadline(&self, key: usize) -> Option<Tick> {
+    fn deadline(&self, key: usize) -> Option<Moment> {
         let connection = &self.slab[key].connection;
         let waits = match connection.phase {
             Phase::Closed => false,
@@ -264,7 +266,7 @@ impl Generator {
             Phase::Open => connection.in_flight() > 0,
         };
         let turn = if connection.in_flight() > 0 { connection.answered } else { connection.asked };
-        let since = tick(self.begun_at[self.noted(key, turn)]);
+        let since = moment(self.begun_at[self.noted(key, turn)]);
         waits.then(|| since.after(self.plan.timeout_ms))
     }
 
@@ -272,13 +274,13 @@ impl Generator {
     /// looked at once in a timeout, so a request that begins later never touches the wheel.
     pub(super) fn arm(&mut self, key: usize, now: u64) {
         let timeout = self.plan.timeout_ms;
-        let deadline = self.deadline(key).unwrap_or_else(|| tick(now).after(timeout));
+        let deadline = self.deadline(key).unwrap_or_else(|| moment(now).after(timeout));
         let connection = &self.slab[key].connection;
         let wakes_at = match connection.phase {
             Phase::Open if self.keeps_alive() => connection.wakes_at,
             Phase::Closed => connection.wakes_at,
             // It has nothing to send. An alarm in the past would ring in each turn.
-            Phase::Open | Phase::Connecting | Phase::Closing => Tick::NEVER,
+            Phase::Open | Phase::Connecting | Phase::Closing => Moment::NEVER,
         };
         self.wheel.arm(key as u32, deadline.min(wakes_at));
     }

@@ -20,7 +20,7 @@ use Certainty::{Certain, Likely, Unknown};
 /// | write deadline | any | any | | `timeout.write_stall` |
 /// | drain, or its end | any | any | | `local.drain` |
 /// | limit, greatest age | any | any | | `local.policy` |
-/// | watch failed | any | any | | `local.resource` |
+/// | register failed | any | any | | `local.resource` |
 /// | closed | reset | any | | `local_fin.refused` |
 /// | closed | none, timeout, unreachable | any | U > 0, unknown, unsent | `local_fin.unconfirmed` |
 /// | closed | none, timeout, unreachable | yes | it sent on | `local_fin.half_close_served` |

@@ -51,7 +51,7 @@ pub enum LocalCause {
     Policy,
     /// A limit of ours, and a polite end: the connection had reached its greatest age.
     MaxAge,
-    /// The system would not let us watch the socket.
+    /// The system would not register the socket for events.
     Resource,
     /// This program had no more to say, and sent its FIN first.
     Close,

@@ -63,5 +63,5 @@ pub use classify::classify;
 pub use ending::Ending;
 pub use evidence::{Evidence, FirstError, LocalCause, SocketFacts, TcpFacts, Via};
 pub use name::UnknownName;
-pub use observer::{Acknowledged, Conclusion, Leftover, Observer, Probe, Settling, Told};
+pub use observer::{Acknowledged, Answers, Conclusion, Leftover, Observer, Probe, Settling};
 pub use verdict::{Certainty, Initiator, Kind, Level, Verdict};

@@ -17,7 +17,7 @@ use std::io;
 use std::time::Duration;
 
 use self::error::PackedError;
-pub use self::probe::{Probe, Told};
+pub use self::probe::{Answers, Probe};
 use super::super::errno::{Errno, Meaning, System};
 use super::{Evidence, LocalCause, Verdict, Via};
 

@@ -11,19 +11,19 @@ pub(super) enum Bit {
     /// There will be no further edge: read until 0, an error or "would block".
     ReadsOn,
     /// SIOCOUTQ is to be asked.
-    Asks,
+    AskUnacked,
     /// Of the pending reply nothing was sent.
     ReplyUntouched,
     /// The system was short of memory: try again on the timer.
-    Retries,
+    RetryLater,
     /// The alarm may have become earlier.
     AlarmMoved,
     /// It may not wait for its evidence.
-    Hurries,
+    MayNotWait,
     /// The stream is in the middle of a line.
     InsideLine,
     /// There are events for room to send.
-    WatchesWritable,
+    RegisteredWritable,
 }
 
 /// A set of [`Bit`]s in two bytes.

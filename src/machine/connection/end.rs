@@ -31,9 +31,11 @@ impl Connection {
             LocalCause::WriteDeadline | LocalCause::Policy | LocalCause::Resource => false,
             LocalCause::Close => true,
             LocalCause::ReadDeadline | LocalCause::MaxAge => {
-                fin_received || owes_nothing || self.bits.has(Bit::Hurries)
+                fin_received || owes_nothing || self.bits.has(Bit::MayNotWait)
             }
-            LocalCause::Drain | LocalCause::CutOff => fin_received || self.bits.has(Bit::Hurries),
+            LocalCause::Drain | LocalCause::CutOff => {
+                fin_received || self.bits.has(Bit::MayNotWait)
+            }
         };
         if plain { Goodbye::Plain } else { Goodbye::Reset }
     }

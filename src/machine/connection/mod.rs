@@ -32,8 +32,8 @@ use std::net::SocketAddr;
 use self::bits::{Bit, Bits};
 use super::close::{LocalCause, Observer};
 use super::outbox::Outbox;
-use super::peer::Peer;
-use super::tick::{Span, Tick};
+use super::packed_address::PackedAddress;
+use super::time::{Moment, Span};
 
 /// What a connection wants done next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,8 +53,8 @@ pub enum Step {
     /// Send our FIN; report [`shut_down`](Connection::shut_down).
     ShutDown,
     /// Ask for events when there is room to send, too; report
-    /// [`watches_writable`](Connection::watches_writable).
-    WatchWritable,
+    /// [`registered_writable`](Connection::registered_writable).
+    RegisterWritable,
     /// Ask SO_ERROR; report [`error_taken`](Connection::error_taken).
     TakeError,
     /// Ask how much is unacknowledged; report [`unacked`](Connection::unacked).
@@ -109,20 +109,20 @@ pub struct Rules {
     /// number, so that those of one moment do not leave in one moment. `None` is never.
     pub max_age_ms: Option<u64>,
     /// Set by the drain: every connection is asked to leave, and has until here.
-    pub drain_ends: Option<Tick>,
+    pub drain_ends: Option<Moment>,
 }
 
 impl Rules {
-    fn read_deadline(&self, now: Tick) -> Tick {
-        self.read_deadline_ms.map_or(Tick::NEVER, |ms| now.after(ms))
+    fn read_deadline(&self, now: Moment) -> Moment {
+        self.read_deadline_ms.map_or(Moment::NEVER, |ms| now.after(ms))
     }
 
-    fn write_deadline(&self, now: Tick) -> Tick {
-        self.write_deadline_ms.map_or(Tick::NEVER, |ms| now.after(ms))
+    fn write_deadline(&self, now: Moment) -> Moment {
+        self.write_deadline_ms.map_or(Moment::NEVER, |ms| now.after(ms))
     }
 
     /// Whether the drain has taken all the time it has.
-    fn drain_is_over(&self, now: Tick) -> bool {
+    fn drain_is_over(&self, now: Moment) -> bool {
         self.drain_ends.is_some_and(|end| end <= now)
     }
 
@@ -155,7 +155,7 @@ const NO_END: u64 = u64::MAX;
 ///
 /// ```
 /// use closecall::machine::connection::{Connection, Hints, Rules, Step};
-/// use closecall::machine::tick::Tick;
+/// use closecall::machine::time::Moment;
 ///
 /// let rules = Rules {
 ///     read_deadline_ms: Some(10_000),
@@ -168,28 +168,28 @@ const NO_END: u64 = u64::MAX;
 ///     drain_ends: None,
 /// };
 /// let peer = "192.0.2.1:7".parse::<std::net::SocketAddr>().unwrap();
-/// let mut connection = Connection::new(1, peer.into(), Tick::from_ms(0), &rules);
+/// let mut connection = Connection::new(1, peer.into(), Moment::from_ms(0), &rules);
 /// assert_eq!(connection.step(), Step::Wait);
 /// connection.ready(Hints::default()); // an event: there may be something
 /// assert_eq!(connection.step(), Step::Receive);
-/// connection.received(2, 1024, Tick::from_ms(5), &rules);
-/// connection.answered(b"back:Hi", 7, Tick::from_ms(5), &rules); // the socket took all of it
+/// connection.received(2, 1024, Moment::from_ms(5), &rules);
+/// connection.answered(b"back:Hi", 7, Moment::from_ms(5), &rules); // the socket took all of it
 /// assert_eq!(connection.step(), Step::Wait);
-/// assert!(!connection.is_due(Tick::from_ms(10_004), &rules)); // ten seconds from the last byte
-/// assert!(connection.is_due(Tick::from_ms(10_005), &rules));
+/// assert!(!connection.is_due(Moment::from_ms(10_004), &rules)); // ten seconds from the last byte
+/// assert!(connection.is_due(Moment::from_ms(10_005), &rules));
 /// ```
 #[derive(Debug)]
 pub struct Connection {
     id: u64,
-    accepted_at: Tick,
+    accepted_at: Moment,
     /// When silence or lack of progress is too long; what for depends on the phase.
-    deadline: Tick,
+    deadline: Moment,
     /// What calls and events came to.
     seen: Observer,
     /// The place in the input at which the answers end: what is received beyond it is dropped.
     answers_until: u64,
     outbox: Outbox,
-    peer: Peer,
+    peer: PackedAddress,
     /// When our FIN went out, counted from accept.
     fin_sent_after: Span,
     bits: Bits,
@@ -198,7 +198,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that was accepted at `now`. It is not readable before an event says so.
-    pub fn new(id: u64, peer: Peer, now: Tick, rules: &Rules) -> Connection {
+    pub fn new(id: u64, peer: PackedAddress, now: Moment, rules: &Rules) -> Connection {
         Connection {
             id,
             accepted_at: now,
@@ -218,7 +218,7 @@ impl Connection {
     /// What to do next. Pure: asking twice gives the same answer.
     pub fn step(&self) -> Step {
         let readable = self.bits.has(Bit::Readable) && !self.seen.has_fin();
-        let asks = self.bits.has(Bit::Asks);
+        let asks = self.bits.has(Bit::AskUnacked);
         match self.phase {
             Phase::Ended => Step::End,
             Phase::Leaving if self.answers_until == NO_END => Step::AskUnread,
@@ -227,10 +227,10 @@ impl Connection {
                     Step::Send
                 } else if asks {
                     Step::AskUnacked
-                } else if self.bits.has(Bit::WatchesWritable) || self.bits.has(Bit::Retries) {
+                } else if self.bits.has(Bit::RegisteredWritable) || self.bits.has(Bit::RetryLater) {
                     Step::Wait
                 } else {
-                    Step::WatchWritable
+                    Step::RegisterWritable
                 }
             }
             Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answers_until => {
@@ -238,7 +238,7 @@ impl Connection {
             }
             // One more look before we move first: the peer's FIN may lie behind what was answered.
             Phase::Leaving if readable => Step::Discard,
-            Phase::Leaving if self.bits.has(Bit::Retries) => Step::Wait,
+            Phase::Leaving if self.bits.has(Bit::RetryLater) => Step::Wait,
             Phase::Open => Step::Wait,
             Phase::Leaving | Phase::Closing => Step::ShutDown,
             // Whatever came before our FIN is dropped first: closing over it would reset the peer.
@@ -253,8 +253,8 @@ impl Connection {
     /// on sending may be taking the reply all the while, and the wait for its evidence is measured
     /// against that.
     pub fn asks_in_passing(&self) -> bool {
-        let blocked = self.seen.is_suspect() || self.bits.has(Bit::Hurries);
-        self.phase == Phase::Settling && self.bits.has(Bit::Asks) && !blocked
+        let blocked = self.seen.is_suspect() || self.bits.has(Bit::MayNotWait);
+        self.phase == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
     }
 
     /// How many more bytes are answered: no receive may take more.
@@ -272,24 +272,24 @@ impl Connection {
         self.outbox.held()
     }
 
-    /// When this connection wants to be asked again at the latest; [`Tick::NEVER`] if it has no
+    /// When this connection wants to be asked again at the latest; [`Moment::NEVER`] if it has no
     /// deadline.
-    pub fn alarm(&self, now: Tick, rules: &Rules) -> Tick {
-        let retry = match self.bits.has(Bit::Retries) {
+    pub fn alarm(&self, now: Moment, rules: &Rules) -> Moment {
+        let retry = match self.bits.has(Bit::RetryLater) {
             true => now.after(rules.retry_ms),
-            false => Tick::NEVER,
+            false => Moment::NEVER,
         };
         let leaves = match rules.drain_ends {
             // At once: a moment that moved on with each asking would never come.
-            Some(_) if self.phase == Phase::Open => Tick::from_ms(0),
+            Some(_) if self.phase == Phase::Open => Moment::from_ms(0),
             Some(end) => end,
             None if self.phase == Phase::Open => self.old_at(rules),
-            None => Tick::NEVER,
+            None => Moment::NEVER,
         };
-        // Asked in between, so that progress is seen when it happens: see `rang`.
+        // Asked in between, so that progress is seen when it happens: see `alarm_rang`.
         let sample = match rules.write_deadline_ms {
             Some(ms) if !self.outbox.is_empty() => now.after(ms / 4),
-            _ => Tick::NEVER,
+            _ => Moment::NEVER,
         };
         self.deadline.min(retry).min(leaves).min(sample)
     }
@@ -301,20 +301,20 @@ impl Connection {
     }
 
     /// Whether its time has come: its deadline, or the moment at which it is asked to leave.
-    pub fn is_due(&self, now: Tick, rules: &Rules) -> bool {
+    pub fn is_due(&self, now: Moment, rules: &Rules) -> bool {
         let leaves = self.phase == Phase::Open && self.is_asked_to_leave(now, rules);
         let due = self.deadline <= now || leaves || rules.drain_is_over(now);
         due && self.phase != Phase::Ended
     }
 
-    fn is_asked_to_leave(&self, now: Tick, rules: &Rules) -> bool {
+    fn is_asked_to_leave(&self, now: Moment, rules: &Rules) -> bool {
         rules.drain_ends.is_some() || self.old_at(rules) <= now
     }
 
     /// When it is too old: at its greatest age, less up to a tenth of that. The tenth is cut by the
     /// connection's number, spread as Fibonacci hashing does it (Knuth, TAOCP 3, 6.4).
-    fn old_at(&self, rules: &Rules) -> Tick {
-        let Some(max_age_ms) = rules.max_age_ms else { return Tick::NEVER };
+    fn old_at(&self, rules: &Rules) -> Moment {
+        let Some(max_age_ms) = rules.max_age_ms else { return Moment::NEVER };
         let spread = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let early_ms = (u128::from(max_age_ms / 10) * u128::from(spread)) >> 32;
         self.accepted_at.after(max_age_ms - early_ms as u64)
@@ -333,12 +333,12 @@ impl Connection {
     }
 
     /// Milliseconds since it was accepted.
-    pub fn age_ms(&self, now: Tick) -> u64 {
+    pub fn age_ms(&self, now: Moment) -> u64 {
         now.since(self.accepted_at)
     }
 
     /// Milliseconds since our FIN went out; 0 if it never did.
-    pub fn waited_ms(&self, now: Tick) -> u64 {
+    pub fn waited_ms(&self, now: Moment) -> u64 {
         let since = self.fin_sent_after.as_ms();
         if self.seen.has_sent_fin() { self.age_ms(now).saturating_sub(since) } else { 0 }
     }

@@ -4,7 +4,7 @@ use super::bits::Bit;
 use super::{Connection, Hints, Phase, Rules};
 use crate::machine::close::{Acknowledged, LocalCause, Via};
 use crate::machine::errno::{Errno, Meaning, System};
-use crate::machine::tick::{Span, Tick};
+use crate::machine::time::{Moment, Span};
 
 impl Connection {
     // ---- events and time -----------------------------------------------------------------------
@@ -17,7 +17,7 @@ impl Connection {
             self.bits.set(Bit::Writable);
         }
         if self.phase == Phase::Settling {
-            self.bits.set(Bit::Asks);
+            self.bits.set(Bit::AskUnacked);
         }
         if hints.read_closed {
             self.seen.hints_fin();
@@ -37,27 +37,27 @@ impl Connection {
     ///
     /// While output is pending the alarm rings four times as often as its deadline needs: progress
     /// that was seen only at the end would count from there, and a stall could last twice as long.
-    pub fn rang(&mut self, now: Tick, rules: &Rules) -> bool {
+    pub fn alarm_rang(&mut self, now: Moment, rules: &Rules) -> bool {
         let tries_again = self.tries_again(now, rules);
         if tries_again {
-            self.bits.clear(Bit::Retries);
+            self.bits.clear(Bit::RetryLater);
             self.bits.set(Bit::Readable);
             self.bits.set(Bit::ReadsOn); // an event that would say so may be under way
             self.bits.set(Bit::Writable);
-            self.bits.set(Bit::Asks);
+            self.bits.set(Bit::AskUnacked);
         }
         tries_again
     }
 
-    /// Whether [`rang`](Self::rang) would say that it is time.
-    pub fn tries_again(&self, now: Tick, rules: &Rules) -> bool {
-        self.bits.has(Bit::Retries) || !self.outbox.is_empty() || self.is_due(now, rules)
+    /// Whether [`alarm_rang`](Self::alarm_rang) would say that it is time.
+    pub fn tries_again(&self, now: Moment, rules: &Rules) -> bool {
+        self.bits.has(Bit::RetryLater) || !self.outbox.is_empty() || self.is_due(now, rules)
     }
 
     /// Everything was tried and it [`is_due`](Self::is_due) still: its time is up.
     ///
     /// An end that has begun keeps its cause. The drain and its end decide those that are open.
-    pub fn expire(&mut self, now: Tick, rules: &Rules) {
+    pub fn expire(&mut self, now: Moment, rules: &Rules) {
         let over = rules.drain_is_over(now);
         let stalled = !self.outbox.is_empty() && (over || self.deadline <= now);
         let may_be_owed = self.bits.has(Bit::Readable) || !self.outbox.is_empty();
@@ -108,9 +108,9 @@ impl Connection {
     // ---- what the steps came to ----------------------------------------------------------------
 
     /// A receive gave `bytes` of the `space` it was offered.
-    pub fn received(&mut self, bytes: usize, space: usize, now: Tick, rules: &Rules) {
+    pub fn received(&mut self, bytes: usize, space: usize, now: Moment, rules: &Rules) {
         self.seen.received(bytes);
-        self.bits.clear(Bit::Retries); // it is read only with nothing pending
+        self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
         if bytes < space && rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
             self.bits.clear(Bit::Readable);
         }
@@ -131,7 +131,7 @@ impl Connection {
     }
 
     /// Of the reply to what was received, the socket took the first `taken` bytes.
-    pub fn answered(&mut self, reply: &[u8], taken: usize, now: Tick, rules: &Rules) {
+    pub fn answered(&mut self, reply: &[u8], taken: usize, now: Moment, rules: &Rules) {
         self.seen.sent(taken);
         if taken < reply.len() {
             self.outbox.fill(&reply[taken..]);
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     /// The socket took `bytes` of the pending output.
-    pub fn flushed(&mut self, bytes: usize, now: Tick, rules: &Rules) {
+    pub fn flushed(&mut self, bytes: usize, now: Moment, rules: &Rules) {
         self.seen.sent(bytes);
         self.outbox.advance(bytes);
         self.bits.clear(Bit::ReplyUntouched);
@@ -162,16 +162,16 @@ impl Connection {
         match via {
             Via::Send => {
                 self.bits.clear(Bit::Writable);
-                self.bits.clear(Bit::Retries); // a full socket, and no want of memory
+                self.bits.clear(Bit::RetryLater); // a full socket, and no want of memory
                 // How much lies in the socket now is what progress is measured against.
                 if !self.seen.knows_unacked() {
-                    self.bits.set(Bit::Asks);
+                    self.bits.set(Bit::AskUnacked);
                 }
             }
             Via::Recv | Via::SoError => {
                 self.bits.clear(Bit::Readable);
                 self.bits.clear(Bit::ReadsOn);
-                self.bits.clear(Bit::Retries); // it is read only with nothing pending
+                self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
             }
         }
     }
@@ -181,11 +181,11 @@ impl Connection {
     ///
     /// They are asked for when a socket is full, and not when it is accepted: it has room then, so
     /// each newcomer would have an event that says nothing, and a receive in vain.
-    pub fn watches_writable(&mut self, took: bool) {
+    pub fn registered_writable(&mut self, took: bool) {
         if took {
-            self.bits.set(Bit::WatchesWritable);
+            self.bits.set(Bit::RegisteredWritable);
         } else {
-            self.bits.set(Bit::Retries);
+            self.bits.set(Bit::RetryLater);
             self.bits.set(Bit::AlarmMoved);
         }
     }
@@ -198,7 +198,7 @@ impl Connection {
                 self.seen.ends(None); // asked to leave or not: it has moved first
                 self.phase = Phase::Closing;
             }
-            _ => self.bits.set(Bit::Asks),
+            _ => self.bits.set(Bit::AskUnacked),
         }
     }
 
@@ -210,7 +210,7 @@ impl Connection {
                 Via::Send => self.blocked(via),      // progress is measured from here
                 _ => self.bits.clear(Bit::Readable), // whether it reads on stays as it was
             }
-            self.bits.set(Bit::Retries);
+            self.bits.set(Bit::RetryLater);
             self.bits.set(Bit::AlarmMoved);
             return;
         }
@@ -219,7 +219,7 @@ impl Connection {
     }
 
     /// Our FIN went out, or could not: then a reset was here first, and SO_ERROR has it.
-    pub fn shut_down(&mut self, took: bool, now: Tick, rules: &Rules) {
+    pub fn shut_down(&mut self, took: bool, now: Moment, rules: &Rules) {
         if !took {
             self.seen.suspects();
             self.phase = Phase::Ended;
@@ -229,14 +229,14 @@ impl Connection {
         self.answers_until = self.answers_until.min(self.seen.rx());
         self.fin_sent_after = Span::from_ms(now.since(self.accepted_at));
         self.seen.sent_fin();
-        self.bits.set(Bit::Asks); // on a near network it is often settled by now
+        self.bits.set(Bit::AskUnacked); // on a near network it is often settled by now
         self.bits.set(Bit::Readable);
         self.bits.set(Bit::AlarmMoved);
         self.deadline = match rules.drain_ends {
             Some(end) if self.seen.cause() == Some(LocalCause::Drain) => end,
             _ if rules.may_wait && rules.verdict_wait_ms > 0 => now.after(rules.verdict_wait_ms),
             _ => {
-                self.bits.set(Bit::Hurries);
+                self.bits.set(Bit::MayNotWait);
                 now
             }
         };
@@ -252,8 +252,8 @@ impl Connection {
 
     /// What SIOCOUTQ said: bytes unacknowledged, our FIN counting as one; `None` where the system
     /// does not tell.
-    pub fn unacked(&mut self, bytes: Option<u32>, now: Tick, rules: &Rules) {
-        self.bits.clear(Bit::Asks);
+    pub fn unacked(&mut self, bytes: Option<u32>, now: Moment, rules: &Rules) {
+        self.bits.clear(Bit::AskUnacked);
         let told = self.seen.acknowledged(bytes);
         let progress = told == Acknowledged::More;
         if self.phase != Phase::Settling {
@@ -262,7 +262,7 @@ impl Connection {
             }
             return;
         }
-        if self.bits.has(Bit::Hurries) || told == Acknowledged::Settled {
+        if self.bits.has(Bit::MayNotWait) || told == Acknowledged::Settled {
             self.phase = Phase::Ended;
         } else if progress
             && bytes != Some(0)
@@ -275,17 +275,17 @@ impl Connection {
 
     // ---- our own reasons -----------------------------------------------------------------------
 
-    /// Our own reason to end it at once: a limit, or a socket that cannot be watched.
+    /// Our own reason to end it at once: a limit, or a socket that cannot be registered.
     pub fn refuse(&mut self, cause: LocalCause) {
         self.seen.ends(Some(cause));
         self.phase = Phase::Ended;
     }
 
     /// Decides a connection that waits for its evidence now, by what is known.
-    pub fn hurry(&mut self) {
+    pub fn decide_now(&mut self) {
         if self.is_settling() {
-            self.bits.set(Bit::Hurries);
-            self.bits.set(Bit::Asks);
+            self.bits.set(Bit::MayNotWait);
+            self.bits.set(Bit::AskUnacked);
         }
     }
 }

@@ -29,7 +29,7 @@ fn rules() -> Rules {
 struct Life {
     connection: Connection,
     rules: Rules,
-    now: Tick,
+    now: Moment,
 }
 
 impl Life {
@@ -38,7 +38,7 @@ impl Life {
     }
 
     fn with(rules: Rules) -> Life {
-        let now = Tick::from_ms((1 << 36) + 7);
+        let now = Moment::from_ms((1 << 36) + 7);
         let peer = SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
         Life { connection: Connection::new(7, peer, now, &rules), rules, now }
     }
@@ -46,7 +46,7 @@ impl Life {
     /// The drain has begun, and its reply is stuck in a full socket.
     fn is_stuck_in_the_drain(&mut self) -> &mut Life {
         self.event().echoes(30).connection.blocked(Via::Send);
-        self.is_told_unacked(30).watches_writable();
+        self.is_told_unacked(30).registered_writable();
         self.rules.drain_ends = Some(self.now.after(5_000));
         self.rings();
         self.wants(Step::Send).connection.blocked(Via::Send);
@@ -122,15 +122,15 @@ impl Life {
         self
     }
 
-    fn watches_writable(&mut self) -> &mut Life {
-        self.wants(Step::WatchWritable);
-        self.connection.watches_writable(true);
+    fn registered_writable(&mut self) -> &mut Life {
+        self.wants(Step::RegisterWritable);
+        self.connection.registered_writable(true);
         self
     }
 
     /// The alarm rings; gives whether it was time.
     fn rings(&mut self) -> bool {
-        self.connection.rang(self.now, &self.rules)
+        self.connection.alarm_rang(self.now, &self.rules)
     }
 
     #[track_caller]
@@ -186,7 +186,7 @@ fn it_is_not_read_while_output_is_pending() {
     let mut life = Life::new();
     life.event().echoes(30).wants(Step::Send); // a short write says nothing: write on
     life.connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
+    life.is_told_unacked(30).registered_writable().wants(Step::Wait);
     life.event().wants(Step::Send);
     assert_eq!(life.connection.pending().len(), 7);
     life.connection.flushed(7, life.now, &life.rules);
@@ -197,7 +197,7 @@ fn it_is_not_read_while_output_is_pending() {
 fn nothing_is_sent_at_an_event_that_says_there_is_no_room() {
     let mut life = Life::new();
     life.event().echoes(30).connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
+    life.is_told_unacked(30).registered_writable().wants(Step::Wait);
     life.connection.ready(Hints { no_room: true, ..Hints::default() });
     life.wants(Step::Wait);
     life.event().wants(Step::Send);
@@ -207,14 +207,14 @@ fn nothing_is_sent_at_an_event_that_says_there_is_no_room() {
 fn without_events_for_room_it_is_tried_again_in_a_while() {
     let mut life = Life::new();
     life.event().echoes(30).connection.blocked(Via::Send);
-    life.is_told_unacked(30).wants(Step::WatchWritable);
-    life.connection.watches_writable(false);
+    life.is_told_unacked(30).wants(Step::RegisterWritable);
+    life.connection.registered_writable(false);
     life.wants(Step::Wait);
     assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(life.rules.retry_ms));
     life.passes(life.rules.retry_ms);
     assert!(life.rings());
     life.wants(Step::Send).connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
+    life.is_told_unacked(30).registered_writable().wants(Step::Wait);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_stalled_writer_is_reset_and_a_slow_one_lives() {
     let mut life = Life::new();
     life.event().echoes(30);
     life.connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable().passes(10_000);
+    life.is_told_unacked(30).registered_writable().passes(10_000);
     assert!(life.rings());
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(29).wants(Step::Wait);
@@ -281,7 +281,7 @@ fn pending_output_is_looked_at_four_times_a_deadline() {
     let mut life = Life::new();
     life.event().echoes(30);
     life.connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable().wants(Step::Wait);
+    life.is_told_unacked(30).registered_writable().wants(Step::Wait);
     assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(2_500));
     life.passes(2_500);
     assert!(life.rings());

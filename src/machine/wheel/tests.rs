@@ -6,13 +6,13 @@ const TICK_MS: u64 = 8;
 const ROUND_MS: u64 = SLOTS * TICK_MS;
 
 /// A wheel that begins at an awkward moment, and a clock to go with it.
-fn wheel() -> (TimerWheel, Tick) {
-    let now = Tick::from_ms((1 << 32) - 3);
+fn wheel() -> (TimerWheel, Moment) {
+    let now = Moment::from_ms((1 << 32) - 3);
     (TimerWheel::new(TICK_MS, 0, now), now)
 }
 
 #[track_caller]
-fn pop_all(wheel: &mut TimerWheel, now: Tick) -> Vec<u32> {
+fn pop_all(wheel: &mut TimerWheel, now: Moment) -> Vec<u32> {
     let mut budget = u32::MAX;
     std::iter::from_fn(|| wheel.pop_due(now, &mut budget)).collect()
 }
@@ -39,7 +39,7 @@ fn sleeps_until_the_next_deadline_and_no_shorter() {
     wheel.arm(3, now.after(10_000));
     let wake = wheel.next_due().unwrap();
     assert!(wake >= now.after(10_000) && wake <= now.after(10_000 + 2 * TICK_MS));
-    assert_eq!(pop_all(&mut wheel, Tick::from_ms(wake.as_ms() - 1)), [0u32; 0]);
+    assert_eq!(pop_all(&mut wheel, Moment::from_ms(wake.as_ms() - 1)), [0u32; 0]);
     assert_eq!(pop_all(&mut wheel, wake), [3]);
     assert_eq!(wheel.next_due(), None);
 }
@@ -160,7 +160,7 @@ fn never_is_the_same_as_disarmed() {
     let (mut wheel, now) = wheel();
     wheel.arm(1, now.after(5));
     assert!(!wheel.is_empty() && wheel.is_armed(1));
-    wheel.arm(1, Tick::NEVER);
+    wheel.arm(1, Moment::NEVER);
     assert!(wheel.is_empty() && !wheel.is_armed(1) && wheel.next_due().is_none());
 }
 
@@ -168,7 +168,7 @@ fn never_is_the_same_as_disarmed() {
 /// the mark of a key that is not armed, so a key that was armed again hung in two slots.
 #[test]
 fn the_last_moment_is_a_deadline_like_any_other() {
-    let last = Tick::from_ms(Tick::NEVER.as_ms() - 1);
+    let last = Moment::from_ms(Moment::NEVER.as_ms() - 1);
     let mut wheel = TimerWheel::new(1, 0, last);
     wheel.arm(0, last);
     assert!(wheel.is_armed(0) && wheel.len() == 1);
@@ -179,5 +179,5 @@ fn the_last_moment_is_a_deadline_like_any_other() {
 
 #[test]
 fn an_entry_takes_sixteen_bytes() {
-    assert_eq!(size_of::<Entry>(), 16);
+    assert_eq!(size_of::<Timer>(), 16);
 }

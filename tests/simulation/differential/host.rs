@@ -86,7 +86,7 @@ impl<S: Side> Host<S> {
         let answer = taken.as_ref_done();
         if let Io::Done((mut socket, _)) = taken {
             let key = self.sockets.len() as u32;
-            self.side.kernel().watch(&mut socket, key).expect("a socket can be watched");
+            self.side.kernel().register(&mut socket, key).expect("a socket can be registered");
             self.sockets.push(Some(socket));
             self.received.push(0);
         }
@@ -129,7 +129,7 @@ impl<S: Side> Host<S> {
                 let after = before.and_then(|_| kernel.unacked(socket));
                 Answer::Shut(shut, after.map(|after| after.abs_diff(before.unwrap_or(0))))
             }
-            Step::WatchWritable => Answer::Done(kernel.watch_writable(socket, key)),
+            Step::RegisterWritable => Answer::Done(kernel.register_writable(socket, key)),
             Step::TakeError => Answer::Error(kernel.take_error(socket)),
             _ => unreachable!("{step:?} is no call"),
         }

@@ -18,7 +18,7 @@ const UNREAD_MAX: u32 = 12_000;
 pub(crate) enum Step {
     /// A peer connects.
     Connect,
-    /// The server takes the next newcomer and watches it.
+    /// The server takes the next newcomer and registers it.
     Accept,
     /// The server asks for events.
     Wait,
@@ -33,7 +33,7 @@ pub(crate) enum Step {
     /// The server sends until no room is left.
     Fill,
     Shutdown,
-    WatchWritable,
+    RegisterWritable,
     TakeError,
     ServerCloses(Goodbye),
     Peer(Act),
@@ -57,7 +57,7 @@ const WEIGHTS: [(u64, bool); 22] = [
     (1, true),  // Fill
     (1, true),  // SendMuch
     (2, true),  // Shutdown
-    (1, true),  // WatchWritable
+    (1, true),  // RegisterWritable
     (1, true),  // TakeError
     (1, true),  // ServerCloses(Plain)
     (1, true),  // ServerCloses(Reset)
@@ -84,7 +84,7 @@ fn step(kind: usize, choices: &mut Choices) -> Step {
         6 => Step::Fill,
         7 => Step::SendMuch,
         8 => Step::Shutdown,
-        9 => Step::WatchWritable,
+        9 => Step::RegisterWritable,
         10 => Step::TakeError,
         11 => Step::ServerCloses(Goodbye::Plain),
         12 => Step::ServerCloses(Goodbye::Reset),
@@ -135,7 +135,7 @@ pub(crate) fn script(seed: u64) -> Vec<Line> {
 pub(crate) struct Page {
     pub(crate) accepted: bool,
     pub(crate) closed: bool,
-    watches_writable: bool,
+    registered_writable: bool,
     peer_shut: bool,
     pub(crate) peer_closed: bool,
     /// The peer's program reads no more: what its system would say is not asked.
@@ -197,7 +197,7 @@ impl Page {
             Step::SendMuch => served && !self.filled,
             Step::SendMost => served && !self.filled && self.down_unread == 0,
             Step::Fill | Step::ServerCloses(_) => served,
-            Step::WatchWritable => served && !self.watches_writable,
+            Step::RegisterWritable => served && !self.registered_writable,
             Step::Peer(Act::Send(_) | Act::Urgent(_)) => {
                 may_say(self) && self.up_unread < UNREAD_MAX
             }
@@ -218,7 +218,7 @@ impl Page {
             Step::RecvAll => (self.flooded, self.up_unread) = (false, 0),
             Step::Send(bytes) => self.down_unread += bytes as u32,
             Step::Fill | Step::SendMuch | Step::SendMost => self.filled = true,
-            Step::WatchWritable => self.watches_writable = true,
+            Step::RegisterWritable => self.registered_writable = true,
             Step::ServerCloses(_) => self.closed = true,
             Step::Peer(Act::Send(bytes) | Act::Urgent(bytes)) => self.up_unread += bytes,
             Step::Flood => {

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use closecall::kernel::Kernel;
-use closecall::kernel::mio::MioKernel;
+use closecall::kernel::mio_kernel::MioKernel;
 use closecall::simulation::{Act, Scripted, Sight, World};
 use socket2::{Domain, SockRef, Socket, Type};
 

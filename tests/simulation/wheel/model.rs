@@ -1,7 +1,7 @@
 //! The timer wheel beside a map from key to deadline: both run the same operations and must agree
 //! after each. Tests choose operations of their own, fuzzers theirs.
 
-use closecall::machine::tick::Tick;
+use closecall::machine::time::Moment;
 use closecall::machine::wheel::TimerWheel;
 
 /// The wheel as anybody would write it without thinking of time: a tick for each key, and a look at
@@ -22,15 +22,15 @@ struct Model {
 const UNARMED: u64 = u64::MAX;
 
 impl Model {
-    fn new(tick_ms: u64, now: Tick) -> Model {
+    fn new(tick_ms: u64, now: Moment) -> Model {
         let taken = now.as_ms() / tick_ms;
         Model { tick_ms, due: Vec::new(), armed: 0, taken, is_far: Vec::new(), far: 0 }
     }
 
     /// Rounded up, and one tick more, where there is one.
-    fn arm(&mut self, key: u32, deadline: Tick) {
+    fn arm(&mut self, key: u32, deadline: Moment) {
         self.disarm(key);
-        if deadline == Tick::NEVER {
+        if deadline == Moment::NEVER {
             return;
         }
         if self.due.len() <= key as usize {
@@ -59,16 +59,16 @@ impl Model {
         keys.filter(move |row| *row.1 <= tick && *row.1 != UNARMED).map(|row| row.0 as u32)
     }
 
-    fn take_due(&mut self, now: Tick) -> Vec<u32> {
+    fn take_due(&mut self, now: Moment) -> Vec<u32> {
         let keys: Vec<u32> = self.due_at(now.as_ms() / self.tick_ms).collect();
         keys.iter().for_each(|&key| _ = self.disarm(key));
         keys
     }
 
     /// The moment at which the next one is due.
-    fn next_due(&self) -> Option<Tick> {
+    fn next_due(&self) -> Option<Moment> {
         let tick = *self.due.iter().min().filter(|tick| **tick != UNARMED)?;
-        Some(Tick::from_ms(tick.saturating_mul(self.tick_ms)))
+        Some(Moment::from_ms(tick.saturating_mul(self.tick_ms)))
     }
 }
 
@@ -113,7 +113,7 @@ pub(crate) enum Operation {
 pub(crate) struct Pair {
     wheel: TimerWheel,
     model: Model,
-    now: Tick,
+    now: Moment,
     operations: u32,
 }
 
@@ -122,7 +122,7 @@ const WHICH_EVERY: u32 = 16;
 
 impl Pair {
     /// Both of them empty at `now`.
-    pub(crate) fn new(tick_ms: u64, now: Tick) -> Pair {
+    pub(crate) fn new(tick_ms: u64, now: Moment) -> Pair {
         let wheel = TimerWheel::new(tick_ms, 0, now);
         Pair { wheel, model: Model::new(tick_ms, now), now, operations: 0 }
     }
@@ -135,7 +135,7 @@ impl Pair {
                 (first..first + count).for_each(|key| self.arm(key, self.now.after(in_ms)));
             }
             Operation::ArmPast { key, ago_ms } => {
-                self.arm(key, Tick::from_ms(self.now.as_ms().saturating_sub(ago_ms)));
+                self.arm(key, Moment::from_ms(self.now.as_ms().saturating_sub(ago_ms)));
             }
             Operation::Disarm { key } => {
                 self.wheel.disarm(key);
@@ -163,10 +163,10 @@ impl Pair {
         assert_eq!(armed.filter(|&key| self.wheel.is_armed(key)).count(), self.model.armed);
     }
 
-    fn arm(&mut self, key: u32, deadline: Tick) {
+    fn arm(&mut self, key: u32, deadline: Moment) {
         self.wheel.arm(key, deadline);
         self.model.arm(key, deadline);
-        assert_eq!(self.wheel.is_armed(key), deadline != Tick::NEVER);
+        assert_eq!(self.wheel.is_armed(key), deadline != Moment::NEVER);
     }
 
     fn pass(&mut self, ms: u64, rearm: Option<u64>) {

@@ -24,7 +24,7 @@ pub trait Probe {
 
 /// Answers that are known beforehand: of a socket that is gone, or in a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct Answers {
     /// Whose error numbers.
     pub system: System,
     /// See [`Probe::unacked`].
@@ -35,15 +35,15 @@ pub struct Told {
     pub error: Option<Errno>,
 }
 
-impl Told {
+impl Answers {
     /// The system tells nothing.
-    pub const fn nothing(system: System) -> Told {
+    pub const fn nothing(system: System) -> Answers {
         let facts = SocketFacts { unread: None, tcp: None };
-        Told { system, unacked: None, facts, error: None }
+        Answers { system, unacked: None, facts, error: None }
     }
 }
 
-impl Probe for Told {
+impl Probe for Answers {
     fn system(&self) -> System {
         self.system
     }

@@ -13,7 +13,7 @@ const WOULD_BLOCK: i32 = 11;
 /// A system that writes down what it is asked.
 struct Recorded<'a> {
     asked: &'a mut Vec<&'static str>,
-    told: Told,
+    told: Answers,
 }
 
 impl Probe for Recorded<'_> {
@@ -37,10 +37,10 @@ impl Probe for Recorded<'_> {
     }
 }
 
-fn tells(unacked: u32, received: u64) -> Told {
+fn tells(unacked: u32, received: u64) -> Answers {
     let tcp = TcpFacts { bytes_received: Some(received), ..TcpFacts::default() };
     let facts = SocketFacts { unread: Some(0), tcp: Some(tcp) };
-    Told { system: System::Linux, unacked: Some(unacked), facts, error: None }
+    Answers { system: System::Linux, unacked: Some(unacked), facts, error: None }
 }
 
 /// It has received 14 bytes and sent 37.
@@ -51,7 +51,7 @@ fn echoed() -> Observer {
     seen
 }
 
-fn asked(seen: &mut Observer, told: Told) -> (Vec<&'static str>, Conclusion) {
+fn asked(seen: &mut Observer, told: Answers) -> (Vec<&'static str>, Conclusion) {
     let mut asked = Vec::new();
     let conclusion = seen.conclude(Recorded { asked: &mut asked, told });
     (asked, conclusion)
@@ -117,13 +117,13 @@ fn so_error_is_asked_last_and_only_where_there_is_reason() {
 
     let mut suspect = echoed();
     suspect.suspects();
-    let told = Told { error: Some(Errno(ECONNRESET)), ..tells(0, 14) };
+    let told = Answers { error: Some(Errno(ECONNRESET)), ..tells(0, 14) };
     let (questions, conclusion) = asked(&mut suspect, told);
     assert_eq!(questions, ["facts", "unacked", "error"]);
     assert_eq!(conclusion.verdict.kind, Kind::PeerResetReplyAcked);
     assert_eq!(conclusion.evidence.error.map(|it| it.via), Some(Via::SoError));
 
-    let mut told = Told { error: Some(Errno(EPIPE)), ..tells(38, 15) };
+    let mut told = Answers { error: Some(Errno(EPIPE)), ..tells(38, 15) };
     told.facts.tcp.as_mut().unwrap().closed = true; // the state says that it is over
     let mut closed = echoed();
     closed.received_fin();
@@ -138,7 +138,7 @@ fn so_error_is_not_asked_where_a_call_has_handed_out_the_error() {
     let mut seen = echoed();
     seen.suspects();
     seen.failed(Errno(ECONNRESET), Via::Recv);
-    let (questions, _) = asked(&mut seen, Told { error: Some(Errno(EPIPE)), ..tells(0, 14) });
+    let (questions, _) = asked(&mut seen, Answers { error: Some(Errno(EPIPE)), ..tells(0, 14) });
     assert_eq!(questions, ["facts", "unacked"]);
 }
 
@@ -176,7 +176,7 @@ fn our_fin_is_no_undelivered_byte() {
 /// macOS and the BSDs empty the send buffer of a connection that has ended, and tell nothing then.
 #[test]
 fn what_was_acknowledged_stays_so_where_the_system_tells_no_more() {
-    let mut gone = Told::nothing(System::Apple);
+    let mut gone = Answers::nothing(System::Apple);
     gone.facts.tcp = Some(TcpFacts { closed: true, ..TcpFacts::default() });
     let mut seen = echoed();
     seen.received_fin();
@@ -230,7 +230,7 @@ fn a_failed_shutdown_means_that_a_reset_was_here_first() {
     let mut seen = echoed();
     seen.shut_down(&Err(io::ErrorKind::NotConnected.into()));
     assert!(seen.is_suspect() && !seen.has_sent_fin());
-    let told = Told { error: Some(Errno(ECONNRESET)), ..tells(0, 14) };
+    let told = Answers { error: Some(Errno(ECONNRESET)), ..tells(0, 14) };
     assert_eq!(seen.conclude(told).verdict.kind, Kind::PeerResetReplyAcked);
 }
 
@@ -265,7 +265,7 @@ fn it_is_asked_again_later_and_later() {
 
 #[test]
 fn a_connection_that_is_over_is_settled() {
-    let mut told = Told { error: Some(Errno(EPIPE)), ..tells(37, 15) };
+    let mut told = Answers { error: Some(Errno(EPIPE)), ..tells(37, 15) };
     told.facts.tcp.as_mut().unwrap().closed = true;
     let mut seen = echoed();
     seen.received_fin();
@@ -279,7 +279,7 @@ fn where_the_system_does_not_tell_both_fins_are_all_there_is_to_wait_for() {
     let mut seen = echoed();
     seen.received_fin();
     seen.sent_fin();
-    let told = Told::nothing(System::OtherUnix);
+    let told = Answers::nothing(System::OtherUnix);
     let Settling::Done(done) = seen.settle(told, Duration::ZERO) else { panic!() };
     assert_eq!(done.verdict.certainty, Certainty::Unknown);
 }

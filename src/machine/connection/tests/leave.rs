@@ -79,7 +79,7 @@ fn a_fin_behind_what_the_drain_answers_is_the_peer_s_end() {
 fn has_sent_its_fin_and_is_stuck() -> Life {
     let mut life = Life::new();
     life.event().echoes(30).connection.blocked(Via::Send);
-    life.is_told_unacked(30).watches_writable().fin_event();
+    life.is_told_unacked(30).registered_writable().fin_event();
     life.wants(Step::Send).connection.blocked(Via::Send);
     life
 }
@@ -168,7 +168,7 @@ fn a_drain_leaves_one_that_is_too_old_its_cause() {
     life.event().echoes(30).connection.blocked(Via::Send);
     life.is_told_unacked(30).passes(5_000).rings();
     life.wants(Step::Send).connection.blocked(Via::Send);
-    life.is_told_unacked(30).expires().is_told_unread(0).watches_writable();
+    life.is_told_unacked(30).expires().is_told_unread(0).registered_writable();
     life.rules.drain_ends = Some(life.now.after(5_000));
     life.event().wants(Step::Send);
     life.connection.flushed(7, life.now, &life.rules);
@@ -218,7 +218,7 @@ fn a_wait_is_exact_after_any_age() {
 
 #[test]
 fn the_drain_does_not_wait_for_a_newcomer_s_deadline() {
-    let life = Life::with(Rules { drain_ends: Some(Tick::NEVER), ..rules() });
+    let life = Life::with(Rules { drain_ends: Some(Moment::NEVER), ..rules() });
     assert!(life.connection.alarm(life.now, &life.rules) <= life.now);
     assert!(life.connection.is_due(life.now, &life.rules));
 }

@@ -98,8 +98,8 @@ fn who_is_refused_is_over_at_once_and_reset() {
 fn who_waits_for_evidence_can_be_hurried_and_nobody_else() {
     let mut life = Life::new();
     life.event().echoes(37);
-    life.connection.hurry();
+    life.connection.decide_now();
     life.wants(Step::Wait).fin_event().receives_fin().shuts_down().is_told_unacked(38);
-    life.wants(Step::Wait).connection.hurry();
+    life.wants(Step::Wait).connection.decide_now();
     life.is_told_unacked(38).wants(Step::End);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::scenario::Setting;
 use crate::client::Way;
 use crate::config::Config;
-use crate::kernel::mio::Handle;
+use crate::kernel::mio_kernel::Handle;
 use crate::reactor::Ending;
 use crate::server::Server;
 
@@ -109,20 +109,20 @@ impl Drop for Watchdog {
     }
 }
 
-/// A server that does nothing but in [`turn`](Stage::turn).
-pub(super) struct Stage {
+/// A server that does nothing but in [`turn`](SteppedServer::turn).
+pub(super) struct SteppedServer {
     server: Server,
     address: SocketAddr,
     endings: Vec<Ending>,
     over: bool,
 }
 
-impl Stage {
+impl SteppedServer {
     /// # Errors
     /// The system has no port, no file or no memory for it.
-    pub(super) fn new(setting: Setting) -> io::Result<Stage> {
+    pub(super) fn new(setting: Setting) -> io::Result<SteppedServer> {
         let (server, address) = bind(setting)?;
-        Ok(Stage { server, address, endings: Vec::new(), over: false })
+        Ok(SteppedServer { server, address, endings: Vec::new(), over: false })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -135,7 +135,7 @@ impl Stage {
     }
 
     /// Calls `play`; however long that waits, it comes back.
-    pub(super) fn guarded<T>(&mut self, play: impl FnOnce(&mut Stage) -> T) -> T {
+    pub(super) fn guarded<T>(&mut self, play: impl FnOnce(&mut SteppedServer) -> T) -> T {
         let _watchdog = Watchdog::start(self.server.handle());
         play(self)
     }

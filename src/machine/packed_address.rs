@@ -7,14 +7,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 /// It is canonical: an IPv4 peer is an IPv4 peer, whichever socket accepted it, and never
 /// `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2). The flow label is not kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Peer {
+pub struct PackedAddress {
     ip: [u8; 16],
     /// A `u32`, in bytes that need no alignment.
     scope: [u8; 4],
     port: u16,
 }
 
-impl Peer {
+impl PackedAddress {
     /// The address without its port.
     pub fn ip(self) -> IpAddr {
         Ipv6Addr::from(self.ip).to_canonical()
@@ -31,18 +31,18 @@ pub fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Peer {
+impl From<SocketAddr> for PackedAddress {
+    fn from(address: SocketAddr) -> PackedAddress {
         let (ip, scope) = match address {
             SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
             SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
         };
-        Peer { ip: ip.octets(), scope: u32::to_ne_bytes(scope), port: address.port() }
+        PackedAddress { ip: ip.octets(), scope: u32::to_ne_bytes(scope), port: address.port() }
     }
 }
 
-impl From<Peer> for SocketAddr {
-    fn from(peer: Peer) -> SocketAddr {
+impl From<PackedAddress> for SocketAddr {
+    fn from(peer: PackedAddress) -> SocketAddr {
         match peer.ip() {
             IpAddr::V4(ip) => SocketAddr::from((ip, peer.port)),
             IpAddr::V6(ip) => {
@@ -65,9 +65,9 @@ mod tests {
             ("[fe80::1%3]:9", "[fe80::1%3]:9"),
         ] {
             let address: SocketAddr = from.parse().unwrap();
-            assert_eq!(SocketAddr::from(Peer::from(address)).to_string(), to);
+            assert_eq!(SocketAddr::from(PackedAddress::from(address)).to_string(), to);
         }
-        assert_eq!(size_of::<Peer>(), 22);
+        assert_eq!(size_of::<PackedAddress>(), 22);
     }
 
     #[test]

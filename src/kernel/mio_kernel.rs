@@ -18,8 +18,8 @@ use super::{Event, Io, Kernel, Stop};
 use crate::machine::close::SocketFacts;
 use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, Meaning, System};
-use crate::machine::peer::Peer;
-use crate::machine::tick::Tick;
+use crate::machine::packed_address::PackedAddress;
+use crate::machine::time::Moment;
 use crate::socket;
 
 /// The waker's token, and below it the listeners', from the top down. Keys come from the bottom up
@@ -119,8 +119,8 @@ pub struct MioKernel {
     /// told.
     reserve: Option<UdpSocket>,
     /// Whether the reserve has a watch, to give up when there is no other. A newcomer is accepted
-    /// only while it has: one that cannot be watched would have to be reset.
-    reserve_is_watched: bool,
+    /// only while it has: one that cannot be registered would have to be reset.
+    reserve_is_registered: bool,
 }
 
 impl fmt::Debug for MioKernel {
@@ -133,8 +133,8 @@ impl fmt::Debug for MioKernel {
 }
 
 impl MioKernel {
-    /// Watches `listeners`, which listen already. They are made non-blocking here: accept is called
-    /// until it would block, so a listener that blocks would stop the loop.
+    /// Registers `listeners`, which listen already. They are made non-blocking here: accept is
+    /// called until it would block, so a listener that blocks would stop the loop.
     ///
     /// # Errors
     /// The system has no poll, no waker or no file for them.
@@ -164,7 +164,7 @@ impl MioKernel {
             handle: Handle { asked: Arc::default(), waker },
             started: Instant::now(),
             reserve: reserve(),
-            reserve_is_watched: false,
+            reserve_is_registered: false,
         })
     }
 
@@ -183,15 +183,15 @@ impl MioKernel {
         uninterrupted(|| self.listeners[listener].accept())
     }
 
-    /// Sees to it that a newcomer can be watched.
+    /// Sees to it that a newcomer can be registered.
     ///
     /// # Errors
     /// There is no watch.
     fn reserve_watch(&mut self) -> Result<(), Errno> {
         let Some(reserve) = &mut self.reserve else { return Ok(()) };
-        if WATCHES_RUN_OUT && !self.reserve_is_watched {
+        if WATCHES_RUN_OUT && !self.reserve_is_registered {
             register(self.poll.registry(), reserve, RESERVE, Interest::READABLE)?;
-            self.reserve_is_watched = true;
+            self.reserve_is_registered = true;
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl MioKernel {
     /// Gives up the watch that is kept for this. Says whether there was one.
     fn give_up_watch(&mut self) -> bool {
         let Some(reserve) = &mut self.reserve else { return false };
-        let had_watch = std::mem::take(&mut self.reserve_is_watched);
+        let had_watch = std::mem::take(&mut self.reserve_is_registered);
         had_watch && self.poll.registry().deregister(reserve).is_ok()
     }
 }
@@ -229,10 +229,10 @@ pub(crate) fn errno(error: &io::Error) -> Errno {
 
 /// Without `::ffff:`, which is not shown.
 fn canonical(address: SocketAddr) -> SocketAddr {
-    Peer::from(address).into()
+    PackedAddress::from(address).into()
 }
 
-/// Watches `source`, or fails and leaves it as it was.
+/// Registers `source`, or fails and leaves it as it was.
 fn register(
     registry: &Registry,
     source: &mut impl Source,
@@ -246,7 +246,7 @@ fn register(
     })
 }
 
-/// What every socket is watched for.
+/// What every socket is registered for.
 fn input() -> Interest {
     let interest = Interest::READABLE;
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -259,9 +259,9 @@ impl Kernel for MioKernel {
     const SYSTEM: System = System::HERE;
     const SHORT_READ_DRAINS: bool = HAS_EDGES;
 
-    fn now(&mut self) -> Tick {
+    fn now(&mut self) -> Moment {
         let elapsed = self.started.elapsed();
-        Tick::from_ms(elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis()))
+        Moment::from_ms(elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis()))
     }
 
     fn wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -312,7 +312,7 @@ impl Kernel for MioKernel {
             && errno.meaning(System::HERE) == Meaning::NoFiles
             && self.reserve.take().is_some()
         {
-            self.reserve_is_watched = false;
+            self.reserve_is_registered = false;
             newcomer = self.take_newcomer(listener);
         }
         let shed = newcomer.map(|(socket, peer)| {
@@ -329,7 +329,7 @@ impl Kernel for MioKernel {
         self.listeners.clear();
     }
 
-    fn watch(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
+    fn register(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let token = Token(key as usize);
         match register(self.poll.registry(), socket, token, input()) {
             Err(_) if self.give_up_watch() => {
@@ -339,7 +339,7 @@ impl Kernel for MioKernel {
         }
     }
 
-    fn watch_writable(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
+    fn register_writable(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let (token, interest) = (Token(key as usize), input() | Interest::WRITABLE);
         self.poll.registry().reregister(socket, token, interest).map_err(|error| errno(&error))
     }
