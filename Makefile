@@ -1,7 +1,7 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
 .PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
-	million
+	million picture
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,6 +53,10 @@ scale: ## what a connection costs among 1,000 and among a million: the loop's ow
 
 doc: ## the documentation, in target/doc/closecall/index.html
 	cargo doc --no-deps
+
+picture: ## docs/endings.svg anew, from a run of the release binary
+	cargo build --release
+	python3 docs/picture/endings.py
 
 experiments: ## docs/EXPERIMENTS.md anew: the whole lab before a capture (Linux, CAP_NET_RAW)
 	cargo run --example experiments
