@@ -154,13 +154,13 @@ class Report:
             shares = [sample["core_share"] for sample in samples]
             yield (
                 f"The servers had their core for {min(shares):.0%} to {max(shares):.0%} of a "
-                "window: the rest went to other programs, or the server waited for the flood."
+                "window: the rest of the time went to other programs, or the server waited for the flood."
             )
         if self.options.rounds > 1 and samples:
             spreads = (cell.factor("p99_ms") for run in fair for cell in run.cells.values())
             yield (
                 f"Between the rounds the p99 of one cell differs by a factor of up to "
-                f"{max(spreads):.1f}: that is how noisy the machine was."
+                f"{max(spreads):.1f}, which shows the noise of the machine."
             )
         pressed = sum(sample["memory_pressures"] for sample in samples)
         if pressed:

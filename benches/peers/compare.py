@@ -214,27 +214,27 @@ class Report:
         made = {c.experiment for c in self.columns}
         if made & {"echo", "churn"}:
             yield (
-                "echo, churn: CPU time of the server per echo at so many connections and per "
-                f"connect, echo, close ({CHURN_PARALLEL} at once); x is the ratio to c in the same "
+                "echo, churn: CPU time of the server per echo with that number of connections, and "
+                f"per connect, echo, close ({CHURN_PARALLEL} at once); x is the ratio to c in the same "
                 f"round. Rounds: {self.options.rounds}, of {self.options.seconds:g} s; medians."
             )
         spread = max((cell.spread() for c in self.columns for cell in c.cells.values()), default=0)
         if spread:
             yield (
-                f"The ratios of one cell differ by up to {spread:.0%} between the rounds: that is "
-                "how noisy the machine was."
+                f"The ratios of one cell differ by up to {spread:.0%} between the rounds, which "
+                "shows the noise of the machine."
             )
         if "memory" in made:
             yield "idle memory: growth of resident memory per silent connection."
         if "deadline" in made:
             yield (
-                f"p99.9: of {ACTIVE} active connections, in quiet and while "
+                f"p99.9: of {ACTIVE} active connections, before and while "
                 f"{max(self.options.connections):,} read deadlines expire."
             )
         if "fair" in made:
             yield (
-                f"polite: how long {POLITE} clients wait for the reply to a small question, asked "
-                f"{GAP_MS} ms after the last reply, while {FLOODERS:,} others send without end."
+                f"polite: how long {POLITE} clients wait for the reply to a small request, sent "
+                f"{GAP_MS} ms after the last reply, while {FLOODERS:,} others never stop sending."
             )
         for key, text in self.skipped.items():
             yield f"{key}: skipped: {text}"
