@@ -93,8 +93,8 @@ fn made() -> Result<String, Box<dyn Error>> {
     let (version, day) = (env!("CARGO_PKG_VERSION"), jiff::Timestamp::now().strftime("%Y-%m-%d"));
     Ok(format!(
         "Everything below is from one run of closecall {version}, on {day}, on Linux {linux}. Times, \
-         windows, how much fills\na buffer, and all of the race are others each time; the rest is \
-         not."
+         windows, the\namount of data that fills a buffer, and the results of the race differ \
+         between runs; the rest does not."
     ))
 }
 
