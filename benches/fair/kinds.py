@@ -1,4 +1,4 @@
-"""The tables of fair.py: which figures an experiment shows, and what they mean."""
+"""The tables of fair.py: the figures of each experiment and their explanations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Kind:
-    """An experiment: what is shown of it, and what that means."""
+    """An experiment: its figures and their explanation."""
 
     key: str
     over: str  # what the sizes are numbers of
