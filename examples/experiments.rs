@@ -1,5 +1,5 @@
-//! Writes docs/EXPERIMENTS.md: plays the whole lab before a capture, and puts what was seen into
-//! docs/EXPERIMENTS.template.md, where words and diagrams are written by hand.
+//! Writes docs/EXPERIMENTS.md: plays the whole lab with a packet capture, and inserts the results
+//! into docs/EXPERIMENTS.template.md, whose text and diagrams are written by hand.
 //!
 //! `make experiments` runs it. It needs Linux and CAP_NET_RAW. As an example it is compiled by
 //! `cargo test`, has no more than anybody else of the library, and is no part of the program that
@@ -86,7 +86,7 @@ fn filled(template: &str, report: &LabReport) -> Result<String, Box<dyn Error>> 
     Ok(text + rest)
 }
 
-/// When, and on which kernel. What stands behind its number is the machine's own affair.
+/// The date and the kernel's version, without the distribution's suffix.
 fn made() -> Result<String, Box<dyn Error>> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let linux = release.trim().split('-').next().unwrap_or_default();
