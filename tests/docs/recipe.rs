@@ -89,7 +89,7 @@ fn haproxy_takes_the_configuration() {
     fs::write(&file, &configuration.piece.text).unwrap();
     match Command::new("haproxy").arg("-c").arg("-f").arg(&file).output() {
         Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr))
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
         Err(_) => skipped("haproxy"),
     }
