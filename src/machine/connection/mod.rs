@@ -22,6 +22,7 @@
 //! what an event said holds until a call says otherwise.
 
 mod bits;
+mod context;
 mod end;
 mod reports;
 #[cfg(test)]
@@ -30,7 +31,8 @@ mod tests;
 use std::net::SocketAddr;
 
 use self::bits::{Bit, Bits};
-use super::close::{LocalCause, Observer};
+pub use self::context::{Context, Rules};
+use super::close::Observer;
 use super::outbox::Outbox;
 use super::packed_address::PackedAddress;
 use super::time::{Moment, Span};
@@ -89,52 +91,6 @@ pub struct Hints {
     pub no_room: bool,
 }
 
-/// What holds for all connections alike, now.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// Silence longer than this ends a connection, in milliseconds; `None` is never.
-    pub read_deadline_ms: Option<u64>,
-    /// No progress of pending output for this long ends it, in milliseconds; `None` is never.
-    pub write_deadline_ms: Option<u64>,
-    /// How long a connection may wait for its evidence, in milliseconds.
-    pub verdict_wait_ms: u64,
-    /// When to try again after the system was short of memory, in milliseconds.
-    pub retry_ms: u64,
-    /// Whether another connection may begin to wait for its evidence: false when the table is
-    /// nearly full.
-    pub may_wait: bool,
-    /// Whether a short read means that nothing is left (Linux and the BSDs).
-    pub short_read_drains: bool,
-    /// A connection older than this is asked to leave, in milliseconds; up to a tenth less, by its
-    /// number, so that those of one moment do not leave in one moment. `None` is never.
-    pub max_age_ms: Option<u64>,
-    /// Set by the drain: every connection is asked to leave, and has until here.
-    pub drain_ends: Option<Moment>,
-}
-
-impl Rules {
-    fn read_deadline(&self, now: Moment) -> Moment {
-        self.read_deadline_ms.map_or(Moment::NEVER, |ms| now.after(ms))
-    }
-
-    fn write_deadline(&self, now: Moment) -> Moment {
-        self.write_deadline_ms.map_or(Moment::NEVER, |ms| now.after(ms))
-    }
-
-    /// Whether the drain has taken all the time it has.
-    fn drain_is_over(&self, now: Moment) -> bool {
-        self.drain_ends.is_some_and(|end| end <= now)
-    }
-
-    /// Why a connection is asked to leave now.
-    fn leaving_cause(&self) -> LocalCause {
-        match self.drain_ends {
-            Some(_) => LocalCause::Drain,
-            None => LocalCause::MaxAge,
-        }
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// Reading and answering.
@@ -154,7 +110,7 @@ const NO_END: u64 = u64::MAX;
 /// One connection, from accept to verdict. It holds no socket.
 ///
 /// ```
-/// use closecall::machine::connection::{Connection, Hints, Rules, Step};
+/// use closecall::machine::connection::{Connection, Context, Hints, Rules, Step};
 /// use closecall::machine::time::Moment;
 ///
 /// let rules = Rules {
@@ -162,21 +118,23 @@ const NO_END: u64 = u64::MAX;
 ///     write_deadline_ms: Some(10_000),
 ///     verdict_wait_ms: 2_000,
 ///     retry_ms: 20,
-///     may_wait: true,
 ///     short_read_drains: true,
 ///     max_age_ms: None,
-///     drain_ends: None,
 /// };
+/// let mut context = Context::new(rules, Moment::from_ms(0));
 /// let peer = "192.0.2.1:7".parse::<std::net::SocketAddr>().unwrap();
-/// let mut connection = Connection::new(1, peer.into(), Moment::from_ms(0), &rules);
+/// let mut connection = Connection::new(1, peer.into(), &context);
 /// assert_eq!(connection.step(), Step::Wait);
 /// connection.ready(Hints::default()); // an event: there may be something
 /// assert_eq!(connection.step(), Step::Receive);
-/// connection.received(2, 1024, Moment::from_ms(5), &rules);
-/// connection.answered(b"back:Hi", 7, Moment::from_ms(5), &rules); // the socket took all of it
+/// context.now = Moment::from_ms(5);
+/// connection.received(2, 1024, &context);
+/// connection.answered(b"back:Hi", 7, &context); // the socket took all of it
 /// assert_eq!(connection.step(), Step::Wait);
-/// assert!(!connection.is_due(Moment::from_ms(10_004), &rules)); // ten seconds from the last byte
-/// assert!(connection.is_due(Moment::from_ms(10_005), &rules));
+/// context.now = Moment::from_ms(10_004); // ten seconds from the last byte, less a millisecond
+/// assert!(!connection.is_due(&context));
+/// context.now = Moment::from_ms(10_005);
+/// assert!(connection.is_due(&context));
 /// ```
 #[derive(Debug)]
 pub struct Connection {
@@ -197,12 +155,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that was accepted at `now`. It is not readable before an event says so.
-    pub fn new(id: u64, peer: PackedAddress, now: Moment, rules: &Rules) -> Connection {
+    /// A connection that was accepted now. It is not readable before an event says so.
+    pub fn new(id: u64, peer: PackedAddress, context: &Context) -> Connection {
         Connection {
             id,
-            accepted_at: now,
-            deadline: rules.read_deadline(now),
+            accepted_at: context.now,
+            deadline: context.read_deadline(),
             seen: Observer::new(),
             answers_until: NO_END,
             outbox: Outbox::default(),
@@ -274,21 +232,21 @@ impl Connection {
 
     /// When this connection wants to be asked again at the latest; [`Moment::NEVER`] if it has no
     /// deadline.
-    pub fn alarm(&self, now: Moment, rules: &Rules) -> Moment {
+    pub fn alarm(&self, context: &Context) -> Moment {
         let retry = match self.bits.has(Bit::RetryLater) {
-            true => now.after(rules.retry_ms),
+            true => context.now.after(context.rules.retry_ms),
             false => Moment::NEVER,
         };
-        let leaves = match rules.drain_ends {
+        let leaves = match context.drain_ends {
             // At once: a moment that moved on with each asking would never come.
             Some(_) if self.phase == Phase::Open => Moment::from_ms(0),
             Some(end) => end,
-            None if self.phase == Phase::Open => self.old_at(rules),
+            None if self.phase == Phase::Open => self.old_at(&context.rules),
             None => Moment::NEVER,
         };
         // Asked in between, so that progress is seen when it happens: see `alarm_rang`.
-        let sample = match rules.write_deadline_ms {
-            Some(ms) if !self.outbox.is_empty() => now.after(ms / 4),
+        let sample = match context.rules.write_deadline_ms {
+            Some(ms) if !self.outbox.is_empty() => context.now.after(ms / 4),
             _ => Moment::NEVER,
         };
         self.deadline.min(retry).min(leaves).min(sample)
@@ -301,14 +259,14 @@ impl Connection {
     }
 
     /// Whether its time has come: its deadline, or the moment at which it is asked to leave.
-    pub fn is_due(&self, now: Moment, rules: &Rules) -> bool {
-        let leaves = self.phase == Phase::Open && self.is_asked_to_leave(now, rules);
-        let due = self.deadline <= now || leaves || rules.drain_is_over(now);
+    pub fn is_due(&self, context: &Context) -> bool {
+        let leaves = self.phase == Phase::Open && self.is_asked_to_leave(context);
+        let due = self.deadline <= context.now || leaves || context.drain_is_over();
         due && self.phase != Phase::Ended
     }
 
-    fn is_asked_to_leave(&self, now: Moment, rules: &Rules) -> bool {
-        rules.drain_ends.is_some() || self.old_at(rules) <= now
+    fn is_asked_to_leave(&self, context: &Context) -> bool {
+        context.drain_ends.is_some() || self.old_at(&context.rules) <= context.now
     }
 
     /// When it is too old: at its greatest age, less up to a tenth of that. The tenth is cut by the

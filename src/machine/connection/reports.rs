@@ -1,10 +1,10 @@
 //! What is reported to a connection: events, time, and what its steps came to.
 
 use super::bits::Bit;
-use super::{Connection, Hints, Phase, Rules};
+use super::{Connection, Context, Hints, Phase};
 use crate::machine::close::{Acknowledged, LocalCause, Via};
 use crate::machine::errno::{Errno, Meaning, System};
-use crate::machine::time::{Moment, Span};
+use crate::machine::time::Span;
 
 impl Connection {
     // ---- events and time -----------------------------------------------------------------------
@@ -37,8 +37,8 @@ impl Connection {
     ///
     /// While output is pending the alarm rings four times as often as its deadline needs: progress
     /// that was seen only at the end would count from there, and a stall could last twice as long.
-    pub fn alarm_rang(&mut self, now: Moment, rules: &Rules) -> bool {
-        let tries_again = self.tries_again(now, rules);
+    pub fn alarm_rang(&mut self, context: &Context) -> bool {
+        let tries_again = self.tries_again(context);
         if tries_again {
             self.bits.clear(Bit::RetryLater);
             self.bits.set(Bit::Readable);
@@ -50,16 +50,16 @@ impl Connection {
     }
 
     /// Whether [`alarm_rang`](Self::alarm_rang) would say that it is time.
-    pub fn tries_again(&self, now: Moment, rules: &Rules) -> bool {
-        self.bits.has(Bit::RetryLater) || !self.outbox.is_empty() || self.is_due(now, rules)
+    pub fn tries_again(&self, context: &Context) -> bool {
+        self.bits.has(Bit::RetryLater) || !self.outbox.is_empty() || self.is_due(context)
     }
 
     /// Everything was tried and it [`is_due`](Self::is_due) still: its time is up.
     ///
     /// An end that has begun keeps its cause. The drain and its end decide those that are open.
-    pub fn expire(&mut self, now: Moment, rules: &Rules) {
-        let over = rules.drain_is_over(now);
-        let stalled = !self.outbox.is_empty() && (over || self.deadline <= now);
+    pub fn expire(&mut self, context: &Context) {
+        let over = context.drain_is_over();
+        let stalled = !self.outbox.is_empty() && (over || self.deadline <= context.now);
         let may_be_owed = self.bits.has(Bit::Readable) || !self.outbox.is_empty();
         match self.phase {
             Phase::Open | Phase::Leaving | Phase::Closing if stalled => {
@@ -69,15 +69,15 @@ impl Connection {
                 self.seen.ends(Some(LocalCause::WriteDeadline)); // asked to leave or not
                 self.phase = Phase::Ended;
             }
-            Phase::Open if self.is_asked_to_leave(now, rules) && may_be_owed && !over => {
-                self.seen.ends(Some(rules.leaving_cause()));
+            Phase::Open if self.is_asked_to_leave(context) && may_be_owed && !over => {
+                self.seen.ends(Some(context.leaving_cause()));
                 self.phase = Phase::Leaving;
             }
             // Silence, or nothing that is owed an answer, or no time left to give it.
             Phase::Open | Phase::Leaving => {
-                let leaves = self.is_asked_to_leave(now, rules);
+                let leaves = self.is_asked_to_leave(context);
                 let silence = LocalCause::ReadDeadline;
-                let cause = if leaves { rules.leaving_cause() } else { silence };
+                let cause = if leaves { context.leaving_cause() } else { silence };
                 self.seen.ends(self.seen.cause().or(Some(cause)));
                 self.phase = Phase::Closing;
             }
@@ -108,15 +108,15 @@ impl Connection {
     // ---- what the steps came to ----------------------------------------------------------------
 
     /// A receive gave `bytes` of the `space` it was offered.
-    pub fn received(&mut self, bytes: usize, space: usize, now: Moment, rules: &Rules) {
+    pub fn received(&mut self, bytes: usize, space: usize, context: &Context) {
         self.seen.received(bytes);
         self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
-        if bytes < space && rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
+        if bytes < space && context.rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
             self.bits.clear(Bit::Readable);
         }
         match self.phase {
             Phase::Open | Phase::Leaving if self.seen.rx() <= self.answers_until => {
-                self.deadline = rules.read_deadline(now);
+                self.deadline = context.read_deadline();
             }
             // It came after the peer was asked to leave: there was no FIN, so we move first.
             Phase::Open | Phase::Leaving => self.phase = Phase::Closing,
@@ -131,27 +131,27 @@ impl Connection {
     }
 
     /// Of the reply to what was received, the socket took the first `taken` bytes.
-    pub fn answered(&mut self, reply: &[u8], taken: usize, now: Moment, rules: &Rules) {
+    pub fn answered(&mut self, reply: &[u8], taken: usize, context: &Context) {
         self.seen.sent(taken);
         if taken < reply.len() {
             self.outbox.fill(&reply[taken..]);
             self.bits.put(Bit::ReplyUntouched, taken == 0);
             self.bits.set(Bit::Writable); // a short write says nothing: the next one may block
-            self.deadline = rules.write_deadline(now);
+            self.deadline = context.write_deadline();
             self.bits.set(Bit::AlarmMoved);
         }
     }
 
     /// The socket took `bytes` of the pending output.
-    pub fn flushed(&mut self, bytes: usize, now: Moment, rules: &Rules) {
+    pub fn flushed(&mut self, bytes: usize, context: &Context) {
         self.seen.sent(bytes);
         self.outbox.advance(bytes);
         self.bits.clear(Bit::ReplyUntouched);
         if self.outbox.is_empty() && matches!(self.phase, Phase::Open | Phase::Leaving) {
-            self.deadline = rules.read_deadline(now);
+            self.deadline = context.read_deadline();
             self.bits.set(Bit::AlarmMoved);
         } else {
-            self.deadline = rules.write_deadline(now);
+            self.deadline = context.write_deadline();
         }
     }
 
@@ -219,7 +219,7 @@ impl Connection {
     }
 
     /// Our FIN went out, or could not: then a reset was here first, and SO_ERROR has it.
-    pub fn shut_down(&mut self, took: bool, now: Moment, rules: &Rules) {
+    pub fn shut_down(&mut self, took: bool, context: &Context) {
         if !took {
             self.seen.suspects();
             self.phase = Phase::Ended;
@@ -227,17 +227,19 @@ impl Connection {
         }
         self.phase = Phase::Settling;
         self.answers_until = self.answers_until.min(self.seen.rx());
-        self.fin_sent_after = Span::from_ms(now.since(self.accepted_at));
+        self.fin_sent_after = Span::from_ms(context.now.since(self.accepted_at));
         self.seen.sent_fin();
         self.bits.set(Bit::AskUnacked); // on a near network it is often settled by now
         self.bits.set(Bit::Readable);
         self.bits.set(Bit::AlarmMoved);
-        self.deadline = match rules.drain_ends {
+        self.deadline = match context.drain_ends {
             Some(end) if self.seen.cause() == Some(LocalCause::Drain) => end,
-            _ if rules.may_wait && rules.verdict_wait_ms > 0 => now.after(rules.verdict_wait_ms),
+            _ if context.may_wait && context.rules.verdict_wait_ms > 0 => {
+                context.now.after(context.rules.verdict_wait_ms)
+            }
             _ => {
                 self.bits.set(Bit::MayNotWait);
-                now
+                context.now
             }
         };
     }
@@ -252,13 +254,13 @@ impl Connection {
 
     /// What SIOCOUTQ said: bytes unacknowledged, our FIN counting as one; `None` where the system
     /// does not tell.
-    pub fn unacked(&mut self, bytes: Option<u32>, now: Moment, rules: &Rules) {
+    pub fn unacked(&mut self, bytes: Option<u32>, context: &Context) {
         self.bits.clear(Bit::AskUnacked);
         let told = self.seen.acknowledged(bytes);
         let progress = told == Acknowledged::More;
         if self.phase != Phase::Settling {
             if progress {
-                self.deadline = rules.write_deadline(now); // slow, but it takes what we send
+                self.deadline = context.write_deadline(); // slow, but it takes what we send
             }
             return;
         }
@@ -269,7 +271,7 @@ impl Connection {
             && !self.seen.has_fin()
             && self.seen.cause() != Some(LocalCause::Drain)
         {
-            self.deadline = now.after(rules.verdict_wait_ms);
+            self.deadline = context.now.after(context.rules.verdict_wait_ms);
         }
     }
 

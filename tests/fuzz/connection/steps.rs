@@ -29,9 +29,9 @@ impl Life {
             _ => SPACE as u64,
         };
         let bytes = choices.between(1, space);
-        self.connection.received(bytes as usize, space as usize, self.now, &self.rules);
+        self.connection.received(bytes as usize, space as usize, &self.context);
         self.rx += bytes;
-        let drains = self.rules.short_read_drains && !self.reads_on;
+        let drains = self.context.rules.short_read_drains && !self.reads_on;
         self.readable &= bytes == space || !drains;
         if step == Step::Discard {
             self.discarded += bytes;
@@ -41,9 +41,9 @@ impl Life {
         // No two replies are the same, so none is sent twice or in another's place.
         let reply: Vec<u8> = (0..bytes).map(|index| (self.rx + index) as u8).collect();
         let taken = choices.between(0, bytes) as usize;
-        self.connection.answered(&reply, taken, self.now, &self.rules);
+        self.connection.answered(&reply, taken, &self.context);
         self.tx += taken as u64;
-        self.since = self.now;
+        self.since = self.context.now;
         self.owed = reply[taken..].to_vec();
         if taken == 0 {
             self.cannot_send(choices);
@@ -56,10 +56,10 @@ impl Life {
         if bytes == 0 {
             return self.cannot_send(choices);
         }
-        self.connection.flushed(bytes, self.now, &self.rules);
+        self.connection.flushed(bytes, &self.context);
         self.owed.drain(..bytes);
         self.tx += bytes as u64;
-        self.since = self.now;
+        self.since = self.context.now;
     }
 
     fn cannot_send(&mut self, choices: &mut Choices) {
@@ -73,10 +73,11 @@ impl Life {
     pub(super) fn shut_down(&mut self, choices: &mut Choices) {
         assert!(self.owed.is_empty() && self.wait_ms.is_none(), "our FIN is out of turn");
         let took = !choices.one_in(4);
-        self.connection.shut_down(took, self.now, &self.rules);
+        self.connection.shut_down(took, &self.context);
         if took {
-            self.since = self.now;
-            self.wait_ms = Some(if self.rules.may_wait { self.rules.verdict_wait_ms } else { 0 });
+            self.since = self.context.now;
+            self.wait_ms =
+                Some(if self.context.may_wait { self.context.rules.verdict_wait_ms } else { 0 });
         }
     }
 
