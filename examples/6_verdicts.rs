@@ -132,21 +132,24 @@ impl Server {
                             }
                         }
                         Io::WouldBlock => connection.blocked(Via::Recv),
-                        Io::Failed(errno) => connection.failed(errno, Via::Recv, System::HERE),
+                        Io::Failed(errno) => {
+                            connection.failed(errno, Via::Recv, System::HERE, context)
+                        }
                     }
                 }
                 Step::Send => match kernel.send(socket, connection.pending()) {
                     Io::Done(bytes) => connection.flushed(bytes, context),
                     Io::WouldBlock => connection.blocked(Via::Send),
-                    Io::Failed(errno) => connection.failed(errno, Via::Send, System::HERE),
+                    Io::Failed(errno) => connection.failed(errno, Via::Send, System::HERE, context),
                 },
                 Step::ShutDown => {
                     connection.shut_down(kernel.shutdown_write(socket).is_ok(), context);
                 }
                 Step::RegisterWritable => {
-                    connection.registered_writable(kernel.register_writable(socket, key).is_ok());
+                    let took = kernel.register_writable(socket, key).is_ok();
+                    connection.registered_writable(took, context);
                 }
-                Step::TakeError => connection.error_taken(kernel.take_error(socket), System::HERE),
+                Step::TakeError => connection.error_taken(kernel.take_error(socket)),
                 Step::AskUnread => connection.unread(kernel.unread(socket)),
                 Step::AskUnacked => connection.unacked(kernel.unacked(socket), context),
             }

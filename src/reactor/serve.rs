@@ -85,7 +85,7 @@ impl<K: Kernel> Reactor<K> {
         let Some(entry) = self.table.get_mut(key) else { return };
         let mut budget = self.config.bytes_per_visit.max(1);
         // None is served twice in a turn: its alarm is put off to the next.
-        if entry.visited_in == turn && entry.connection.tries_again(&context) {
+        if entry.visited_in == turn && entry.connection.alarm_is_due(&context) {
             return self.put_off.push_back(key);
         }
         self.turn.alarms += 1;

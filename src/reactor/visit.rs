@@ -59,11 +59,11 @@ impl<K: Kernel> Visit<'_, K> {
                 }
                 Step::RegisterWritable => {
                     let took = self.kernel.register_writable(&mut entry.socket, key).is_ok();
-                    entry.connection.registered_writable(took);
+                    entry.connection.registered_writable(took, self.context);
                 }
                 Step::TakeError => {
                     let errno = self.kernel.take_error(&mut entry.socket);
-                    entry.connection.error_taken(errno, K::SYSTEM);
+                    entry.connection.error_taken(errno);
                 }
                 Step::AskUnacked => self.ask_unacked(entry),
                 Step::AskUnread => {
@@ -88,7 +88,9 @@ impl<K: Kernel> Visit<'_, K> {
             Io::Done(0) => return connection.received_fin(),
             Io::Done(bytes) => bytes,
             Io::WouldBlock => return connection.blocked(Via::Recv),
-            Io::Failed(errno) => return connection.failed(errno, Via::Recv, K::SYSTEM),
+            Io::Failed(errno) => {
+                return connection.failed(errno, Via::Recv, K::SYSTEM, self.context);
+            }
         };
         connection.received(bytes, space_bytes, self.context);
         log_bytes("read", self.replier.request(bytes));
@@ -104,7 +106,7 @@ impl<K: Kernel> Visit<'_, K> {
         match sent {
             Io::Done(_) => {}
             Io::WouldBlock => connection.blocked(Via::Send),
-            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM, self.context),
         }
         self.charge(bytes.max(reply_bytes)); // in lines, a byte may have a reply of thousands
     }
@@ -119,7 +121,7 @@ impl<K: Kernel> Visit<'_, K> {
                 self.charge(bytes);
             }
             Io::WouldBlock => connection.blocked(Via::Send),
-            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM, self.context),
         }
     }
 
@@ -135,7 +137,7 @@ impl<K: Kernel> Visit<'_, K> {
                 self.charge(bytes);
             }
             Io::WouldBlock => connection.blocked(Via::Recv),
-            Io::Failed(errno) => connection.failed(errno, Via::Recv, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Recv, K::SYSTEM, self.context),
         }
     }
 

@@ -55,6 +55,11 @@ struct Life {
     answers_until: Option<u64>,
     /// When the loop asks it again.
     alarm: Moment,
+    /// By when to try again what the system had no memory for, or no events.
+    retry_at: Option<Moment>,
+    /// When output was left over, or an alarm last tried to send it: to be done four times in each
+    /// write deadline.
+    looked_at: Moment,
     // What a bystander has counted.
     rx: u64,
     discarded: u64,
@@ -100,6 +105,8 @@ impl Life {
             registrable,
             accepted_at: now,
             answers_until: None,
+            retry_at: None,
+            looked_at: now,
             rx: 0,
             discarded: 0,
             tx: 0,
@@ -165,8 +172,12 @@ impl Life {
 
     /// As the loop does it: everything is tried once more before anything is decided.
     fn rings(&mut self, choices: &mut Choices) {
+        let tries_by = self.tries_by();
         if self.connection.alarm_rang(&self.context) {
+            (self.retry_at, self.looked_at) = (None, self.context.now);
             self.visit(choices);
+        } else {
+            assert!(tries_by > self.context.now, "it was to be tried again");
         }
         if self.connection.is_due(&self.context) {
             self.is_not_early();
@@ -175,6 +186,13 @@ impl Life {
             self.visit(choices);
         }
         self.alarm = self.connection.alarm(&self.context);
+    }
+
+    /// By when it is to be tried again, whatever its deadline is.
+    fn tries_by(&self) -> Moment {
+        let quarter_ms = self.context.rules.write_deadline_ms.filter(|_| !self.owed.is_empty());
+        let look = quarter_ms.map(|ms| self.looked_at.after(ms / 4));
+        self.retry_at.into_iter().chain(look).min().unwrap_or(Moment::NEVER)
     }
 
     fn is_over(&self) -> bool {
@@ -210,9 +228,9 @@ impl Life {
                 Step::Receive | Step::Discard => self.receive(step, choices),
                 Step::Send => self.send(choices),
                 Step::ShutDown => self.shut_down(choices),
-                Step::RegisterWritable => self.connection.registered_writable(self.registrable),
+                Step::RegisterWritable => self.register_writable(),
                 Step::TakeError if choices.one_in(2) => self.fails(Via::SoError, choices),
-                Step::TakeError => self.connection.error_taken(None, self.system),
+                Step::TakeError => self.connection.error_taken(None),
                 Step::AskUnread => {
                     assert!(self.answers_until.is_none(), "it was asked to leave once");
                     let unread = choices.one_in(2).then(|| choices.magnitude(0, 200) as u32);
@@ -232,6 +250,9 @@ impl Life {
     fn waits(&mut self) {
         assert!(self.error.is_none(), "it has an error and waits");
         let alarm = self.connection.alarm(&self.context);
+        let later = self.context.at(self.context.now.after(1 << 20));
+        assert_eq!(self.connection.alarm(&later), alarm, "asked later it is another moment");
+        assert!(alarm <= self.tries_by(), "it is not tried again in time");
         if self.connection.take_alarm_moved() {
             self.alarm = alarm;
         }

@@ -51,14 +51,6 @@ impl Context {
         Context { now, ..self }
     }
 
-    pub(super) fn read_deadline(&self) -> Moment {
-        self.rules.read_deadline_ms.map_or(Moment::NEVER, |ms| self.now.after(ms))
-    }
-
-    pub(super) fn write_deadline(&self) -> Moment {
-        self.rules.write_deadline_ms.map_or(Moment::NEVER, |ms| self.now.after(ms))
-    }
-
     /// Whether the drain has taken all the time it has.
     pub fn drain_is_over(&self) -> bool {
         self.drain_ends.is_some_and(|end| end <= self.now)

@@ -23,6 +23,7 @@
 
 mod bits;
 mod context;
+mod deadline;
 mod end;
 mod reports;
 #[cfg(test)]
@@ -30,12 +31,13 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use self::bits::{Bit, Bits};
+use self::bits::{Bit, Bits, Phase};
 pub use self::context::{Context, Rules};
 use super::close::Observer;
 use super::outbox::Outbox;
 use super::packed_address::PackedAddress;
 use super::time::{Moment, Span};
+use super::u48::U48;
 
 /// What a connection wants done next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,19 +93,6 @@ pub struct Hints {
     pub no_room: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    /// Reading and answering.
-    Open,
-    /// Asked to leave: what had arrived by then is read and answered, then our FIN goes out.
-    Leaving,
-    /// Reading no more; our FIN follows the output that is pending.
-    Closing,
-    /// Our FIN is out; what became of the reply is still to be seen.
-    Settling,
-    Ended,
-}
-
 /// No place in the input has been fixed at which the answers end.
 const NO_END: u64 = u64::MAX;
 
@@ -138,10 +127,13 @@ const NO_END: u64 = u64::MAX;
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    id: u64,
+    id: U48,
     accepted_at: Moment,
-    /// When silence or lack of progress is too long; what for depends on the phase.
-    deadline: Moment,
+    /// Counted from accept. What it is for depends on the phase: see "Deadlines" above.
+    deadline_after: Span,
+    /// When everything is tried again before the deadline, counted from accept. It counts while
+    /// output is pending or [`Bit::RetryLater`] is set.
+    try_after: Span,
     /// What calls and events came to.
     seen: Observer,
     /// The place in the input at which the answers end: what is received beyond it is dropped.
@@ -151,24 +143,31 @@ pub struct Connection {
     /// When our FIN went out, counted from accept.
     fin_sent_after: Span,
     bits: Bits,
-    phase: Phase,
 }
 
 impl Connection {
     /// A connection that was accepted now. It is not readable before an event says so.
+    ///
+    /// Its number is kept in 48 bits: at 100,000 connections a second they last for 89 years.
     pub fn new(id: u64, peer: PackedAddress, context: &Context) -> Connection {
-        Connection {
-            id,
+        let mut connection = Connection {
+            id: U48::new(id),
             accepted_at: context.now,
-            deadline: context.read_deadline(),
+            deadline_after: Span::ENDLESS,
+            try_after: Span::ENDLESS,
             seen: Observer::new(),
             answers_until: NO_END,
             outbox: Outbox::default(),
             peer,
             fin_sent_after: Span::default(),
-            bits: Bits::default(),
-            phase: Phase::Open,
-        }
+            bits: Bits::OPEN,
+        };
+        connection.set_read_deadline(context);
+        connection
+    }
+
+    fn phase(&self) -> Phase {
+        self.bits.phase()
     }
 
     // ---- what it wants ------------------------------------------------------------------------
@@ -177,7 +176,7 @@ impl Connection {
     pub fn step(&self) -> Step {
         let readable = self.bits.has(Bit::Readable) && !self.seen.has_fin();
         let asks = self.bits.has(Bit::AskUnacked);
-        match self.phase {
+        match self.phase() {
             Phase::Ended => Step::End,
             Phase::Leaving if self.answers_until == NO_END => Step::AskUnread,
             Phase::Open | Phase::Leaving | Phase::Closing if !self.outbox.is_empty() => {
@@ -212,7 +211,7 @@ impl Connection {
     /// against that.
     pub fn asks_in_passing(&self) -> bool {
         let blocked = self.seen.is_suspect() || self.bits.has(Bit::MayNotWait);
-        self.phase == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
+        self.phase() == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
     }
 
     /// How many more bytes are answered: no receive may take more.
@@ -230,59 +229,11 @@ impl Connection {
         self.outbox.held()
     }
 
-    /// When this connection wants to be asked again at the latest; [`Moment::NEVER`] if it has no
-    /// deadline.
-    pub fn alarm(&self, context: &Context) -> Moment {
-        let retry = match self.bits.has(Bit::RetryLater) {
-            true => context.now.after(context.rules.retry_ms),
-            false => Moment::NEVER,
-        };
-        let leaves = match context.drain_ends {
-            // At once: a moment that moved on with each asking would never come.
-            Some(_) if self.phase == Phase::Open => Moment::from_ms(0),
-            Some(end) => end,
-            None if self.phase == Phase::Open => self.old_at(&context.rules),
-            None => Moment::NEVER,
-        };
-        // Asked in between, so that progress is seen when it happens: see `alarm_rang`.
-        let sample = match context.rules.write_deadline_ms {
-            Some(ms) if !self.outbox.is_empty() => context.now.after(ms / 4),
-            _ => Moment::NEVER,
-        };
-        self.deadline.min(retry).min(leaves).min(sample)
-    }
-
-    /// Whether [`alarm`](Self::alarm) may have become earlier since this was last asked. Reading
-    /// and answering never do that, so a busy connection never touches the wheel.
-    pub fn take_alarm_moved(&mut self) -> bool {
-        self.bits.take(Bit::AlarmMoved)
-    }
-
-    /// Whether its time has come: its deadline, or the moment at which it is asked to leave.
-    pub fn is_due(&self, context: &Context) -> bool {
-        let leaves = self.phase == Phase::Open && self.is_asked_to_leave(context);
-        let due = self.deadline <= context.now || leaves || context.drain_is_over();
-        due && self.phase != Phase::Ended
-    }
-
-    fn is_asked_to_leave(&self, context: &Context) -> bool {
-        context.drain_ends.is_some() || self.old_at(&context.rules) <= context.now
-    }
-
-    /// When it is too old: at its greatest age, less up to a tenth of that. The tenth is cut by the
-    /// connection's number, spread as Fibonacci hashing does it (Knuth, TAOCP 3, 6.4).
-    fn old_at(&self, rules: &Rules) -> Moment {
-        let Some(max_age_ms) = rules.max_age_ms else { return Moment::NEVER };
-        let spread = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let early_ms = (u128::from(max_age_ms / 10) * u128::from(spread)) >> 32;
-        self.accepted_at.after(max_age_ms - early_ms as u64)
-    }
-
     // ---- who it is -----------------------------------------------------------------------------
 
     /// Its number, counted from 1 in the order of accept.
     pub fn id(&self) -> u64 {
-        self.id
+        self.id.get()
     }
 
     /// The peer's address, as accept gave it.

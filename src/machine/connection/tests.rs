@@ -1,5 +1,6 @@
 //! The life of a connection, told step by step, with a clock of the test's own.
 
+mod alarm;
 mod end;
 mod leave;
 mod reports;
@@ -121,7 +122,7 @@ impl Life {
 
     fn registered_writable(&mut self) -> &mut Life {
         self.wants(Step::RegisterWritable);
-        self.connection.registered_writable(true);
+        self.connection.registered_writable(true, &self.context);
         self
     }
 
@@ -205,7 +206,7 @@ fn without_events_for_room_it_is_tried_again_in_a_while() {
     let mut life = Life::new();
     life.event().echoes(30).connection.blocked(Via::Send);
     life.is_told_unacked(30).wants(Step::RegisterWritable);
-    life.connection.registered_writable(false);
+    life.connection.registered_writable(false, &life.context);
     life.wants(Step::Wait);
     assert_eq!(
         life.connection.alarm(&life.context),
@@ -294,7 +295,7 @@ fn pending_output_is_looked_at_four_times_a_deadline() {
 fn the_first_error_counts() {
     let mut life = Life::new();
     life.event().echoes(37).event();
-    life.connection.failed(ECONNRESET, Via::Recv, LINUX);
+    life.connection.failed(ECONNRESET, Via::Recv, LINUX, &life.context);
     life.connection.seen.failed(Errno(32), Via::SoError);
     let evidence = life.known(&SocketFacts::default(), Some(0));
     assert_eq!(evidence.error, Some(FirstError { errno: ECONNRESET, via: Via::Recv }));
@@ -304,7 +305,7 @@ fn the_first_error_counts() {
 #[test]
 fn being_short_of_memory_is_not_an_end() {
     let mut life = Life::new();
-    life.event().connection.failed(ENOBUFS, Via::Recv, LINUX);
+    life.event().is_short_of_memory(Via::Recv);
     life.wants(Step::Wait);
     assert_eq!(life.connection.alarm(&life.context), life.context.now.after(20));
     life.passes(20);
@@ -317,10 +318,10 @@ fn a_hint_of_an_error_is_asked_about_and_not_believed() {
     let mut life = Life::new();
     life.event().echoes(37).fin_event().receives_fin().shuts_down().is_told_unacked(38);
     life.connection.ready(Hints { error: true, ..Hints::default() });
-    life.wants(Step::TakeError).connection.error_taken(None, LINUX);
+    life.wants(Step::TakeError).connection.error_taken(None);
     life.is_told_unacked(38).wants(Step::Wait);
     life.connection.ready(Hints { error: true, ..Hints::default() });
-    life.wants(Step::TakeError).connection.error_taken(Some(Errno(32)), LINUX);
+    life.wants(Step::TakeError).connection.error_taken(Some(Errno(32)));
     life.wants(Step::End);
     let facts = SocketFacts { unread: Some(0), ..SocketFacts::default() };
     let evidence = life.known(&facts, Some(38));

@@ -14,12 +14,12 @@ impl Life {
         assert_eq!(step == Step::Discard, self.wait_ms.is_some() || too_late);
         match choices.below(4) {
             0 => {
-                (self.readable, self.reads_on) = (false, false);
+                (self.readable, self.reads_on, self.retry_at) = (false, false, None);
                 return self.connection.blocked(Via::Recv);
             }
             1 if choices.one_in(2) => return self.fails(Via::Recv, choices),
             1 => {
-                self.fin_received = true;
+                (self.fin_received, self.retry_at) = (true, None);
                 return self.connection.received_fin();
             }
             _ => {}
@@ -31,6 +31,7 @@ impl Life {
         let bytes = choices.between(1, space);
         self.connection.received(bytes as usize, space as usize, &self.context);
         self.rx += bytes;
+        self.retry_at = None;
         let drains = self.context.rules.short_read_drains && !self.reads_on;
         self.readable &= bytes == space || !drains;
         if step == Step::Discard {
@@ -45,6 +46,7 @@ impl Life {
         self.tx += taken as u64;
         self.since = self.context.now;
         self.owed = reply[taken..].to_vec();
+        self.looked_at = self.context.now;
         if taken == 0 {
             self.cannot_send(choices);
         }
@@ -58,6 +60,7 @@ impl Life {
         }
         self.connection.flushed(bytes, &self.context);
         self.owed.drain(..bytes);
+        self.retry_at = None;
         self.tx += bytes as u64;
         self.since = self.context.now;
     }
@@ -66,7 +69,10 @@ impl Life {
         self.writable = false;
         match choices.one_in(2) {
             true => self.fails(Via::Send, choices),
-            false => self.connection.blocked(Via::Send),
+            false => {
+                self.retry_at = None;
+                self.connection.blocked(Via::Send);
+            }
         }
     }
 
@@ -84,13 +90,22 @@ impl Life {
     pub(super) fn fails(&mut self, via: Via, choices: &mut Choices) {
         let errno = Errno(choices.pick(table(self.system)).0);
         match via {
-            Via::SoError => self.connection.error_taken(Some(errno), self.system),
-            Via::Recv | Via::Send => self.connection.failed(errno, via, self.system),
+            Via::SoError => self.connection.error_taken(Some(errno)),
+            Via::Recv | Via::Send => self.connection.failed(errno, via, self.system, &self.context),
         }
         self.readable &= via != Via::Recv;
         // Being short of memory is no end, unless the socket itself ended of it.
         if via == Via::SoError || errno.meaning(self.system) != Meaning::NoMemory {
             self.error = Some(FirstError { errno, via });
+        } else {
+            self.retry_at = Some(self.context.now.after(self.context.rules.retry_ms));
+        }
+    }
+
+    pub(super) fn register_writable(&mut self) {
+        self.connection.registered_writable(self.registrable, &self.context);
+        if !self.registrable {
+            self.retry_at = Some(self.context.now.after(self.context.rules.retry_ms));
         }
     }
 

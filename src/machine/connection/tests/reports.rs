@@ -65,7 +65,7 @@ fn a_half_closer_is_served_with_the_first_byte_that_is_taken() {
 #[test]
 fn a_send_that_is_short_of_memory_is_tried_again_and_measured() {
     let mut life = Life::with(apart());
-    life.event().echoes(30).wants(Step::Send).connection.failed(ENOBUFS, Via::Send, LINUX);
+    life.event().echoes(30).wants(Step::Send).is_short_of_memory(Via::Send);
     life.is_told_unacked(30).wants(Step::Wait);
     assert_eq!(life.connection.alarm(&life.context), life.context.now.after(20));
     life.is_due_in(4_000);
