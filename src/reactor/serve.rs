@@ -78,7 +78,9 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// The alarm of `key` rings: everything is tried once more before anything is decided.
+    /// The alarm of `key` rings: everything is tried once more before anything is decided. This is
+    /// the last part of the path of each deadline, which is drawn on
+    /// [`Connection`](crate::machine::connection::Connection#deadlines).
     fn alarm_rings(&mut self, key: u32) {
         let context = self.deadline_context();
         let turn = self.turn_number;

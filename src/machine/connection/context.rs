@@ -7,6 +7,7 @@ use crate::machine::time::Moment;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// Silence longer than this ends a connection, in milliseconds; `None` is never.
+    /// [`Connection`](super::Connection#deadlines) shows its way from here to the end.
     pub read_deadline_ms: Option<u64>,
     /// No progress of pending output for this long ends it, in milliseconds; `None` is never.
     pub write_deadline_ms: Option<u64>,

@@ -8,7 +8,7 @@ use crate::machine::close::LocalCause;
 use crate::machine::time::{Moment, Span};
 
 impl Connection {
-    // ---- deadlines are set -----------------------------------------------------------------------
+    // ---- deadlines are set ----------------------------------------------------------------------
 
     /// Silence counts from now.
     pub(super) fn set_read_deadline(&mut self, context: &Context) {
@@ -37,7 +37,7 @@ impl Connection {
         self.deadline_after.end(self.accepted_at)
     }
 
-    // ---- and tries before them --------------------------------------------------------------------
+    // ---- and tries before them ------------------------------------------------------------------
 
     /// Pending output is tried again, and its progress seen, four times a write deadline: progress
     /// that was seen only at the end would count from there, and a stall could last twice as long.
@@ -63,7 +63,7 @@ impl Connection {
         }
     }
 
-    // ---- the alarm --------------------------------------------------------------------------------
+    // ---- the alarm ------------------------------------------------------------------------------
 
     /// When this connection wants to be asked again at the latest; [`Moment::NEVER`] if it has no
     /// deadline. It does not depend on `context.now`: asked later it is the same moment, until a
@@ -146,7 +146,7 @@ impl Connection {
         }
     }
 
-    // ---- the drain and the greatest age -----------------------------------------------------------
+    // ---- the drain and the greatest age ---------------------------------------------------------
 
     fn is_asked_to_leave(&self, context: &Context) -> bool {
         context.drain_ends.is_some() || self.old_at(&context.rules) <= context.now

@@ -98,6 +98,43 @@ const NO_END: u64 = u64::MAX;
 
 /// One connection, from accept to verdict. It holds no socket.
 ///
+/// # Deadlines
+///
+/// A connection has one deadline. What it limits depends on the phase (see the [module](self)):
+///
+/// | phase | output pending | the deadline is | and counts from |
+/// |---|---|---|---|
+/// | Open, Leaving | no | the read deadline | accept, the last byte received or sent |
+/// | Open, Leaving, Closing | yes | the write deadline | the last progress |
+/// | Closing | no | none: our FIN goes out at once | |
+/// | Settling | no | the verdict wait | our FIN, the last progress before the peer's FIN |
+/// | Settling, because of the drain | no | the end of the drain | |
+///
+/// Beside it an [`alarm`](Self::alarm) comes for a retry, for a look at pending output, for the
+/// greatest age and for the drain. The path of the read deadline, from the setting to the end:
+///
+/// ```text
+///   Config::read_deadline_ms    the setting: --read-deadline
+///      │ Reactor::new
+///      ▼
+///   Rules::read_deadline_ms     the same, as a connection sees it
+///      │ new, received, flushed: each sets the deadline anew
+///      ▼
+///   the deadline                a moment, in the connection; each byte moves it on
+///      │ alarm: the earliest moment at which the connection must be asked
+///      ▼
+///   TimerWheel                  one entry for each connection; a byte does not touch it
+///      │ pop_due: the moment of the entry has passed
+///      ▼
+///   alarm_rang ─── false ─────▶ bytes have moved the deadline on: armed for alarm again
+///      │ true: one last read, because bytes that came in time save the connection
+///      ▼
+///   is_due ─────── false ─────▶ bytes had come in time: armed for alarm again
+///      │ true
+///      ▼
+///   expire                      our FIN goes out, and the verdict wait begins
+/// ```
+///
 /// ```
 /// use closecall::machine::connection::{Connection, Context, Hints, Rules, Step};
 /// use closecall::machine::time::Moment;
@@ -129,7 +166,7 @@ const NO_END: u64 = u64::MAX;
 pub struct Connection {
     id: U48,
     accepted_at: Moment,
-    /// Counted from accept. What it is for depends on the phase: see "Deadlines" above.
+    /// Counted from accept. What it limits depends on the phase: see the table above.
     deadline_after: Span,
     /// When everything is tried again before the deadline, counted from accept. It counts while
     /// output is pending or [`Bit::RetryLater`] is set.
