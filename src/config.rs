@@ -49,7 +49,8 @@ pub struct Config {
 
     // ---- durations ----
     /// Silence longer than this ends a connection, in milliseconds; `None` is never. Default:
-    /// 10,000.
+    /// 10,000. Its path from here to that end is drawn on
+    /// [`Connection`](crate::machine::connection::Connection#deadlines).
     pub read_deadline_ms: Option<u64>,
     /// No progress of pending output for this long ends it. Default: 10,000 ms.
     pub write_deadline_ms: Option<u64>,
