@@ -16,16 +16,14 @@
 //! not model loss, congestion or time-wait: they change when things happen, not what.
 //!
 //! Reading order: [`Setting`] (what a world is like), `swarm` (what it does without), `peer` and
-//! `program` (the other ends), `link`, `pipe` and `network` (TCP), `kernel`, `calls` and `wait`
-//! (the system calls), `duty`, `judge` and `truth` (what is owed), `shrink` (a failing world made
-//! small).
+//! `program` (the other ends), `link`, `pipe` and `network` (TCP), `kernel` (the system calls),
+//! `duty`, `judge` and `truth` (what is owed), `shrink` (a failing world made small).
 //!
 //! Two more kernels stand beside all this. [`Scripted`] is a world in which a test makes the calls:
 //! `tests/simulation/differential.rs` compares it with Linux. In [`Calm`] nothing goes wrong: it is
 //! for benches, and for the scale table.
 
 mod agenda;
-mod calls;
 mod calm;
 mod choices;
 mod duty;
@@ -45,7 +43,6 @@ mod spelling;
 mod swarm;
 mod trace;
 mod truth;
-mod wait;
 mod world;
 
 use std::fmt;

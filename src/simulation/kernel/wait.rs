@@ -1,17 +1,36 @@
 //! The end of one turn and the beginning of the next: what must be true before the loop sleeps, and
 //! what it finds when it wakes.
 
-use super::Rule;
-use super::faults::Fault;
-use super::link::Hold;
-use super::trace::{NO_LINK, What};
-use super::world::{TurnLog, Woke, World};
 use crate::kernel::Event;
 use crate::machine::connection::Hints;
+use crate::machine::time::Moment;
+use crate::simulation::Rule;
+use crate::simulation::faults::Fault;
+use crate::simulation::link::Hold;
+use crate::simulation::trace::{NO_LINK, What};
+use crate::simulation::world::{TurnLog, Woke, World};
 
 impl<const LINUX: bool> World<LINUX> {
+    pub(super) fn sys_now(&mut self) -> Moment {
+        self.spend();
+        self.gap_us_max = self.gap_us_max.max(self.now_us - self.clock_us);
+        self.clock_us = self.now_us;
+        if self.is_draining() && self.stopping.since_us.is_none() {
+            self.begin_drain();
+        }
+        Moment::from_ms(self.now_us / 1_000)
+    }
+
+    pub(super) fn sys_wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) {
+        self.end_turn(timeout_ms);
+        self.sleeping = true;
+        self.spend();
+        self.sleep(timeout_ms, events);
+        self.sleeping = false;
+    }
+
     /// The loop waits: what is it leaving behind?
-    pub(super) fn end_turn(&mut self, timeout_ms: Option<u64>) {
+    fn end_turn(&mut self, timeout_ms: Option<u64>) {
         self.note(NO_LINK, What::Wait { timeout_ms });
         let wake_ms = timeout_ms.map_or(u64::MAX, |ms| self.clock_us / 1_000 + ms);
         let mut touched = std::mem::take(&mut self.turn.touched);
@@ -97,7 +116,7 @@ impl<const LINUX: bool> World<LINUX> {
     }
 
     /// Sleeps until there is an event or `timeout_ms` have passed.
-    pub(super) fn sleep(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) {
+    fn sleep(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) {
         let until_us = timeout_ms.map_or(u64::MAX, |ms| self.now_us.saturating_add(1_000 * ms));
         if timeout_ms != Some(0) && self.strike(Fault::Interrupted) {
             let nap_us = self.choices.magnitude(1, 100_000);
