@@ -4,8 +4,6 @@
 //! The loop cannot know more than its clock tells: a moment begins at the last look at it. So
 //! "early" and "late" are exact here, whatever a system call or a SIGSTOP takes.
 
-use std::cmp::Reverse;
-
 use super::Rule;
 use super::link::{Hold, Link};
 use super::world::World;
@@ -33,7 +31,7 @@ impl<const LINUX: bool> World<LINUX> {
         let config = &self.setting.config;
         let since_ms = link.duty.since_us / 1_000;
         let after = |ms: Option<u64>| ms.map(|ms| since_ms + ms);
-        let drain_ends_ms = self.drain_ends_us().map(|us| us / 1_000);
+        let drain_ends_ms = self.stopping.ends_us().map(|us| us / 1_000);
         let leaves = link.duty.answers_until.is_some();
         let age_ms = config.max_age_ms.filter(|_| !leaves && !link.down.fin_sent());
         let old_ms = age_ms.map(|ms| link.duty.accepted_us / 1_000 + ms);
@@ -46,7 +44,7 @@ impl<const LINUX: bool> World<LINUX> {
             after(config.write_deadline_ms)
         } else if leaves && link.told.recv_retries {
             None
-        } else if let Some(stopped_us) = self.stopping.since_us {
+        } else if let Some(stopped_us) = self.stopping.since_us() {
             Some(stopped_us.max(link.duty.accepted_us) / 1_000)
         } else {
             after(config.read_deadline_ms)
@@ -58,18 +56,17 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// What is owed to `link` has changed.
     pub(super) fn owe(&mut self, index: u32) {
-        let limit_ms = self.limit_ms(&self.links[index as usize]).unwrap_or(u64::MAX);
-        let queued_ms = &mut self.links[index as usize].duty.limit_ms;
+        let limit_ms = self.limit_ms(self.network.link(index)).unwrap_or(u64::MAX);
+        let queued_ms = &mut self.network.link_mut(index).duty.limit_ms;
         if limit_ms < *queued_ms {
             *queued_ms = limit_ms;
-            self.limits.push(Reverse((limit_ms, index)));
+            self.limits.add(limit_ms, index);
         }
     }
 
     /// The drain begins, by the loop's clock: everybody is due.
     pub(super) fn begin_drain(&mut self) {
-        self.stopping.since_us = Some(self.clock_us);
-        for index in 0..self.links.len() as u32 {
+        for index in 0..self.network.links().len() as u32 {
             let link = self.link(index);
             let arrived = link.model.rx + u64::from(link.up.unread);
             // One that was asked to leave before keeps the place at which its answers end.
@@ -81,14 +78,14 @@ impl<const LINUX: bool> World<LINUX> {
     /// The earliest limit of all, and whose it is.
     fn earliest_limit(&mut self) -> Option<(u64, u32)> {
         loop {
-            let &Reverse((limit_ms, index)) = self.limits.peek()?;
-            let now_ms = self.limit_ms(&self.links[index as usize]).unwrap_or(u64::MAX);
-            if now_ms == limit_ms && self.links[index as usize].duty.limit_ms == limit_ms {
+            let (limit_ms, index) = self.limits.earliest()?;
+            let now_ms = self.limit_ms(self.network.link(index)).unwrap_or(u64::MAX);
+            if now_ms == limit_ms && self.network.link(index).duty.limit_ms == limit_ms {
                 return Some((limit_ms, index));
             }
-            self.limits.pop();
-            if self.links[index as usize].duty.limit_ms == limit_ms {
-                self.links[index as usize].duty.limit_ms = u64::MAX;
+            self.limits.remove_earliest();
+            if self.network.link(index).duty.limit_ms == limit_ms {
+                self.link(index).duty.limit_ms = u64::MAX;
                 self.owe(index);
             }
         }
@@ -115,7 +112,7 @@ impl<const LINUX: bool> World<LINUX> {
     fn decided_us(&self, link: &Link) -> u64 {
         match link.duty.touched_turn == self.turn.number {
             true => link.duty.touched_us,
-            false => self.clock_us,
+            false => self.clock.seen_us(),
         }
     }
 
@@ -125,16 +122,16 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// The loop shuts down its side: why, and is it time?
     pub(super) fn check_shutdown(&mut self, index: u32) {
-        let open = self.open;
-        let clock_us = self.clock_us;
+        let open = self.sockets.open();
+        let clock_us = self.clock.seen_us();
         let config = &self.setting.config;
         let may_not_wait = config.verdict_wait_ms == 0 || open > config.settles_up_to();
         let deadline_ms = config.read_deadline_ms;
-        let draining = self.is_draining();
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= clock_us);
+        let draining = self.stopping.is_draining();
+        let over = self.stopping.ends_us().is_some_and(|ends_us| ends_us <= clock_us);
         let tells = LINUX && self.setting.tells;
-        let [may_be_old, is_old] = self.ages(&self.links[index as usize]);
-        let link = &mut self.links[index as usize];
+        let [may_be_old, is_old] = self.ages(self.network.link(index));
+        let link = self.network.link_mut(index);
         link.duty.may_not_wait = may_not_wait;
         if !link.model.pending().is_empty() {
             return self.violate(Rule::Bytes, Some(index), "our FIN before all of the reply");
@@ -182,7 +179,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// Whether a connection may be beyond its greatest age by now, and whether it must be: up to a
     /// tenth is taken off.
     pub(super) fn ages(&self, link: &Link) -> [bool; 2] {
-        let age_us = self.clock_us.saturating_sub(link.duty.accepted_us);
+        let age_us = self.clock.seen_us().saturating_sub(link.duty.accepted_us);
         let max_age_us = self.setting.config.max_age_ms.map(|ms| 1_000 * ms);
         let is_beyond = |us: Option<u64>| us.is_some_and(|us| age_us >= us);
         [is_beyond(max_age_us.map(|us| us - us / 10)), is_beyond(max_age_us)]
@@ -190,24 +187,24 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// The loop closes a socket: why, is it time, and in which way?
     pub(super) fn check_close(&mut self, index: u32, goodbye: Goodbye) {
-        let now_us = self.decided_us(&self.links[index as usize]);
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
-        let cut_off = self.is_forced() || over;
+        let now_us = self.decided_us(self.network.link(index));
+        let over = self.stopping.ends_us().is_some_and(|ends_us| ends_us <= now_us);
+        let cut_off = self.stopping.is_forced() || over;
         let link = self.link(index);
         if link.is_registered() && cut_off && !link.duty.had_begun {
             let cause = link.duty.leaving.unwrap_or(LocalCause::Drain);
             link.duty.cause.get_or_insert(cause);
             link.duty.cut_off = !link.duty.hinted;
         }
-        let link = &self.links[index as usize];
+        let link = self.network.link(index);
         let verdict = match link.hold {
-            Hold::Registered(_) if self.is_forced() || link.told.dead => Ok(()),
+            Hold::Registered(_) if self.stopping.is_forced() || link.told.dead => Ok(()),
             Hold::Registered(_) if link.down.fin_sent() => {
                 match self.check_settled(link, goodbye, false) {
                     // It was given up for a newcomer, or for want of files; each such case is one.
                     Err((Rule::Early, _)) if let Some(turn) = self.given_up_in(link) => {
                         let verdict = self.check_settled(link, goodbye, true);
-                        *self.given_up.entry(turn).or_default() -= 1;
+                        self.early_ends.take(turn);
                         verdict
                     }
                     verdict => verdict,
@@ -226,15 +223,16 @@ impl<const LINUX: bool> World<LINUX> {
     fn given_up_in(&self, link: &Link) -> Option<u64> {
         let first = link.duty.touched_turn;
         let last = if self.setting.config.asks_kernel { first } else { u64::MAX };
-        self.given_up.range(first..=last).find(|(_, count)| **count > 0).map(|(turn, _)| *turn)
+        self.early_ends.left_in(first, last)
     }
 
     /// A newcomer is turned away: a socket that could not be registered, or too many from one
     /// address.
     fn check_refusal(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
-        let count = self.by_machine[link.machine()];
+        let count = self.sockets.from_machine(link.machine());
         let too_many = self.setting.config.max_per_ip.is_some_and(|limit| count >= limit);
-        if link.duty.cause != Some(LocalCause::Resource) && !too_many && !self.is_forced() {
+        if link.duty.cause != Some(LocalCause::Resource) && !too_many && !self.stopping.is_forced()
+        {
             return Err((Rule::Verdict, "a newcomer is refused for no reason"));
         }
         match goodbye {
@@ -256,7 +254,7 @@ impl<const LINUX: bool> World<LINUX> {
         let settled = link.told.fin && link.told.unacked_alive == Some(0);
         let blind = link.told.fin && link.told.unacked_alive.is_none();
         let hurried = link.duty.may_not_wait || given_up;
-        let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
+        let drained = self.stopping.ends_us().is_some_and(|ends_us| ends_us <= now_us);
         let waited = Self::is_over(link.duty.progress_us, wait_ms, now_us);
         let no_more = link.told.unacked_alive == Some(0);
         let waited_in_vain =
@@ -285,7 +283,7 @@ impl<const LINUX: bool> World<LINUX> {
     fn check_stalled(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
         let now_us = self.decided_us(link);
         let pending = !link.model.pending().is_empty();
-        let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
+        let drained = self.stopping.ends_us().is_some_and(|ends_us| ends_us <= now_us);
         let deadline_ms = self.setting.config.write_deadline_ms;
         let stalled = Self::is_over(link.duty.progress_us, deadline_ms, now_us);
         if !pending {
@@ -304,7 +302,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// loop can know of.
     pub(super) fn check_take_error(&mut self, index: u32) {
         let began_us = self.turn.began_us;
-        let link = &self.links[index as usize];
+        let link = self.network.link(index);
         let unread = link.up.unread > 0 && link.unread_us < began_us;
         let unread_fin = link.up.fin_arrived() && !link.told.fin && link.fin_us < began_us;
         // Without TCP_INFO to come first, the last look at the end is not told from others.
@@ -319,43 +317,41 @@ impl<const LINUX: bool> World<LINUX> {
     /// Whether a newcomer could be taken, or shed, now.
     fn can_accept(&self) -> bool {
         let shed = self.setting.config.overload == Overload::Shed;
-        let full = self.open >= self.setting.config.max_connections;
+        let full = self.is_full();
         (!full || shed) && !self.is_exhausted()
     }
 
     /// Whether accept would say that files or memory are short.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.now_us < self.exhausted_until_us || self.open >= self.setting.files
+        self.listeners.are_exhausted(self.clock.now_us())
+            || self.sockets.open() >= self.setting.files
     }
 
     /// The listeners are to be closed: everybody who came before the stop was accepted, unless
     /// there was no way to.
     pub(super) fn check_sweep(&mut self) {
-        let Some(stopped_us) = self.stopping.since_us else { return };
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us < self.clock_us + 1_000);
-        if self.is_forced() || over || self.accept_fails || !self.can_accept() {
+        let Some(stopped_us) = self.stopping.since_us() else { return };
+        let over =
+            self.stopping.ends_us().is_some_and(|ends_us| ends_us < self.clock.seen_us() + 1_000);
+        if self.stopping.is_forced() || over || self.listeners.accept_failed() || !self.can_accept()
+        {
             return;
         }
-        let came_us = |index: &u32| self.links[*index as usize].came_us;
-        let left = self.doors.iter().filter_map(|door| door.queue.front().map(came_us)).min();
+        let came_us = |index| self.network.link(index).came_us;
+        let left = self.listeners.heads().map(came_us).min();
         if left.is_some_and(|came_us| came_us < stopped_us) {
             self.violate(Rule::Stop, None, "closes a listener, and somebody is in the backlog");
         }
     }
 
     /// The loop is about to sleep until `wake_ms`: nobody who could be taken waits for long.
-    pub(super) fn check_doors(&mut self, wake_ms: u64) {
+    pub(super) fn check_backlogs(&mut self, wake_ms: u64) {
         const PATIENCE_US: u64 = 200_000;
-        if !self.listening || !self.can_accept() {
+        if !self.listeners.are_open() || !self.can_accept() {
             return;
         }
-        let able_us = self.freed_us.max(self.exhausted_until_us);
-        let late = self.doors.iter().position(|door| {
-            let since_us = door.since_us.max(able_us);
-            !(door.queue.is_empty() || door.edge) && wake_ms > (since_us + PATIENCE_US) / 1_000 + 1
-        });
-        if let Some(door) = late {
-            let what = format!("sleeps on, and somebody waits at listener {door}");
+        if let Some(listener) = self.listeners.kept_waiting(wake_ms, PATIENCE_US) {
+            let what = format!("sleeps on, and a connection waits at listener {listener}");
             self.violate(Rule::Accept, None, what);
         }
     }

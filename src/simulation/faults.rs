@@ -132,7 +132,7 @@ impl Faults {
     }
 
     /// Whether `fault` is to happen now; then it is counted.
-    pub(super) fn strike(&mut self, fault: Fault, choices: &mut Choices) -> bool {
+    pub(super) fn inject(&mut self, fault: Fault, choices: &mut Choices) -> bool {
         let strikes = choices.one_in(self.rates[fault as usize]);
         self.counts[fault as usize] += u64::from(strikes);
         strikes

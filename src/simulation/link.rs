@@ -142,7 +142,7 @@ pub(super) struct Link {
     pub(super) seed: u64,
     ip: u8,
     port: u16,
-    pub(super) door: u8,
+    pub(super) listener: u8,
     pub(super) hold: Hold,
     /// When it came to its listener.
     pub(super) came_us: u64,
@@ -159,7 +159,7 @@ pub(super) struct Link {
     /// State CLOSE through an error or a reset.
     pub(super) dead: bool,
     /// Nobody serves the server's end any more, and it has told the peer so.
-    pub(super) buried: bool,
+    pub(super) aborted: bool,
     pub(super) retransmits: u8,
     pub(super) probes: u8,
     /// A send said "would block", and the event that ends that is still to come.
@@ -191,7 +191,7 @@ impl Link {
             seed: spread(u64::from(index) + 1),
             ip: choices.below(setting.addresses) as u8,
             port: index as u16,
-            door: choices.below(setting.config.listen.len() as u64) as u8,
+            listener: choices.below(setting.config.listen.len() as u64) as u8,
             hold: Hold::Coming,
             came_us: 0,
             delay_us: choices.between(0, setting.delay_us_max) as u32,
@@ -205,7 +205,7 @@ impl Link {
             errno: None,
             soft: None,
             dead: false,
-            buried: false,
+            aborted: false,
             retransmits: 0,
             probes: 0,
             no_space: false,
@@ -228,10 +228,10 @@ impl Link {
     }
 
     /// The peer's address, as accept gives it: IPv4 seen through an IPv6 socket at every other
-    /// door.
+    /// listener.
     pub(super) fn address(&self) -> SocketAddr {
         let ip = Ipv4Addr::new(192, 0, 2, self.ip);
-        let seen: IpAddr = match self.door % 2 {
+        let seen: IpAddr = match self.listener % 2 {
             0 => ip.into(),
             _ => ip.to_ipv6_mapped().into(),
         };

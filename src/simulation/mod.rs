@@ -26,23 +26,32 @@
 mod agenda;
 mod calm;
 mod choices;
+mod clock;
 mod duty;
 mod faults;
+mod findings;
 mod judge;
 mod kernel;
+mod limits;
 mod link;
+mod listeners;
 mod model;
 mod network;
+mod outside;
 mod peer;
 mod pipe;
 mod program;
+mod readiness;
 mod scripted;
 mod setting;
 mod shrink;
+mod sockets;
 mod spelling;
+mod stopping;
 mod swarm;
 mod trace;
 mod truth;
+mod turn_log;
 mod world;
 
 use std::fmt;
@@ -51,6 +60,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use self::calm::{Calm, CalmSocket, MESSAGE, Speakers};
 pub use self::choices::Choices;
 pub use self::faults::{Fault, Faults};
+use self::findings::Violation;
 use self::judge::Judge;
 pub use self::kernel::SimSocket;
 pub use self::scripted::{Act, Scripted, Sight};
@@ -102,16 +112,6 @@ pub enum Rule {
     Liveness,
     /// It does not panic.
     Panic,
-}
-
-/// What was found.
-#[derive(Clone, Debug)]
-struct Violation {
-    rule: Rule,
-    link: Option<u32>,
-    what: String,
-    turn: u64,
-    at_us: u64,
 }
 
 /// What happened in a world that held, or in many.
@@ -296,11 +296,11 @@ fn live<const LINUX: bool>(mut choices: Choices, trace_max: usize) -> Lived {
             Err(error) => Err((Rule::Liveness, None, error.to_string())),
         };
         let judged = judged.map_err(|(rule, link, what)| {
-            let (turn, at_us) = (world.turn.number, world.age_us());
+            let (turn, at_us) = (world.turn.number, world.clock.age_us());
             Violation { rule, link, what, turn, at_us }
         });
-        if let Some(violation) = world.violation.clone().or(judged.err()) {
-            return (Err(Box::new(failure(world, violation))), world.trace.lines());
+        if let Some(violation) = world.findings.violation().cloned().or(judged.err()) {
+            return (Err(Box::new(failure(world, violation))), world.findings.trace().lines());
         }
         if let Ok(turn) = turn
             && turn.stage.is_over()
@@ -309,7 +309,7 @@ fn live<const LINUX: bool>(mut choices: Choices, trace_max: usize) -> Lived {
             let verdicts = reactor.counters().verdicts;
             // A world that held is told only to those who have asked for all of it.
             let told = trace_max == usize::MAX;
-            let lines = if told { world.trace.lines() } else { Vec::new() };
+            let lines = if told { world.findings.trace().lines() } else { Vec::new() };
             return (Ok(summarize(world, &judge, verdicts, forced)), lines);
         }
     }
@@ -325,7 +325,7 @@ fn failure<const LINUX: bool>(world: &World<LINUX>, violation: Violation) -> Fai
         },
         turn: violation.turn,
         at_us: violation.at_us,
-        trace: world.trace.lines_about(violation.link),
+        trace: world.findings.trace().lines_about(violation.link),
     }
 }
 
@@ -345,10 +345,10 @@ fn summarize<const LINUX: bool>(
         without_drain: u64::from(!LINUX),
         turns: world.turn.number,
         calls: world.tally.calls,
-        accepted: world.accepted.len() as u64,
+        accepted: world.sockets.accepted().len() as u64,
         verdicts,
         faults: *world.setting.faults.counts(),
-        reply_bytes: world.links.iter().map(|link| link.model.tx).sum(),
+        reply_bytes: world.network.links().iter().map(|link| link.model.tx).sum(),
         discarded: world.tally.discarded,
         alarms: judge.alarms,
         rearms: judge.rearms,
@@ -357,9 +357,9 @@ fn summarize<const LINUX: bool>(
         pauses: world.tally.pauses,
         made_room: world.tally.made_room,
         urgent_splits: world.tally.urgent_splits,
-        bulk: world.links.iter().filter(|link| link.model.rx > visit_max).count() as u64,
+        bulk: world.network.links().iter().filter(|link| link.model.rx > visit_max).count() as u64,
         jumps: world.tally.jumps,
         forced: u64::from(forced),
-        virtual_ms: world.age_us() / 1_000,
+        virtual_ms: world.clock.age_us() / 1_000,
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum What {
     Wait { timeout_ms: Option<u64> },
     Woke { events: u32 },
     Stop(Stop),
-    Door { listener: usize },
+    ListenerEvent { listener: usize },
     Event(Hints),
     Spurious(Hints),
     AcceptFails(Errno),

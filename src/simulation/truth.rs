@@ -71,9 +71,9 @@ pub(super) fn contradiction<const LINUX: bool>(
     };
     let ours = link.duty.cause.filter(|it| !(forestalled && parting(it)));
     let [may_be_old, _] = world.ages(link);
-    let over = world.drain_ends_us().is_some_and(|ends_us| ends_us <= world.clock_us);
+    let over = world.stopping.ends_us().is_some_and(|ends_us| ends_us <= world.clock.seen_us());
     // The loop knew of its FIN when it was asked to stop for the second time.
-    let known = link.duty.fin_hinted && world.is_forced() && !over;
+    let known = link.duty.fin_hinted && world.stopping.is_forced() && !over;
     let fits = match kind {
         // Where both have come in the same moment, either will do.
         Kind::TimeoutRead if link.duty.silent && may_be_old => ours.is_some(),

@@ -12,8 +12,8 @@ use crate::simulation::world::World;
 impl<const LINUX: bool> World<LINUX> {
     pub(super) fn sys_shutdown_write(&mut self, index: u32) -> Result<(), Errno> {
         self.call(index);
-        if self.strike(Fault::ShutdownFails) {
-            self.struck_dead(index);
+        if self.injects(Fault::ShutdownFails) {
+            self.inject_death(index);
         }
         let took = !self.link(index).is_over();
         self.note(index, What::ShutDown { took });
@@ -25,13 +25,13 @@ impl<const LINUX: bool> World<LINUX> {
             self.link(index).told.dead = true;
             return Err(Self::NUMBERS.not_connected());
         }
-        let clock_us = self.clock_us;
+        let clock_us = self.clock.seen_us();
         let link = self.link(index);
         link.down.fin = link.down.fin.max(Fin::Queued);
         link.duty.shut_us = Some(clock_us);
         (link.duty.since_us, link.duty.progress_us, link.duty.acks_seen) =
             (clock_us, clock_us, true);
-        self.pump_down(index);
+        self.network.pump_down(index);
         self.owe(index);
         Ok(())
     }
@@ -43,16 +43,16 @@ impl<const LINUX: bool> World<LINUX> {
         if self.link(index).hold == Hold::Accepted {
             self.link(index).duty.cause.get_or_insert(LocalCause::Policy);
         }
-        self.tally.discarded += self.links[index as usize].model.discarded;
+        self.tally.discarded += self.network.link(index).model.discarded;
         self.release(index);
         let link = self.link(index);
         if link.is_over() {
-            link.buried = true;
+            link.aborted = true;
         } else if goodbye == Goodbye::Reset || link.up.unread > 0 {
-            self.bury(index);
+            self.network.abort(index);
         } else {
             link.down.fin = link.down.fin.max(Fin::Queued);
-            self.pump_down(index);
+            self.network.pump_down(index);
         }
     }
 }

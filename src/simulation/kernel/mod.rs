@@ -52,7 +52,7 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
     }
 
     fn listeners(&self) -> usize {
-        self.doors.len()
+        self.listeners.count()
     }
 
     fn accept(&mut self, listener: usize) -> Io<(SimSocket, SocketAddr)> {
@@ -123,15 +123,15 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
 /// What the calls have in common.
 impl<const LINUX: bool> World<LINUX> {
     /// The socket dies in the hands of the loop, for any reason.
-    fn struck_dead(&mut self, index: u32) {
+    fn inject_death(&mut self, index: u32) {
         if !self.link(index).is_over() {
             let mut errno = Self::NUMBERS.deadly(&mut self.choices);
             let link = self.link(index);
             if link.up.fin_arrived() && !link.down.fin_sent() && errno == Self::NUMBERS.reset() {
                 errno = Self::NUMBERS.pipe();
             }
-            self.die(index, errno);
-            self.sends_down(index, Segment::Rst);
+            self.socket_fails(index, errno);
+            self.network.send_down(index, Segment::Rst);
         }
     }
 

@@ -18,7 +18,7 @@ impl<const LINUX: bool> World<LINUX> {
             self.call(index);
         }
         let tells = LINUX && self.setting.tells;
-        let (clock_us, turn) = (self.clock_us, self.turn.number);
+        let (clock_us, turn) = (self.clock.seen_us(), self.turn.number);
         let link = self.link(index);
         let unacked = tells.then(|| link.unacked());
         link.told.unacked = unacked;
@@ -41,7 +41,7 @@ impl<const LINUX: bool> World<LINUX> {
         let unread = link.up.unread;
         // What it answers from here on is what it was told of; or, where it was not told, nothing.
         link.duty.answers_until = Some(link.model.rx + if tells { u64::from(unread) } else { 0 });
-        let draining = self.is_draining();
+        let draining = self.stopping.is_draining();
         let leaving = if draining { LocalCause::Drain } else { LocalCause::MaxAge };
         self.link(index).duty.leaving = Some(leaving);
         let told = tells.then_some(unread);
@@ -59,7 +59,7 @@ impl<const LINUX: bool> World<LINUX> {
 
     pub(super) fn sys_facts(&mut self, index: u32) -> SocketFacts {
         self.spend();
-        let tells = LINUX && self.setting.tells && !self.strike(Fault::NoFacts);
+        let tells = LINUX && self.setting.tells && !self.injects(Fault::NoFacts);
         let link = self.link(index);
         let arrived = link.model.rx + u64::from(link.up.unread);
         let facts = SocketFacts {

@@ -24,17 +24,17 @@ impl<const LINUX: bool> World<LINUX> {
         if !self.link(index).down.fin_sent() && !self.link(index).model.pending().is_empty() {
             self.violate(Rule::Memory, Some(index), "reads on while a reply is pending");
         }
-        if self.strike(Fault::RecvNoMemory) {
+        if self.injects(Fault::RecvNoMemory) {
             self.link(index).told.recv_retries = true;
             return Io::Failed(Self::NUMBERS.no_memory(&mut self.choices));
         }
-        if self.strike(Fault::RecvFails) {
-            self.struck_dead(index);
+        if self.injects(Fault::RecvFails) {
+            self.inject_death(index);
         }
         let link = self.link(index);
         link.told.recv_retries = false;
         if link.up.unread > 0 {
-            let bytes = self.hand_out(index, space);
+            let bytes = self.take_unread(index, space);
             self.check_visit(index, bytes);
             return Io::Done(bytes);
         }
@@ -51,10 +51,10 @@ impl<const LINUX: bool> World<LINUX> {
     }
 
     /// Gives what is in the receive queue, up to the urgent mark.
-    fn hand_out(&mut self, index: u32, space: &mut [u8]) -> usize {
-        let (now_us, clock_us) = (self.now_us, self.clock_us);
-        let short = !LINUX && self.strike(Fault::ShortRecv);
-        let link = &mut self.links[index as usize];
+    fn take_unread(&mut self, index: u32, space: &mut [u8]) -> usize {
+        let (now_us, clock_us) = (self.clock.now_us(), self.clock.seen_us());
+        let short = !LINUX && self.injects(Fault::ShortRecv);
+        let link = self.network.link_mut(index);
         let mut bytes = (link.up.unread as usize).min(space.len());
         if short {
             bytes = self.choices.between(1, bytes as u64) as usize;
@@ -69,7 +69,7 @@ impl<const LINUX: bool> World<LINUX> {
         let space = &mut space[..bytes];
         say(link.seed, link.model.rx, space);
         let too_late = link.duty.answers_until.is_some_and(|until| link.model.rx >= until);
-        if link.down.fin_sent() || too_late || !self.judged {
+        if link.down.fin_sent() || too_late || !self.findings.is_judged() {
             link.model.discard(bytes as u64);
         } else {
             link.model.request(self.setting.config.framing, &self.setting.config.prefix, space);
@@ -79,7 +79,7 @@ impl<const LINUX: bool> World<LINUX> {
         link.up.unread -= bytes as u32;
         link.unread_us = now_us;
         if link.up.queued > 0 || link.up.fin == Fin::Queued {
-            self.sends_down(index, Segment::Window);
+            self.network.send_down(index, Segment::Window);
         }
         self.turn.moved = true;
         bytes
@@ -98,9 +98,9 @@ impl<const LINUX: bool> World<LINUX> {
     }
 
     fn send_now(&mut self, index: u32, bytes: &[u8]) -> Io<usize> {
-        let link = &self.links[index as usize];
+        let link = self.network.link(index);
         let next = !bytes.is_empty() && link.model.pending().starts_with(bytes);
-        if self.judged && !next {
+        if self.findings.is_judged() && !next {
             let what = format!(
                 "offers {} bytes which are not the next of {} pending",
                 bytes.len(),
@@ -109,12 +109,12 @@ impl<const LINUX: bool> World<LINUX> {
             self.violate(Rule::Bytes, Some(index), what);
             return Io::Failed(Self::NUMBERS.pipe());
         }
-        if self.strike(Fault::SendNoMemory) {
+        if self.injects(Fault::SendNoMemory) {
             self.link(index).told.send_retries = true;
             return Io::Failed(Self::NUMBERS.no_memory(&mut self.choices));
         }
-        if self.strike(Fault::SendFails) {
-            self.struck_dead(index);
+        if self.injects(Fault::SendFails) {
+            self.inject_death(index);
         }
         let link = self.link(index);
         link.told.send_retries = false;
@@ -126,17 +126,17 @@ impl<const LINUX: bool> World<LINUX> {
             self.asks_for_room(index);
             return Io::WouldBlock;
         }
-        if self.strike(Fault::SendBlocks) {
+        if self.injects(Fault::SendBlocks) {
             self.asks_for_room(index);
             let later_us = self.choices.magnitude(1, 50_000);
-            self.agenda.add(self.now_us + later_us, index, Due::Room);
+            self.network.schedule(self.clock.now_us() + later_us, index, Due::Room);
             return Io::WouldBlock;
         }
         let mut taken = bytes.len().min(room);
         if LINUX && taken < bytes.len() {
             self.link(index).no_space = true; // it has looked for more room (tcp_sendmsg)
         }
-        if self.strike(Fault::ShortSend) {
+        if self.injects(Fault::ShortSend) {
             taken = self.choices.between(1, taken as u64) as usize;
         }
         self.takes_bytes(index, taken);
@@ -167,7 +167,7 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// The socket takes the next `bytes` bytes of the reply.
     fn takes_bytes(&mut self, index: u32, bytes: usize) {
-        let (clock_us, judged) = (self.clock_us, self.judged);
+        let (clock_us, judged) = (self.clock.seen_us(), self.findings.is_judged());
         let link = self.link(index);
         match judged {
             true => link.model.took(bytes),
@@ -179,6 +179,6 @@ impl<const LINUX: bool> World<LINUX> {
         let left = !link.model.pending().is_empty();
         self.tally.leftovers += u64::from(left);
         self.turn.moved = true;
-        self.pump_down(index);
+        self.network.pump_down(index);
     }
 }

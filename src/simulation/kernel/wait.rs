@@ -8,33 +8,33 @@ use crate::simulation::Rule;
 use crate::simulation::faults::Fault;
 use crate::simulation::link::Hold;
 use crate::simulation::trace::{NO_LINK, What};
-use crate::simulation::world::{TurnLog, Woke, World};
+use crate::simulation::turn_log::Woke;
+use crate::simulation::world::World;
 
 impl<const LINUX: bool> World<LINUX> {
     pub(super) fn sys_now(&mut self) -> Moment {
         self.spend();
-        self.gap_us_max = self.gap_us_max.max(self.now_us - self.clock_us);
-        self.clock_us = self.now_us;
-        if self.is_draining() && self.stopping.since_us.is_none() {
+        self.clock.look();
+        if self.stopping.begins_at(self.clock.seen_us()) {
             self.begin_drain();
         }
-        Moment::from_ms(self.now_us / 1_000)
+        Moment::from_ms(self.clock.now_us() / 1_000)
     }
 
     pub(super) fn sys_wait(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) {
         self.end_turn(timeout_ms);
-        self.sleeping = true;
+        self.clock.set_waiting(true);
         self.spend();
         self.sleep(timeout_ms, events);
-        self.sleeping = false;
+        self.clock.set_waiting(false);
     }
 
     /// The loop waits: what is it leaving behind?
     fn end_turn(&mut self, timeout_ms: Option<u64>) {
         self.note(NO_LINK, What::Wait { timeout_ms });
-        let wake_ms = timeout_ms.map_or(u64::MAX, |ms| self.clock_us / 1_000 + ms);
-        let mut touched = std::mem::take(&mut self.turn.touched);
-        let (turn, clock_us) = (self.turn.number, self.clock_us);
+        let wake_ms = timeout_ms.map_or(u64::MAX, |ms| self.clock.seen_us() / 1_000 + ms);
+        let touched = std::mem::take(&mut self.turn.touched);
+        let (turn, clock_us) = (self.turn.number, self.clock.seen_us());
         for &index in &touched {
             let duty = &mut self.link(index).duty;
             if duty.touched_turn == turn {
@@ -46,34 +46,28 @@ impl<const LINUX: bool> World<LINUX> {
             self.tally.unfinished += 1;
         } else {
             self.check_sleep(wake_ms);
-            self.check_doors(wake_ms);
+            self.check_backlogs(wake_ms);
         }
         self.check_listeners(timeout_ms);
-        touched.clear();
-        self.turn = TurnLog {
-            number: self.turn.number + 1,
-            began_us: self.now_us,
-            timeout_ms,
-            woke: Woke::Event,
-            moved: false,
-            accept_calls: 0,
-            closes: 0,
-            given_up: 0,
-            touched,
-            calls: 0,
-        };
+        self.turn.begin_next(self.clock.now_us(), timeout_ms, touched);
     }
 
     /// Nobody there: no timer. Asked to stop: no listener, unless newcomers are held up.
     fn check_listeners(&mut self, timeout_ms: Option<u64>) {
-        let quiet = self.doors.iter().all(|door| door.quiet);
-        if timeout_ms.is_some() && self.open == 0 && quiet && !self.is_draining() {
+        let quiet = self.listeners.are_quiet();
+        if timeout_ms.is_some() && self.sockets.open() == 0 && quiet && !self.stopping.is_draining()
+        {
             self.violate(Rule::BusyLoop, None, "nobody is there, and it does not sleep for good");
         }
-        let full = self.open >= self.setting.config.max_connections;
-        let held_up = full || self.accept_fails || self.paused_until_ms.is_some();
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= self.clock_us);
-        if timeout_ms != Some(0) && self.is_draining() && self.listening && (over || !held_up) {
+        let full = self.is_full();
+        let held_up =
+            full || self.listeners.accept_failed() || self.listeners.paused_until_ms().is_some();
+        let over = self.stopping.ends_us().is_some_and(|ends_us| ends_us <= self.clock.seen_us());
+        if timeout_ms != Some(0)
+            && self.stopping.is_draining()
+            && self.listeners.are_open()
+            && (over || !held_up)
+        {
             self.violate(Rule::Stop, None, "a drain sleeps, and its listeners are open");
         }
     }
@@ -82,7 +76,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// or the loop comes back at once.
     fn check_left(&mut self, index: u32, at_once: bool) {
         let knows = self.setting.tells && self.setting.config.asks_kernel && LINUX;
-        let link = &self.links[index as usize];
+        let link = self.network.link(index);
         let pending = !link.model.pending().is_empty();
         let settled = link.told.fin && link.down.fin_sent() && link.unacked() == 0;
         let what = match link.hold {
@@ -117,56 +111,56 @@ impl<const LINUX: bool> World<LINUX> {
 
     /// Sleeps until there is an event or `timeout_ms` have passed.
     fn sleep(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) {
-        let until_us = timeout_ms.map_or(u64::MAX, |ms| self.now_us.saturating_add(1_000 * ms));
-        if timeout_ms != Some(0) && self.strike(Fault::Interrupted) {
+        let until_us =
+            timeout_ms.map_or(u64::MAX, |ms| self.clock.now_us().saturating_add(1_000 * ms));
+        if timeout_ms != Some(0) && self.injects(Fault::Interrupted) {
             let nap_us = self.choices.magnitude(1, 100_000);
-            let end_us = until_us.min(self.now_us + nap_us);
-            let next_us = self.agenda.next_us().unwrap_or(end_us);
-            self.now_us = self.now_us.max(end_us.min(next_us));
+            let end_us = until_us.min(self.clock.now_us() + nap_us);
+            let next_us = self.network.next_us().unwrap_or(end_us);
+            self.clock.pass_until(end_us.min(next_us));
             self.turn.woke = Woke::Interrupted;
             return;
         }
         loop {
             self.run_due();
-            self.turn.began_us = self.now_us;
+            self.turn.began_us = self.clock.now_us();
             self.gather(events);
             if !events.is_empty() {
                 break;
             }
-            if self.now_us >= until_us {
+            if self.clock.now_us() >= until_us {
                 self.turn.woke = Woke::Time;
                 break;
             }
-            let next_us = self.agenda.next_us().unwrap_or(u64::MAX).min(until_us);
+            let next_us = self.network.next_us().unwrap_or(u64::MAX).min(until_us);
             if next_us == u64::MAX {
                 self.violate(Rule::Liveness, None, "sleeps for ever");
                 break;
             }
-            self.now_us = self.now_us.max(next_us);
+            self.clock.pass_until(next_us);
         }
-        self.now_us += self.choices.below(80);
+        self.clock.pass(self.choices.below(80));
         self.note(NO_LINK, What::Woke { events: events.len() as u32 });
     }
 
     /// Collects what is ready, and some things that are not.
     fn gather(&mut self, events: &mut Vec<Event>) {
-        for listener in 0..self.doors.len() {
-            if !self.doors[listener].edge || (!events.is_empty() && self.strike(Fault::CutBatch)) {
+        for listener in 0..self.listeners.count() {
+            if !self.listeners.has_edge(listener)
+                || (!events.is_empty() && self.injects(Fault::CutBatch))
+            {
                 continue;
             }
-            let door = &mut self.doors[listener];
-            door.edge = false;
-            if !door.queue.is_empty() {
-                (door.quiet, door.since_us) = (false, self.now_us);
+            if self.listeners.take_edge(listener, self.clock.now_us()) {
                 events.push(Event::Listener(listener));
-                self.note(NO_LINK, What::Door { listener });
+                self.note(NO_LINK, What::ListenerEvent { listener });
             }
         }
-        let mut take = self.ready.len().min(self.setting.batch_max);
-        if take > 1 && self.strike(Fault::CutBatch) {
+        let mut take = self.readiness.ready().min(self.setting.batch_max);
+        if take > 1 && self.injects(Fault::CutBatch) {
             take = self.choices.between(1, take as u64 - 1) as usize;
         }
-        for index in self.ready.drain(..take).collect::<Vec<_>>() {
+        for index in self.readiness.take(take) {
             self.gather_one(index, events);
         }
         self.gather_spurious(events);
@@ -175,10 +169,7 @@ impl<const LINUX: bool> World<LINUX> {
                 events.swap(last, self.choices.below(last as u64 + 1) as usize);
             }
         }
-        if let Some(stop) = self.stopping.asked
-            && self.stopping.told < Some(stop)
-        {
-            self.stopping.told = Some(stop);
+        if let Some(stop) = self.stopping.take_news() {
             events.push(Event::Stop(stop));
             self.note(NO_LINK, What::Stop(stop));
         }
@@ -192,7 +183,7 @@ impl<const LINUX: bool> World<LINUX> {
         link.armed = LINUX;
         hints.no_room = !LINUX && link.is_full();
         events.push(Event::Socket(key, hints));
-        let until = self.turn.number + self.open as u64;
+        let until = self.turn.number + self.sockets.open() as u64;
         let link = self.link(index);
         if link.model.pending().is_empty() && !link.told.fin {
             link.duty.owed_until.get_or_insert(until); // a receive is what it gets
@@ -200,14 +191,14 @@ impl<const LINUX: bool> World<LINUX> {
         self.hint(index, hints);
         self.turn.touched.push(index);
         self.note(index, What::Event(hints));
-        if self.strike(Fault::Duplicate) {
+        if self.injects(Fault::Duplicate) {
             events.push(Event::Socket(key, hints));
         }
     }
 
     /// An event tells of an end, while it can still bear on what is decided.
     fn hint(&mut self, index: u32, hints: Hints) {
-        let tells = (hints.read_closed || hints.error) && !self.is_forced();
+        let tells = (hints.read_closed || hints.error) && !self.stopping.is_forced();
         let link = self.link(index);
         link.duty.hinted |= tells;
         link.duty.fin_hinted |= tells && hints.read_closed && link.up.fin_arrived();
@@ -218,23 +209,21 @@ impl<const LINUX: bool> World<LINUX> {
         if events.is_empty() {
             return; // a system does not wake anybody for them
         }
-        if self.strike(Fault::SpuriousListener) {
-            let listener = self.choices.below(self.doors.len() as u64) as usize;
-            if self.listening {
-                (self.doors[listener].quiet, self.doors[listener].since_us) = (false, self.now_us);
-            }
+        if self.injects(Fault::SpuriousListener) {
+            let listener = self.choices.below(self.listeners.count() as u64) as usize;
+            self.listeners.spurious_event(listener, self.clock.now_us());
             events.push(Event::Listener(listener));
         }
-        let key = self.choices.below(self.keys.len() as u64 + 2) as u32;
-        match self.keys.get(key as usize).and_then(|key| key.link) {
-            Some(index) if self.strike(Fault::SpuriousOpen) => {
-                let hints = self.choose_hints(self.links[index as usize].soft.is_none());
+        let key = self.choices.below(self.readiness.keys() as u64 + 2) as u32;
+        match self.readiness.registered(key) {
+            Some(index) if self.injects(Fault::SpuriousOpen) => {
+                let hints = self.choose_hints(self.network.link(index).soft.is_none());
                 events.push(Event::Socket(key, hints));
                 self.note(index, What::Spurious(hints));
                 self.hint(index, hints);
                 self.turn.touched.push(index);
             }
-            None if self.strike(Fault::SpuriousStale) => {
+            None if self.injects(Fault::SpuriousStale) => {
                 let hints = self.choose_hints(true);
                 events.push(Event::Socket(key, hints));
             }
