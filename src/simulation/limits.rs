@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Limits of links, in milliseconds of the loop's clock. An entry may be out of date: the one that
-/// counts is kept with its link, as [`Duty::limit_ms`](super::link::Duty).
+/// counts is kept with its link, as [`Duty::limit_ms`](super::duty::Duty).
 #[derive(Debug, Default)]
 pub(super) struct Limits(BinaryHeap<Reverse<(u64, u32)>>);
 

@@ -103,3 +103,42 @@ impl Network {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::choices::Choices;
+    use super::super::setting::WorldSetting;
+    use super::*;
+
+    fn network() -> Network {
+        let mut quiet = Choices::from_bytes(&[]);
+        let setting = WorldSetting::choose(&mut quiet);
+        let link = Link::new(0, &setting, &mut quiet);
+        Network::new(1_000, Agenda::default(), vec![link])
+    }
+
+    #[test]
+    fn what_is_due_happens_at_its_own_time_and_then_it_is_now() {
+        let mut network = network();
+        network.schedule(1_500, 0, Due::Acts);
+        network.schedule(1_200, 0, Due::Reads);
+        assert_eq!(network.next_us(), Some(1_200));
+        assert_eq!((network.take_due(1_900), network.now_us()), (Some((0, Due::Reads)), 1_200));
+        assert_eq!((network.take_due(1_900), network.now_us()), (Some((0, Due::Acts)), 1_500));
+        assert_eq!((network.take_due(1_900), network.now_us()), (None, 1_900));
+    }
+
+    #[test]
+    fn no_segment_overtakes_another_and_a_reset_is_sent_once() {
+        let mut network = network();
+        network.link_mut(0).delay_us = 300;
+        network.send_down(0, Segment::Data(5));
+        network.link_mut(0).delay_us = 10;
+        network.abort(0);
+        network.abort(0);
+        let data = Due::AtPeer(Segment::Data(5));
+        assert_eq!((network.take_due(1_300), network.now_us()), (Some((0, data)), 1_300));
+        assert_eq!(network.take_due(1_300), Some((0, Due::AtPeer(Segment::Rst))));
+        assert_eq!(network.take_due(9_999), None);
+    }
+}

@@ -1,4 +1,4 @@
-//! What happens outside: handshakes, segments, acknowledgements, peers that act and peers that are
+//! What happens outside the server: handshakes, segments, acknowledgements, and peers that are
 //! gone. TCP as Linux does it, as far as a server can see it.
 
 use super::agenda::{Due, Segment};
@@ -12,10 +12,11 @@ use crate::machine::errno::Errno;
 /// Unanswered retransmissions and probes, as TCP_INFO counts them while they run.
 const UNANSWERED: u8 = 3;
 
-/// How often a peer knocks at a listener whose backlog is full, a second apart.
+/// SYNs that a peer sends to a listener whose backlog is full, a second apart.
 const SYNS_MAX: u8 = 6;
 
 impl<const LINUX: bool> World<LINUX> {
+    /// Something happens to `link` now.
     pub(super) fn occurs(&mut self, link: u32, due: Due) {
         match due {
             Due::Connects => self.connects(link),
@@ -74,7 +75,7 @@ impl<const LINUX: bool> World<LINUX> {
         match segment {
             Segment::Rst => return self.reset_arrives(index),
             _ if link.dead => {}
-            // Nobody is there to read: the peer is told.
+            // No program is left to read it: the peer gets a reset.
             Segment::Data(_) if link.hold == Hold::Closed => self.network.abort(index),
             Segment::Data(bytes) => {
                 if link.up.unread == 0 {

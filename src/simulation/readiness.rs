@@ -74,3 +74,37 @@ impl Readiness {
         self.ready.drain(..count).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::choices::Choices;
+    use super::super::link::Hold;
+    use super::super::setting::WorldSetting;
+    use super::*;
+
+    #[test]
+    fn a_key_stays_in_use_until_its_turn_ends() {
+        let mut readiness = Readiness::default();
+        readiness.register(2, 7);
+        assert_eq!((readiness.registered(2), readiness.registered(0)), (Some(7), None));
+        assert!(readiness.was_used(2, 5) && !readiness.was_used(0, 5) && !readiness.was_used(9, 5));
+        readiness.release(2, 5);
+        assert_eq!((readiness.registered(2), readiness.keys()), (None, 3));
+        assert!(readiness.was_used(2, 5) && !readiness.was_used(2, 6));
+    }
+
+    #[test]
+    fn a_registered_socket_has_one_event_to_come_and_no_other_has_any() {
+        let mut quiet = Choices::from_bytes(&[]);
+        let setting = WorldSetting::choose(&mut quiet);
+        let mut link = Link::new(4, &setting, &mut quiet);
+        let mut readiness = Readiness::default();
+        readiness.signal(4, &mut link);
+        assert_eq!(readiness.ready(), 0);
+        link.hold = Hold::Registered(0);
+        readiness.signal(4, &mut link);
+        readiness.signal(4, &mut link);
+        assert_eq!(readiness.take(1), [4]);
+        assert_eq!(readiness.ready(), 0);
+    }
+}

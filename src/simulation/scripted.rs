@@ -7,7 +7,7 @@ use super::choices::Choices;
 use super::link::Link;
 use super::peer::{Move, PUPPET, Peer};
 use super::pipe::Pipe;
-use super::setting::Setting;
+use super::setting::WorldSetting;
 
 /// What a peer's program does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,10 +66,10 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// A world with one listener that nobody has connected to. `seed` decides the wires' delays.
+    /// A world with one listener and no connections. `seed` decides the wires' delays.
     pub fn new(seed: u64) -> Scripted {
         let mut quiet = Choices::from_bytes(&[]);
-        let mut setting = Setting::choose(&mut quiet);
+        let mut setting = WorldSetting::choose(&mut quiet);
         setting.config.backlog = 128;
         setting.peers = 0;
         setting.stop_us = NEVER_US;

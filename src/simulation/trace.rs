@@ -1,4 +1,4 @@
-//! What happened lately, for whoever has to find out why.
+//! The trace: the last things that happened, for the report of a failure.
 
 use std::collections::VecDeque;
 use std::fmt;

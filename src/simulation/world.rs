@@ -4,14 +4,14 @@ use super::Rule;
 use super::agenda::{Agenda, Due};
 use super::choices::Choices;
 use super::clock::Clock;
-use super::faults::{Fault, Numbers};
+use super::faults::{ErrorNumbers, Fault};
 use super::findings::{Findings, Violation};
 use super::limits::Limits;
 use super::link::{Hold, Link};
 use super::listeners::Listeners;
 use super::network::Network;
 use super::readiness::Readiness;
-use super::setting::Setting;
+use super::setting::WorldSetting;
 use super::sockets::Sockets;
 use super::stopping::Stopping;
 use super::trace::{NO_LINK, What};
@@ -22,8 +22,8 @@ use crate::machine::errno::System;
 /// What a call costs a visit at least, in bytes.
 pub(super) const CALL_COSTS_BYTES: usize = 4_096;
 
-/// A [`Kernel`](crate::kernel::Kernel) that is a world of its own: peers, wires, a clock, and a
-/// watchful eye on what the loop does with them.
+/// A [`Kernel`](crate::kernel::Kernel) that is a world of its own: peers, a network and a clock,
+/// and an account of what the loop does with them.
 ///
 /// With `LINUX` a short read means that nothing is left; without it readiness returns only after
 /// "would block", as on Windows, and nothing is told about what is unacknowledged.
@@ -31,7 +31,7 @@ pub(super) const CALL_COSTS_BYTES: usize = 4_096;
 /// Everything is decided by [`Choices`]; two worlds with the same choices do the same.
 #[derive(Debug)]
 pub struct World<const LINUX: bool> {
-    pub(super) setting: Setting,
+    pub(super) setting: WorldSetting,
     pub(super) choices: Choices,
     // What is simulated.
     pub(super) clock: Clock,
@@ -56,7 +56,7 @@ const FREEZE_US: u64 = 11_000_000;
 
 impl<const LINUX: bool> World<LINUX> {
     /// A world at its beginning, which keeps the last `trace_max` things that happened.
-    pub fn new(setting: Setting, mut choices: Choices, trace_max: usize) -> World<LINUX> {
+    pub fn new(setting: WorldSetting, mut choices: Choices, trace_max: usize) -> World<LINUX> {
         let mut agenda = Agenda::default();
         for link in 0..setting.peers {
             let at_us = setting.start_us + setting.idle_us + choices.below(setting.arrivals_us);
@@ -89,8 +89,8 @@ impl<const LINUX: bool> World<LINUX> {
         }
     }
 
-    pub(super) const NUMBERS: Numbers =
-        Numbers(if LINUX { System::Linux } else { System::Windows });
+    pub(super) const NUMBERS: ErrorNumbers =
+        ErrorNumbers(if LINUX { System::Linux } else { System::Windows });
 
     pub(super) fn link(&mut self, index: u32) -> &mut Link {
         self.network.link_mut(index)
@@ -147,37 +147,6 @@ impl<const LINUX: bool> World<LINUX> {
         self.note(NO_LINK, What::Jump { by_us });
         self.clock.freeze(by_us);
         self.tally.jumps += 1;
-    }
-
-    /// A system call about `link` begins.
-    pub(super) fn call(&mut self, link: u32) {
-        self.spend();
-        let (clock_us, turn) = (self.clock.seen_us(), self.turn.number);
-        let duty = &mut self.link(link).duty;
-        (duty.touched_us, duty.touched_turn) = (clock_us, turn);
-        let owed_until = duty.owed_until.take();
-        self.turn.touched.push(link);
-        if let Some(until) = owed_until.filter(|&until| until < turn) {
-            let what = format!("its visit is {} turns late", turn - until);
-            self.violate(Rule::Fair, Some(link), what);
-        }
-    }
-
-    /// A receive has given `bytes` of `link`: is that the same visit still? A visit ends with the
-    /// call that spends its budget. What sending costs is not counted here, so this is no stricter.
-    pub(super) fn check_visit(&mut self, index: u32, bytes: usize) {
-        let turn = self.turn.number;
-        let budget = self.setting.config.bytes_per_visit.max(1);
-        let duty = &mut self.network.link_mut(index).duty;
-        if duty.moved_turn != turn {
-            (duty.moved_turn, duty.moved_bytes) = (turn, 0);
-        }
-        let charged = duty.moved_bytes;
-        duty.moved_bytes += bytes.max(CALL_COSTS_BYTES);
-        if charged >= budget {
-            let what = format!("received again after {charged} bytes: two visits in a turn");
-            self.violate(Rule::Fair, Some(index), what);
-        }
     }
 
     /// Everything happens whose time has come.

@@ -13,7 +13,7 @@ impl<const LINUX: bool> World<LINUX> {
     pub(super) fn sys_shutdown_write(&mut self, index: u32) -> Result<(), Errno> {
         self.call(index);
         if self.injects(Fault::ShutdownFails) {
-            self.inject_death(index);
+            self.inject_socket_error(index);
         }
         let took = !self.link(index).is_over();
         self.note(index, What::ShutDown { took });

@@ -25,6 +25,7 @@ mod wait;
 use std::io;
 use std::net::SocketAddr;
 
+use super::Rule;
 use super::agenda::Segment;
 use super::world::World;
 use crate::kernel::{Event, Io, Kernel};
@@ -122,8 +123,22 @@ impl<const LINUX: bool> Kernel for World<LINUX> {
 
 /// What the calls have in common.
 impl<const LINUX: bool> World<LINUX> {
-    /// The socket dies in the hands of the loop, for any reason.
-    fn inject_death(&mut self, index: u32) {
+    /// A system call about `link` begins.
+    fn call(&mut self, link: u32) {
+        self.spend();
+        let (clock_us, turn) = (self.clock.seen_us(), self.turn.number);
+        let duty = &mut self.link(link).duty;
+        (duty.touched_us, duty.touched_turn) = (clock_us, turn);
+        let owed_until = duty.owed_until.take();
+        self.turn.touched.push(link);
+        if let Some(until) = owed_until.filter(|&until| until < turn) {
+            let what = format!("its visit is {} turns late", turn - until);
+            self.violate(Rule::Fair, Some(link), what);
+        }
+    }
+
+    /// The socket fails just before the call, for any reason.
+    fn inject_socket_error(&mut self, index: u32) {
         if !self.link(index).is_over() {
             let mut errno = Self::NUMBERS.deadly(&mut self.choices);
             let link = self.link(index);
@@ -135,8 +150,8 @@ impl<const LINUX: bool> World<LINUX> {
         }
     }
 
-    /// A call handed out an error, unless it was only short of memory.
-    fn tell(&mut self, index: u32, via: Via, result: Io<()>) {
+    /// Records the error that a call returned, unless it was only short of memory.
+    fn record_error(&mut self, index: u32, via: Via, result: Io<()>) {
         let Io::Failed(errno) = result else { return };
         if via != Via::SoError && errno.meaning(Self::SYSTEM) == Meaning::NoMemory {
             return;

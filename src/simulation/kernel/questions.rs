@@ -88,7 +88,7 @@ impl<const LINUX: bool> World<LINUX> {
         let errno = link.errno.take().or_else(|| link.soft.take());
         self.note(index, What::TakeError(errno));
         if let Some(errno) = errno {
-            self.tell(index, Via::SoError, Io::Failed(errno));
+            self.record_error(index, Via::SoError, Io::Failed(errno));
         }
         errno
     }

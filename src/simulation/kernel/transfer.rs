@@ -15,7 +15,7 @@ impl<const LINUX: bool> World<LINUX> {
         self.call(index);
         let gave = self.recv_now(index, space);
         self.note(index, What::Recv { space: space.len(), gave });
-        self.tell(index, Via::Recv, gave.map(drop));
+        self.record_error(index, Via::Recv, gave.map(drop));
         self.owe(index);
         gave
     }
@@ -29,7 +29,7 @@ impl<const LINUX: bool> World<LINUX> {
             return Io::Failed(Self::NUMBERS.no_memory(&mut self.choices));
         }
         if self.injects(Fault::RecvFails) {
-            self.inject_death(index);
+            self.inject_socket_error(index);
         }
         let link = self.link(index);
         link.told.recv_retries = false;
@@ -92,7 +92,7 @@ impl<const LINUX: bool> World<LINUX> {
             self.blocked(index);
         }
         self.note(index, What::Send { offered: bytes.len(), took });
-        self.tell(index, Via::Send, took.map(drop));
+        self.record_error(index, Via::Send, took.map(drop));
         self.owe(index);
         took
     }
@@ -114,7 +114,7 @@ impl<const LINUX: bool> World<LINUX> {
             return Io::Failed(Self::NUMBERS.no_memory(&mut self.choices));
         }
         if self.injects(Fault::SendFails) {
-            self.inject_death(index);
+            self.inject_socket_error(index);
         }
         let link = self.link(index);
         link.told.send_retries = false;

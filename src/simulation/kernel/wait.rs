@@ -1,5 +1,4 @@
-//! The end of one turn and the beginning of the next: what must be true before the loop sleeps, and
-//! what it finds when it wakes.
+//! The calls that read the clock and wait: the end of one turn, and the events of the next.
 
 use crate::kernel::Event;
 use crate::machine::connection::Hints;
@@ -50,63 +49,6 @@ impl<const LINUX: bool> World<LINUX> {
         }
         self.check_listeners(timeout_ms);
         self.turn.begin_next(self.clock.now_us(), timeout_ms, touched);
-    }
-
-    /// Nobody there: no timer. Asked to stop: no listener, unless newcomers are held up.
-    fn check_listeners(&mut self, timeout_ms: Option<u64>) {
-        let quiet = self.listeners.are_quiet();
-        if timeout_ms.is_some() && self.sockets.open() == 0 && quiet && !self.stopping.is_draining()
-        {
-            self.violate(Rule::BusyLoop, None, "nobody is there, and it does not sleep for good");
-        }
-        let full = self.is_full();
-        let held_up =
-            full || self.listeners.accept_failed() || self.listeners.paused_until_ms().is_some();
-        let over = self.stopping.ends_us().is_some_and(|ends_us| ends_us <= self.clock.seen_us());
-        if timeout_ms != Some(0)
-            && self.stopping.is_draining()
-            && self.listeners.are_open()
-            && (over || !held_up)
-        {
-            self.violate(Rule::Stop, None, "a drain sleeps, and its listeners are open");
-        }
-    }
-
-    /// Nothing that was signalled may be left undone, unless an event or a timer is sure to come;
-    /// or the loop comes back at once.
-    fn check_left(&mut self, index: u32, at_once: bool) {
-        let knows = self.setting.tells && self.setting.config.asks_kernel && LINUX;
-        let link = self.network.link(index);
-        let pending = !link.model.pending().is_empty();
-        let settled = link.told.fin && link.down.fin_sent() && link.unacked() == 0;
-        let what = match link.hold {
-            Hold::Accepted | Hold::Registered(_) if at_once => return,
-            Hold::Accepted => "accepted, and neither registered nor closed",
-            Hold::Registered(_) if link.ready => return,
-            Hold::Registered(_) if link.told.dead => "an error was handed out, and it is not over",
-            Hold::Registered(_) if pending => match (link.errno, link.no_space) {
-                (Some(_), _) if !link.told.send_retries => {
-                    "an error was signalled and nobody asked for it"
-                }
-                (_, false) if !link.told.send_retries => "there is room, and output is pending",
-                _ if !link.registered_writable && !link.told.send_retries => {
-                    "output is pending, and no event will tell of room"
-                }
-                _ => return,
-            },
-            Hold::Registered(_) if settled && knows && !link.told.recv_retries => {
-                "all is acknowledged, and it is not over"
-            }
-            Hold::Registered(_) if link.told.recv_retries => return,
-            Hold::Registered(_) if link.has_input() => {
-                "there is something to read, and no edge comes"
-            }
-            Hold::Registered(_) if !link.armed && !link.told.fin => {
-                "no edge comes before a read would block"
-            }
-            _ => return,
-        };
-        self.violate(Rule::LostEdge, Some(index), what);
     }
 
     /// Sleeps until there is an event or `timeout_ms` have passed.
@@ -207,7 +149,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// Events that say nothing, as every system gives them now and then.
     fn gather_spurious(&mut self, events: &mut Vec<Event>) {
         if events.is_empty() {
-            return; // a system does not wake anybody for them
+            return; // no wait ends for them alone
         }
         if self.injects(Fault::SpuriousListener) {
             let listener = self.choices.below(self.listeners.count() as u64) as usize;

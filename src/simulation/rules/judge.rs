@@ -1,15 +1,15 @@
 //! What must be true after every turn: counts that add up, endings that do not contradict what the
 //! world knows, and no turn without a reason.
 
-use super::Rule;
-use super::link::Hold;
 use super::truth::{contradiction, wrong_evidence};
-use super::turn_log::Woke;
-use super::world::{CALL_COSTS_BYTES, World};
 use crate::config::{Config, LEAVING_MAX};
 use crate::kernel::Stop;
 use crate::machine::reply::READ_BYTES_MIN;
 use crate::reactor::{Counters, Ending, Stage, Turn};
+use crate::simulation::Rule;
+use crate::simulation::link::Hold;
+use crate::simulation::turn_log::Woke;
+use crate::simulation::world::{CALL_COSTS_BYTES, World};
 
 /// Turns in a row that may do nothing at all. One connection that was stopped by its budget may
 /// turn out to have nothing more to read; a second look at the same is a loop.
@@ -23,14 +23,14 @@ const WHEEL_SLOTS: u64 = 4_096;
 
 /// What is remembered from turn to turn.
 #[derive(Debug, Default)]
-pub(super) struct Judge {
+pub(in crate::simulation) struct Judge {
     accepted_before: usize,
     missed_before: u64,
     idle_turns: u32,
     /// Which connections had their ending, by number.
     reported: Vec<bool>,
-    pub(super) alarms: u64,
-    pub(super) rearms: u64,
+    pub(in crate::simulation) alarms: u64,
+    pub(in crate::simulation) rearms: u64,
 }
 
 type Check = Result<(), (Rule, Option<u32>, String)>;
@@ -41,7 +41,7 @@ fn broken(rule: Rule, link: Option<u32>, what: impl Into<String>) -> Check {
 
 impl Judge {
     /// Judges the turn that has just ended.
-    pub(super) fn check<const LINUX: bool>(
+    pub(in crate::simulation) fn check<const LINUX: bool>(
         &mut self,
         world: &World<LINUX>,
         turn: &Turn,
@@ -120,7 +120,11 @@ impl Judge {
     fn check_ending<const LINUX: bool>(&mut self, world: &World<LINUX>, ending: &Ending) -> Check {
         let place = ending.id.wrapping_sub(1) as usize;
         let Some(&index) = world.sockets.accepted().get(place) else {
-            return broken(Rule::Count, None, format!("an ending of nobody: number {}", ending.id));
+            return broken(
+                Rule::Count,
+                None,
+                format!("an ending of no connection: number {}", ending.id),
+            );
         };
         self.reported.resize(world.sockets.accepted().len(), false);
         if std::mem::replace(&mut self.reported[place], true) {
