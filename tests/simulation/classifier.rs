@@ -147,7 +147,7 @@ fn all_evidence_in_small_is_judged_by_what_it_carries() {
         let evidence = Evidence { cause: Some(cause), ..Evidence::nothing(System::HERE) };
         kinds.insert(classify(&evidence).kind);
     }
-    // A server of ours is never done with anybody: that is a client's verdict.
+    // Our server never reports `local.done`: that is a client's verdict.
     let said = Kind::all().filter(|kind| *kind != Kind::LocalDone);
     assert_eq!(kinds, said.collect(), "every other verdict can be reached");
 }
@@ -196,7 +196,7 @@ fn the_same_ending_has_its_own_number_on_each_system() {
         ([104, 54, 10054], "peer_reset.reply_acked"), // ECONNRESET
         ([32, 32, 0], "peer_reset.reply_acked"),      // EPIPE
         ([0, 0, 10053], "peer_reset.reply_acked"),    // WSAECONNABORTED: the peer is gone
-        ([103, 53, 0], "local.killed"),               // ECONNABORTED: somebody here
+        ([103, 53, 0], "local.killed"),               // ECONNABORTED: a program here
         ([110, 60, 10060], "timeout.keepalive"),      // ETIMEDOUT
         ([0, 0, 10052], "timeout.keepalive"),         // WSAENETRESET
         ([113, 65, 10065], "timeout.unreachable"),    // EHOSTUNREACH
