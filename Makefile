@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
+.PHONY: help run test faults soak fuzz sanitize coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
 	million
 
 help: ## list these
@@ -37,6 +37,9 @@ coverage: ## which lines of machine/ and reactor/ no test reaches (cargo-llvm-co
 
 mutants: ## machine/ and reactor/ with one small error at a time, which a test has to notice; MUTANTS="--shard 1/8"
 	CLOSECALL_SEEDS=2000 cargo mutants $(MUTANTS)
+
+sanitize: ## memory errors and undefined behaviour: sockets under AddressSanitizer and MemorySanitizer, the rest under Miri
+	tests/sanitize/run; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: something was skipped, with its reason
 
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
