@@ -44,7 +44,7 @@ sanitize: ## memory errors and undefined behaviour: sockets under AddressSanitiz
 check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
 
-cross: ## other systems: compile for Windows, macOS, FreeBSD and aarch64, run the tests under wine
+cross: ## other systems: compile for Windows, macOS, FreeBSD, NetBSD, illumos and aarch64, run the tests under wine
 	tests/cross.sh; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: something was skipped, and said so
 
 bench: ## how near the server is to the limit: CPU per echo and per cycle beside a minimal C program
