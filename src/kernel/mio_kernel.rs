@@ -331,17 +331,15 @@ impl Kernel for MioKernel {
 
     fn register(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let token = Token(key as usize);
-        match register(self.poll.registry(), socket, token, input()) {
-            Err(_) if self.give_up_watch() => {
-                register(self.poll.registry(), socket, token, input())
-            }
+        match register(self.registry(), socket, token, input()) {
+            Err(_) if self.give_up_watch() => register(self.registry(), socket, token, input()),
             registered => registered,
         }
     }
 
     fn register_writable(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let (token, interest) = (Token(key as usize), input() | Interest::WRITABLE);
-        self.poll.registry().reregister(socket, token, interest).map_err(|error| errno(&error))
+        self.registry().reregister(socket, token, interest).map_err(|error| errno(&error))
     }
 
     fn recv(&mut self, socket: &mut TcpStream, space: &mut [u8]) -> Io<usize> {
