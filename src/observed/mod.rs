@@ -134,6 +134,13 @@ impl<S: Stream> Observed<S> {
     fn looks_before_fin(&mut self, finishes: bool) {
         let stream = self.stream.as_ref().expect("it is there until it is dropped");
         self.life.looks_before_fin(&stream.socket(), finishes);
+        self.life.seen.before_shut_down(stream.probe());
+    }
+
+    /// Before a read: after our FIN it is asked whether the peer has it.
+    fn looks_before_read(&mut self) {
+        let stream = self.stream.as_ref().expect("it is there until it is dropped");
+        self.life.seen.before_read(stream.probe());
     }
 
     /// The ending is known: it is reported, once.
