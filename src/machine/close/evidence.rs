@@ -6,6 +6,7 @@ use super::verdict::Certainty;
 /// Which call handed out the first error.
 ///
 /// The kernel reports an error once, to whichever asks first, so the call is part of the evidence.
+/// No fourth call hands one out to a connection, so a program may match all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Via {
     /// recv(2).

@@ -107,6 +107,7 @@ pub struct Observer {
 
 /// What a connection came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Conclusion {
     /// What is said about it.
     pub verdict: Verdict,
@@ -114,12 +115,14 @@ pub struct Conclusion {
     pub evidence: Evidence,
 }
 
-/// Whether there is something left to learn.
+/// Whether there is something left to learn. A loop must deal with both answers, so a third one
+/// would have to break it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Settling {
     /// No: it ended like this.
     Done(Conclusion),
     /// Yes.
+    #[non_exhaustive]
     AskAgain {
         /// Ask again when so much time has passed, or at the socket's next event, whichever comes
         /// first.
@@ -140,8 +143,10 @@ pub enum Acknowledged {
     NoMore,
 }
 
-/// What only the owner of a connection knows, beside what calls came to.
+/// What only the owner of a connection knows, beside what calls came to. Begin with
+/// `Leftover::default()`, and set what there is.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Leftover {
     /// Bytes that were to be sent and that the kernel never took.
     pub unsent: u64,
