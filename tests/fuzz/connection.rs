@@ -279,7 +279,7 @@ impl Life {
             self.error = error.map(|errno| FirstError { errno, via: Via::SoError });
         }
         let told = Answers { system: self.system, unacked, facts, error };
-        let Conclusion { verdict, evidence } = self.connection.conclude(told);
+        let Conclusion { verdict, evidence, .. } = self.connection.conclude(told);
         let counted = (self.rx, self.discarded, self.tx, self.owed.len() as u64);
         let told = (evidence.rx, evidence.discarded, evidence.tx, evidence.unsent);
         assert_eq!(told, counted);

@@ -12,6 +12,9 @@ use closecall::machine::errno::{Errno, Meaning, System, table};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+/// How sure it is that the peer sent on after our FIN.
+const SENT_ON: [Option<Certainty>; 4] =
+    [None, Some(Certainty::Unknown), Some(Certainty::Likely), Some(Certainty::Certain)];
 const VIAS: [Via; 3] = [Via::Recv, Via::Send, Via::SoError];
 const CAUSES: [LocalCause; 8] = [
     LocalCause::ReadDeadline,
@@ -52,7 +55,10 @@ fn small_evidence(mut number: usize) -> Option<Evidence> {
         fin_received: digit(number, &[None, Some(false), Some(true)]),
         fin_sent: digit(number, &[false, true]),
         sent_after_fin: digit(number, &[false, true]),
-        received_after_fin: digit(number, &[false, true]),
+        received_after_fin: digit(
+            number,
+            &[None, Some(Certainty::Likely), Some(Certainty::Certain)],
+        ),
         rx: digit(number, &[0, 14]),
         discarded: 0,
         tx: digit(number, &[0, 37]),
@@ -103,7 +109,8 @@ prop_compose! {
         error in any_error(),
         fin_received in any::<Option<bool>>(),
         (fin_sent, fin_acknowledged) in any::<(bool, bool)>(),
-        (sent_after_fin, received_after_fin) in any::<(bool, bool)>(),
+        sent_after_fin in any::<bool>(),
+        received_after_fin in select(&SENT_ON[..]),
         reply_untouched in any::<bool>(),
         (rx, discarded, tx, unsent) in (any_bytes(), any_bytes(), any_bytes(), any_bytes()),
         (undelivered, unread) in (any_count(), any_count()),
