@@ -48,7 +48,7 @@ impl Sockets {
     }
 
     /// How many are registered from `machine`.
-    pub(super) fn from_machine(&self, machine: usize) -> u32 {
+    pub(super) fn of_machine(&self, machine: usize) -> u32 {
         self.by_machine[machine]
     }
 

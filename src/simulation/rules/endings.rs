@@ -129,7 +129,7 @@ impl<const LINUX: bool> World<LINUX> {
     /// A newcomer is turned away: a socket that could not be registered, or too many from one
     /// address.
     fn check_refusal(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
-        let count = self.sockets.from_machine(link.machine());
+        let count = self.sockets.of_machine(link.machine());
         let too_many = self.setting.config.max_per_ip.is_some_and(|limit| count >= limit);
         if link.duty.cause != Some(LocalCause::Resource) && !too_many && !self.stopping.is_forced()
         {
