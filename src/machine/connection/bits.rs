@@ -9,11 +9,11 @@ pub(super) enum Bit {
     Readable,
     /// A send may take something, likewise.
     Writable,
-    /// There will be no further edge: read until 0, an error or "would block".
-    ReadsOn,
+    /// There will be no further edge: it is read until 0, an error or "would block".
+    ReadUntilBlocked,
     /// SIOCOUTQ is to be asked.
     AskUnacked,
-    /// Of the pending reply nothing was sent.
+    /// No byte of the pending reply was sent (`reply_untouched` in the evidence).
     ReplyUntouched,
     /// The system was short of memory: try again on the timer.
     RetryLater,

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A [`Connection`] never does anything. The owner of the socket asks it for the next
-//! [`step`](Connection::step), does that, and tells it what came of it; until the step is
+//! [`step`](Connection::step), does that, and reports what came of it, until the step is
 //! [`Step::Wait`] or [`Step::End`]. [`Connection`] names the fact to report for each step.
 //!
 //! Three rules explain most of what is here. End of file is not the end: after our FIN the socket
@@ -65,7 +65,7 @@ pub enum Step {
     AskUnacked,
     /// Nothing until the next event or deadline.
     Wait,
-    /// It is over: take the evidence, then part as [`goodbye`](Connection::goodbye) says.
+    /// It has ended: take the evidence, then close as [`goodbye`](Connection::goodbye) says.
     End,
 }
 
@@ -89,12 +89,12 @@ pub struct Hints {
     pub error: bool,
     /// There is no room to send, for sure. On Windows, and where mio uses poll(2), a send that
     /// blocks asks for all events anew: tried at an event for input that stays unread, it would
-    /// bring that event again, for ever.
+    /// bring that event again, indefinitely.
     pub no_room: bool,
 }
 
-/// No place in the input has been fixed at which the answers end.
-const NO_END: u64 = u64::MAX;
+/// All input is answered.
+const NO_ANSWER_LIMIT: u64 = u64::MAX;
 
 /// One connection, from accept to verdict. It holds no socket.
 ///
@@ -173,8 +173,8 @@ pub struct Connection {
     try_after: Span,
     /// What calls and events came to.
     seen: Observer,
-    /// The place in the input at which the answers end: what is received beyond it is dropped.
-    answers_until: u64,
+    /// The position in the input up to which it is answered; what is received beyond it is dropped.
+    answer_limit: u64,
     outbox: Outbox,
     peer: PackedAddress,
     /// When our FIN went out, counted from accept.
@@ -193,7 +193,7 @@ impl Connection {
             deadline_after: Span::ENDLESS,
             try_after: Span::ENDLESS,
             seen: Observer::new(),
-            answers_until: NO_END,
+            answer_limit: NO_ANSWER_LIMIT,
             outbox: Outbox::default(),
             peer,
             fin_sent_after: Span::default(),
@@ -215,7 +215,7 @@ impl Connection {
         let asks = self.bits.has(Bit::AskUnacked);
         match self.phase() {
             Phase::Ended => Step::End,
-            Phase::Leaving if self.answers_until == NO_END => Step::AskUnread,
+            Phase::Leaving if self.answer_limit == NO_ANSWER_LIMIT => Step::AskUnread,
             Phase::Open | Phase::Leaving | Phase::Closing if !self.outbox.is_empty() => {
                 if self.bits.has(Bit::Writable) {
                     Step::Send
@@ -227,7 +227,7 @@ impl Connection {
                     Step::RegisterWritable
                 }
             }
-            Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answers_until => {
+            Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answer_limit => {
                 Step::Receive
             }
             // One more look before we move first: the peer's FIN may lie behind what was answered.
@@ -246,14 +246,14 @@ impl Connection {
     /// Whether SIOCOUTQ is to be asked even if input is left to be dropped first: a peer that goes
     /// on sending may be taking the reply all the while, and the wait for its evidence is measured
     /// against that.
-    pub fn asks_in_passing(&self) -> bool {
+    pub fn should_ask_unacked(&self) -> bool {
         let blocked = self.seen.is_suspect() || self.bits.has(Bit::MayNotWait);
         self.phase() == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
     }
 
-    /// How many more bytes are answered: no receive may take more.
-    pub fn answers_bytes_max(&self) -> u64 {
-        self.answers_until.saturating_sub(self.seen.rx())
+    /// The most that the next [`Step::Receive`] may take, in bytes: more is not answered.
+    pub fn receive_bytes_max(&self) -> u64 {
+        self.answer_limit.saturating_sub(self.seen.rx())
     }
 
     /// The output to send now.
@@ -266,7 +266,7 @@ impl Connection {
         self.outbox.held()
     }
 
-    // ---- who it is -----------------------------------------------------------------------------
+    // ---- what it is ----------------------------------------------------------------------------
 
     /// Its number, counted from 1 in the order of accept.
     pub fn id(&self) -> u64 {

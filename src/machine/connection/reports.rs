@@ -11,7 +11,8 @@ impl Connection {
 
     /// An event came for this connection.
     pub fn ready(&mut self, hints: Hints) {
-        // A socket that was not readable is not harmed by one more recv. A missed edge is for ever.
+        // A socket that was not readable is not harmed by one more recv. A missed edge
+        // never comes again.
         self.bits.set(Bit::Readable);
         if !hints.no_room {
             self.bits.set(Bit::Writable);
@@ -27,7 +28,7 @@ impl Connection {
         }
         // There will be no further edge for what lies behind a FIN, an error or the urgent mark.
         if hints.read_closed || hints.error || hints.priority {
-            self.bits.set(Bit::ReadsOn);
+            self.bits.set(Bit::ReadUntilBlocked);
         }
     }
 
@@ -56,11 +57,12 @@ impl Connection {
     pub fn received(&mut self, bytes: usize, space: usize, context: &Context) {
         self.seen.received(bytes);
         self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
-        if bytes < space && context.rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
+        if bytes < space && context.rules.short_read_drains && !self.bits.has(Bit::ReadUntilBlocked)
+        {
             self.bits.clear(Bit::Readable);
         }
         match self.phase() {
-            Phase::Open | Phase::Leaving if self.seen.rx() <= self.answers_until => {
+            Phase::Open | Phase::Leaving if self.seen.rx() <= self.answer_limit => {
                 self.set_read_deadline(context);
             }
             // It came after the peer was asked to leave: there was no FIN, so we move first.
@@ -69,10 +71,10 @@ impl Connection {
         }
     }
 
-    /// What SIOCINQ said as it was asked to leave: so many bytes are answered still. Where the
-    /// system does not tell, those were answered that one visit could read.
+    /// What SIOCINQ said as it was asked to leave: this number of bytes is still
+    /// answered. Where the system does not tell, those were answered that one visit could read.
     pub fn unread(&mut self, bytes: Option<u32>) {
-        self.answers_until = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
+        self.answer_limit = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
     }
 
     /// Of the reply to what was received, the socket took the first `taken` bytes.
@@ -116,7 +118,7 @@ impl Connection {
             }
             Via::Recv | Via::SoError => {
                 self.bits.clear(Bit::Readable);
-                self.bits.clear(Bit::ReadsOn);
+                self.bits.clear(Bit::ReadUntilBlocked);
                 self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
             }
         }
@@ -173,16 +175,15 @@ impl Connection {
             return;
         }
         self.bits.enter(Phase::Settling);
-        self.answers_until = self.answers_until.min(self.seen.rx());
+        self.answer_limit = self.answer_limit.min(self.seen.rx());
         self.fin_sent_after = Span::from_ms(context.now.since(self.accepted_at));
         self.seen.sent_fin();
         self.bits.set(Bit::AskUnacked); // on a near network it is often settled by now
         self.bits.set(Bit::Readable);
         self.bits.set(Bit::AlarmMoved);
         let drains = self.seen.cause() == Some(LocalCause::Drain); // it has until the drain's end
-        if !drains && !(context.may_wait && context.rules.verdict_wait_ms > 0) {
-            self.bits.set(Bit::MayNotWait);
-        }
+        let may_wait = context.may_wait && context.rules.verdict_wait_ms > 0;
+        self.bits.put(Bit::MayNotWait, !(drains || may_wait));
         self.set_verdict_deadline(context);
     }
 
