@@ -1,25 +1,25 @@
-# `make` alone says what there is.
+# `make` without a target lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
 	million picture
 
-help: ## list these
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: ## serve on 127.0.0.1:20003 until Ctrl-C
+run: ## run the server on 127.0.0.1:20003 until Ctrl-C
 	cargo run --release -- serve
 
-test: ## every test; the simulated world runs 12,000 seeds
+test: ## run all tests; the simulated world runs 12,000 seeds
 	cargo test
 
-faults: ## failing system calls, limits, abuse, clocks and full outputs against the release binary: all of it
+faults: ## run the long tests of the release binary: failing system calls, limits, abuse, clocks, full outputs
 	CLOSECALL_LONG=1 cargo test --release --test service -- --nocapture \
 		$(addsuffix ::,faults plateau abuse clock sinks stop)
 
-soak: ## ten minutes of mixed load and faults on 10,000 connections; SOAK_SECONDS=60 for one
+soak: ## run ten minutes of mixed load and faults on 10,000 connections; SOAK_SECONDS=60 runs one minute
 	CLOSECALL_LONG=1 cargo test --release --test service soak:: -- --nocapture
 
-fuzz: ## look for inputs that break a promise, on nightly: each target for a minute; SECONDS=600 for ten
+fuzz: ## run each fuzz target for a minute (Rust nightly); SECONDS=600 runs ten minutes
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 	for target in $$(cargo fuzz list); do \
 		mkdir -p fuzz/target/corpus/$$target fuzz/found/$$target; \
@@ -27,61 +27,61 @@ fuzz: ## look for inputs that break a promise, on nightly: each target for a min
 			fuzz/found/$$target -- -max_total_time=$(or $(SECONDS),60) || exit 1; \
 	done
 
-# The bare library: what is measured and mutated below needs no command line.
+# The library without the command line: coverage and mutants need no more.
 BARE = --locked --no-default-features --features simulation
 DECIDES = $(addprefix --test ,alone closing server simulation)
 
-coverage: ## which lines of machine/ and reactor/ no test reaches (cargo-llvm-cov, and llvm's own tools)
+coverage: ## show the lines of machine/ and reactor/ that no test reaches (cargo-llvm-cov, llvm tools)
 	cargo llvm-cov $(BARE) --lib $(DECIDES) --ignore-filename-regex 'src/(client|config|kernel|server|simulation)' \
 		--fail-under-lines 95 --show-missing-lines
 
-mutants: ## machine/ and reactor/ with one small error at a time, which a test has to notice; MUTANTS="--shard 1/8"
+mutants: ## insert small errors into machine/ and reactor/, one at a time; a test must fail; MUTANTS="--shard 1/8"
 	CLOSECALL_SEEDS=2000 cargo mutants $(MUTANTS)
 
-check: ## what CI checks: formatting, lints, both feature sets, tests, docs, examples
+check: ## run the checks of CI: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
 
-cross: ## other systems: compile for Windows, macOS, FreeBSD and aarch64, run the tests under wine
-	tests/cross.sh; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: something was skipped, and said so
+cross: ## compile for Windows, macOS, FreeBSD and aarch64, and run the tests under wine
+	tests/cross.sh; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: a part was skipped and reported
 
-bench: ## how near the server is to the limit: CPU per echo and per cycle beside a minimal C program
+bench: ## measure CPU time per echo and per cycle beside a minimal C program
 	cargo build --release
 	python3 benches/limit/run.py $(LIMIT)
 
-scale: ## what a connection costs among 1,000 and among a million: the loop's own part, in half a minute
+scale: ## measure the loop's cost of a connection among 1,000 and among a million; half a minute
 	cargo bench --bench scale -- $(SCALE)
 
-doc: ## the documentation, in target/doc/closecall/index.html
+doc: ## build the documentation, target/doc/closecall/index.html
 	cargo doc --no-deps
 
-picture: ## docs/endings.svg anew, from a run of the release binary
+picture: ## draw docs/endings.svg from a run of the release binary
 	cargo build --release
 	python3 docs/picture/endings.py
 
-experiments: ## docs/EXPERIMENTS.md anew: the whole lab before a capture (Linux, CAP_NET_RAW)
+experiments: ## write docs/EXPERIMENTS.md: run the whole lab with a packet capture (Linux, CAP_NET_RAW)
 	cargo run --example experiments
 
-limit: bench ## the same as bench; LIMIT="--only echo --rounds 3" chooses
+limit: bench ## the same as bench; LIMIT="--only echo --rounds 3" passes options
 
-compare: ## closecall beside libuv, tokio, Go and threads; COMPARE="--only echo --rounds 3 --peers go,tokio" chooses
+compare: ## compare with libuv, tokio, Go and threads; COMPARE="--only echo --rounds 3 --peers go,tokio" passes options
 	cargo build --release
 	python3 benches/peers/compare.py --json target/compare.json --markdown target/compare.md $(COMPARE)
 
-fair: ## how long polite clients wait beside a flood: closecall, tokio, Go, libuv; FAIR="--rounds 3" chooses
+fair: ## measure the waiting time of polite clients beside a flood; FAIR="--rounds 3" passes options
 	cargo build --release
 	python3 benches/fair/fair.py --json target/fair.json --markdown target/fair.md $(FAIR)
 
-draw: ## docs/compare.svg and docs/fair.svg, from what `make compare` and `make fair` have measured last
+draw: ## draw docs/compare.svg and docs/fair.svg from the last `make compare` and `make fair`
 	for chart in compare fair; do \
 		[ ! -e target/$$chart.json ] || cargo run --example draw -- docs/$$chart.svg target/$$chart.json || exit 1; \
 	done
 
-atlas: ## docs/PROXIES.md anew: which endings real proxies hide, by captures on both sides (Linux, root); ATLAS="--only HAProxy"
+atlas: ## write docs/PROXIES.md: run the lab through real proxies (Linux, root); ATLAS="--only HAProxy" passes options
 	cargo build --release
 	python3 atlas/test_atlas.py
 	python3 atlas/atlas.py --json target/atlas.json \
 		--markdown $(if $(ATLAS),target/atlas.md,docs/PROXIES.md) $(ATLAS)
 
-million: ## two million connections, each of them used and closed in order (Linux, root, 15 GB); CONNECTIONS=200000
+million: ## hold, use and close two million connections (Linux, root, 15 GB); CONNECTIONS=200000 for fewer
 	cargo build --release
 	python3 benches/million/million.py --connections $(or $(CONNECTIONS),2000000)

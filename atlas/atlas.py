@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""The atlas of what proxies hide: plays closecall's lab through real proxies, beside a capture.
+"""Plays closecall's lab through real TCP proxies, and captures the packets on both sides of each.
 
-Each proxy runs in network namespaces of its own. docs/PROXIES.md is written from what was captured on
-both of its sides; a capture that contradicts the lab or the server's close log fails the run. See
-README.md.
+Each proxy runs in its own network namespaces. docs/PROXIES.md is written from the captures on both
+sides; a capture that contradicts the lab or the server's close log fails the run. See README.md.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ HELLO = b"is it ready?"
 
 BY_KEY = {proxy.key: proxy for proxy in PROXIES}
 
-# Rows that are races, here or in a proxy, and that the lab plays once in a run: it is run more often.
+# Rows that are races, here or in a proxy, and that the lab plays only once: they get additional runs.
 ONCE = "S3 pipelined,S6,S6b,S6c,S8,S8b,S16b"
 
 TOOLS = {"ip": "iproute2", "ss": "iproute2"}
@@ -73,7 +72,7 @@ TOOLS = {"ip": "iproute2", "ss": "iproute2"}
 
 @dataclass
 class Examined:
-    """What came of the lab through a proxy, and of the capture beside it."""
+    """The results of the lab through one proxy, and of its captures."""
 
     key: str
     version: str
@@ -120,14 +119,14 @@ def examine(proxy: Proxy, closecall: str, options: Any) -> Examined:
 
 
 def is_ready(network: Network, process: Optional[Process], log: Path) -> None:
-    """Until an echo comes through the proxy, and the server has logged the end of that."""
+    """Waits until an echo arrives through the proxy and the server has logged its end."""
     give_up = time.monotonic() + READY_SECONDS
     while not (network.enters(CLIENT, echoes) and any(it["rx"] == len(HELLO) for it in lines(log))):
         if process is not None and process.is_over():
             raise Failure(f"the program ended at once: {process.said()}")
         if time.monotonic() > give_up:
             said = f": {process.said()}" if process is not None else ""
-            raise Failure(f"no echo came through it in time{said}")
+            raise Failure(f"no echo arrived through it in time{said}")
         time.sleep(0.1)
 
 
@@ -169,7 +168,7 @@ def plays_the_lab(
 
 
 def judge(everything: list[Examined]) -> None:
-    """The direct way is the same for all: what a race gives there in any run may come from it."""
+    """Without a proxy all runs are alike, so the direct plays of all proxies are used together."""
     direct: dict[str, list[Play]] = defaultdict(list)
     for it in everything:
         for row, found in it.found:
@@ -180,7 +179,7 @@ def judge(everything: list[Examined]) -> None:
         for row, found in it.found:
             name = row["id"]
             if found is None:
-                it.contradictions.append(f"{name}: the lab played it, and the capture has not all")
+                it.contradictions.append(f"{name}: the lab played it, but the capture is incomplete")
                 continue
             through[name] += found.through
             waits[name] = row["seen"]["end"] is not None
@@ -189,14 +188,14 @@ def judge(everything: list[Examined]) -> None:
         for name, its in through.items():
             it.cells[name] = cell(name, direct[name], its, waits[name])
         for line in it.left:
-            it.contradictions.append(f"the close log has {line['peer']}, and no capture has it")
+            it.contradictions.append(f"the close log has {line['peer']}, but no capture has it")
         for server in it.servers:
             wrong = line_contradictions(server.line, server) if server.line else []
             it.contradictions += [f"{server.line['peer']}: {text}" for text in wrong if server.line]
 
 
 def claims(row: Row, found: Found, told: Cell) -> list[str]:
-    """What the lab says of this row, and the captures do not."""
+    """Where the lab's report of this row contradicts the captures."""
     name, via = row["id"], row["via"]
     wrong = change_contradictions(name, via, told, found.through)
     wrong += seen_contradictions(name, via["seen"], found.shown)
@@ -225,7 +224,7 @@ def as_json(it: Examined) -> dict[str, Any]:
 
 
 def play_as_json(play: Play) -> dict[str, Any]:
-    """What both captures have of it."""
+    """One play, as both captures saw it."""
     return {
         "from_client": play.client.near.ending,
         "to_server": play.server.near.ending if play.server else None,
@@ -239,7 +238,7 @@ def play_as_json(play: Play) -> dict[str, Any]:
 
 def run(options: Any) -> int:
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise Environment("it needs Linux and root: network namespaces and packet sockets")
+        raise Environment("network namespaces and packet sockets need Linux and root")
     for tool, package in TOOLS.items():
         if program(tool) is None:
             raise Environment(f"there is no `{tool}`: apt-get install {package}")
@@ -248,7 +247,7 @@ def run(options: Any) -> int:
     (TARGET / "atlas").mkdir(parents=True, exist_ok=True)
     skipped = {key: missing for key in options.only if (missing := BY_KEY[key].missing())}
     for key, missing in skipped.items():
-        say(f"{key}: left out: {missing}")
+        say(f"{key}: not tested: {missing}")
     chosen = [key for key in BY_KEY if key in options.only and key not in skipped]
     done: dict[str, Examined] = {}
     failed: dict[str, str] = {}
@@ -285,7 +284,7 @@ def run(options: Any) -> int:
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The proxies of an earlier run, where this one has not played them again."""
+    """Adds the proxies of an earlier run that this run has not played."""
     found = {it["proxy"]: it for it in [*old["proxies"], *new["proxies"]]}
     proxies = [found[key] for key in BY_KEY if key in found]
     failed = {key: why for key, why in old["failed"].items() if key not in found}
@@ -299,13 +298,13 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def publish(report: dict[str, Any], markdown: Optional[str]) -> int:
-    """Writes the page, if the captures contradict nothing of it."""
+    """Writes the page, unless the captures contradict it."""
     wrong = [f"{it['proxy']}: {text}" for it in report["proxies"] for text in it["contradictions"]]
     wrong += [f"{key}: {text}" for key, text in report["failed"].items()]
     for text in wrong:
         say(f"atlas: {text}")
     if wrong:
-        say("atlas: no page was written: its claims must be those of the captures")
+        say("atlas: no page was written, because of the contradictions and failures above")
         return 1
     if markdown:
         Path(markdown).write_text(page(report), encoding="utf-8")
@@ -323,36 +322,36 @@ def parse(arguments: list[str]) -> Any:
         type=some_of(keys),
         default=",".join(keys),
         metavar="LIST",
-        help="which proxies, of: %(default)s (default: all)",
+        help="proxies to test, of: %(default)s (default: all)",
     )
-    parser.add_argument("--scenarios", metavar="LIST", help="which endings, as `lab --only`")
+    parser.add_argument("--scenarios", metavar="LIST", help="endings to play, as for `lab --only`")
     parser.add_argument(
-        "--repeat", type=whole, default=40, help="how often a race is run (default: %(default)s)"
+        "--repeat", type=whole, default=40, help="number of runs of a race (default: %(default)s)"
     )
     parser.add_argument(
         "--again",
         type=whole,
         default=4,
-        help=f"how often {ONCE} are played again (default: %(default)s)",
+        help=f"number of additional runs of {ONCE} (default: %(default)s)",
     )
     parser.add_argument(
-        "--jobs", type=whole, default=3, help="proxies at a time (default: %(default)s)"
+        "--jobs", type=whole, default=3, help="number of proxies at a time (default: %(default)s)"
     )
     parser.add_argument(
         "--server",
         default=str(CLOSECALL),
         metavar="PATH",
-        help="the closecall to use (default: target/release/closecall)",
+        help="the closecall program (default: target/release/closecall)",
     )
-    parser.add_argument("--json", type=writable, metavar="FILE", help="write all of it there")
-    parser.add_argument("--markdown", type=writable, metavar="FILE", help="write the page there")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write all results to FILE")
+    parser.add_argument("--markdown", type=writable, metavar="FILE", help="write the page to FILE")
     parser.add_argument(
-        "--render", metavar="FILE", help="play nothing: write the page from the JSON of a run"
+        "--render", metavar="FILE", help="only write the page, from the JSON of an earlier run"
     )
     parser.add_argument(
         "--merge",
         metavar="FILE",
-        help="keep the proxies of an earlier run's JSON that are not --only",
+        help="keep the other proxies from the JSON of an earlier run",
     )
     options = parser.parse_args(arguments)
     options.command = shlex.join(["python3", "atlas/atlas.py", *arguments])

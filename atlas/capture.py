@@ -1,7 +1,7 @@
-"""A capture on both sides of a proxy, put together to connections.
+"""Captures on both sides of a proxy, and assembles the segments to connections.
 
-Segments are parsed from their first bytes only. What a connection is made of is pure and has its
-tests in test_atlas.py; Capture is the part that reads sockets.
+Segments are parsed from their first bytes only. The assembly is pure and tested in test_atlas.py;
+Capture is the part that reads sockets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from network import (
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
-# Enough for the headers with all options, and for the beginning of a message.
+# Enough for the headers with all options, and for the start of a message.
 SNAP_BYTES = 192
 HEAD_BYTES = 48
 BUFFER_BYTES = 64 << 20
@@ -78,16 +78,16 @@ def parse(frame: bytes, at: float) -> Optional[Segment]:
 
 
 def ahead(one: int, other: int) -> int:
-    """How far `one` is in front of `other`, both of 32 bits."""
+    """The distance from `other` to `one`, both of 32 bits."""
     return ((one - other + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
 
 
 @dataclass
 class Direction:
-    """What one end of a connection has put on the wire."""
+    """The segments that one end of a connection has sent."""
 
     begin: Optional[int] = None  # the sequence number of its first byte
-    sent: int = 0  # bytes of payload; what was sent again counts once
+    sent: int = 0  # bytes of payload; retransmitted bytes count once
     acked: int = 0  # bytes of the other end's payload that it acknowledged
     head: bytes = b""
     ends: list[tuple[float, str]] = field(default_factory=list)  # FIN, RST, each once
@@ -111,7 +111,7 @@ class Connection:
     at: float
     near: Direction = field(default_factory=Direction)
     far: Direction = field(default_factory=Direction)
-    line: Optional[dict[str, Any]] = None  # what the server's close log says of it
+    line: Optional[dict[str, Any]] = None  # its line in the server's close log
 
     def adds(self, segment: Segment) -> None:
         by_client = segment.source == self.client
@@ -121,7 +121,7 @@ class Connection:
         if one.begin is not None and segment.size:
             place = ahead(segment.seq, one.begin)
             one.sent = max(one.sent, place + segment.size)
-            # A proxy may put two messages into one segment: what counts is the stream.
+            # A proxy may put two messages into one segment, so the stream is compared, not the segments.
             if 0 <= place <= len(one.head) < HEAD_BYTES:
                 one.head = (one.head[:place] + segment.head)[:HEAD_BYTES]
         if other.begin is not None and segment.has(ACK):
@@ -135,7 +135,7 @@ class Connection:
 
 
 def connections(segments: Iterable[Segment], ports: set[int]) -> list[Connection]:
-    """Those to one of `ports`, in the order of their SYNs."""
+    """The connections to one of `ports`, in the order of their SYNs."""
     known: dict[tuple[Address, Address], Connection] = {}
     every: list[Connection] = []
     for segment in segments:
@@ -153,7 +153,7 @@ def connections(segments: Iterable[Segment], ports: set[int]) -> list[Connection
 
 
 class Capture:
-    """Reads both devices on a thread of its own until it is left."""
+    """Reads both devices on its own thread until the context ends."""
 
     def __init__(self, network: Network) -> None:
         self.sockets = {
@@ -199,14 +199,14 @@ class Capture:
                 segments.append(segment)
 
     def lost(self) -> int:
-        """Packets that the kernel had no room for. To be asked once, before it is left."""
+        """Packets that the kernel dropped for lack of space. Call it once, before the context ends."""
         drops = 0
         for it in self.sockets.values():
             drops += struct.unpack("II", it.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
         return drops
 
     def sides(self) -> tuple[list[Connection], list[Connection]]:
-        """On the client's side those to the proxy and to the server; on the server's side all."""
+        """On the client's side the connections to the proxy and to the server; on the server's side all."""
         if not self.segments[CLIENT] or not self.segments[SERVER]:
             raise Failure("the capture saw nothing")
         return (

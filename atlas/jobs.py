@@ -1,6 +1,6 @@
-"""Several proxies at a time, each in a process of its own: most of the time the lab waits.
+"""Runs several proxies at a time, each in its own process, because the lab waits most of the time.
 
-Processes and not threads, because each cleans up by itself when it is interrupted.
+Processes are used instead of threads, because each cleans up by itself when it is interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def interruptible() -> None:
-    """`kill` ends it as Ctrl-C does: with the namespaces gone."""
+    """Makes `kill` behave as Ctrl-C does: the namespaces are removed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -30,13 +30,13 @@ def works(act: Callable[[str], T], key: str, result: connection.Connection) -> N
         except (Failure, OSError) as error:
             result.send(Failure(str(error)))
     except KeyboardInterrupt:
-        os._exit(130)  # all is cleaned up, and its parent says so
+        os._exit(130)  # everything is cleaned up, and the parent reports it
 
 
 def in_parallel(
     keys: list[str], act: Callable[[str], T], jobs: int
 ) -> Iterator[tuple[str, Union[T, Failure]]]:
-    """Each key with what `act` gives for it, as they end."""
+    """Each key with the result of `act`, in the order in which they end."""
     waiting, running = list(keys), dict[connection.Connection, tuple[str, ForkProcess]]()
     context = get_context("fork")
     try:

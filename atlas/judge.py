@@ -1,4 +1,4 @@
-"""What the captures say: what passes a proxy, what it changes, and where the lab is contradicted.
+"""Judges the captures: what passes a proxy, what it changes, and where they contradict the lab.
 
 Everything here is pure; test_atlas.py has its tests. A play is one client of the lab, as both devices
 saw it. Through a proxy it is two connections, or one if the proxy never opened the second.
@@ -27,7 +27,7 @@ REFUSED = ("peer_fin.reply_refused", "peer_fin.reply_discarded")
 # The client does not wait for its reply, so it cannot lose one.
 EAGER = ("S3 race", "S3 pipelined", "S8b", "S15", "S16b", "S17")
 
-# What the lab takes for right in a race, beside what is captured of it directly. A FIN alone is right
+# Endings that the lab accepts in a race, in addition to those captured directly. A FIN alone is accepted
 # where the reply can be quicker: the client's TCP must have all of it.
 RACES = {
     "S3 race": {"FIN RST", "RST"},
@@ -47,7 +47,7 @@ class Play:
 
     @property
     def line(self) -> Optional[Line]:
-        """What the server's close log says of it."""
+        """Its line in the server's close log."""
         return self.server.line if self.server else None
 
     @property
@@ -87,12 +87,12 @@ def is_lost(play: Play) -> bool:
 
 
 def is_called_delivered(play: Play) -> bool:
-    """That, and the client's TCP has not got all that the server sent."""
+    """Acknowledged towards the server, but the client's TCP did not receive all that the server sent."""
     return is_acknowledged(play) and play.server is not None and play.got < play.server.far.sent
 
 
 def is_acknowledged(play: Play) -> bool:
-    """Towards the server all is well: a FIN, and the acknowledgement of all that it sent."""
+    """The server received a FIN, and the acknowledgement of everything that it sent."""
     server = play.server
     if server is None or not server.far.sent or reaches_server(play) != "FIN":
         return False
@@ -101,16 +101,16 @@ def is_acknowledged(play: Play) -> bool:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a proxy makes of one ending."""
+    """The effect of a proxy on one ending."""
 
     change: str
     text: str  # "=", or what it becomes
-    got: Optional[tuple[int, int]] = None  # where a reply is lost: bytes of it that came, of all
-    called_delivered: bool = False  # the server is told that a reply arrived, and it did not
+    got: Optional[tuple[int, int]] = None  # if a reply is lost: bytes received, bytes of the whole reply
+    called_delivered: bool = False  # acknowledged towards the server, but not received by the client
 
 
 def cell(name: str, direct: list[Play], through: list[Play], waits: bool) -> Cell:
-    """`waits`: the client is still there when the server ends its side, and sees how.
+    """`waits`: the client is still connected when the server ends its side, and sees how.
 
     `direct` may have plays of other runs: the direct way is the same for all proxies.
     """
@@ -121,13 +121,13 @@ def cell(name: str, direct: list[Play], through: list[Play], waits: bool) -> Cel
         worst = min(losers, key=lambda play: play.got / play.reply)
         return Cell(LOST, "lost", (worst.got, worst.reply), told)
     right = {*map(reaches_server, direct), *RACES.get(name, ())}
-    # Without a proxy, what is acknowledged has arrived.
+    # Without a proxy, acknowledged bytes have arrived.
     wrong = [it for it in through if reaches_server(it) not in right or is_called_delivered(it)]
     changes = sorted({*map(reaches_server, wrong)})
     if changes:
         return Cell(CHANGED, " or ".join(changes), None, told)
     if waits and name not in RACES:
-        # Where the client waits for the server's end alone, one that comes later is none.
+        # Where the client only waits for the server's end, a later one does not count.
         first = any(map(is_ended_by_server, direct))
         seen = {reaches_client(it) if is_ended_by_server(it) or not first else "" for it in through}
         ends = sorted(seen - {*map(reaches_client, direct)})
@@ -189,74 +189,74 @@ def began(line: Line) -> float:
 
 
 def line_contradictions(line: Line, server: Connection) -> list[str]:
-    """What the close log says of a connection, held against the packets that the server's side saw."""
+    """Where a line of the close log contradicts the packets on the server's side."""
     verdict, near, far = line["verdict"], server.near, server.far
     fin, rst = near.ended("FIN") is not None, near.ended("RST") is not None
     found = []
     if verdict.startswith("peer_fin.") and not fin:
-        found.append(f"the close log says {verdict}, and no FIN reached the server")
+        found.append(f"the close log has {verdict}, but no FIN reached the server")
     if verdict.startswith("peer_reset.") or verdict in REFUSED:
         if not rst:
-            found.append(f"the close log says {verdict}, and no RST reached the server")
+            found.append(f"the close log has {verdict}, but no RST reached the server")
     if verdict in ("peer_fin.probe", "peer_reset.probe") and near.sent:
-        found.append(f"the close log says {verdict}, and {near.sent} bytes reached the server")
+        found.append(f"the close log has {verdict}, but {near.sent} bytes reached the server")
     if line["fin_received"] and not fin:
-        found.append("the close log says that a FIN was received, and none reached the server")
-    # One that comes when the line is written already is not known to it.
+        found.append("the close log has a received FIN, but none reached the server")
+    # A FIN that arrives after the line was written is not in it.
     at = near.ended("FIN")
     if line["fin_received"] is False and near.fin_acked and at is not None and at < ended(line):
-        found.append("the close log says that no FIN was received, and one was acknowledged")
+        found.append("the close log has no received FIN, but one was acknowledged")
     if verdict in ("peer_fin.delivered", "peer_fin.half_close_served") and near.acked < far.sent:
         found.append(
-            f"the close log says {verdict}, and {far.sent - near.acked} bytes lack their ACK"
+            f"the close log has {verdict}, but {far.sent - near.acked} bytes are not acknowledged"
         )
     # Behind a closed window a FIN stays in the send queue, and a reset ends it.
     if verdict == "timeout.read" and not far.ends:
-        found.append("the close log says timeout.read, and the server sent neither FIN nor RST")
+        found.append("the close log has timeout.read, but the server sent neither FIN nor RST")
     if verdict == "timeout.write_stall" and far.ended("RST") is None:
-        found.append("the close log says timeout.write_stall, and the server sent no RST")
+        found.append("the close log has timeout.write_stall, but the server sent no RST")
     if line["rx"] > near.sent:
         found.append(
-            f"the close log says {line['rx']} bytes in, and {near.sent} reached the server"
+            f"the close log has {line['rx']} bytes in, but {near.sent} reached the server"
         )
     if far.sent > line["tx"]:
-        found.append(f"the close log says {line['tx']} bytes out, and {far.sent} left the server")
+        found.append(f"the close log has {line['tx']} bytes out, but {far.sent} left the server")
     return found
 
 
 def seen_contradictions(name: str, seen: Line, play: Play) -> list[str]:
-    """What the lab says that its client saw, held against the packets on the client's side."""
+    """Where the end that the lab's client reports contradicts the packets on the client's side."""
     far, found = play.client.far, []
     word = {"fin": "FIN", "reset": "RST", None: None}[seen["end"]]
     if word and far.ended(word) is None:
         there = far.ending or "no end at all"
-        found.append(f"the lab says that its client saw a {word}, and its side has {there}")
+        found.append(f"the lab reports that its client saw a {word}, but its side has {there}")
     reply = seen["reply"]
     if reply and reply["got"] > far.sent:
-        found.append(f"the lab says that {reply['got']} bytes came, and its side has {far.sent}")
-    # A client that closes at once may have counted before the reply came.
+        found.append(f"the lab reports {reply['got']} bytes received, but its side has {far.sent}")
+    # A client that closes at once may have counted before the reply arrived.
     if reply and name not in EAGER and play.got > reply["got"]:
-        found.append(f"the lab says that {reply['got']} bytes came, and {play.got} have their ACK")
+        found.append(f"the lab reports {reply['got']} bytes received, but {play.got} are acknowledged")
     return found
 
 
 def change_contradictions(name: str, via: Line, told: Cell, through: list[Play]) -> list[str]:
-    """The lab's word for what the proxy changes, held against that of the captures. Without a verdict
-    from behind the proxy it says nothing, and says why."""
+    """Where the change that the lab reports contradicts the captures. Without a verdict from behind the
+    proxy the lab reports no change, and the reason."""
     change = via["change"]
     if via["note"] is not None and change == "same":
         return []
     lost = told.change == LOST or told.called_delivered
     if change == "same" and (told.change != PASSED or lost):
-        return [f"the lab says that nothing changes, and the captures say: {told.text}"]
+        return [f"the lab reports no change, but the captures show: {told.text}"]
     if change == "differs" and lost:
-        return ["the lab says that no reply is lost, and the captures say that one is"]
-    # The same client: what came after it had counted, it did not get.
+        return ["the lab reports no lost reply, but the captures show one"]
+    # The same client: it does not count bytes that arrived later.
     late = name in EAGER and any(
         is_acknowledged(it) and it.client.near.ended("RST") for it in through
     )
     if change == "lost" and not lost and not late:
-        return [f"the lab says that a reply is lost, and the captures say: {told.text}"]
+        return [f"the lab reports a lost reply, but the captures show: {told.text}"]
     return []
 
 
@@ -265,9 +265,9 @@ def row_contradictions(side: Line, line: Optional[Line]) -> list[str]:
     if side["verdict"] is None:
         return []
     if line is None:
-        return [f"the lab says {side['verdict']}, and the close log has no line of that connection"]
+        return [f"the lab reports {side['verdict']}, but the close log has no line for that connection"]
     if (line["verdict"], line["rx"]) != (side["verdict"], side["evidence"]["rx"]):
         return [
-            f"the lab says {side['verdict']}, and the line of that connection {line['verdict']}"
+            f"the lab reports {side['verdict']}, but the line of that connection has {line['verdict']}"
         ]
     return []

@@ -1,8 +1,8 @@
 """Three network namespaces in a row: the client, the proxy, the server.
 
-The proxy's namespace forwards, so the client also reaches the server directly. Everything that runs
-in them was started from here. It is ended by its process id, and the namespaces are removed, also
-after Ctrl-C. Leftovers of a run that was killed are removed by the next one.
+The proxy's namespace forwards, so the client also reaches the server directly. All programs in
+the namespaces are started here, and ended by their process ids. The namespaces are removed at the end,
+also after Ctrl-C. If a run is killed, the next run removes its namespaces.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SERVER_PORT = 9000
 # The devices on which both sides are captured.
 CLIENT_DEVICE, SERVER_DEVICE = "client0", "server0"
 
-# Of each socket. By default the kernel lets them grow until the lab's clients cannot fill them.
+# For each socket. By default the kernel lets buffers grow until the lab's clients cannot fill them.
 BUFFER_BYTES_MAX = 1 << 20
 
 CLONE_NEWNET = 0x4000_0000
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 class Failure(Exception):
-    """Something could not be started, or did not do its part; the text says what and why."""
+    """Something could not be started or failed; the text gives the reason."""
 
 
 def command(*words: str) -> None:
@@ -55,7 +55,7 @@ def command(*words: str) -> None:
 
 
 class Process:
-    """A program in a namespace, with its output in files. It leads a session of its own."""
+    """A program in a namespace, in its own session, with its output in files."""
 
     def __init__(self, words: list[str], log: Path, output: Path) -> None:
         self.log = log
@@ -90,7 +90,7 @@ class Process:
 
 
 class Network:
-    """The three namespaces, for as long as it is entered."""
+    """A context in which the three namespaces exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -128,7 +128,7 @@ class Network:
         command(*self.inside(where), "sh", "-c", f"echo {value} > /proc/sys/net/ipv4/{name}")
 
     def joins(self, where: str, device: str, address: str, other: str, gateway: str) -> None:
-        """A cable between `where` and the proxy's namespace, and the route through that."""
+        """A link between `where` and the proxy's namespace, and the route through it."""
         end, middle = self.names[where], self.names[PROXY]
         peer = ["peer", "name", other, "netns", middle]
         command("ip", "-n", end, "link", "add", device, "type", "veth", *peer)
@@ -150,8 +150,8 @@ class Network:
         return process
 
     def enters(self, where: str, act: Callable[[], T]) -> T:
-        """Does `act` on a thread of its own that has moved into the namespace: a socket that it
-        opens stays there."""
+        """Runs `act` on its own thread, which has moved into the namespace: a socket that it opens
+        stays there."""
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -173,7 +173,7 @@ class Network:
         return results[0]
 
     def waits_for(self, where: str, address: str, port: int, process: Optional[Process]) -> None:
-        """Until something listens there. Asked of the kernel: a connect would be one more client."""
+        """Waits until a program listens there. It asks the kernel, because a connect would be one more client."""
         give_up = time.monotonic() + READY_SECONDS
         while not self.listens(where, address, port):
             if process is not None and process.is_over():
@@ -192,7 +192,7 @@ class Network:
         return any(it in (address, "0.0.0.0", "*", "[::]") for it in locals_)
 
     def remove(self) -> None:
-        """Ends what runs in the namespaces, by id, and removes them; also when it is half built."""
+        """Ends the programs in the namespaces, by id, and removes these; also after a failed start."""
         with Uninterrupted():
             for process in reversed(self.processes):
                 process.end()
@@ -215,7 +215,7 @@ class Uninterrupted:
 
 
 def removes(name: str) -> None:
-    """A daemon may have left its session, but not the namespace that was made for it."""
+    """Ends the processes in a namespace and removes it. A daemon may have left its session, not its namespace."""
     listed = subprocess.run(
         ["ip", "netns", "pids", name], capture_output=True, text=True, check=False
     )
@@ -228,7 +228,7 @@ def removes(name: str) -> None:
 
 
 def removes_leftovers() -> None:
-    """Namespaces of a run whose process is gone."""
+    """Removes the namespaces of a run whose process has ended."""
     folder = Path("/run/netns")
     for path in folder.iterdir() if folder.is_dir() else ():
         found = re.fullmatch(r"atlas-(\d+)-(client|proxy|server)", path.name)

@@ -1,4 +1,4 @@
-"""docs/PROXIES.md: the matrix and its words, made of what was captured. Pure."""
+"""Renders docs/PROXIES.md: the tables from the captures, the text from the template. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEMPLATE = Path(__file__).resolve().parent / "PROXIES.template.md"
 
 @dataclass(frozen=True)
 class Column:
-    """Endings that are one to a proxy: on the wire they look the same, or nearly so."""
+    """Endings that look the same, or nearly the same, to a proxy."""
 
     title: str
     what: str
@@ -37,19 +37,19 @@ COLUMNS = (
     ),
     Column(
         "half-close, buffers full",
-        "the same after it has filled all buffers; then it reads everything",
+        "the same after the client has filled all buffers; then it reads everything",
         ("S15b",),
     ),
     Column(
-        "gone before the reply",
-        "the client sends and closes at once, or shuts down and does not read: it refuses the reply",
+        "closed before the reply",
+        "the client sends and closes at once, or shuts down and does not read the reply",
         ("S3 race", "S3 pipelined", "S6b", "S16b"),
     ),
     Column("reset at once", "the client sends and resets at once", ("S8b",)),
-    Column("probe, FIN", "the client connects and closes without a byte: a health check", ("S7",)),
-    Column("probe, RST", "the client connects and resets without a byte", ("S7b", "S8")),
+    Column("probe, FIN", "the client connects and closes without sending a byte: a health check", ("S7",)),
+    Column("probe, RST", "the client connects and resets without sending a byte", ("S7b", "S8")),
     Column(
-        "reset, buffers full", "the client reads nothing until all is full, then closes", ("S15",)
+        "reset, buffers full", "the client reads nothing until all buffers are full, then closes", ("S15",)
     ),
     Column("server's FIN", "the client is silent until the server's deadline ends it", ("S9",)),
     Column("server's RST", "the client reads nothing until the server resets it", ("S17",)),
@@ -58,7 +58,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A proxy, and what was found."""
+    """A proxy and its results."""
 
     key: str
     version: str
@@ -71,7 +71,7 @@ def text_of(cell: Cell) -> str:
 
 
 def of_column(cells: dict[str, Cell], column: Column) -> str:
-    """All of its endings in one entry. Where they differ, each that occurs, the bad ones first."""
+    """One entry for all endings of the column. Where they differ, each result once, the worst first."""
     found = [cells[name] for name in column.ids if name in cells]
     if not found:
         return "?"
@@ -105,7 +105,7 @@ def versions(entries: list[Entry]) -> str:
 
 
 def details(entries: list[Entry]) -> Iterator[str]:
-    """A table for each column that has several endings, and what became of each lost reply."""
+    """A table for each column that has several endings."""
     for column in COLUMNS:
         if len(column.ids) > 1:
             lines = [[f"{column.title}", *column.ids]]
@@ -130,7 +130,7 @@ def entries_of(report: dict[str, Any]) -> list[Entry]:
 
 
 def page(report: dict[str, Any]) -> str:
-    """From the report of a run, as it is in its JSON."""
+    """The page, from the JSON report of a run."""
     entries = entries_of(report)
     families = {it.key.split(" ")[0] for it in entries}
     advice = [f"* **{name}**: {text}" for name, text in ADVICE.items() if name in families]
@@ -141,7 +141,7 @@ def page(report: dict[str, Any]) -> str:
         "details": "\n".join(details(entries)).rstrip(),
         "versions": versions(entries),
         "advice": "\n".join(advice),
-        "left_out": f"Left out, because they were not installed: {out}." if out else "",
+        "left_out": f"Not tested, because they were not installed: {out}." if out else "",
         "deadline": report["deadline"],
         "patience": report["patience"],
         "repeat": report["repeat"],

@@ -1,8 +1,8 @@
-"""Which connections of a capture belong to which row of the lab. Pure, like judge.py.
+"""Assigns the connections of a capture to the rows of the lab. Pure, like judge.py.
 
-The lab plays its rows in order: directly, then through the proxy. Between two of them it asks whether
-the server is still well. Each connection sends a message of its own, and 192 in a row have different
-lengths, so the length says which one a row is about.
+The lab plays its rows in order: directly, then through the proxy. Between two rows it checks
+that the server still answers. Each connection sends its own message, and 192 in a row have different
+lengths, so the length identifies the connection of a row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 from capture import Connection
 from judge import Play, join
 
-# A client that fills all buffers sends more than this, and not all that send() took gets to the wire.
+# A client that fills all buffers sends more than this, and not all bytes that send() took are transmitted.
 FULL_BYTES = 100_000
 
 NOTHING_SENT = {"S7": "FIN", "S7b": "RST", "S8": "RST"}
@@ -25,8 +25,8 @@ Row = dict[str, Any]  # of the lab's report
 
 @dataclass(frozen=True)
 class Found:
-    """The plays of one row, directly and through the proxy, and those that the row shows: of a race
-    directly the last run, and through the proxy the worst one."""
+    """The plays of one row, directly and through the proxy, and those that the row shows. Of a race the
+    row shows the last direct run, and the worst run through the proxy."""
 
     direct: list[Play]
     through: list[Play]
@@ -70,7 +70,7 @@ class Side:
 
 
 def plays(rows: list[Row], direct: Side, through: Side) -> list[tuple[Row, Optional[Found]]]:
-    """Each row that was played both ways, and its plays; None if the capture has not all of them."""
+    """Each row that was played both ways, and its plays; None if the capture is incomplete."""
     found: list[tuple[Row, Optional[Found]]] = []
     start = 0
     for row in rows:

@@ -280,52 +280,54 @@ PROXIES = (
           traefik("terminationDelay: -1")),
     Proxy("ssh -L", "`ssh -L` to an sshd beside it", ("ssh", "sshd", "ssh-keygen"),
           "apt-get install openssh-client openssh-server", ("ssh", "-V"), ssh, "OpenSSH"),
-    Proxy("stunnel", "two of them, TLS between them", ("stunnel", "openssl"),
+    Proxy("stunnel", "two stunnels with TLS between them", ("stunnel", "openssl"),
           "apt-get install stunnel4", ("stunnel", "-version"), stunnel),
     Proxy("socat", "`TCP-LISTEN,fork` to `TCP`", *SOCAT, socat()),
     Proxy("socat -t", "the same with `-t 30`", *SOCAT, socat("-t", "30")),
     Proxy("pen", "one server", ("pen",), "apt-get install pen", ("dpkg-query", "-W", "pen"), pen),
     Proxy("sslh", "`--anyprot` only", ("sslh",), "apt-get install sslh", ("sslh", "-V"), sslh),
-    Proxy("rinetd", "one line", ("rinetd",), "apt-get install rinetd", ("rinetd", "-v"), rinetd),
+    Proxy("rinetd", "one forwarding rule", ("rinetd",), "apt-get install rinetd", ("rinetd", "-v"), rinetd),
     Proxy("redir", "`redir -n`", ("redir",), "apt-get install redir", ("redir", "-v"), redir),
     Proxy("xinetd", "`redirect`", ("xinetd",), "apt-get install xinetd",
           ("xinetd", "-version"), xinetd),
     Proxy("ncat", "`-l -k --sh-exec ncat`", ("ncat",), "apt-get install ncat",
           ("ncat", "--version"), ncat),
-    Proxy("Go naive", "two `io.Copy`, the first end closes both", *GO, go("naive")),
-    Proxy("Go half-close", "`CloseWrite` passes an end on", *GO, go("half-close")),
-    Proxy("Go resets", "`SetLinger(0)` passes a reset on as well", *GO, go("resets")),
+    Proxy("Go naive", "two `io.Copy`; the first end closes both", *GO, go("naive")),
+    Proxy("Go half-close", "passes an end on with `CloseWrite`", *GO, go("half-close")),
+    Proxy("Go resets", "also passes a reset on, with `SetLinger(0)`", *GO, go("resets")),
     Proxy("Node naive", "two `pipe`, defaults", *NODE, node("naive")),
     Proxy("Node half-close", "`allowHalfOpen: true`", *NODE, node("half-close")),
-    Proxy("Node resets", "`resetAndDestroy()` passes a reset on as well", *NODE, node("resets")),
+    Proxy("Node resets", "also passes a reset on, with `resetAndDestroy()`", *NODE, node("resets")),
 )  # fmt: skip
 
-# What to set, by the first word of a proxy's key. It must say what the matrix says. What is known from
-# a manual only is called so.
+# What to set, by the first word of a proxy's key. It must agree with the matrix. Facts that come only from
+# a manual are marked as such.
 ADVICE = {
-    "HAProxy": "nothing to set for resets and half-closes, as long as `option nolinger` is off: it turns "
-    "every proper close into a reset, and half-closers lose their replies. A client that resets while the "
-    "buffers are full is noticed by a timeout only: choose `timeout client` and `timeout server` for that.",
+    "HAProxy": "nothing to set for resets and half-closes, as long as `option nolinger` is off. That option turns "
+    "every proper close into a reset, and clients that half-close lose their replies. HAProxy notices a client that "
+    "resets while the buffers are full only by a timeout: choose `timeout client` and `timeout server` for that.",
     "Envoy": "nothing to set.",
-    "nginx": "`proxy_half_close on;` (since 1.21.4) gives half-closers their replies. Resets become FINs with "
-    "and without it; no directive for that is known to us.",
-    "traefik": "half-closers get their replies. By the manual, `terminationDelay` (100 ms) limits how long the "
-    "other direction may go on then, so raise it, or set -1, if replies take longer; the lab's server answers at "
-    "once, and both rows are the same here.",
-    "socat": "half-closers get their replies. By the manual, it waits for the other direction for half a second "
-    "only: use `-t SECONDS` if replies take longer. The lab's server answers at once, and both rows are the same here.",
-    "ssh": "nothing to set. A server behind it sees FINs only.",
-    "stunnel": "nothing to set. A server behind it sees FINs only. TLS itself has no half of a reset: the first of "
-    "the two ends the TLS session, and the second one closes.",
+    "nginx": "with `proxy_half_close on;` (since 1.21.4) clients that half-close get their replies. Resets become FINs "
+    "with and without it; we know of no directive that changes this.",
+    "traefik": "clients that half-close get their replies. According to the manual, `terminationDelay` (100 ms) limits "
+    "how long the other direction may then continue. Raise it, or set -1, if replies take longer. The lab's server "
+    "answers at once, so both rows are the same here.",
+    "socat": "clients that half-close get their replies. According to the manual, socat waits only half a second for "
+    "the other direction: use `-t SECONDS` if replies take longer. The lab's server answers at once, so both rows are "
+    "the same here.",
+    "ssh": "nothing to set. A server behind it sees only FINs.",
+    "stunnel": "nothing to set. A server behind it sees only FINs. TLS has no equivalent of a reset: the first of "
+    "the two stunnels ends the TLS session, and the second one closes.",
     "pen": "do not use it for clients that half-close.",
     "sslh": "do not use it for clients that half-close.",
     "rinetd": "do not use it for clients that half-close.",
     "redir": "do not use it for clients that half-close.",
     "xinetd": "do not use `redirect` for clients that half-close.",
-    "ncat": "do not use `--sh-exec` as a proxy for clients that half-close: the server is told that the reply arrived.",
+    "ncat": "do not use `--sh-exec` as a proxy for clients that half-close: the reply is lost, and the server counts "
+    "it as delivered.",
     "Go": "in a proxy of your own, pass an end on with `CloseWrite`, wait for both directions, and on `ECONNRESET` "
-    "or `EPIPE` close both sides with `SetLinger(0)`: [`proxy.go`](../atlas/own/proxy.go) has all three ways.",
-    "Node": "`allowHalfOpen: true` on both sides, and `resetAndDestroy()` on the other side when one has an error: "
-    "[`proxy.js`](../atlas/own/proxy.js) has all three ways. A client that sends and resets at "
-    "once still arrives as a FIN.",
+    "or `EPIPE` close both sides with `SetLinger(0)`. [`proxy.go`](../atlas/own/proxy.go) has all three ways.",
+    "Node": "set `allowHalfOpen: true` on both sides, and call `resetAndDestroy()` on the other side when one has an "
+    "error. [`proxy.js`](../atlas/own/proxy.js) has all three ways. A client that sends and resets at once still "
+    "arrives as a FIN.",
 }

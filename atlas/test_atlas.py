@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of the pure part: segments, connections, what a proxy changed, and who is contradicted.
+"""Tests of the pure part: segments, connections, what a proxy changed, and contradictions.
 
 python3 atlas/test_atlas.py
 """
@@ -227,12 +227,12 @@ class Contradictions(unittest.TestCase):
         self.assertEqual(line_contradictions(line("peer_reset.reply_acked"), talk("><aR")), [])
         [wrong] = line_contradictions(line("peer_reset.reply_acked"), talk("><aF"))
         self.assertEqual(
-            wrong, "the close log says peer_reset.reply_acked, and no RST reached the server"
+            wrong, "the close log has peer_reset.reply_acked, but no RST reached the server"
         )
         [wrong] = line_contradictions(line("peer_fin.delivered"), talk("><aR"))
         self.assertTrue(wrong.endswith("no FIN reached the server"), wrong)
         [wrong] = line_contradictions(line("peer_fin.delivered"), talk(">F<"))
-        self.assertTrue(wrong.endswith("37 bytes lack their ACK"), wrong)
+        self.assertTrue(wrong.endswith("37 bytes are not acknowledged"), wrong)
         self.assertEqual(line_contradictions(line("peer_fin.reply_refused"), talk(">F<R")), [])
         [wrong] = line_contradictions(line("peer_fin.reply_refused"), talk(">F<"))
         self.assertTrue(wrong.endswith("no RST reached the server"), wrong)
@@ -244,26 +244,26 @@ class Contradictions(unittest.TestCase):
     def test_a_fin_that_was_acknowledged_is_known_to_a_line_that_came_later(self) -> None:
         timed_out = line("timeout.read", fin_received=False)
         [wrong] = line_contradictions(timed_out, talk("><afFf"))
-        self.assertTrue(wrong.endswith("no FIN was received, and one was acknowledged"), wrong)
+        self.assertTrue(wrong.endswith("no received FIN, but one was acknowledged"), wrong)
         early = {**timed_out, "time": "1970-01-01T00:00:00Z"}
         self.assertEqual(line_contradictions(early, talk("><afFf")), [])
         self.assertEqual(line_contradictions(timed_out, talk("><afF")), [], "out of order")
 
     def test_bytes_are_compared(self) -> None:
         [wrong] = line_contradictions(line("peer_fin.delivered", rx=15), talk("><aF"))
-        self.assertTrue(wrong.endswith("15 bytes in, and 14 reached the server"), wrong)
+        self.assertTrue(wrong.endswith("15 bytes in, but 14 reached the server"), wrong)
         [wrong] = line_contradictions(line("peer_fin.delivered", tx=36), talk("><aF"))
-        self.assertTrue(wrong.endswith("36 bytes out, and 37 left the server"), wrong)
+        self.assertTrue(wrong.endswith("36 bytes out, but 37 left the server"), wrong)
 
     def test_what_the_client_saw_was_on_its_side(self) -> None:
         seen = {"end": "reset", "reply": {"got": 37, "of": 37}}
         self.assertEqual(seen_contradictions("S6", seen, play("><ar", None)), [])
         [wrong] = seen_contradictions("S6", seen, play("><af", None))
-        self.assertEqual(wrong, "the lab says that its client saw a RST, and its side has FIN")
+        self.assertEqual(wrong, "the lab reports that its client saw a RST, but its side has FIN")
         [wrong] = seen_contradictions("S6", {**seen, "end": None}, play(">F", None))
-        self.assertTrue(wrong.endswith("37 bytes came, and its side has 0"), wrong)
+        self.assertTrue(wrong.endswith("37 bytes received, but its side has 0"), wrong)
         [wrong] = seen_contradictions("S6", {"end": None, "reply": {"got": 0}}, play("><a", None))
-        self.assertTrue(wrong.endswith("0 bytes came, and 37 have their ACK"), wrong)
+        self.assertTrue(wrong.endswith("0 bytes received, but 37 are acknowledged"), wrong)
 
     def test_the_labs_word_for_the_change(self) -> None:
         passed, changed, lost = Cell(PASSED, "="), Cell(CHANGED, "FIN"), Cell(LOST, "lost", (0, 37))

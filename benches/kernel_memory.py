@@ -1,24 +1,24 @@
 #!/usr/bin/env python3
-"""What the kernel keeps for an idle TCP connection, in bytes, on this machine.
+"""Measures the kernel memory of an idle TCP connection on this machine, in bytes.
 
     python3 benches/kernel_memory.py                     # as many pairs as the open files allow
     python3 benches/kernel_memory.py --pairs 2000 --rounds 3
 
-The loop keeps 120 bytes for a connection (`cargo bench --bench scale`); the kernel keeps more. Pairs
-are connected over loopback, and after each step it is read what has grown: the slabs by name
-(/proc/slabinfo, for which one has to be root) and all of them together (Slab in /proc/meminfo),
-beside MemAvailable and the page count of /proc/net/sockstat.
+The loop keeps 120 bytes for a connection (`cargo bench --bench scale`); the kernel keeps more. The
+bench connects pairs over loopback. After each step it reads the growth of the slabs by name
+(/proc/slabinfo, which needs root), of all slabs together (Slab in /proc/meminfo), of MemAvailable and
+of the page count in /proc/net/sockstat.
 
-Both ends live on this machine, so they are told apart by steps: first the pairs alone, halved, since
-one end is like the other (socket, inode, file, dentry); then one end of each is watched by an epoll,
-which is the server's alone; then each pair exchanges a message, of which nothing ought to stay. Pairs are
-held by two processes, so that the limit of open files counts for one end each.
+Both ends are on this machine, so the steps separate them. First, the pairs alone: their memory is
+halved, because both ends are alike (socket, inode, file, dentry). Then one end of each pair, the
+server's, is registered with epoll. Then each pair exchanges a message, after which no memory should
+remain in use. Two processes hold the pairs, so that each end counts against its own limit of open files.
 
-The kernel merges slabs of one size, so a name may be that of something else: a watch is one
-eventpoll_epi and one eventpoll_pwq, and the latter is of 64 bytes under whatever name. Other
-processes open files and need memory as well. So the medians of the rounds are shown with their range,
-slabs that are about files are left out of the sum, and MemAvailable, in which everything is, says
-something only on a machine that does nothing else.
+The kernel merges slabs of equal size, so an object may appear under the name of another slab: an epoll
+registration is one eventpoll_epi and one eventpoll_pwq, and the latter takes 64 bytes under any name.
+Other processes open files and need memory as well. The medians of the rounds are therefore shown with
+their range, and slabs for files are not in the sum. MemAvailable includes everything, so it is
+meaningful only on a machine without other work.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ PAIRS_MAX = 19_000
 FILES_RESERVE = 64
 BACKLOG = 256
 MESSAGE = b"Hi,here is glp"
-# A slab that grew by less than this for each end is left out.
+# A slab that grew by less than this for each end is not shown.
 BYTES_MIN = 2.0
-# Slabs of files and memory maps: of other processes, or of this one's own looking about in /proc.
+# Slabs of files and memory maps: used by other processes, or by the reads of /proc here.
 OTHERS = ("ext4", "proc_inode", "inode_cache", "shmem", "buffer_head", "radix_tree", "vm_area", "btrfs")
 SETTLE_SECONDS = 0.3
-# A round is left out when others opened or closed more sockets than this share of the pairs.
+# A round is discarded when other processes opened or closed more sockets than this share of the pairs.
 SHARE_MAX = 0.002
 TRIES = 4
 
@@ -66,17 +66,17 @@ def meminfo(name: str) -> int:
         for line in lines:
             if line.startswith(name + ":"):
                 return int(line.split()[1]) * 1024
-    raise SystemExit(f"/proc/meminfo does not tell {name}")
+    raise SystemExit(f"/proc/meminfo does not have {name}")
 
 
 def sockstat(name: str) -> int:
-    """What TCP counts: sockets (alloc), pages charged for what lies in its queues (mem)."""
+    """A counter of TCP: sockets (alloc), or pages charged for the data in its queues (mem)."""
     with open("/proc/net/sockstat", encoding="ascii") as lines:
         for line in lines:
             if line.startswith("TCP:"):
                 words = line.split()
                 return int(words[words.index(name) + 1])
-    raise SystemExit(f"/proc/net/sockstat does not tell {name} of TCP")
+    raise SystemExit(f"/proc/net/sockstat does not have {name} for TCP")
 
 
 Reading = dict[str, float]
@@ -98,7 +98,7 @@ def grown(before: Reading, after: Reading, pairs: int) -> Reading:
 
 
 class Clients:
-    """A process that holds the other ends. It does one thing at a time, as it is told."""
+    """A process that holds the client ends and follows one order at a time."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.orders, theirs = socket.socketpair()
@@ -118,7 +118,7 @@ class Clients:
 
     def wait(self) -> None:
         if self.orders.recv(1) != b".":
-            raise SystemExit("the process of the clients has died")
+            raise SystemExit("the client process has died")
 
     def end(self) -> None:
         self.orders.close()
@@ -144,7 +144,7 @@ def serve_orders(orders: socket.socket, address: tuple[str, int]) -> None:
 
 
 def one_round(pairs: int) -> dict[str, Reading]:
-    """What each step has added, in bytes for a pair."""
+    """The growth in each step, in bytes for a pair."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(BACKLOG)
@@ -177,7 +177,7 @@ def one_round(pairs: int) -> dict[str, Reading]:
         ("talk", talk),
     ]
     try:
-        # The table of open files grows in steps and never shrinks: it is full-grown before.
+        # The table of open files grows in steps and never shrinks, so it gets its full size first.
         spare = [os.dup(0) for _ in range(pairs + FILES_RESERVE // 2)]
         for descriptor in spare:
             os.close(descriptor)
@@ -199,7 +199,7 @@ def one_round(pairs: int) -> dict[str, Reading]:
 
 
 def is_disturbed(one: dict[str, Reading]) -> bool:
-    """Whether somebody else's sockets came or went meanwhile."""
+    """Whether other processes opened or closed sockets during the round."""
     expected = {"connect": 2.0, "watch": 0.0, "talk": 0.0}
     return any(abs(one[step]["sockets"] - count) > SHARE_MAX for step, count in expected.items())
 
@@ -209,12 +209,12 @@ def quiet_rounds(pairs: int, count: int) -> list[dict[str, Reading]]:
     for _ in range(TRIES * count):
         one = one_round(pairs)
         if is_disturbed(one):
-            print("a round is left out: other sockets came or went", file=sys.stderr)
+            print("a round is discarded: other processes opened or closed sockets", file=sys.stderr)
             continue
         rounds.append(one)
         if len(rounds) == count:
             return rounds
-    raise SystemExit("too many sockets come and go on this machine: try again when it is quieter")
+    raise SystemExit("other processes open and close too many sockets: try again when the machine is quieter")
 
 
 def middle(rounds: list[dict[str, Reading]], step: str, name: str) -> float:
@@ -241,17 +241,17 @@ def table(rounds: list[dict[str, Reading]], pairs: int) -> list[str]:
 
     names = sorted({name for one in rounds for name in one["connect"] if is_about_sockets(name)})
     total = 0.0
-    for step, title, share in (("connect", "a socket", 0.5), ("watch", "its watch", 1.0)):
+    for step, title, share in (("connect", "a socket", 0.5), ("watch", "its registration", 1.0)):
         known = [(middle(rounds, step, name) * share, name) for name in names]
         for value, name in sorted(known, reverse=True):
             if value >= BYTES_MIN:
                 total += add(f"{title}: {name[5:]}", step, name, share)
     add("either end, all slabs and whole pages", "connect", "all slabs", 0.5)
-    add("the watch, all slabs and whole pages", "watch", "all slabs", 1.0)
-    add("what stays of a message, both ends, all slabs", "talk", "all slabs", 1.0)
-    add("what stays of it in queues, both ends", "talk", "queues", 1.0)
+    add("the registration, all slabs and whole pages", "watch", "all slabs", 1.0)
+    add("left after a message, both ends, all slabs", "talk", "all slabs", 1.0)
+    add("left after a message in queues, both ends", "talk", "queues", 1.0)
     add("either end, by MemAvailable", "connect", "MemAvailable", 0.5)
-    rows += ["", f"A server's end, watched: {total:,.0f} bytes, the sum of the objects above."]
+    rows += ["", f"A server's end, registered with epoll: {total:,.0f} bytes, the sum of the objects above."]
     return rows
 
 
@@ -270,20 +270,20 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=min(PAIRS_MAX, files - FILES_RESERVE))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--json", metavar="FILE", type=argparse.FileType("w"), help="every round, in bytes for a pair"
+        "--json", metavar="FILE", type=argparse.FileType("w"), help="write every round to FILE, in bytes for a pair"
     )
     options = parser.parse_args()
     room = files - FILES_RESERVE
     if options.rounds < 1:
         parser.error("--rounds: at least 1")
     if not 1 <= options.pairs <= room:
-        parser.error(f"--pairs: 1 to {room}, which is what {files} open files allow (ulimit -Hn)")
+        parser.error(f"--pairs: 1 to {room}, the limit with {files} open files (ulimit -Hn)")
     if not os.access("/proc/slabinfo", os.R_OK):
-        print("/proc/slabinfo cannot be read: Linux, and root (sudo), are needed", file=sys.stderr)
+        print("/proc/slabinfo cannot be read: this needs Linux and root (sudo)", file=sys.stderr)
         return 3
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
-    one_round(min(options.pairs, 500))  # what is allocated once and kept
+    one_round(min(options.pairs, 500))  # memory that is allocated once and kept
     rounds = quiet_rounds(options.pairs, options.rounds)
     print("\n".join(table(rounds, options.pairs)))
     if options.json:

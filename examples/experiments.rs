@@ -1,5 +1,5 @@
-//! Writes docs/EXPERIMENTS.md: plays the whole lab before a capture, and puts what was seen into
-//! docs/EXPERIMENTS.template.md, where words and diagrams are written by hand.
+//! Writes docs/EXPERIMENTS.md: plays the whole lab with a packet capture, and inserts the results
+//! into docs/EXPERIMENTS.template.md, whose text and diagrams are written by hand.
 //!
 //! `make experiments` runs it. It needs Linux and CAP_NET_RAW. As an example it is compiled by
 //! `cargo test`, has no more than anybody else of the library, and is no part of the program that
@@ -86,15 +86,15 @@ fn filled(template: &str, report: &LabReport) -> Result<String, Box<dyn Error>> 
     Ok(text + rest)
 }
 
-/// When, and on which kernel. What stands behind its number is the machine's own affair.
+/// The date and the kernel's version, without the distribution's suffix.
 fn made() -> Result<String, Box<dyn Error>> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let linux = release.trim().split('-').next().unwrap_or_default();
     let (version, day) = (env!("CARGO_PKG_VERSION"), jiff::Timestamp::now().strftime("%Y-%m-%d"));
     Ok(format!(
         "Everything below is from one run of closecall {version}, on {day}, on Linux {linux}. Times, \
-         windows, how much fills\na buffer, and all of the race are others each time; the rest is \
-         not."
+         windows, the\namount of data that fills a buffer, and the results of the race differ \
+         between runs; the rest does not."
     ))
 }
 

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Other systems: everything is compiled for them, and the tests run as Windows programs under wine.
+# Compiles everything for other systems, and runs the tests as Windows programs under wine.
 #
-#   tests/cross.sh                    all of it
-#   tests/cross.sh check [TARGET…]    compile the library, the program and its tests; link nothing
+#   tests/cross.sh                    all three parts
+#   tests/cross.sh check [TARGET…]    compile the library, the program and its tests, without linking
 #   tests/cross.sh wine [ARGS…]       build for Windows and run under wine; ARGS go to `cargo test`
-#                                     and replace the choice of tests made below
-#   tests/cross.sh poll [ARGS…]       run the tests of the library here, over poll(2): mio's back end
-#                                     on systems without epoll and kqueue; ARGS as above
+#                                     and replace the default choice of tests
+#   tests/cross.sh poll [ARGS…]       run the library's tests on this system over poll(2), mio's back
+#                                     end for systems without epoll and kqueue; ARGS as above
 #
-# A target's standard library comes from rustup, if it is there or rustup can fetch it. Elsewhere, on
-# Debian for amd64, Debian's own compiler builds it from source. mingw-w64 and wine are taken as they
-# are installed. What is missing of all this is unpacked from Debian's packages into a folder:
-# installing them would replace others.
+# A target's standard library comes from rustup, if rustup has it or can fetch it. Otherwise, on Debian
+# for amd64, Debian's own compiler builds it from source. Installed versions of mingw-w64 and wine are
+# used. Missing tools are unpacked from Debian's packages into a folder, because installing these
+# packages would replace others.
 #
 # CLOSECALL_CROSS_CACHE   that folder, 1 to 2 GB; ~/.cache/closecall-cross if not set
 # CARGO_TARGET_DIR        where cargo builds, 3 GB more; target/ if not set
 #
-# Exit code: 0 all of it went well, 1 something failed, 77 nothing failed but something was skipped.
+# Exit code: 0 everything passed, 1 a part failed, 77 nothing failed but a part was skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,17 +29,17 @@ CHECKED=(
     aarch64-unknown-linux-gnu
 )
 
-# The library, the library with its second kernel, and the program with all of its tests.
+# The library, the library with the simulated kernel, and the program with all of its tests.
 PARTS=(
     "--lib --no-default-features"
     "--lib --no-default-features --features simulation"
     "--all-targets"
 )
 
-# The tests whose promise is one of every system; what wine cannot do is ignored in them, with the
-# reason. Not among them: closing and alone, which hold what only Linux tells (SIOCOUTQ, TCP_INFO)
-# against resets, which wine does not send; and whole files that are of Linux or of Unix, of which
-# nothing is compiled here.
+# The tests that hold on every system. In these, each test that wine cannot run is ignored, with the
+# reason. Not included: `closing` and `alone`, which compare facts that only Linux reports (SIOCOUTQ,
+# TCP_INFO) with resets, which wine does not send; and whole files for Linux or Unix, which are not
+# compiled here.
 RUN=(--lib --test simulation --test server)
 OVER_POLL=(--lib --test server)
 
@@ -54,13 +54,13 @@ skip() {
     skipped+=("$*")
 }
 
-# Runs a command under a name, and keeps the name if it fails.
+# Runs a command under a name, and records the name if it fails.
 attempt() {
     say "$1"
     "${@:2}" || failed+=("$1")
 }
 
-# Unpacks Debian's packages, with everything that they need and that is not installed.
+# Unpacks Debian packages and their dependencies that are not installed.
 unpack() {
     command -v apt-get >/dev/null && [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || return
     local packages archive
@@ -86,8 +86,9 @@ wrap() { # NAME COMMAND…
     chmod +x "$cache/bin/$1"
 }
 
-# Debian's compiler for browsers is newer than its others. It brings no other target's library, but
-# the sources of it; to build these, cargo has to believe that it is a nightly.
+# The compiler that Debian has for browsers is newer than its standard one. It comes without the
+# libraries of other targets, but with their sources. To build these, cargo must treat the compiler as a
+# nightly.
 have_debian_compiler() {
     [ -x "$root/usr/bin/rustc" ] ||
         { unpack rustc-web libstd-rust-web-dev rust-web-src && [ -x "$root/usr/bin/rustc" ]; } ||
@@ -95,8 +96,8 @@ have_debian_compiler() {
     wrap rustc "'$root/usr/bin/rustc' --sysroot '$root/usr'"
 }
 
-# How cargo has to be called for a target, in $cargo, and how it checks, in $lints and $strict: with
-# clippy where that knows the target, and no warning is let through. Fails if neither can be had.
+# Sets $cargo to the cargo command for a target, and $lints and $strict to its check: clippy with
+# warnings as errors, or a plain check with Debian's compiler. Fails if there is no compiler.
 choose_compiler() {
     local target=$1 library
     cargo=(cargo) lints=(clippy) strict=(-- -D warnings)
@@ -110,7 +111,7 @@ choose_compiler() {
     lints=(check) strict=()
 }
 
-# A check links nothing, so the one C file among the dependencies of the tests needs no compiler.
+# A check does not link, so the one C file among the dependencies of the tests needs no C compiler.
 without_c() {
     local target=${1//-/_}
     env "CC_$target=true" "AR_$target=true" "${@:2}"
@@ -131,7 +132,7 @@ check() {
     done
 }
 
-# mingw's gcc, to link with.
+# Finds mingw's gcc, which links.
 have_linker() {
     local tool
     command -v x86_64-w64-mingw32-gcc >/dev/null && return
@@ -145,22 +146,22 @@ have_linker() {
     PATH=$PATH:$cache/bin
 }
 
-# wine, in a world of its own, in $cache/bin/run-windows. What it lacks before its version 9 and what
-# every program of Rust asks for is one function: random bytes.
+# Writes $cache/bin/run-windows, which runs wine with its own prefix. Before version 9, wine lacks one
+# function that every Rust program calls: ProcessPrng, for random bytes.
 have_wine() {
     local wine zlib
     wine=$(command -v wine64 || command -v wine || true)
     if [ -z "$wine" ]; then
         wine=$root/usr/lib/wine/wine64
         [ -x "$wine" ] || unpack wine64 || return
-        ln -sf wineserver64 "$root/usr/lib/wine/wineserver" # the package's own looks in /usr
+        ln -sf wineserver64 "$root/usr/lib/wine/wineserver" # the package's own link points to /usr
     fi
     wrap run-windows "'$wine'"
     export WINEPREFIX=$cache/prefix
     local system=$WINEPREFIX/drive_c/windows/system32
-    [ -d "$system" ] || "$cache/bin/run-windows" wineboot >/dev/null 2>&1 || true # makes its world
+    [ -d "$system" ] || "$cache/bin/run-windows" wineboot >/dev/null 2>&1 || true # creates the prefix
     [ -d "$system" ] || return
-    zlib=$root/usr/x86_64-w64-mingw32/lib/zlib1.dll # what is unpacked does not find its own
+    zlib=$root/usr/x86_64-w64-mingw32/lib/zlib1.dll # an unpacked mingw does not find it
     [ ! -e "$zlib" ] || cp "$zlib" "$system" || return
     "$cache/bin/run-windows" cmd /c exit >/dev/null 2>&1 || return
     [ -e "$system/bcryptprimitives.dll" ] && return
@@ -182,13 +183,13 @@ run_under_wine() {
     else
         export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc
         export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$cache/bin/run-windows
-        export CARGO_PROFILE_DEV_DEBUG=line-tables-only # a third of the room
+        export CARGO_PROFILE_DEV_DEBUG=line-tables-only # a third of the disk space
         attempt "under wine: $*" "${cargo[@]}" test --locked --no-fail-fast --target "$WINDOWS" "$@"
     fi
 }
 
-# mio offers its poll(2) back end everywhere, for tests. What the kernel says of itself is true there,
-# too; an edge that only epoll gives (the second HUP) is not waited for, so no test that needs it.
+# mio offers its poll(2) back end on every system, for tests. What the kernel module promises must hold
+# there too. Tests that need an edge that only epoll reports (the second HUP) are not run.
 run_over_poll() {
     attempt "over poll(2): $*" env RUSTFLAGS="${RUSTFLAGS-} --cfg mio_unsupported_force_poll_poll" \
         CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/poll" \
@@ -203,7 +204,7 @@ case ${1-} in
     *) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0" && exit 2 ;;
 esac
 
-say "the end"
+say "result"
 for name in "${failed[@]}"; do echo "failed: $name"; done
 for reason in "${skipped[@]}"; do echo "skipped: $reason"; done
 [ ${#failed[@]} -eq 0 ] || exit 1

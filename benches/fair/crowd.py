@@ -1,4 +1,4 @@
-"""Drives the crowd (crowd.c): each function is one run with a fresh server and gives its figures.
+"""Controls the crowd (crowd.c): each function is one run with a fresh server and returns its figures.
 
 Shared by fair.py and ../peers/compare.py. No module of ../peers is needed here.
 """
@@ -36,7 +36,7 @@ LATE_SILENT = 100
 LATE_DEADLINE_MS = 2000
 ACTIVE_GAP_MS = 1
 QUIET_S = 2.0
-MARGIN_NS = 100_000_000  # a burst is felt for a little longer than it lasts
+MARGIN_NS = 100_000_000  # the effect of a burst lasts a little longer than the burst
 EVER = (0, 2**63)
 
 
@@ -61,7 +61,7 @@ class Crowd(Client):
 
 
 def third_core(bench: Bench) -> Bench:
-    """Where there is one, the polite clients have it for themselves."""
+    """A free core, if there is one, is used only by the polite clients."""
     others = os.sched_getaffinity(0) - {bench.server_cpu, bench.client_cpu}
     return replace(bench, client_cpu=min(others, default=bench.client_cpu))
 
@@ -70,7 +70,7 @@ def third_core(bench: Bench) -> Bench:
 
 
 def fair(bench: Bench, program: Program, flooders: int) -> dict[str, Any]:
-    """What polite clients wait, established and fresh, and what the flood gets meanwhile."""
+    """The waiting times of polite clients, established and new, and the throughput of the flood."""
     quiet, pressures = third_core(bench), netstat("TCPMemoryPressures")
     with ExitStack() as running:
         start = running.enter_context
@@ -142,7 +142,7 @@ def late(bench: Bench, program: Program, flooders: int) -> dict[str, Any]:
 
 
 def stop(server: Server) -> float:
-    """Milliseconds from SIGTERM until nothing listens on the port any more."""
+    """Milliseconds from SIGTERM until no socket listens on the port."""
     patience_s = 30
     with first_in_line():
         sent = time.monotonic()
@@ -155,7 +155,7 @@ def stop(server: Server) -> float:
 
 
 def listens(port: int) -> bool:
-    """Asks /proc and not the server: a connect would be one more newcomer."""
+    """Reads /proc instead of connecting: a connect would be one more new connection."""
     with open("/proc/net/tcp", encoding="ascii") as sockets:
         next(sockets)
         for line in sockets:  # the listeners come first
@@ -169,7 +169,7 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def first_in_line() -> Iterator[None]:
-    """This script shares a core with the flood, and must not wait for it to see what happened."""
+    """This script shares a core with the flood, and must not wait for that core to see an event."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:
@@ -180,11 +180,11 @@ def first_in_line() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-# --- bursts: many newcomers, many deadlines, many ends --------------------------------------
+# --- bursts: many new connections, many deadlines, many endings -----------------------------
 
 
 def bursts(bench: Bench, program: Program, silent: int) -> dict[str, Any]:
-    """p99.9 of active connections: in quiet, while newcomers come, while their deadlines expire."""
+    """p99.9 of active connections: before others arrive, while they arrive, while their deadlines expire."""
     with ExitStack() as running:
         start = running.enter_context
         server = start(Server(program, bench.server_cpu))

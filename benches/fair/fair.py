@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a few polite clients wait while a flood never stops: closecall beside other servers.
+"""Measures how long polite clients wait beside a flood, on closecall and other servers.
 
 Builds the peers of ../peers that this machine can build, names those that it cannot, and measures
 all of them in turns, on pinned cores, with the crowd of crowd.c. See README.md.
@@ -43,7 +43,7 @@ EXPERIMENTS = ("fair", "late", "expiry", "accept", "drain")
 USUAL = "fair,late"
 PEERS_HERE = "tokio-1k,tokio,go,libuv"
 OURS = ("closecall", "before")
-# Roughly, with start and end; the window comes on top of `fair`.
+# Estimates that include start and end; `fair` takes the window in addition.
 SECONDS_EACH = {"fair": 2.5, "late": 4, "bursts": 16, "drain": 3}
 
 
@@ -65,7 +65,7 @@ class Run:
         return f"{self.kind.key}, {self.size:,} {self.kind.over}"
 
     def texts(self, key: str) -> list[str]:
-        """The figures of one server, or in place of the first one why there are none."""
+        """The figures of one server, or the reason why there are none in place of the first."""
         cell = self.cells[key]
         missing = ["-"] * (len(self.kind.figures) - 1)
         if cell.failure:
@@ -121,7 +121,7 @@ def execute(run: Run, rounds: int) -> None:
             texts = (f"{f.title} {f.show(sample)}" for f in run.kind.figures)
             say(f"{run.title}, round {number}: {key}: {'; '.join(texts)}")
             if sample.get("slow_connects"):
-                say(f"  beware: {sample['slow_connects']:,} handshakes took over 100 ms")
+                say(f"  warning: {sample['slow_connects']:,} handshakes took over 100 ms")
 
     run_rounds(run.title, run.cells, run.servers, rounds, run.take, tell)
 
@@ -139,7 +139,7 @@ class Report:
     interrupted: bool = False
 
     def tables(self) -> Iterator[tuple[Kind, list[list[str]]]]:
-        """For each kind of experiment a head and rows, by size and then by server."""
+        """A header and rows for each kind of experiment, by size and then by server."""
         for kind in dict.fromkeys(run.kind for run in self.runs):
             lines = [[kind.over, "server", *(figure.title for figure in kind.figures)]]
             for run in self.runs:
@@ -154,13 +154,13 @@ class Report:
             shares = [sample["core_share"] for sample in samples]
             yield (
                 f"The servers had their core for {min(shares):.0%} to {max(shares):.0%} of a "
-                "window: the rest went to other programs, or the server waited for the flood."
+                "window: the rest of the time went to other programs, or the server waited for the flood."
             )
         if self.options.rounds > 1 and samples:
             spreads = (cell.factor("p99_ms") for run in fair for cell in run.cells.values())
             yield (
                 f"Between the rounds the p99 of one cell differs by a factor of up to "
-                f"{max(spreads):.1f}: that is how noisy the machine was."
+                f"{max(spreads):.1f}, which shows the noise of the machine."
             )
         pressed = sum(sample["memory_pressures"] for sample in samples)
         if pressed:
@@ -170,13 +170,13 @@ class Report:
             )
         if {sample["priority"] for sample in samples} - {"fifo"}:
             yield (
-                "The polite clients could not be given a real-time priority: their figures contain "
-                "the time that they waited for their core."
+                "The polite clients could not get a real-time priority: their figures include the "
+                "time that they waited for their core."
             )
         for key, text in self.skipped.items():
             yield f"{key}: skipped: {text}"
         if self.interrupted:
-            yield "Interrupted: what is missing was not measured."
+            yield "Interrupted: missing figures were not measured."
 
     def rounds(self) -> str:
         return f"Rounds: {self.options.rounds}, of {self.options.seconds:g} s in `fair`; medians."
@@ -244,29 +244,29 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         type=some_of(EXPERIMENTS),
         default=USUAL,
         metavar="LIST",
-        help=f"which experiments, of {', '.join(EXPERIMENTS)} (default: %(default)s)",
+        help=f"experiments to run, of {', '.join(EXPERIMENTS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--peers",
         type=some_of(keys),
         default=PEERS_HERE,
         metavar="LIST",
-        help=f"which servers beside closecall, of {', '.join(keys)} (default: %(default)s)",
+        help=f"servers to measure beside closecall, of {', '.join(keys)} (default: %(default)s)",
     )
     parser.add_argument(
         "--flooders",
         type=sizes,
         default="4,100,1000,2000",
         metavar="LIST",
-        help="how many bulk senders (default: %(default)s)",
+        help="numbers of bulk senders (default: %(default)s)",
     )
     parser.add_argument(
         "--silent",
         type=whole,
         default=19_000,
-        help="connections of expiry, accept and drain (default: %(default)s)",
+        help="number of connections in expiry, accept and drain (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=whole, default=3, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=whole, default=3, help="number of rounds (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=window, default=3, help="length of a window of fair (default: 3)"
     )
@@ -274,10 +274,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--server",
         default=str(CLOSECALL),
         metavar="PATH",
-        help="the closecall to measure (default: target/release/closecall)",
+        help="the closecall program to measure (default: target/release/closecall)",
     )
     parser.add_argument(
-        "--before", metavar="PATH", help="another closecall, measured beside it in the same rounds"
+        "--before", metavar="PATH", help="another closecall program, measured in the same rounds"
     )
     add_outputs(parser)
     options = parser.parse_args(arguments)
@@ -294,7 +294,7 @@ def minutes(runs: list[Run], options: argparse.Namespace) -> float:
 
 def run(options: argparse.Namespace) -> int:
     if sys.platform != "linux":
-        raise Environment("it needs Linux: epoll and /proc")
+        raise Environment("this needs Linux: epoll and /proc")
     raise_file_limit()
     compile_c()
     compile_crowd()
@@ -308,7 +308,7 @@ def run(options: argparse.Namespace) -> int:
     report = Report(options, bench, servers, skipped, plan(options, bench, servers))
     for server in {s.key: s for r in report.runs for s in r.servers}.values():
         server.program.log().unlink(missing_ok=True)
-    say(f"about {minutes(report.runs, options):.1f} min; Ctrl-C prints what there is")
+    say(f"about {minutes(report.runs, options):.1f} min; Ctrl-C prints the results so far")
     try:
         for one in report.runs:
             execute(one, options.rounds)
@@ -321,7 +321,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    # `kill` ends it as Ctrl-C does: with the children gone and what there is printed.
+    # Makes `kill` behave as Ctrl-C does: it ends the children and prints the results so far.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     options = parse(sys.argv[1:])

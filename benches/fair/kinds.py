@@ -1,4 +1,4 @@
-"""The tables of fair.py: which figures an experiment shows, and what they mean."""
+"""The tables of fair.py: the figures of each experiment and their explanations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Kind:
-    """An experiment: what is shown of it, and what that means."""
+    """An experiment: its figures and their explanation."""
 
     key: str
     over: str  # what the sizes are numbers of
@@ -46,13 +46,13 @@ FAIR = Kind(
     "flooders",
     (
         pair("established", ""),
-        pair("newcomers", "fresh_"),
+        pair("new connections", "fresh_"),
         Figure("flood, MiB/s", lambda m: f"{m['mib_per_s']:,.0f}"),
         Figure("CPU, µs/MiB", lambda m: f"{m['cpu_us_per_mib']:,.0f}"),
     ),
-    f"fair: {POLITE} established clients and {POLITE} newcomers each ask 64 bytes, wait for the "
-    f"whole reply and then {GAP_MS} ms; a newcomer's time begins with its connect. The flooders "
-    "always send and always read. MiB are those that came back to them; CPU is the server's.",
+    f"fair: {POLITE} established clients each send 64 bytes, wait for the whole reply and then {GAP_MS} "
+    f"ms; {POLITE} others do the same on a new connection each time, and their time begins with the "
+    "connect. The flooders always send and always read. MiB are those that came back to them; CPU is the server's.",
 )
 LATE = Kind(
     "late",
@@ -76,16 +76,17 @@ DRAIN = Kind(
         Figure("server CPU, ms", lambda m: f"{m['cpu_ms']:,.1f}"),
     ),
     "drain: from SIGTERM until the client has received the FIN, and the server's CPU time until "
-    "the last one. `c` makes the system calls alone: a shutdown and an SIOCOUTQ for each.",
+    "the last one. `c` makes only the system calls: a shutdown and an SIOCOUTQ for each.",
 )
 
 
 def bursts_kind(phases: list[str]) -> Kind:
-    titles = {"accept": "newcomers arriving", "expiry": "deadlines expiring"}
+    titles = {"accept": "new connections arriving", "expiry": "deadlines expiring"}
     figures = [tail("quiet", "quiet"), *(tail(titles[phase], phase) for phase in phases)]
     note = (
-        f"bursts: {ACTIVE} connections echo in a closed loop with a pause of {ACTIVE_GAP_MS} ms, "
-        "in quiet, while the silent ones arrive, and while their deadlines expire: in one run. A stop "
-        "of the machine meets all of them at once, and one is enough for the p99.9 of a phase."
+        f"bursts: {ACTIVE} connections echo in a closed loop with a pause of {ACTIVE_GAP_MS} ms: "
+        "before the silent ones arrive, while they arrive, and while their deadlines expire, in one run. "
+        "A pause of the machine delays all of them at once, and one pause is enough to set the p99.9 of a "
+        "phase."
     )
     return Kind("bursts", "silent", tuple(figures), note)

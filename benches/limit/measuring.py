@@ -1,9 +1,7 @@
-"""What measuring needs, whoever measures.
+"""Shared parts of the benches: processes on their own cores, their figures in /proc, one window of
+load with a fresh server and a fresh client, and the state of TIME_WAIT.
 
-Processes on cores of their own, what /proc knows of them, one window of load with a fresh server
-and a fresh client, and the state of TIME_WAIT.
-
-Shared by run.py (closecall beside the floor), ../peers/compare.py (closecall beside others) and
+Used by run.py (closecall beside server.c), ../peers/compare.py (closecall beside other servers) and
 ../fair/fair.py (a few polite clients beside a flood).
 """
 
@@ -43,7 +41,7 @@ LISTEN = "127.0.0.1:{port}"
 
 
 class Failure(Exception):
-    """A measurement that could not be made; the others go on. The hint is where to look."""
+    """A measurement that failed; the others continue. The hint names the place to look."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__("; ".join(text for text in (what, hint) if text))
@@ -51,11 +49,11 @@ class Failure(Exception):
 
 
 class NotListening(Failure):
-    """A server that did not start; with a port that was asked for, somebody else may have it."""
+    """A server that did not start; another program may have the requested port."""
 
 
 class Environment(Exception):
-    """Something is missing here: nothing can be measured at all."""
+    """Something is missing on this machine, so nothing can be measured."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Program:
 
 @dataclass
 class Bench:
-    """Where the two sides run, and for how long a window lasts."""
+    """The cores of the two sides, and the length of a window."""
 
     server_cpu: int
     client_cpu: int
@@ -96,10 +94,10 @@ AnyRunning = TypeVar("AnyRunning", bound="Running")
 
 
 class Running:
-    """A child process on a core of its own; killed when the block is left, however that happens."""
+    """A child process on its own core; killed whenever the block ends."""
 
     def __init__(self, command: list[str], cpu: int, stderr: Any = None) -> None:
-        # What the measurer's shell says about logs and limits must not change the measurement.
+        # Settings of the user's shell for logs and limits must not change the measurement.
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -132,14 +130,14 @@ class Running:
                     pass
 
     def line(self, timeout: float) -> str:
-        """The next line on its stdout; empty if it ended or did not say anything in time."""
+        """The next line on its stdout; empty if it ended or wrote nothing in time."""
         assert self.process.stdout
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)
         return self.process.stdout.readline().strip() if ready else ""
 
 
 class Server(Running):
-    """A server that is listening, and what /proc knows about it."""
+    """A server that is listening, and its figures in /proc."""
 
     def __init__(self, program: Program, cpu: int, port: int = 0) -> None:
         self.program = program
@@ -164,7 +162,7 @@ class Server(Running):
         return Path("/proc", str(self.pid()), name)
 
     def cpu_ns(self) -> int:
-        """Time on a processor so far, user and system, of all threads, the ended ones as well."""
+        """CPU time so far, user and system, of all threads, including ended ones."""
         # clock_getcpuclockid(3) of another process, which Python lacks: MAKE_PROCESS_CPUCLOCK with
         # CPUCLOCK_SCHED. It is the sum that schedstat shows for each thread as long as it lives.
         try:
@@ -183,7 +181,7 @@ class Server(Running):
         return len(os.listdir(self.proc("fd")))
 
     def wait_for_files(self, count: int) -> None:
-        """Connected is not yet accepted: waits until the server has so many descriptors."""
+        """Waits until the server has `count` descriptors: a connected client may not be accepted yet."""
         end = time.monotonic() + 5
         while self.open_files() < count:
             if time.monotonic() > end:
@@ -206,7 +204,7 @@ class Client(Running):
         self.complaints.close()
 
     def complaint(self) -> str:
-        """The first thing that it found wrong."""
+        """The first error that it found."""
         lines = os.pread(self.complaints.fileno(), 4096, 0).decode(errors="replace").splitlines()
         return f" ({lines[0]})" if lines else ""
 
@@ -224,7 +222,7 @@ class Client(Running):
             raise Failure(f"the client ended by itself{self.complaint()}") from error
 
     def result(self, timeout: float) -> dict[str, Any]:
-        """What it measured, if every reply was right and nothing else went wrong."""
+        """Its figures, if every reply was right and there was no other error."""
         line = self.line(timeout)
         if not line:
             raise Failure(f"the client gave no result{self.complaint()}")
@@ -241,7 +239,7 @@ class Client(Running):
 def measure(
     bench: Bench, program: Program, mode: str, arguments: tuple[object, ...], port: int
 ) -> dict[str, Any]:
-    """One window with a fresh server and a fresh client; on any port if that one is taken."""
+    """One window with a fresh server and a fresh client; on any port if the given one is taken."""
     try:
         return measure_on(bench, program, mode, arguments, port)
     except NotListening:
@@ -266,7 +264,7 @@ def measure_on(
             client.proceed()
             result = client.result(timeout=60)
         if not result["echoes"] or not used:
-            raise Failure("not one echo, or a kernel without CPU clocks")
+            raise Failure("no echo, or a kernel without CPU clocks")
         result["cpu_us"] = used / 1000 / result["echoes"]
         result["port"] = server.port
         result["time_wait_overflows"] = time_wait_overflows() - overflows
@@ -277,9 +275,9 @@ def measure_on(
 #
 # The client of the churn closes first, so it keeps each pair of addresses in TIME_WAIT for a
 # minute. Beyond tcp_max_tw_buckets the kernel drops the pair at once and answers the server's FIN
-# with a reset: a different ending, and a different cost. On loopback Linux gives a pair out again
-# after a second, so the remedy is to use no more pairs than the table holds: few source addresses,
-# and the same server port in every round.
+# with a reset: a different ending, and a different cost. On loopback Linux reuses a pair after a
+# second, so the bench uses no more pairs than the table holds: few source addresses, and the same
+# server port in every round.
 
 
 def sysctl(name: str) -> list[int]:
@@ -292,7 +290,7 @@ def time_waits() -> int:
 
 
 def netstat(name: str) -> int:
-    """A counter of the kernel, of those that are not in any standard."""
+    """One of the kernel's extended TCP counters (TcpExt)."""
     lines = Path("/proc/net/netstat").read_text().splitlines()
     extensions = [line.split() for line in lines if line.startswith("TcpExt:")]
     return int(dict(zip(*extensions)).get(name, 0))
@@ -303,7 +301,7 @@ def time_wait_overflows() -> int:
 
 
 def churn_sources() -> int:
-    """How many source addresses to use; waits if earlier runs still fill the table."""
+    """The number of source addresses to use; waits if earlier runs still fill the table."""
     buckets = sysctl("tcp_max_tw_buckets")[0]
     low, high = sysctl("ip_local_port_range")
     ports = high - low + 1
@@ -312,7 +310,7 @@ def churn_sources() -> int:
     sources = max(1, int(0.95 * buckets / ports))
     room = max(0, buckets - sources * ports)
     if time_waits() > room:
-        say(f"churn: {time_waits():,} connections in TIME_WAIT have to expire, up to a minute")
+        say(f"churn: {time_waits():,} connections in TIME_WAIT must expire first, up to a minute")
     end = time.monotonic() + 65
     while time_waits() > room and time.monotonic() < end:
         time.sleep(0.5)
@@ -322,7 +320,7 @@ def churn_sources() -> int:
 def tell_overflows(overflows: int) -> None:
     if overflows:
         say(
-            f"  beware: TIME_WAIT overflowed {overflows:,} times, and those connections end with "
+            f"  warning: TIME_WAIT overflowed {overflows:,} times, and those connections ended with "
             "a reset. Wait a minute between runs or raise net.ipv4.tcp_max_tw_buckets"
         )
 
@@ -331,7 +329,7 @@ def tell_overflows(overflows: int) -> None:
 
 
 def bytes_per_connection(bench: Bench, program: Program, most: int) -> float:
-    """What the resident memory grows by, from 1,000 silent connections to `most` of them."""
+    """The growth of resident memory, from 1,000 silent connections to `most` of them."""
     with Server(program, bench.server_cpu) as server:
         files = server.open_files()
         with Client(bench, "hold", server.port, MEMORY_BASE) as base:
@@ -350,7 +348,7 @@ def bytes_per_connection(bench: Bench, program: Program, most: int) -> float:
 
 
 def expire(bench: Bench, program: Program, silent: int) -> dict[str, Any]:
-    """A few active connections, and so many silent ones that run into the read deadline."""
+    """A few active connections, and `silent` others that reach the read deadline."""
     with Server(program, bench.server_cpu) as server:
         with Client(bench, "deadline", server.port, silent, ACTIVE, OPENING_RATE) as client:
             return client.result(timeout=120)
@@ -396,7 +394,7 @@ def compile_program(target: Path, sources: list[Path]) -> None:
 def choose_cores() -> tuple[int, int]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
-        say("one core only: server and client share it, and the figures are of little use")
+        say("only one core: server and client share it, so the figures are of little use")
     return cores[0], cores[min(1, len(cores) - 1)]
 
 
@@ -409,7 +407,7 @@ def executable(path: str, remedy: str) -> Path:
 
 def machine(bench: Bench) -> dict[str, Any]:
     return {
-        # What stands behind the version is the machine's own affair.
+        # Only the first two numbers of the version are needed.
         "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "processor": processor(),
         "cores": os.cpu_count(),

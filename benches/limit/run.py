@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""How near is closecall to the limit?
+"""Compares closecall with a minimal epoll echo server.
 
-Measures `closecall serve` side by side with the least that an epoll echo server can do (server.c),
-on pinned cores and in turns, and prints ratios with the goals next to them. See README.md.
+Measures `closecall serve` beside a server that only waits, receives and sends (server.c), on pinned
+cores and in turns, and prints the ratios and their goals. See README.md.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Row:
 def side_by_side(
     settings: Settings, label: str, mode: str, arguments: tuple[object, ...], same_port: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rounds: both programs in each, in turns A B, B A, A B, so that a drift hits both."""
+    """The rounds: both programs in each, in turns A B, B A, A B, so that a drift affects both."""
     floor: list[dict[str, Any]] = []
     server: list[dict[str, Any]] = []
     port = 0
@@ -157,7 +157,7 @@ def run_churn(settings: Settings) -> list[Row]:
 
 
 def run_verdict(settings: Settings) -> list[Row]:
-    """The same program twice, once without what the verdict asks and waits for."""
+    """The same program twice, once without the probes and the wait of the verdict."""
     server = settings.server
     blind = Program("unprobed", server.path, (*server.arguments, *UNPROBED))
     pair = replace(settings, floor=blind)
@@ -211,8 +211,8 @@ def run_deadline(settings: Settings) -> list[Row]:
 def tell_deadline(what: str, result: dict[str, Any]) -> None:
     say(
         f"{what}: opened in {result['open_s']:.2f} s; {result['fin']:,} ended by a FIN, "
-        f"{result['other']:,} by anything else, "
-        f"{result['silent'] - result['fin'] - result['other']:,} not at all"
+        f"{result['other']:,} otherwise, "
+        f"{result['silent'] - result['fin'] - result['other']:,} not ended"
     )
     for phase in ("quiet", "burst"):
         say(
@@ -222,8 +222,8 @@ def tell_deadline(what: str, result: dict[str, Any]) -> None:
         )
     if result["slow_connects"]:
         say(
-            f"  beware: {result['slow_connects']:,} handshakes took over 100 ms (the backlog was "
-            "full), and that is counted as silence"
+            f"  warning: {result['slow_connects']:,} handshakes took over 100 ms (the backlog was "
+            "full), which counts as silence"
         )
 
 
@@ -260,7 +260,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--only",
         default=",".join(EXPERIMENTS),
         metavar="LIST",
-        help="which experiments (default: %(default)s)",
+        help="experiments to run (default: %(default)s)",
     )
     parser.add_argument(
         "--connections",
@@ -269,26 +269,26 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="sizes for echo; memory and deadline take the largest (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=7, help="of echo, churn and verdict (default: 7)"
+        "--rounds", type=int, default=7, help="rounds of echo, churn and verdict (default: 7)"
     )
     parser.add_argument("--seconds", type=float, default=3, help="length of a window (default: 3)")
     parser.add_argument(
         "--server",
         default=str(CLOSECALL),
         metavar="PATH",
-        help="the closecall to measure (default: target/release/closecall)",
+        help="the closecall program to measure (default: target/release/closecall)",
     )
     parser.add_argument(
         "--server-arg",
         action="append",
         default=[],
         metavar="ARG",
-        help="one more argument for `closecall serve`; give it as --server-arg=--option=value",
+        help="an additional argument for `closecall serve`, as --server-arg=--option=value",
     )
     parser.add_argument(
         "--against",
         metavar="PATH",
-        help="measure against this server (another closecall, say) and not server.c",
+        help="measure against this server instead of server.c, for instance another closecall",
     )
     parser.add_argument(
         "--against-args",
@@ -299,21 +299,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--noise",
         action="store_true",
-        help="measure the floor against itself: what the ratios read when nothing differs",
+        help="measure server.c against itself: the ratios show the noise",
     )
-    parser.add_argument("--json", metavar="FILE", help="write every figure there")
+    parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     options = parser.parse_args(arguments)
 
     options.only = options.only.split(",")
     unknown = [name for name in options.only if name not in EXPERIMENTS]
     if unknown:
-        parser.error(f"--only: no experiment {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}")
+        parser.error(f"--only: no experiment {unknown[0]!r}; the experiments are {', '.join(EXPERIMENTS)}")
     try:
         options.connections = [int(n) for n in options.connections.split(",")]
     except ValueError:
         parser.error("--connections: a list of numbers, as in 50,1000")
     if min(options.connections) < 1 or options.rounds < 1 or options.seconds <= 0:
-        parser.error("--connections, --rounds and --seconds are greater than zero")
+        parser.error("--connections, --rounds and --seconds must be greater than zero")
     return options
 
 
@@ -325,7 +325,7 @@ def choose_programs(options: argparse.Namespace) -> tuple[Program, Program]:
         floor = Program("server.c", FLOOR, ("{port}",))
     if options.noise:
         return floor, Program("itself", floor.path, floor.arguments)
-    path = executable(options.server, "build it with `cargo build --release`, or say --server PATH")
+    path = executable(options.server, "build it with `cargo build --release`, or give --server PATH")
     arguments = ("serve", "--listen", LISTEN, *options.server_arg)
     return floor, Program("closecall", path, arguments)
 
@@ -357,7 +357,7 @@ def write_json(path: str, settings: Settings, rows: list[Row], failures: list[st
 
 def run(options: argparse.Namespace) -> int:
     if sys.platform != "linux":
-        raise Environment("it needs Linux: epoll and /proc")
+        raise Environment("this needs Linux: epoll and /proc")
     raise_file_limit()
     compile_c()
     floor, server = choose_programs(options)
@@ -402,7 +402,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    # So that `kill` unwinds as Ctrl-C does, and the children are killed.
+    # Makes `kill` behave as Ctrl-C does, so that the children are killed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = parse(sys.argv[1:])
     try:

@@ -1,4 +1,4 @@
-"""What the machine says about itself: its memory, its sockets, and its processes."""
+"""Facts about the machine: its memory, its sockets, and its processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Optional
 
 
 class Missing(Exception):
-    """This machine cannot carry it."""
+    """This machine cannot run it; the text gives the reason."""
 
 
 def meminfo(name: str) -> int:
@@ -20,7 +20,7 @@ def meminfo(name: str) -> int:
 
 
 def sockstat() -> dict[str, int]:
-    """TCP in this network namespace; `mem`, pages of buffers, is of the whole machine."""
+    """TCP counters of this network namespace; `mem`, pages of buffers, counts the whole machine."""
     for line in Path("/proc/self/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):
             words = line.split()[1:]
@@ -35,8 +35,8 @@ def netstat(name: str) -> int:
 
 
 def memory(pids: list[int]) -> dict[str, int]:
-    """Of all these processes: the memory that is theirs, pages that they share divided among them
-    (Pss), and the sum of what each can see (Rss)."""
+    """Memory of these processes: with shared pages divided among them (Pss), and with shared pages
+    counted in each (Rss)."""
     sums = {"pss": 0, "rss": 0}
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Two million TCP connections on one machine, each of them used, and each ended in order.
+"""Holds two million TCP connections on one machine, uses each, and closes each in order.
 
     make million                          # as root; 2,000,000 connections
     make million CONNECTIONS=200000
 
-A network namespace of its own, as many `closecall serve --reuse-port` as the limit of open files
-makes necessary, and `closecall load echo` with as many processes. Each connection sends a message
-when it is opened and another one while all are held, in turn and at a fixed rate. Each reply is
-compared, and both sides say how each connection ended. Settings that all namespaces share are
-raised and put back (settings.py).
+The run has its own network namespace, as many processes of `closecall serve --reuse-port` as the limit
+of open files requires, and `closecall load echo` with the same number of processes. Each connection
+sends a message when it is opened and another one while all are held, in turn and at a fixed rate. Each
+reply is compared, and both sides report how each connection ended. Settings that all namespaces share
+are raised and restored (settings.py).
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def say(text: str) -> None:
 
 
 def enter_namespace(connections: int) -> None:
-    """This process and its children are alone with a loopback interface. The namespace ends with
-    the last of them, and its settings with it."""
+    """Gives this process and its children their own namespace with a loopback interface. The namespace and
+    its settings end with the last of these processes."""
     if LIBC.unshare(CLONE_NEWNET) != 0:
         raise Missing(f"no network namespace: {os.strerror(ctypes.get_errno())}")
     with socket.socket() as any_socket:
@@ -75,10 +75,10 @@ def enter_namespace(connections: int) -> None:
         except OSError as error:
             raise Missing(f"{name}: {error.strerror}") from error
     names = ", ".join(name.replace("/", ".") for name in own)
-    say(f"a network namespace of its own, with {names} of its own")
+    say(f"entered a network namespace with its own {names}")
 
 
-# --- processes: each is ended by its own id, and with this one ---------------------------------
+# --- processes: each is ended by its id, and with this process ---------------------------------
 
 
 def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -99,7 +99,7 @@ def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str], patience_s: float) -> None:
-    """Ends it in order, and by force if that takes too long."""
+    """Ends it in order, or by force if that takes too long."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -129,7 +129,7 @@ def log_of(output: Path, number: int) -> Path:
 
 
 def verdicts(output: Path, count: int) -> dict[str, int]:
-    """The tables that the servers leave, added up."""
+    """The sum of the tables that the servers print at their end."""
     sums: dict[str, int] = {}
     for number in range(count):
         for line in log_of(output, number).read_text().splitlines():
@@ -151,7 +151,7 @@ class Run:
     load: Optional[subprocess.Popen[str]] = None
     figures: Figures = field(default_factory=Figures)
     command: list[str] = field(default_factory=list)
-    # The generator's processes, and what each of them took.
+    # The generator's processes, and the CPU time of each.
     cpu_s: dict[int, float] = field(default_factory=dict)
 
     def go(self) -> tuple[dict[str, Any], dict[str, int]]:
@@ -173,7 +173,7 @@ class Run:
         try:
             report = json.loads(output.read_text())
         except ValueError as error:
-            raise Missing("the generator gave no report; what it says is above") from error
+            raise Missing("the generator gave no report; its messages are above") from error
         return report, verdicts(self.output, len(self.servers))
 
     def load_command(self, address: str) -> list[str]:
@@ -197,7 +197,7 @@ class Run:
             end(server, 30)
 
     def watch(self, load: subprocess.Popen[str], before: dict[str, int]) -> None:
-        """Looks at the machine until the generator has ended."""
+        """Samples the machine until the generator has ended."""
         begin = time.monotonic()
         both_ends = 2 * self.plan.connections
         opened = closing = looked = None
@@ -205,7 +205,7 @@ class Run:
         while load.poll() is None:
             now = time.monotonic()
             if now - begin > self.plan.limit_s:
-                raise Missing(f"it took longer than {self.plan.limit_s:.0f} s, and was ended")
+                raise Missing(f"the run took longer than {self.plan.limit_s:.0f} s and was ended")
             tcp = sockstat()
             figures = self.figures
             if closing:
@@ -231,13 +231,13 @@ class Run:
         self.figures.generator_cpu_s = round(sum(cpu.values()), 1)
 
     def look(self, load: int, before: dict[str, int]) -> None:
-        """How much memory is taken while all are held."""
+        """Measures the memory while all connections are held."""
         figures = self.figures
         servers = memory([it.pid for it in self.servers])
         figures.servers_pss, figures.servers_rss = servers["pss"], servers["rss"]
         figures.generator_pss = memory([load, *children(load)])["pss"]
         taken = before["MemAvailable"] - meminfo("MemAvailable")
-        # The servers' processes were there before; what they took for connections was not.
+        # The servers' processes existed before; their memory for connections did not.
         figures.kernel = taken - figures.servers_pss - figures.generator_pss
         figures.slab = meminfo("Slab") - before["Slab"]
 
@@ -275,7 +275,7 @@ def publish(run: Run, report: dict[str, Any], theirs: dict[str, int]) -> int:
 
 
 def room(plan: Plan, open_files: int) -> None:
-    """Whether the memory is enough."""
+    """Fails if the memory is not enough."""
     available = meminfo("MemAvailable")
     if plan.memory() > available:
         most = fits(available, open_files, os.cpu_count() or 1)
@@ -299,20 +299,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="million.py", description=__doc__.splitlines()[0])
     parser.error = error  # type: ignore[method-assign]
     parser.add_argument("--connections", type=number, default=2_000_000, metavar="N")
-    parser.add_argument("--program", default=str(CLOSECALL), help="closecall, as it was built")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="a folder for what it writes")
+    parser.add_argument("--program", default=str(CLOSECALL), help="the closecall program (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results (default: %(default)s)")
     parser.add_argument("--state", type=Path, default=STATE, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
 def run(options: argparse.Namespace) -> int:
     if sys.platform != "linux":
-        raise Missing("it needs Linux")
+        raise Missing("this needs Linux")
     open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if os.geteuid() != 0:
         most = fits(meminfo("MemAvailable"), open_files, os.cpu_count() or 1)
         raise Missing(
-            "it needs root, for a network namespace and settings of the kernel: sudo make million; "
+            "a network namespace and kernel settings need root: sudo make million; "
             f"the memory is enough for CONNECTIONS={most}"
         )
     if not os.access(options.program, os.X_OK):
@@ -331,8 +331,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def end_on_signals() -> None:
-    """`kill` and a closed terminal end a run as Ctrl-C does: what it raised is put back. SIGHUP, if it
-    is ignored at the start (nohup), stays ignored; SIGINT (the `&` of a shell) does not."""
+    """Makes `kill` and a closed terminal end a run as Ctrl-C does: raised settings are restored. SIGHUP, if
+    it is ignored at the start (nohup), stays ignored; SIGINT (the `&` of a shell) does not."""
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)

@@ -1,26 +1,26 @@
-"""How many processes a number of connections takes, and how many connections fit on a machine."""
+"""The number of processes for a number of connections, and the connections that fit on a machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
 
-# Files of a server that are no connections, and of a process of the generator.
+# Files of a server, and of a process of the generator, that are not connections.
 FILES_RESERVED = 64
-# SO_REUSEPORT spreads connections by a hash: around the mean of a server lie six times its root.
+# SO_REUSEPORT spreads connections by a hash: allow six times the square root above a server's mean.
 SPREAD = 6
 # Both ends of a connection: kernel, server and generator together. Measured: 4,500 to 7,000.
 BYTES_EACH = 7_000
-# What a process of either kind takes before its first connection.
+# Memory of a process of either kind before its first connection.
 PROCESS_BYTES = 3 << 20
-# What is left to the rest of the machine.
+# Memory that is left for the rest of the machine.
 SPARE_BYTES = 512 << 20
 PAGE = 4096
 # The ports of the namespace, for each source address.
 PORTS = (1024, 65535)
 # Messages a second while all connections are held, one of each: what two cores carry beside.
 RATE = 20_000
-# The fewest seconds that connections are held.
+# The shortest time that connections are held, in seconds.
 HOLD_S = 2
 
 
@@ -34,20 +34,20 @@ class Plan:
 
     @property
     def hold_ms(self) -> int:
-        """In this time each connection is due once, in turn."""
+        """The time in which each connection sends once, in turn."""
         return -(-self.connections * 1000 // self.rate)
 
     @property
     def limit_s(self) -> float:
-        """Nothing takes longer."""
+        """The limit on the whole run."""
         return 180 + self.hold_ms / 1000 + self.connections / 1_000
 
     def memory(self) -> int:
         return self.connections * BYTES_EACH + 2 * self.processes * PROCESS_BYTES + SPARE_BYTES
 
     def settings(self, files_open: int, pages: int) -> dict[str, tuple[int, ...]]:
-        """What the settings of the machine have to be at least, with this many files open and pages
-        of memory there. A page of buffers for each end, but no more than half of the memory."""
+        """The least values of the machine's settings, given its open files and pages of memory. Buffers get
+        a page for each end, but no more than half of the memory."""
         most = min(2 * self.connections, pages // 2)
         return {
             "fs.file-max": (files_open + 2 * self.connections + 100_000,),
@@ -57,7 +57,7 @@ class Plan:
 
 
 def processes(connections: int, open_files: int, cores: int) -> int:
-    """How many servers share the connections, so that none of them runs out of files."""
+    """The number of servers that share the connections, so that none of them runs out of files."""
     return min(connections, max(cores, -int(-connections // mean(open_files))))
 
 
@@ -72,7 +72,7 @@ def plan(connections: int, open_files: int, cores: int) -> Plan:
 
 
 def fits(available: int, open_files: int, cores: int) -> int:
-    """How many connections that much memory is enough for, in whole thousands."""
+    """The number of connections that this memory is enough for, in whole thousands."""
     each = BYTES_EACH + 2 * PROCESS_BYTES / mean(open_files)
     most = (available - SPARE_BYTES - 2 * (cores + 1) * PROCESS_BYTES) / each
     return max(0, int(most) // 1000 * 1000)

@@ -1,4 +1,4 @@
-"""What a run came to, and whether that is as it has to be."""
+"""The results of a run, and its failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def seconds(time: Optional[float]) -> str:
 def rows(
     plan: Plan, figures: Figures, report: dict[str, Any], theirs: dict[str, int]
 ) -> Iterator[tuple[str, str]]:
-    """The table: what, and how much."""
+    """The rows of the table: name and value."""
     mib, gib = 2**20, 2**30
     each = (figures.kernel + figures.servers_pss + figures.generator_pss) / plan.connections
     held = report["verdicts"].get("local.done", 0)
@@ -49,8 +49,8 @@ def rows(
         times = (f"{latency[name] / 1000:.2f} ms" for name in ("p50", "p99"))
         yield "reply, p50 and p99", ", ".join(times)
     yield "time to close", seconds(figures.closed_s)
-    yield "ended, the clients say", counts(report["verdicts"])
-    yield "ended, the servers say", counts(theirs)
+    yield "endings, reported by the clients", counts(report["verdicts"])
+    yield "endings, reported by the servers", counts(theirs)
     servers = (figures.servers_pss / mib, figures.servers_pss / plan.connections)
     yield "memory of all servers (PSS)", "{:,.0f} MiB, {:.0f} bytes each".format(*servers)
     yield "the same with shared pages counted in each (RSS)", f"{figures.servers_rss / mib:,.0f} MiB"
@@ -67,7 +67,7 @@ def counts(verdicts: dict[str, int]) -> str:
 
 
 def failures(plan: Plan, report: dict[str, Any], theirs: dict[str, int]) -> Iterator[str]:
-    """What is not as it has to be."""
+    """The requirements that the run does not meet."""
     number = plan.connections
     if report["echoes"] < number or report["unanswered"]:
         yield f"messages answered while held: {report['echoes']:,} of {number:,}"
@@ -75,6 +75,6 @@ def failures(plan: Plan, report: dict[str, Any], theirs: dict[str, int]) -> Iter
         yield f"{report['mismatches']} wrong replies, errors: {counts(report['errors'])}"
     if report["verdicts"] != {"local.done": number}:
         yield f"the clients' ends: {counts(report['verdicts'])}"
-    # And the generator's first look at the server.
+    # One more is the generator's check of the server.
     if theirs != {"peer_fin.delivered": number + 1}:
         yield f"the servers' ends: {counts(theirs)}"

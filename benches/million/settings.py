@@ -1,9 +1,9 @@
-"""Settings of the kernel (sysctl) that a run raises, and puts back whatever happens to the run.
+"""Raises kernel settings (sysctl) for a run, and restores them however the run ends.
 
-The old values are written to a file and synchronised to it before the first setting is changed. A
-run that is killed leaves that file, and the next run puts the settings back first. The file is
-locked while a run is under way, and a lock ends with its process. It lies in /run, which is empty
-after a restart of the machine, as the settings are.
+The old values are written to a file, with fsync, before the first setting is changed. A run that is
+killed leaves that file, and the next run restores the settings first. The file is locked during a run,
+and the lock ends with its process. It is in /run, which a restart of the machine empties, as a restart
+resets the settings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 def at_least(old: str, wanted: tuple[int, ...]) -> str:
-    """Each number of a setting raised to what is wanted; none is lowered."""
+    """Raises each number of a setting to the wanted value, and lowers none."""
     return " ".join(str(max(int(number), least)) for number, least in zip(old.split(), wanted))
 
 
@@ -67,7 +67,7 @@ class Settings:
         return self.files[name]
 
     def raise_to(self, wanted: dict[str, tuple[int, ...]]) -> None:
-        """Raises settings that are lower, and says which."""
+        """Raises settings that are lower, and reports each."""
         try:
             changes = {}
             for name, least in wanted.items():
@@ -88,7 +88,7 @@ class Settings:
         os.fsync(self.state)
 
     def put_back(self, why: str) -> None:
-        """Puts back what the file names. A setting that was changed since stays as it is."""
+        """Restores the settings in the file. A setting that was changed in the meantime is not restored."""
         try:
             changes = json.loads(os.pread(self.state, 1 << 16, 0) or b"{}")
         except ValueError:

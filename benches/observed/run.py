@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What `Observed` adds to a tokio echo server: CPU of the server for each echo and each cycle.
+"""Measures what `Observed` costs a tokio echo server: CPU time of the server for each echo and cycle.
 
-Both programs run in every round, in turns, so that a drift hits both. The client is
+Both programs run in every round, in turns, so that a drift affects both. The client is
 benches/limit/client.c. Build first: cargo build --release --example echo_tokio
 """
 

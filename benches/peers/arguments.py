@@ -1,4 +1,4 @@
-"""The command line that compare.py and ../fair/fair.py have in common: values, and their checks."""
+"""Command-line values and checks that compare.py and ../fair/fair.py share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from measuring import say
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, without the usage: --help has that."""
+        """Prints one line without the usage, which --help shows."""
         say(f"{self.prog.removesuffix('.py')}: {message}")
         sys.exit(2)
 
@@ -51,7 +51,7 @@ def some_of(known: tuple[str, ...]) -> Callable[[str], list[str]]:
 
 
 def writable(path: str) -> str:
-    """Found out now, not after the measurement."""
+    """Checked before the measurement, not after it."""
     if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"nothing can be written to {path!r}")
     return path
@@ -59,8 +59,8 @@ def writable(path: str) -> str:
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--json", type=writable, metavar="FILE", help="write every figure there"
+        "--json", type=writable, metavar="FILE", help="write all figures to FILE"
     )
     parser.add_argument(
-        "--markdown", type=writable, metavar="FILE", help="write the table there, as Markdown"
+        "--markdown", type=writable, metavar="FILE", help="write the table to FILE, as Markdown"
     )

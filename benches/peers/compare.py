@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""closecall beside echo servers of other kinds, in one run.
+"""Compares closecall with echo servers of other kinds, in one run.
 
 Builds the peers that this machine can build, names those that it cannot, and measures all of them
 in turns, on pinned cores, with the load client of ../limit. See README.md.
@@ -51,9 +51,9 @@ from servers import PEERS, Contestant, build_peers, closecall, the_floor
 EXPERIMENTS = ("echo", "churn", "memory", "deadline", "fair")
 YARDSTICK = "c"
 FLOODERS = 1000
-# Why the C program has no part in an experiment; neither is a failure.
+# Reasons why the C program does not take part in an experiment; neither is a failure.
 NOT_FOR_IT = ("no deadline", "keeps no rest of a reply")
-# Each of these takes long or hardly varies: no more rounds than that.
+# The largest number of rounds of experiments that take long or hardly vary.
 ROUNDS_MAX = {"memory": 3, "deadline": 3, "fair": 3}
 
 
@@ -71,7 +71,7 @@ class Cell(rounds.Cell):
         return median(self.ratios) if self.ratios else None
 
     def spread(self) -> float:
-        """How far the rounds differ, as a share of the ratio."""
+        """The difference between the rounds, as a share of the ratio."""
         return (max(self.ratios) - min(self.ratios)) / median(self.ratios) if self.ratios else 0
 
 
@@ -135,7 +135,7 @@ def plan(options: argparse.Namespace, bench: Bench) -> list[Column]:
         return {"value": result["p99_ms"], **result}
 
     most = max(options.connections)
-    sources = cache(churn_sources)  # asked when the churn begins: it may have to wait
+    sources = cache(churn_sources)  # called when the churn begins, because it may wait
     columns = []
     if "echo" in options.only:
         for count in options.connections:
@@ -191,7 +191,7 @@ def tell_round(column: Column, samples: dict[str, dict[str, Any]], number: str) 
     tell_overflows(sum(s.get("time_wait_overflows", 0) for s in samples.values()))
     for key, sample in samples.items():
         if sample.get("slow_connects"):
-            say(f"  beware: {key}: {sample['slow_connects']:,} handshakes took over 100 ms")
+            say(f"  warning: {key}: {sample['slow_connects']:,} handshakes took over 100 ms")
 
 
 # --- the report -----------------------------------------------------------------------------
@@ -214,32 +214,32 @@ class Report:
         made = {c.experiment for c in self.columns}
         if made & {"echo", "churn"}:
             yield (
-                "echo, churn: CPU time of the server per echo at so many connections and per "
-                f"connect, echo, close ({CHURN_PARALLEL} at once); x is the ratio to c in the same "
+                "echo, churn: CPU time of the server per echo with that number of connections, and "
+                f"per connect, echo, close ({CHURN_PARALLEL} at once); x is the ratio to c in the same "
                 f"round. Rounds: {self.options.rounds}, of {self.options.seconds:g} s; medians."
             )
         spread = max((cell.spread() for c in self.columns for cell in c.cells.values()), default=0)
         if spread:
             yield (
-                f"The ratios of one cell differ by up to {spread:.0%} between the rounds: that is "
-                "how noisy the machine was."
+                f"The ratios of one cell differ by up to {spread:.0%} between the rounds, which "
+                "shows the noise of the machine."
             )
         if "memory" in made:
             yield "idle memory: growth of resident memory per silent connection."
         if "deadline" in made:
             yield (
-                f"p99.9: of {ACTIVE} active connections, in quiet and while "
+                f"p99.9: of {ACTIVE} active connections, before and while "
                 f"{max(self.options.connections):,} read deadlines expire."
             )
         if "fair" in made:
             yield (
-                f"polite: how long {POLITE} clients wait for the reply to a small question, asked "
-                f"{GAP_MS} ms after the last reply, while {FLOODERS:,} others send without end."
+                f"polite: how long {POLITE} clients wait for the reply to a small request, sent "
+                f"{GAP_MS} ms after the last reply, while {FLOODERS:,} others never stop sending."
             )
         for key, text in self.skipped.items():
             yield f"{key}: skipped: {text}"
         if self.interrupted:
-            yield "Interrupted: what is missing was not measured."
+            yield "Interrupted: missing figures were not measured."
 
     def text(self) -> str:
         return "\n".join(["", table(self.lines()), "", *self.notes()])
@@ -307,14 +307,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         type=some_of(EXPERIMENTS),
         default=",".join(EXPERIMENTS),
         metavar="LIST",
-        help="which experiments (default: %(default)s)",
+        help="experiments to run (default: %(default)s)",
     )
     parser.add_argument(
         "--peers",
         type=some_of(keys),
         default=",".join(usual),
         metavar="LIST",
-        help="which servers beside closecall and the C program (default: %(default)s)",
+        help="servers to measure beside closecall and the C program (default: %(default)s)",
     )
     parser.add_argument(
         "--connections",
@@ -324,7 +324,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="sizes for echo; memory and deadline take the largest (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=whole, default=5, help="memory and deadline: three at most (default: 5)"
+        "--rounds", type=whole, default=5, help="rounds; memory and deadline have at most three (default: 5)"
     )
     parser.add_argument(
         "--seconds", type=window, default=3, help="length of a window (default: 3)"
@@ -333,7 +333,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--server",
         default=str(CLOSECALL),
         metavar="PATH",
-        help="the closecall to measure (default: target/release/closecall)",
+        help="the closecall program to measure (default: target/release/closecall)",
     )
     add_outputs(parser)
     options = parser.parse_args(arguments)
@@ -343,7 +343,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def minutes(columns: list[Column], servers: int, options: argparse.Namespace) -> float:
-    """Roughly; a window's start and end included."""
+    """An estimate that includes the start and end of each window."""
     each = {"echo": options.seconds + 1, "churn": options.seconds + 1, "memory": 3, "deadline": 18}
     each["fair"] = 6
     rounds = (min(options.rounds, ROUNDS_MAX.get(c.experiment, options.rounds)) for c in columns)
@@ -352,7 +352,7 @@ def minutes(columns: list[Column], servers: int, options: argparse.Namespace) ->
 
 def run(options: argparse.Namespace) -> int:
     if sys.platform != "linux":
-        raise Environment("it needs Linux: epoll and /proc")
+        raise Environment("this needs Linux: epoll and /proc")
     raise_file_limit()
     compile_c()
     compile_crowd()
@@ -363,7 +363,7 @@ def run(options: argparse.Namespace) -> int:
         server.program.log().unlink(missing_ok=True)
     report = Report(options, bench, servers, skipped, plan(options, bench))
     expected = minutes(report.columns, len(servers), options)
-    say(f"about {max(1, round(expected))} min; Ctrl-C prints what there is")
+    say(f"about {max(1, round(expected))} min; Ctrl-C prints the results so far")
     try:
         for column in report.columns:
             limit = ROUNDS_MAX.get(column.experiment, options.rounds)
@@ -378,7 +378,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    # `kill` ends it as Ctrl-C does: with the children gone and what there is printed.
+    # Makes `kill` behave as Ctrl-C does: it ends the children and prints the results so far.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     options = parse(sys.argv[1:])

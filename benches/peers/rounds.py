@@ -1,4 +1,4 @@
-"""Rounds in which every server is measured once, and what comes of them.
+"""Rounds in which every server is measured once, and their results.
 
 Shared by compare.py and ../fair/fair.py.
 """
@@ -22,7 +22,7 @@ Sample = dict[str, Any]
 
 @dataclass
 class Cell:
-    """What one server did in one experiment."""
+    """The results of one server in one experiment."""
 
     samples: list[Sample] = field(default_factory=list)
     failure: str = ""
@@ -70,7 +70,7 @@ def run_rounds(
         tell(this_round, f"{number + 1}/{rounds}")
 
 
-# --- what comes of them ---------------------------------------------------------------------
+# --- the results ----------------------------------------------------------------------------
 
 
 def markdown_table(lines: list[list[str]], texts: set[int]) -> list[str]:

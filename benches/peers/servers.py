@@ -1,4 +1,4 @@
-"""The servers that take part: the C program, closecall, and those of other kinds.
+"""The servers that are compared: the C program, closecall, and servers of other kinds.
 
 Says how each one is built here, which version it is, and what is missing if it cannot be built.
 
@@ -56,7 +56,7 @@ class Contestant:
         return log.stat().st_size if log.exists() else 0
 
     def reason(self, logged: int, failure: Exception) -> str:
-        """The peers are silent: what one of them has logged since is why it failed."""
+        """These servers log nothing normally, so new log lines are the reason of a failure."""
         if self.key not in ("closecall", "before"):
             with open(self.program.log(), encoding="utf-8", errors="replace") as log:
                 log.seek(logged)
@@ -80,7 +80,7 @@ def locked_tokio() -> str:
     return f"tokio {found[1]}" if found else ""
 
 
-# --- Go: several may be installed, and the newest one counts --------------------------------
+# --- Go: several may be installed; the newest one is used -----------------------------------
 
 
 def go_programs() -> Iterator[str]:
@@ -108,7 +108,7 @@ def by_number(program: str) -> list[int]:
 
 @cache
 def newest_go() -> str:
-    """The path of it; "go", which then is reported as missing, if there is none."""
+    """The path of the newest Go; if there is none, "go", which is then reported as missing."""
     return max(go_programs(), key=by_number, default="go")
 
 
@@ -160,7 +160,7 @@ PEERS = (
 
 
 def build(peer: Peer) -> Optional[str]:
-    """Why it cannot be built here; None: it is built."""
+    """The reason why it cannot be built here, or None if it is built."""
     if not shutil.which(peer.tool):
         return f"there is no `{peer.tool}`: {peer.remedy}"
     say(f"building {peer.key}")
@@ -172,7 +172,7 @@ def build(peer: Peer) -> Optional[str]:
 
 
 def build_peers(keys: list[str]) -> tuple[list[Contestant], dict[str, str]]:
-    """Those that can be built, and for the others the reason."""
+    """The servers that can be built, and for the others the reason why not."""
     found, skipped = [], {}
     BUILD.mkdir(parents=True, exist_ok=True)
     for peer in PEERS:
