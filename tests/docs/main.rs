@@ -1,0 +1,22 @@
+//! The documents are right: what they tell people to type is accepted and works, what they link to
+//! exists, and the names of verdicts and scenarios in them are names that the program knows.
+#![cfg(all(unix, feature = "cli"))]
+
+#[path = "../common/process.rs"]
+mod process;
+#[path = "../common/scratch.rs"]
+mod scratch;
+#[path = "../common/skip.rs"]
+mod skip;
+
+mod commands;
+mod links;
+mod markdown;
+mod names;
+mod recipe;
+mod shell;
+
+#[track_caller]
+fn assert_clean(broken: &[String]) {
+    assert!(broken.is_empty(), "\n  {}\n", broken.join("\n  "));
+}
