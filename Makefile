@@ -1,6 +1,6 @@
 # `make` without a target lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
+.PHONY: help run test faults soak fuzz sanitize coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
 	million picture book
 
 help: ## list the targets
@@ -38,10 +38,13 @@ coverage: ## show the lines of machine/ and reactor/ that no test reaches (cargo
 mutants: ## insert small errors into machine/ and reactor/, one at a time; a test must fail; MUTANTS="--shard 1/8"
 	CLOSECALL_SEEDS=2000 cargo mutants $(MUTANTS)
 
+sanitize: ## run the socket module under AddressSanitizer and MemorySanitizer, the pure parts under Miri
+	tests/sanitize/run; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: a part was skipped and reported
+
 check: ## run the checks of CI: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
 
-cross: ## compile for Windows, macOS, FreeBSD and aarch64, and run the tests under wine
+cross: ## compile for Windows, macOS, FreeBSD, NetBSD, illumos and aarch64, and run the tests under wine
 	tests/cross.sh; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: a part was skipped and reported
 
 bench: ## measure CPU time per echo and per cycle beside a minimal C program

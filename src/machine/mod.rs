@@ -13,4 +13,5 @@ pub mod outbox;
 pub mod packed_address;
 pub mod reply;
 pub mod time;
+mod u48;
 pub mod wheel;

@@ -26,7 +26,7 @@ impl<K: Kernel> Reactor<K> {
         let mut failure = None;
         let mut failures = 0;
         for _ in 0..budget {
-            let Some(listener) = self.listeners.next_ready(self.now) else { break };
+            let Some(listener) = self.listeners.next_ready(self.context.now) else { break };
             let before = self.turn.accepted;
             let newcomer = self.next_newcomer(listener);
             if self.turn.accepted > before {
@@ -68,7 +68,7 @@ impl<K: Kernel> Reactor<K> {
     /// Whether the drain has accepted all there was, or as much as there can have been, or has no
     /// time for more.
     fn backlog_is_swept(&self) -> bool {
-        let over = self.rules.drain_ends.is_some_and(|end| end <= self.now);
+        let over = self.context.drain_is_over();
         over || !self.listeners.any_ready()
     }
 
@@ -121,7 +121,7 @@ impl<K: Kernel> Reactor<K> {
         }
         // Its budget stopped it: what it goes on sending is not waited for.
         if let Some(entry) = self.table.get_mut(key) {
-            entry.connection.expire(self.now, &self.rules);
+            entry.connection.expire(&self.context);
             self.visit_within(key, 0);
         }
     }
@@ -138,7 +138,7 @@ impl<K: Kernel> Reactor<K> {
         self.counters.accepted += 1;
         self.turn.accepted += 1;
         let id = self.counters.accepted;
-        let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
+        let mut connection = Connection::new(id, peer.into(), &self.context);
         if self.has_too_many(peer) {
             connection.refuse(LocalCause::Policy);
             self.kernel.close(socket, Goodbye::Reset);
@@ -149,7 +149,7 @@ impl<K: Kernel> Reactor<K> {
         let Some(entry) = self.table.get_mut(key) else { return Then::Continue };
         match self.kernel.register(&mut entry.socket, key) {
             Ok(()) => {
-                self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+                self.wheel.arm(key, entry.connection.alarm(&self.context));
                 Then::Continue
             }
             Err(errno) => {
@@ -169,7 +169,7 @@ impl<K: Kernel> Reactor<K> {
     /// One that never had a slot: all that is known of it is that we did not want it.
     fn report_refused(&mut self, mut connection: Connection) {
         let conclusion = connection.conclude(Answers::nothing(K::SYSTEM));
-        self.report(ending(&connection, None, conclusion, self.now));
+        self.report(ending(&connection, None, conclusion, self.context.now));
     }
 
     /// Whether newcomers are to be told that the system is out of something.
@@ -185,7 +185,7 @@ impl<K: Kernel> Reactor<K> {
             self.counters.accepted += 1;
             self.turn.accepted += 1;
             let id = self.counters.accepted;
-            let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
+            let mut connection = Connection::new(id, peer.into(), &self.context);
             connection.refuse(LocalCause::Policy);
             self.report_refused(connection);
             Then::Continue
@@ -215,15 +215,15 @@ impl<K: Kernel> Reactor<K> {
     /// Accepts no newcomer for a while, and logs that once an episode.
     fn pause(&mut self, pause: Pause) {
         let retry_ms = self.config.accept_retry_ms;
-        let retry_at = (pause != Pause::Full).then(|| self.now.after(retry_ms));
-        if self.listeners.pause(pause, self.now, retry_at) {
+        let retry_at = (pause != Pause::Full).then(|| self.context.now.after(retry_ms));
+        if self.listeners.pause(pause, self.context.now, retry_at) {
             self.report_pause(pause);
         }
     }
 
     /// Logs why newcomers are reset, once an episode.
     fn report_shedding(&mut self, pause: Pause) {
-        if self.listeners.is_to_be_reported(self.now) {
+        if self.listeners.is_to_be_reported(self.context.now) {
             self.report_pause(pause);
         }
     }

@@ -90,7 +90,7 @@ impl<K: Kernel> Reactor<K> {
     /// Gives memory back that outboxes have taken, and with it what else has become free: of the
     /// lines, and of the table where it is empty.
     pub(super) fn tidy_memory(&mut self) {
-        match self.output.next_step(self.now) {
+        match self.output.next_step(self.context.now) {
             None => {}
             Some(Tidy::GiveBack) => {
                 self.table.shrink();

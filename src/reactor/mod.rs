@@ -43,7 +43,7 @@ use self::table::Table;
 use crate::config::Config;
 use crate::kernel::{Event, Kernel, Stop};
 pub use crate::machine::close::Ending;
-use crate::machine::connection::Rules;
+use crate::machine::connection::{Context, Rules};
 use crate::machine::reply::Replier;
 use crate::machine::time::Moment;
 use crate::machine::wheel::TimerWheel;
@@ -101,8 +101,8 @@ pub struct Turn {
 pub struct Reactor<K: Kernel> {
     kernel: K,
     config: Config,
-    rules: Rules,
-    now: Moment,
+    /// The settings, and what holds now: when the clock was last read, the end of the drain.
+    context: Context,
     /// Visits since the clock was read.
     visits_since_clock: u32,
     events: Vec<Event>,
@@ -133,7 +133,7 @@ impl<K: Kernel> fmt::Debug for Reactor<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
             .field("stage", &self.stage)
-            .field("now", &self.now)
+            .field("now", &self.context.now)
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
@@ -144,18 +144,16 @@ impl<K: Kernel> Reactor<K> {
     pub fn new(mut kernel: K, config: Config) -> Reactor<K> {
         let now = kernel.now();
         let slots = config.slots();
+        let rules = Rules {
+            read_deadline_ms: config.read_deadline_ms,
+            write_deadline_ms: config.write_deadline_ms,
+            verdict_wait_ms: config.verdict_wait_ms,
+            retry_ms: config.retry_ms,
+            short_read_drains: K::SHORT_READ_DRAINS,
+            max_age_ms: config.max_age_ms,
+        };
         Reactor {
-            rules: Rules {
-                read_deadline_ms: config.read_deadline_ms,
-                write_deadline_ms: config.write_deadline_ms,
-                verdict_wait_ms: config.verdict_wait_ms,
-                retry_ms: config.retry_ms,
-                may_wait: true,
-                short_read_drains: K::SHORT_READ_DRAINS,
-                max_age_ms: config.max_age_ms,
-                drain_ends: None,
-            },
-            now,
+            context: Context::new(rules, now),
             visits_since_clock: 0,
             events: Vec::new(),
             listeners: Listeners::new(kernel.listeners()),
@@ -238,7 +236,7 @@ impl<K: Kernel> Reactor<K> {
         let timeout_ms = self.timeout_ms().into_iter().chain(most_ms).min();
         self.kernel.wait(timeout_ms, &mut self.events)?;
         self.read_clock();
-        self.wheel.skip_to(self.now);
+        self.wheel.skip_to(self.context.now);
         self.turn.events = self.events.len() as u32;
         for index in 0..self.events.len() {
             match self.events[index] {
@@ -262,18 +260,18 @@ impl<K: Kernel> Reactor<K> {
         if owed > 0 || self.listeners.is_unfinished() {
             return Some(0);
         }
-        let sweep_ends = self.rules.drain_ends.filter(|_| self.listeners.is_open());
+        let sweep_ends = self.context.drain_ends.filter(|_| self.listeners.is_open());
         let tidies_at = self.output.tidies_at();
         let alarm = [self.wheel.next_due(), self.listeners.retry_at(), sweep_ends, tidies_at];
         let alarm = alarm.into_iter().flatten().min();
         alarm.map(|alarm| {
             self.read_clock(); // the turn took its time, and the next alarm does not wait for it
-            alarm.since(self.now)
+            alarm.since(self.context.now)
         })
     }
 
     fn read_clock(&mut self) {
-        self.now = self.kernel.now();
+        self.context.now = self.kernel.now();
         self.visits_since_clock = 0;
     }
 
@@ -284,7 +282,7 @@ impl<K: Kernel> Reactor<K> {
     fn stop(&mut self, stop: Stop) {
         if self.stage == Stage::Serving {
             self.stage = Stage::Draining;
-            self.rules.drain_ends = Some(self.now.after(self.config.drain_ms));
+            self.context.drain_ends = Some(self.context.now.after(self.config.drain_ms));
             self.listeners.sweep(self.config.backlog.max(1).unsigned_abs());
             // All are due at once: the expiry path does the rest, within its budget.
             for key in self.table.keys() {

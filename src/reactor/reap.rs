@@ -60,7 +60,7 @@ impl<K: Kernel> Reactor<K> {
         let conclusion = connection.conclude(probe);
         let goodbye = connection.goodbye();
         self.output.changed(connection.output_bytes(), 0);
-        let ending = ending(connection, local, conclusion, self.now);
+        let ending = ending(connection, local, conclusion, self.context.now);
         self.report(ending);
         let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);

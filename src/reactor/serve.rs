@@ -4,6 +4,7 @@ use super::Reactor;
 use super::table::Pace;
 use super::visit::{CALL_COSTS_BYTES, Visit, VisitEnd};
 use crate::kernel::{Event, Kernel};
+use crate::machine::connection::Context;
 use crate::machine::time::Moment;
 
 /// A connection that moved more than this in a visit, in bytes, is a bulk sender until it moves
@@ -71,35 +72,37 @@ impl<K: Kernel> Reactor<K> {
         let bytes_max = self.turn.bytes.saturating_add(budget);
         debug_assert!(self.put_off.is_empty() || budget == 0, "an alarm may be put off twice");
         while self.turn.bytes < bytes_max
-            && let Some(key) = self.wheel.pop_due(self.now, &mut looks)
+            && let Some(key) = self.wheel.pop_due(self.context.now, &mut looks)
         {
             self.alarm_rings(key);
         }
     }
 
-    /// The alarm of `key` rings: everything is tried once more before anything is decided.
+    /// The alarm of `key` rings: everything is tried once more before anything is decided. This is
+    /// the last part of the path of each deadline, which is drawn on
+    /// [`Connection`](crate::machine::connection::Connection#deadlines).
     fn alarm_rings(&mut self, key: u32) {
-        let past = self.past();
+        let context = self.deadline_context();
         let turn = self.turn_number;
         let Some(entry) = self.table.get_mut(key) else { return };
         let mut budget = self.config.bytes_per_visit.max(1);
         // None is served twice in a turn: its alarm is put off to the next.
-        if entry.visited_in == turn && entry.connection.tries_again(past, &self.rules) {
+        if entry.visited_in == turn && entry.connection.alarm_is_due(&context) {
             return self.put_off.push_back(key);
         }
         self.turn.alarms += 1;
-        if entry.connection.alarm_rang(past, &self.rules) {
+        if entry.connection.alarm_rang(&context) {
             budget = self.visit_within(key, budget);
         }
-        let past = self.past();
+        let context = self.deadline_context();
         if let Some(entry) = self.table.get_mut(key)
-            && entry.connection.is_due(past, &self.rules)
+            && entry.connection.is_due(&context)
         {
-            entry.connection.expire(past, &self.rules);
+            entry.connection.expire(&context);
             self.visit_within(key, budget);
         }
         if let Some(entry) = self.table.get_mut(key) {
-            self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+            self.wheel.arm(key, entry.connection.alarm(&self.context));
         }
     }
 
@@ -111,10 +114,10 @@ impl<K: Kernel> Reactor<K> {
         u32::try_from(visits).unwrap_or(u32::MAX) / parts
     }
 
-    /// The last moment that has passed for sure. The clock rounds down: a deadline of this very
-    /// millisecond may lie ahead still.
-    fn past(&self) -> Moment {
-        Moment::from_ms(self.now.as_ms().saturating_sub(1))
+    /// What deadlines are decided by. The clock rounds down, so a deadline of this very millisecond
+    /// may still lie ahead: the last moment that has passed for sure is the millisecond before it.
+    fn deadline_context(&self) -> Context {
+        self.context.at(Moment::from_ms(self.context.now.as_ms().saturating_sub(1)))
     }
 
     /// What a visit may be charged for, in bytes.
@@ -130,7 +133,7 @@ impl<K: Kernel> Reactor<K> {
         }
         self.visits_since_clock += 1;
         self.turn.visits += 1;
-        self.rules.may_wait = self.table.open() <= self.config.settles_up_to();
+        self.context.may_wait = self.table.open() <= self.config.settles_up_to();
         let Some(entry) = self.table.get_mut(key) else { return budget };
         entry.visited_in = self.turn_number;
         let was_settling = entry.connection.is_settling();
@@ -138,8 +141,7 @@ impl<K: Kernel> Reactor<K> {
         let mut visit = Visit {
             kernel: &mut self.kernel,
             replier: &mut self.replier,
-            rules: &self.rules,
-            now: self.now,
+            context: &self.context,
             budget,
             charged: 0,
             reply_bytes: self.output.reply_bytes(),
@@ -152,7 +154,7 @@ impl<K: Kernel> Reactor<K> {
         let is_bulk = outcome == VisitEnd::Unfinished || spent > SPARSE_BYTES_MAX;
         entry.pace = if is_bulk { Pace::Bulk } else { Pace::Sparse };
         if entry.connection.take_alarm_moved() && outcome != VisitEnd::Ended {
-            self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+            self.wheel.arm(key, entry.connection.alarm(&self.context));
         }
         if !was_settling && entry.connection.is_settling() {
             self.table.settles(key);

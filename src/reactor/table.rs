@@ -243,7 +243,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::machine::connection::Rules;
+    use crate::machine::connection::{Context, Rules};
     use crate::machine::time::Moment;
 
     /// With a socket that is a descriptor and nothing else, as mio's is in a release build.
@@ -265,15 +265,14 @@ mod tests {
             write_deadline_ms: None,
             verdict_wait_ms: 2_000,
             retry_ms: 20,
-            may_wait: true,
             short_read_drains: true,
             max_age_ms: None,
-            drain_ends: None,
         };
-        let (now, peer) = (Moment::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 50_000)));
-        let mut connection = Connection::new(id, peer.into(), now, &rules);
+        let context = Context::new(rules, Moment::from_ms(0));
+        let peer = SocketAddr::from(([192, 0, 2, 1], 50_000));
+        let mut connection = Connection::new(id, peer.into(), &context);
         connection.received_fin();
-        connection.shut_down(true, now, &rules);
+        connection.shut_down(true, &context);
         connection
     }
 

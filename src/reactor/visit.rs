@@ -3,9 +3,8 @@
 
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::Via;
-use crate::machine::connection::{Rules, Step};
+use crate::machine::connection::{Context, Step};
 use crate::machine::reply::Replier;
-use crate::machine::time::Moment;
 
 use super::table::Slot;
 
@@ -27,8 +26,7 @@ pub(super) const CALL_COSTS_BYTES: usize = 4096;
 pub(super) struct Visit<'a, K: Kernel> {
     pub(super) kernel: &'a mut K,
     pub(super) replier: &'a mut Replier,
-    pub(super) rules: &'a Rules,
-    pub(super) now: Moment,
+    pub(super) context: &'a Context,
     /// What is left to receive or send in this visit, in bytes.
     pub(super) budget: usize,
     /// What it has been charged for so far, in bytes. The last call may pass the budget.
@@ -57,15 +55,15 @@ impl<K: Kernel> Visit<'_, K> {
                 Step::Send => self.send(entry),
                 Step::ShutDown => {
                     let took = self.kernel.shutdown_write(&mut entry.socket).is_ok();
-                    entry.connection.shut_down(took, self.now, self.rules);
+                    entry.connection.shut_down(took, self.context);
                 }
                 Step::RegisterWritable => {
                     let took = self.kernel.register_writable(&mut entry.socket, key).is_ok();
-                    entry.connection.registered_writable(took);
+                    entry.connection.registered_writable(took, self.context);
                 }
                 Step::TakeError => {
                     let errno = self.kernel.take_error(&mut entry.socket);
-                    entry.connection.error_taken(errno, K::SYSTEM);
+                    entry.connection.error_taken(errno);
                 }
                 Step::AskUnacked => self.ask_unacked(entry),
                 Step::AskUnread => {
@@ -78,7 +76,7 @@ impl<K: Kernel> Visit<'_, K> {
 
     fn ask_unacked(&mut self, entry: &mut Slot<K::Socket>) {
         let bytes = if self.asks_kernel { self.kernel.unacked(&mut entry.socket) } else { None };
-        entry.connection.unacked(bytes, self.now, self.rules);
+        entry.connection.unacked(bytes, self.context);
     }
 
     /// Receives into the shared buffer and answers from it.
@@ -90,9 +88,11 @@ impl<K: Kernel> Visit<'_, K> {
             Io::Done(0) => return connection.received_fin(),
             Io::Done(bytes) => bytes,
             Io::WouldBlock => return connection.blocked(Via::Recv),
-            Io::Failed(errno) => return connection.failed(errno, Via::Recv, K::SYSTEM),
+            Io::Failed(errno) => {
+                return connection.failed(errno, Via::Recv, K::SYSTEM, self.context);
+            }
         };
-        connection.received(bytes, space_bytes, self.now, self.rules);
+        connection.received(bytes, space_bytes, self.context);
         log_bytes("read", self.replier.request(bytes));
 
         let mut inside_line = connection.inside_line();
@@ -102,11 +102,11 @@ impl<K: Kernel> Visit<'_, K> {
         let taken = if let Io::Done(taken) = sent { taken } else { 0 };
         log_bytes("send", &reply[..taken]);
         let reply_bytes = reply.len();
-        connection.answered(reply, taken, self.now, self.rules);
+        connection.answered(reply, taken, self.context);
         match sent {
             Io::Done(_) => {}
             Io::WouldBlock => connection.blocked(Via::Send),
-            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM, self.context),
         }
         self.charge(bytes.max(reply_bytes)); // in lines, a byte may have a reply of thousands
     }
@@ -117,11 +117,11 @@ impl<K: Kernel> Visit<'_, K> {
         match self.kernel.send(&mut entry.socket, connection.pending()) {
             Io::Done(bytes) => {
                 log_bytes("send", &connection.pending()[..bytes]);
-                connection.flushed(bytes, self.now, self.rules);
+                connection.flushed(bytes, self.context);
                 self.charge(bytes);
             }
             Io::WouldBlock => connection.blocked(Via::Send),
-            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM, self.context),
         }
     }
 
@@ -133,11 +133,11 @@ impl<K: Kernel> Visit<'_, K> {
         match self.kernel.recv(&mut entry.socket, space) {
             Io::Done(0) => connection.received_fin(),
             Io::Done(bytes) => {
-                connection.received(bytes, space_bytes, self.now, self.rules);
+                connection.received(bytes, space_bytes, self.context);
                 self.charge(bytes);
             }
             Io::WouldBlock => connection.blocked(Via::Recv),
-            Io::Failed(errno) => connection.failed(errno, Via::Recv, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Recv, K::SYSTEM, self.context),
         }
     }
 

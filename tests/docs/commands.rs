@@ -1,5 +1,5 @@
-//! Every command in a document is one that works: `closecall …` is parsed by the program itself, and
-//! run where that takes a moment only; all others are in a table with the reason why they are not.
+//! Every command in a document is one that works. The program itself parses `closecall …`; what
+//! takes a moment only is run. All others are in a table, with the reason why they are not run.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::shell::{self, Command};
 
 const BY_HAND: &str = "a part of a line in the walk of examples/README.md, which is by hand";
 
-/// What commands in documents begin with that this test does not run, and the reason. A command that
-/// is neither here nor `closecall` fails the test, and so does a line that is of no use any more.
+/// What commands begin with that this test does not run, and the reason. A command that is neither
+/// here nor `closecall` fails the test, and so does a row that no document needs.
 const NOT_RUN: &[(&str, &str)] = &[
     (".ci/run", "it runs this test"),
     ("apt-get", "it changes the machine"),
@@ -34,10 +34,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("kill", "it needs a server that goes on"),
     ("make", "minutes to hours; the target exists"),
     ("mv", "it needs the files of the example"),
-    ("nc", "it is not everywhere; the tests have clients that do the same"),
+    ("nc", "it is not everywhere; by_hand.rs runs those of docs/CLOSING.md"),
     ("nstat", "it is not everywhere, and its counters are those of the whole machine"),
     ("printf", "it is of no use without nc"),
-    ("python3", "it is not everywhere, and its scripts measure for minutes; they exist"),
+    ("python3", "its scripts measure for minutes, and exist; for one-liners see by_hand.rs"),
     ("rustup", "it needs the network"),
     ("sleep", BY_HAND),
     ("target/debug/examples/", BY_HAND),
@@ -293,7 +293,7 @@ fn is_short(arguments: &[String]) -> bool {
 #[test]
 fn what_is_short_works() {
     let scratch = Scratch::new("docs-works");
-    let deadlines = ["--read-deadline", "500ms", "--write-deadline", "2s"];
+    let deadlines = ["--read-deadline", "500ms", "--write-deadline", "1s"];
     let base = ["serve", "--listen", "127.0.0.1:0"];
     let server = Process::start(closecall(&[&base[..], &deadlines].concat()));
     let address = server.address();

@@ -89,7 +89,7 @@ impl Document {
     }
 }
 
-/// GitHub's rule: lower case; letters, digits, `-` and `_` stay, a space becomes `-`, all else goes.
+/// GitHub's rule: lower case; letters, digits, `-` and `_` stay, a space becomes `-`.
 fn anchor(heading: &str) -> String {
     let stays = |letter: &char| letter.is_alphanumeric() || "-_ ".contains(*letter);
     let kept = heading.trim().to_lowercase();

@@ -1,4 +1,4 @@
-//! Names of verdicts and of the lab's scenarios in the documents are names that the program knows.
+//! Verdicts, scenarios of the lab and options that the documents name are those of the program.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -61,4 +61,65 @@ fn scenarios_that_are_named_exist() {
         broken.map(|span| format!("{}: {}", document.at(span), span.text)).collect();
     assert_clean(&broken);
     assert!(named.len() > 40, "they were not found: {}", named.len());
+}
+
+/// Options of other programs that the documents name.
+const OF_OTHERS: &[(&str, &str)] = &[
+    ("--anyprot", "sslh"),
+    ("--baseline", "cargo bench"),
+    ("--example", "cargo"),
+    ("--features", "cargo"),
+    ("--locked", "cargo"),
+    ("--nocapture", "a test program"),
+    ("--release", "cargo"),
+    ("--sh-exec", "ncat"),
+    ("--test", "cargo"),
+];
+
+/// Every option that the program has, as its help shows them.
+fn options() -> HashSet<String> {
+    let commands: &[&[&str]] = &[
+        &[],
+        &["serve"],
+        &["client"],
+        &["lab"],
+        &["load", "hold"],
+        &["load", "echo"],
+        &["load", "churn"],
+        &["load", "merge"],
+    ];
+    let help = commands.iter().flat_map(|command| {
+        let output = closecall(&[command, &["--help"][..]].concat()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let words = text.split(|it: char| !it.is_ascii_lowercase() && it != '-');
+        words.filter(|word| word.starts_with("--")).map(str::to_owned).collect::<Vec<_>>()
+    });
+    help.collect()
+}
+
+/// `--option` in a line of text. Scripts of atlas/ and benches/ have options of their own.
+#[test]
+fn options_that_are_named_exist() {
+    let known = options();
+    let is_option =
+        |name: &str| known.contains(name) || OF_OTHERS.iter().any(|(other, _)| *other == name);
+    let (mut broken, mut checked) = (Vec::new(), 0);
+    // A proxy's log has `--` where nothing is to be said.
+    let is_named = |text: &str| {
+        let letters = text.strip_prefix("--").unwrap_or_default();
+        letters.starts_with(|it: char| it.is_ascii_lowercase())
+    };
+    let is_of_a_script =
+        |path: &Path| ["atlas", "benches"].iter().any(|folder| path.starts_with(folder));
+    for document in markdown::written().filter(|document| !is_of_a_script(&document.path)) {
+        for span in document.spans.iter().filter(|span| is_named(&span.text)) {
+            let name = span.text.split([' ', '=', '[']).next().unwrap();
+            if !is_option(name) {
+                broken.push(format!("{}: {name}", document.at(span)));
+            }
+            checked += 1;
+        }
+    }
+    assert_clean(&broken);
+    assert!(checked > 100, "they were not found: {checked}");
 }

@@ -1,5 +1,5 @@
-//! The recipe of docs/DIAGNOSE.md, from its server to its report, with a small proxy in the place of
-//! HAProxy; and HAProxy's configuration, where HAProxy is installed.
+//! The recipe of docs/DIAGNOSE.md, from its server to its report. A small proxy takes the place of
+//! HAProxy; HAProxy looks at its configuration, where it is installed.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use crate::markdown::{Block, Document};
 use crate::process::{Process, closecall};
 use crate::scratch::Scratch;
 use crate::shell;
-use crate::skip::skips;
+use crate::skipped;
 
 /// Passes bytes and FINs on in both directions, and no reset: as most proxies do.
 fn proxy(server: SocketAddr) -> SocketAddr {
@@ -58,23 +58,27 @@ fn the_recipe_shows_what_a_proxy_changes() {
     let folder = Path::new(scratch.path()).parent().unwrap().to_owned();
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
 
-    let mut serve = filled_in(&arguments(&["serve", "--listen", "--close-log"]), free, free);
-    // The server ends a silent client sooner than on the page.
-    let deadline = serve.iter().position(|word| word == "--read-deadline").unwrap();
-    serve[deadline + 1] = "300ms".to_owned();
+    let serve = filled_in(&arguments(&["serve", "--listen", "--close-log"]), free, free);
     let mut command = closecall(&serve.iter().map(String::as_str).collect::<Vec<_>>());
     command.current_dir(&folder);
     let server = Process::start(command);
     let address = server.address();
 
     let lab = filled_in(&arguments(&["--via", "--observe"]), address, proxy(address));
-    let lab: Vec<&str> = lab.iter().map(|word| if word == "20" { "2" } else { word }).collect();
+    // Fewer races, and without the scenario that fills all buffers: it takes seconds.
+    let brief = |word: &String| match word.as_str() {
+        "20" => "2".to_owned(),
+        word => word.replace(",S15", ""),
+    };
+    let lab: Vec<String> = lab.iter().map(brief).collect();
+    let lab: Vec<&str> = lab.iter().map(String::as_str).collect();
     let output = closecall(&lab).current_dir(&folder).output().unwrap();
     let (report, said) = (String::from_utf8(output.stdout).unwrap(), output.stderr);
     assert_eq!(output.status.code(), Some(0), "{report}{}", String::from_utf8_lossy(&said));
     // This proxy passes no reset on, so every reset of a client arrives as a FIN.
     assert!(report.contains("resets become FINs"), "{report}");
-    assert!(report.contains("reset.reply_acked        fin.delivered"), "{report}");
+    let s4 = report.lines().find(|line| line.contains(" S4 ")).unwrap();
+    assert!(s4.contains("reset.reply_acked") && s4.ends_with("fin.delivered"), "{report}");
 }
 
 #[test]
@@ -85,8 +89,8 @@ fn haproxy_takes_the_configuration() {
     fs::write(&file, &configuration.piece.text).unwrap();
     match Command::new("haproxy").arg("-c").arg("-f").arg(&file).output() {
         Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr))
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        Err(_) => skips("haproxy"),
+        Err(_) => skipped("haproxy"),
     }
 }

@@ -19,12 +19,12 @@ pub(crate) fn commands(text: &str) -> Vec<Command> {
     while let Some(letter) = letters.next() {
         match letter {
             '\'' => {
-                word.get_or_insert_default().extend(letters.by_ref().take_while(|it| *it != '\''))
+                word.get_or_insert_default().extend(letters.by_ref().take_while(|it| *it != '\''));
             }
             '"' => quoted(&mut letters, word.get_or_insert_default()),
             '\\' => word.get_or_insert_default().extend(letters.next()),
             '$' if letters.peek() == Some(&'(') => {
-                substitution(&mut letters, word.get_or_insert_default())
+                substitution(&mut letters, word.get_or_insert_default());
             }
             '#' if word.is_none() => while letters.next_if(|it| *it != '\n').is_some() {},
             ' ' | '\t' => end_word(&mut word, &mut commands, &mut is_redirected),

@@ -12,7 +12,6 @@ use crate::load::verdict::verdict;
 use crate::machine::close::Via;
 use crate::machine::errno::{Errno, System};
 use crate::machine::time::Moment;
-use crate::socket::take_error;
 
 impl Generator {
     /// Sends our FIN, and waits for the server's.
@@ -22,19 +21,21 @@ impl Generator {
         let Some(socket) = &entry.socket else { return };
         let shut = socket.shutdown(Shutdown::Write);
         entry.connection.phase = Phase::Closing;
+        entry.connection.seen.shut_down(&shut);
         match shut {
             Ok(()) => {
-                entry.connection.seen.sent_fin();
                 if entry.connection.in_flight() == 0 {
                     let noted = self.noted(key, self.slab[key].connection.asked);
                     self.begun_at[noted] = now;
                     self.arm(key, now);
                 }
             }
-            // A reset was here first, and SO_ERROR has it.
+            // A reset was here first, and the observer asks for it.
             Err(error) => {
-                let errno = take_error(socket).unwrap_or_else(|| errno(&error));
-                self.failed(key, errno, Via::SoError);
+                let first = entry.connection.seen.conclude(socket).evidence.error;
+                let errno = first.map_or_else(|| errno(&error), |first| first.errno);
+                self.note_errno(key, Trouble::of(errno), errno);
+                self.end(key, Why::Server);
             }
         }
     }

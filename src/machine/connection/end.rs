@@ -7,7 +7,7 @@ use crate::machine::close::{Conclusion, Leftover, LocalCause, Observer, Probe};
 impl Connection {
     /// Our FIN is out and the verdict is not.
     pub fn is_settling(&self) -> bool {
-        self.phase == Phase::Settling
+        self.phase() == Phase::Settling
     }
 
     /// How its socket is to be closed.
