@@ -1,6 +1,7 @@
 //! The documents are right: what they tell people to type is accepted and works, what they link to
 //! exists, and the names of verdicts and scenarios in them are names that the program knows.
-#![cfg(all(unix, feature = "cli"))]
+//! On Linux, whose verdicts the documents name.
+#![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../common/process.rs"]
 mod process;
