@@ -82,8 +82,8 @@ fn by_socket() -> Cow<'static, str> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
 #[non_exhaustive]
-// `deserialize_with`: the field may be null, but not missing. `schemars(with)`: the derived schema is
-// the lab's, which reads only records of programs that had the connection.
+// `deserialize_with`: the field may be null, but not missing. `schemars(with)`: the derived schema
+// is the lab's, which reads only records of programs that had the connection.
 pub struct EvidenceRecord {
     pub status: u8,
     pub initiator: Cow<'static, str>,
