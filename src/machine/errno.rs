@@ -24,6 +24,7 @@ pub struct Errno(pub i32);
 ///
 /// Linux on Alpha and on PA-RISC has numbers of its own, too. Rust has no target for either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum System {
     /// Linux and Android with the numbers of `asm-generic`, which most architectures use.
     Linux,
@@ -97,6 +98,7 @@ impl System {
 
 /// What an error number says about a connection or a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Meaning {
     /// The peer's reset arrived, or the connection is gone because of it.
     Reset,

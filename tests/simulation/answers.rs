@@ -153,8 +153,11 @@ impl Kernel for Door {
     }
 
     fn facts(&mut self, (): &mut ()) -> SocketFacts {
-        let closed = self.late_error.get().is_some();
-        SocketFacts { unread: Some(0), tcp: Some(TcpFacts { closed, ..TcpFacts::default() }) }
+        let mut tcp = TcpFacts::default();
+        tcp.closed = self.late_error.get().is_some();
+        let mut facts = SocketFacts::default();
+        (facts.unread, facts.tcp) = (Some(0), Some(tcp));
+        facts
     }
 
     fn take_error(&mut self, (): &mut ()) -> Option<Errno> {
@@ -223,12 +226,19 @@ fn out_of_files_newcomers_wait_or_are_told() {
     assert_eq!(server.kernel().shed, 0);
 }
 
+/// What an event says of a socket.
+fn says(change: impl FnOnce(&mut Hints)) -> Hints {
+    let mut hints = Hints::default();
+    change(&mut hints);
+    hints
+}
+
 /// A loop with one connection, whose FIN came and which waits for its evidence.
 fn one_settles(change: impl FnOnce(&mut Config)) -> Reactor<Door> {
     let mut server = server(change);
     server.kernel().answers(&[Io::Done(())], Io::WouldBlock);
     turn(&mut server);
-    let fin = Hints { read_closed: true, ..Hints::default() };
+    let fin = says(|hints| hints.read_closed = true);
     server.kernel().happens([Event::Socket(0, fin)]);
     assert_eq!(turn(&mut server).ended, 0, "it waits");
     server
@@ -274,7 +284,7 @@ fn one_that_cannot_be_registered_ends_no_pause_by_its_own_end() {
     // The end of another connection gives back a watch: no retry time is waited for.
     server.kernel().watches.set(Some(1));
     server.kernel().late_error.set(Some(EPIPE));
-    let over = Hints { error: true, ..Hints::default() };
+    let over = says(|hints| hints.error = true);
     server.kernel().happens([Event::Socket(0, over)]);
     assert_eq!(turn(&mut server).ended, 1);
     assert_eq!((turn(&mut server).accepted, server.kernel().slept_ms), (2, Some(0)));
@@ -296,7 +306,7 @@ fn who_makes_room_for_newcomers_does_so_a_few_at_a_time() {
     let mut server = server(|config| config.max_connections = 8);
     server.kernel().answers(&[Io::Done(()); 8], Io::WouldBlock);
     assert_eq!(turn(&mut server).accepted, 8);
-    let fin = Hints { read_closed: true, ..Hints::default() };
+    let fin = says(|hints| hints.read_closed = true);
     server.kernel().happens((0..8).map(|key| Event::Socket(key, fin)));
     assert_eq!(turn(&mut server).ended, 1, "an eighth is not to wait for its evidence");
     server.kernel().answers(&[], Io::Done(()));
@@ -321,7 +331,7 @@ fn an_error_that_comes_after_the_last_visit_is_heard() {
         let mut server = server(|config| config.verdict_wait_ms = 0);
         server.kernel().answers(&[Io::Done(())], Io::WouldBlock);
         turn(&mut server);
-        let fin = Hints { read_closed: true, ..Hints::default() };
+        let fin = says(|hints| hints.read_closed = true);
         server.kernel().happens([Event::Socket(0, fin)]);
         server.kernel().late_error.set(late);
         assert_eq!(turn(&mut server).ended, 1);

@@ -218,7 +218,8 @@ impl Certainty {
     }
 }
 
-/// How loud a verdict's line in the log is.
+/// How loud a verdict's line in the log is. These are levels that every log has, so a program may
+/// match all of them to those of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Level {
     /// Something is wrong on this machine.

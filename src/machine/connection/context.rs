@@ -4,6 +4,9 @@ use crate::machine::close::LocalCause;
 use crate::machine::time::Moment;
 
 /// The settings of a server, as far as its connections need them. They never change.
+///
+/// No setting has a default here (the defaults are those of `Config`): a loop decides
+/// each of them, so another one would have to break the loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// Silence longer than this ends a connection, in milliseconds; `None` is never.
@@ -26,7 +29,10 @@ pub struct Rules {
 ///
 /// The owner of the connections keeps one and passes a reference with each fact, so that no fact
 /// can be reported with the rules of one moment and the time of another.
+///
+/// Begin with [`Context::new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Context {
     /// The settings.
     pub rules: Rules,

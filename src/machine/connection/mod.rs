@@ -39,7 +39,8 @@ use super::packed_address::PackedAddress;
 use super::time::{Moment, Span};
 use super::u48::U48;
 
-/// What a connection wants done next.
+/// What a connection wants done next. A loop must do each of them, so another one would have to
+/// break the loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Send [`pending`](Connection::pending); report [`flushed`](Connection::flushed),
@@ -69,7 +70,7 @@ pub enum Step {
     End,
 }
 
-/// How a socket is closed.
+/// How a socket is closed. TCP has no third way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Goodbye {
     /// close(2): what is not acknowledged yet, the kernel goes on delivering.
@@ -79,7 +80,10 @@ pub enum Goodbye {
 }
 
 /// What an event said. Hints, each of them: a call finds out what is true.
+///
+/// Begin with `Hints::default()`, and set what the event said.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Hints {
     /// The peer has shut down its side (or all is over): EPOLLRDHUP.
     pub read_closed: bool,
