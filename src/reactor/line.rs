@@ -1,24 +1,25 @@
-//! A line: connections that wait for something, the oldest first.
+//! Queue of connections that wait for something, the oldest first.
 //!
-//! A connection that no longer waits is not looked for in its line, which would take longer the
-//! longer the line is. It stays until it comes to the front, or until the line is longer than it
-//! can honestly be and is tidied. So every operation takes constant time on average, also in a
-//! storm of resets, and a line is never longer than twice the number of connections.
+//! A connection that no longer waits is not removed from its line at once, because a search takes
+//! longer the longer the line is. It stays until it reaches the front, or until the line is longer
+//! than it can be without such entries and is tidied. So every operation takes constant time on
+//! average, even in a storm of resets, and a line is never longer than twice the number of
+//! connections.
 
 use std::collections::VecDeque;
 
-/// A line that shorter than this is not worth tidying.
+/// A line shorter than this is not tidied.
 const UNTIDY_MIN: usize = 64;
 
-/// Keys of connections, each with the connection's number: slots are used again, numbers are not.
+/// Keys of connections, each with the connection's number: slots are reused, numbers are not.
 #[derive(Debug, Default)]
 pub(super) struct Line(VecDeque<(u32, u64)>);
 
 impl Line {
     /// Connection number `id`, in the slot `key`, goes to the end of the line.
     ///
-    /// `waits` tells whether a connection still waits here, and `slots` how many connections there
-    /// are: it bounds the line.
+    /// `waits` returns whether a connection still waits here, and `slots` is the number of
+    /// connections, which bounds the line.
     pub(super) fn push_back(
         &mut self,
         (key, id): (u32, u64),
@@ -36,7 +37,7 @@ impl Line {
         self.0.push_front((key, id));
     }
 
-    /// The first that still waits, which leaves the line.
+    /// Removes and returns the first connection that still waits.
     pub(super) fn pop_front(&mut self, waits: impl Fn(u32, u64) -> bool) -> Option<u32> {
         while let Some((key, id)) = self.0.pop_front() {
             if waits(key, id) {
@@ -46,13 +47,13 @@ impl Line {
         None
     }
 
-    /// How long the line is, those included that no longer wait.
+    /// The length of the line, including connections that no longer wait.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Gives back the memory of a line that has been longer.
+    /// Frees the memory of a line that has been longer.
     pub(super) fn shrink(&mut self) {
         self.0.shrink_to_fit();
     }
@@ -72,7 +73,7 @@ mod tests {
         assert_eq!(rest, [Some(11), Some(12), None]);
     }
 
-    /// A line of which nothing is ever taken would grow with each connection there has been.
+    /// Without tidying, a line of which nothing is taken would grow with every connection.
     #[test]
     fn a_line_is_tidied_before_it_is_twice_as_long_as_it_can_be() {
         let mut line = Line::default();
