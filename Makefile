@@ -1,7 +1,7 @@
 # `make` without a target lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help run test faults soak fuzz sanitize coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
-	million picture
+	million picture book
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,6 +56,11 @@ scale: ## measure the loop's cost of a connection among 1,000 and among a millio
 
 doc: ## build the documentation, target/doc/closecall/index.html
 	cargo doc --no-deps
+
+book: ## build the documents as a book with search, target/book/index.html (python3; installs mdBook)
+	command -v mdbook >/dev/null || cargo install mdbook --locked --version '^0.5' --no-default-features --features search
+	command -v mdbook-mermaid >/dev/null || cargo install mdbook-mermaid --locked --version '^0.17'
+	python3 book/make.py
 
 picture: ## draw docs/endings.svg from a run of the release binary
 	cargo build --release

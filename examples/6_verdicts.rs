@@ -116,7 +116,7 @@ impl Server {
                 Step::End => return self.conclude(key),
                 step @ (Step::Receive | Step::Discard) => {
                     let bytes_max = match step {
-                        Step::Receive => connection.answers_bytes_max(),
+                        Step::Receive => connection.receive_bytes_max(),
                         _ => u64::MAX,
                     };
                     let space = self.replier.space_within(bytes_max, usize::MAX);
@@ -133,7 +133,7 @@ impl Server {
                         }
                         Io::WouldBlock => connection.blocked(Via::Recv),
                         Io::Failed(errno) => {
-                            connection.failed(errno, Via::Recv, System::HERE, context)
+                            connection.failed(errno, Via::Recv, System::HERE, context);
                         }
                     }
                 }

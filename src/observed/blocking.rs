@@ -113,11 +113,8 @@ impl Observed<TcpStream> {
 /// Whether this is how the system reports the end of SO_RCVTIMEO. On Unix ETIMEDOUT is the
 /// connection's.
 fn is_own_timeout(error: &io::Error) -> bool {
-    match error.kind() {
-        ErrorKind::WouldBlock => true,
-        ErrorKind::TimedOut => cfg!(windows),
-        _ => false,
-    }
+    let kind = error.kind();
+    kind == ErrorKind::WouldBlock || cfg!(windows) && kind == ErrorKind::TimedOut
 }
 
 /// Whether its calls block; `true` on systems that do not report it.

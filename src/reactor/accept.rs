@@ -22,7 +22,7 @@ enum Then {
 impl<K: Kernel> Reactor<K> {
     /// Accepts from whichever listener is ready, in turn, until none is or the budget is spent.
     pub(super) fn accept(&mut self) {
-        let budget = self.config.accepts_per_turn.max(1).max(self.share(4));
+        let budget = self.config.accepts_per_turn.max(1).max(self.share_of_serving(4));
         let mut failure = None;
         let mut failures = 0;
         for _ in 0..budget {
@@ -30,16 +30,16 @@ impl<K: Kernel> Reactor<K> {
             let before = self.turn.accepted;
             let newcomer = self.next_newcomer(listener);
             if self.turn.accepted > before {
-                self.listeners.took(listener);
+                self.listeners.count_accepted(listener);
             }
             let then = match newcomer {
                 Io::Done(then) => then,
                 Io::WouldBlock => {
-                    self.listeners.drained(listener);
+                    self.listeners.would_block(listener);
                     Then::Continue
                 }
-                Io::Failed(errno) if self.finds_none_waiting(listener, errno) => {
-                    self.listeners.drained(listener);
+                Io::Failed(errno) if self.failed_on_empty_backlog(listener, errno) => {
+                    self.listeners.would_block(listener);
                     Then::Continue
                 }
                 Io::Failed(errno) => {
@@ -59,7 +59,7 @@ impl<K: Kernel> Reactor<K> {
         {
             self.pause(Pause::Failing(errno));
         }
-        if self.stage == Stage::Draining && self.backlog_is_swept() {
+        if self.stage == Stage::Draining && self.last_accepts_are_done() {
             self.kernel.stop_listening();
             self.listeners.close();
         }
@@ -67,7 +67,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Whether the drain has accepted everything in the backlog, or as much as the backlog can
     /// hold, or has no time left.
-    fn backlog_is_swept(&self) -> bool {
+    fn last_accepts_are_done(&self) -> bool {
         let over = self.context.drain_is_over();
         over || !self.listeners.any_ready()
     }
@@ -79,14 +79,14 @@ impl<K: Kernel> Reactor<K> {
         }
         if self.table.open() < self.config.max_connections {
             return match self.kernel.accept(listener) {
-                Io::Failed(errno) if self.sheds(errno) => {
+                Io::Failed(errno) if self.sheds_on(errno) => {
                     if !self.kernel.has_newcomer(listener) {
                         return Io::WouldBlock;
                     }
                     self.report_shedding(Pause::Exhausted(errno));
                     self.shed(listener)
                 }
-                newcomer => newcomer.map(|(socket, peer)| self.welcome(socket, peer)),
+                newcomer => newcomer.map(|(socket, peer)| self.admit(socket, peer)),
             };
         }
         match self.config.overload {
@@ -101,10 +101,12 @@ impl<K: Kernel> Reactor<K> {
                 Some(oldest) => {
                     let newcomer = self.kernel.accept(listener);
                     match &newcomer {
-                        Io::Done((_, peer)) if !self.has_too_many(*peer) => self.decide_now(oldest),
+                        Io::Done((_, peer)) if !self.is_beyond_ip_limit(*peer) => {
+                            self.decide_now(oldest);
+                        }
                         _ => self.table.put_back_oldest(oldest),
                     }
-                    newcomer.map(|(socket, peer)| self.welcome(socket, peer))
+                    newcomer.map(|(socket, peer)| self.admit(socket, peer))
                 }
             },
         }
@@ -113,47 +115,47 @@ impl<K: Kernel> Reactor<K> {
     /// Ends a connection that only waits for its evidence, with the verdict that is known now. Its
     /// slot and its file are free when this turn ends.
     fn decide_now(&mut self, key: u32) {
-        if let Some(entry) = self.table.get_mut(key) {
-            entry.connection.decide_now();
+        if let Some(slot) = self.table.get_mut(key) {
+            slot.connection.decide_now();
             // None is served twice in a turn, and one that was is asked for its evidence only.
-            let was_visited = entry.visited_in == self.turn_number;
+            let was_visited = slot.visited_in == self.turn_number;
             self.visit_within(key, if was_visited { 0 } else { self.bytes_per_visit() });
         }
         // Its budget stopped it: whatever else its peer sends is not waited for.
-        if let Some(entry) = self.table.get_mut(key) {
-            entry.connection.expire(&self.context);
+        if let Some(slot) = self.table.get_mut(key) {
+            slot.connection.expire(&self.context);
             self.visit_within(key, 0);
         }
     }
 
     /// Whether this peer's network has reached its limit of connections.
-    fn has_too_many(&self, peer: SocketAddr) -> bool {
+    fn is_beyond_ip_limit(&self, peer: SocketAddr) -> bool {
         let limit = self.config.max_per_ip;
         limit.is_some_and(|limit| self.table.count_of(peer.ip()) >= limit)
     }
 
     /// Gives a new connection a slot and a deadline, unless its address has too many already.
-    fn welcome(&mut self, socket: K::Socket, peer: SocketAddr) -> Then {
+    fn admit(&mut self, socket: K::Socket, peer: SocketAddr) -> Then {
         self.read_clock(); // its deadline counts from here
         self.counters.accepted += 1;
         self.turn.accepted += 1;
         let id = self.counters.accepted;
         let mut connection = Connection::new(id, peer.into(), &self.context);
-        if self.has_too_many(peer) {
+        if self.is_beyond_ip_limit(peer) {
             connection.refuse(LocalCause::Policy);
             self.kernel.close(socket, Goodbye::Reset);
             self.report_refused(connection);
             return Then::Continue;
         }
         let key = self.table.insert(socket, connection, self.turn_number);
-        let Some(entry) = self.table.get_mut(key) else { return Then::Continue };
-        match self.kernel.register(&mut entry.socket, key) {
+        let Some(slot) = self.table.get_mut(key) else { return Then::Continue };
+        match self.kernel.register(&mut slot.socket, key) {
             Ok(()) => {
-                self.wheel.arm(key, entry.connection.alarm(&self.context));
+                self.wheel.arm(key, slot.connection.alarm(&self.context));
                 Then::Continue
             }
             Err(errno) => {
-                entry.connection.refuse(LocalCause::Resource);
+                slot.connection.refuse(LocalCause::Resource);
                 self.table.end(key);
                 let pause = Pause::Unregistered(errno);
                 if self.config.overload == Overload::Shed {
@@ -173,7 +175,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Whether new connections are reset when the system lacks a resource.
-    fn sheds(&self, errno: Errno) -> bool {
+    fn sheds_on(&self, errno: Errno) -> bool {
         self.config.overload == Overload::Shed
             && accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
     }
@@ -194,7 +196,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Whether accept has failed for lack of a file or memory while no new connection waits. It
     /// fails in either case; if none waits, nothing is logged and nothing is given up.
-    fn finds_none_waiting(&mut self, listener: usize, errno: Errno) -> bool {
+    fn failed_on_empty_backlog(&mut self, listener: usize, errno: Errno) -> bool {
         accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
             && !self.kernel.has_newcomer(listener)
     }

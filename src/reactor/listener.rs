@@ -91,17 +91,17 @@ impl Listeners {
 
     /// Begins the last sweep: each listener may have as many new connections as a backlog holds.
     /// Without that limit, connections that arrive meanwhile could continue the sweep indefinitely.
-    pub(super) fn sweep(&mut self, backlog: u32) {
+    pub(super) fn begin_last_accepts(&mut self, backlog: u32) {
         self.ready.fill(true);
         self.allowance.fill(backlog.saturating_add(1)); // Linux keeps one more than was asked for
     }
 
     /// A connection from `listener` was accepted or refused.
-    pub(super) fn took(&mut self, listener: usize) {
+    pub(super) fn count_accepted(&mut self, listener: usize) {
         let left = &mut self.allowance[listener];
         *left = left.saturating_sub(u32::from(*left != u32::MAX));
         if *left == 0 {
-            self.drained(listener);
+            self.would_block(listener);
         }
     }
 
@@ -118,7 +118,7 @@ impl Listeners {
     }
 
     /// Accept returned "would block": quiet until the next edge.
-    pub(super) fn drained(&mut self, listener: usize) {
+    pub(super) fn would_block(&mut self, listener: usize) {
         self.ready[listener] = false;
     }
 
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(listeners.next_ready(now), None);
         listeners.edge(1);
         assert_eq!([listeners.next_ready(now), listeners.next_ready(now)], [Some(1), Some(1)]);
-        listeners.drained(1);
+        listeners.would_block(1);
         assert_eq!((listeners.next_ready(now), listeners.is_unfinished()), (None, false));
     }
 
@@ -233,12 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_sweep_takes_a_backlog_from_each_and_no_more() {
+    fn the_last_accepts_take_a_backlog_from_each_and_no_more() {
         let mut listeners = Listeners::new(2);
-        listeners.sweep(1);
+        listeners.begin_last_accepts(1);
         for listener in [0, 1, 0, 1] {
             assert!(listeners.any_ready());
-            listeners.took(listener);
+            listeners.count_accepted(listener);
         }
         listeners.edge(0);
         assert!(!listeners.any_ready(), "a backlog of one, and the one more that Linux keeps");

@@ -1,19 +1,19 @@
-//! The reactor: the server's loop, on one thread. This is one turn of it:
+//! The event loop of the server, on one thread. This is one turn of it:
 //!
 //! ```text
-//!   wait      until an event or a deadline, or not at all while a visit is pending
-//!   line up   connections with an event: each gets a pending visit
-//!   ring      the alarms that were put off, because their connections had been served already
-//!   serve     connections with a pending visit, the oldest first, each once and within a budget,
-//!             until the budget of the turn is spent; those that are stopped get another visit
+//!   wait      until an event or a deadline, or not at all while a visit is scheduled
+//!   schedule  a visit to each connection with an event
+//!   ring      the alarms that were deferred, because their connections had been served already
+//!   serve     connections with a scheduled visit, the oldest first, each once and within a budget,
+//!             until the budget of the turn is spent; those that are stopped are scheduled again
 //!   accept    within a budget; after those that are closing, so that none is refused for them
 //!   expire    deadlines, within a budget; after I/O, so bytes that came in time save a connection
 //!   reap      each ending, once, within a budget; only now are slots free again
 //! ```
 //!
-//! So a turn is bounded whatever the peers do. There are two lines, as in FQ-CoDel (RFC 8290): a
+//! So a turn is bounded whatever the peers do. There are two queues, as in FQ-CoDel (RFC 8290): a
 //! connection that used much of its last visit is a bulk sender and waits with other bulk senders,
-//! so that a small request never waits behind them; and each line has a budget, so that neither
+//! so that a small request never waits behind them; and each queue has a budget, so that neither
 //! starves. The budgets of accept, expire and reap grow with the work of serving, so that new
 //! connections, deadlines and endings keep their share however busy the peers are.
 //!
@@ -22,9 +22,9 @@
 
 mod accept;
 mod counters;
-mod line;
 mod listener;
 mod memory;
+mod queue;
 mod reap;
 mod reserve;
 mod serve;
@@ -114,15 +114,15 @@ pub struct Reactor<K: Kernel> {
     stage: Stage,
     /// Asked to abort: nothing is waited for any more.
     forced: bool,
-    /// And the connections are still to be cut off.
-    cuts_off: bool,
+    /// Asked to abort in this turn: the connections are still to be cut off.
+    cut_off_pending: bool,
     turn: Turn,
     /// The number of the turn; it wraps.
     turn_number: u16,
     /// Connections whose alarm was due in a turn in which they were visited: it rings in the next.
-    /// No alarm is put off before all of these have rung, so none is here twice. Where one has
+    /// No alarm is deferred before all of these have rung, so none is here twice. Where one has
     /// ended meanwhile, its slot's new connection is asked whether it is due, and is not.
-    put_off: VecDeque<u32>,
+    deferred_alarms: VecDeque<u32>,
     /// What those cost in this turn, in bytes.
     alarm_bytes: u64,
     endings: VecDeque<Ending>,
@@ -163,10 +163,10 @@ impl<K: Kernel> Reactor<K> {
             output: OutputMemory::new(config.output_memory_bytes),
             stage: Stage::Serving,
             forced: false,
-            cuts_off: false,
+            cut_off_pending: false,
             turn: Turn::default(),
             turn_number: 0,
-            put_off: VecDeque::new(),
+            deferred_alarms: VecDeque::new(),
             alarm_bytes: 0,
             endings: VecDeque::new(),
             counters: Counters::default(),
@@ -193,14 +193,14 @@ impl<K: Kernel> Reactor<K> {
         if !self.has_stopped() {
             self.turn_number = self.turn_number.wrapping_add(1);
             self.wait(most_ms)?;
-            self.line_up();
+            self.schedule_ready();
             self.cut_off();
-            self.ring_again();
+            self.ring_deferred();
             self.serve();
             self.accept();
             self.expire();
             self.reap();
-            self.tidy_memory();
+            self.give_back_memory();
         }
         self.turn.stage = self.stage;
         Ok(self.turn)
@@ -257,13 +257,15 @@ impl<K: Kernel> Reactor<K> {
 
     /// How long the loop may sleep: not at all while a visit, an accept or a reaping is due.
     fn timeout_ms(&mut self) -> Option<u64> {
-        let owed = self.table.unfinished() + self.table.to_reap() + self.put_off.len();
-        if owed > 0 || self.listeners.is_unfinished() {
+        let due_now =
+            self.table.scheduled_visits() + self.table.to_reap() + self.deferred_alarms.len();
+        if due_now > 0 || self.listeners.is_unfinished() {
             return Some(0);
         }
-        let sweep_ends = self.context.drain_ends.filter(|_| self.listeners.is_open());
-        let tidies_at = self.output.tidies_at();
-        let alarm = [self.wheel.next_due(), self.listeners.retry_at(), sweep_ends, tidies_at];
+        let last_accepts_end = self.context.drain_ends.filter(|_| self.listeners.is_open());
+        let next_step_at = self.output.next_step_at();
+        let alarm =
+            [self.wheel.next_due(), self.listeners.retry_at(), last_accepts_end, next_step_at];
         let alarm = alarm.into_iter().flatten().min();
         alarm.map(|alarm| {
             self.read_clock(); // the turn took its time, and the next alarm does not wait for it
@@ -284,14 +286,14 @@ impl<K: Kernel> Reactor<K> {
         if self.stage == Stage::Serving {
             self.stage = Stage::Draining;
             self.context.drain_ends = Some(self.context.now.after(self.config.drain_ms));
-            self.listeners.sweep(self.config.backlog.max(1).unsigned_abs());
+            self.listeners.begin_last_accepts(self.config.backlog.max(1).unsigned_abs());
             // All are due at once: the expiry path does the rest, within its budget.
             for key in self.table.keys() {
                 self.wheel.arm(key, Moment::from_ms(0));
             }
         }
         if stop == Stop::Abort && self.stage == Stage::Draining && !self.forced {
-            (self.forced, self.cuts_off) = (true, true);
+            (self.forced, self.cut_off_pending) = (true, true);
             self.kernel.stop_listening();
             self.listeners.close();
         }
@@ -299,12 +301,12 @@ impl<K: Kernel> Reactor<K> {
 
     /// Ends every connection, once the hints that came with the abort are known.
     fn cut_off(&mut self) {
-        if !std::mem::take(&mut self.cuts_off) {
+        if !std::mem::take(&mut self.cut_off_pending) {
             return;
         }
         for key in self.table.keys() {
-            if let Some(entry) = self.table.get_mut(key) {
-                entry.connection.cut_off();
+            if let Some(slot) = self.table.get_mut(key) {
+                slot.connection.cut_off();
                 self.table.end(key);
             }
         }

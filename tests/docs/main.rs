@@ -1,6 +1,6 @@
 //! The documents are right: their commands are accepted and work, their links lead somewhere, and
 //! the names of verdicts and scenarios in them exist in the program.
-#![cfg(all(unix, feature = "cli"))]
+#![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../common/process.rs"]
 mod process;

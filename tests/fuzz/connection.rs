@@ -51,8 +51,8 @@ struct Life {
     /// Whether there can be events for room to send.
     registrable: bool,
     accepted_at: Moment,
-    /// The place in its input at which answers end, once it was asked to leave.
-    answers_until: Option<u64>,
+    /// The position in its input up to which it is answered, once it was asked to leave.
+    answer_limit: Option<u64>,
     /// When the loop asks it again.
     alarm: Moment,
     /// By when to try again what the system had no memory for, or no events.
@@ -73,7 +73,7 @@ struct Life {
     /// An event said so, and no call has said otherwise: there may be bytes, perhaps the last that
     /// have an edge, or room.
     readable: bool,
-    reads_on: bool,
+    read_until_blocked: bool,
     writable: bool,
     fin_received: bool,
     error: Option<FirstError>,
@@ -104,7 +104,7 @@ impl Life {
             system,
             registrable,
             accepted_at: now,
-            answers_until: None,
+            answer_limit: None,
             retry_at: None,
             looked_at: now,
             rx: 0,
@@ -114,7 +114,7 @@ impl Life {
             since: now,
             wait_ms: None,
             readable: false,
-            reads_on: false,
+            read_until_blocked: false,
             writable: false,
             fin_received: false,
             error: None,
@@ -150,7 +150,7 @@ impl Life {
                 self.connection.ready(hints);
                 self.readable = true;
                 self.writable |= !hints.no_room;
-                self.reads_on |= read_closed || priority || error;
+                self.read_until_blocked |= read_closed || priority || error;
                 self.visit(choices);
             }
         }
@@ -208,7 +208,7 @@ impl Life {
     /// A deadline is no moment earlier than it says.
     fn is_not_early(&self) {
         let limit_ms = match self.wait_ms {
-            _ if self.context.drain_ends.is_some() || self.answers_until.is_some() => return,
+            _ if self.context.drain_ends.is_some() || self.answer_limit.is_some() => return,
             None if self.is_old() => return,
             Some(wait_ms) => wait_ms,
             None if self.owed.is_empty() => self.context.rules.read_deadline_ms.unwrap(),
@@ -232,9 +232,9 @@ impl Life {
                 Step::TakeError if choices.one_in(2) => self.fails(Via::SoError, choices),
                 Step::TakeError => self.connection.error_taken(None),
                 Step::AskUnread => {
-                    assert!(self.answers_until.is_none(), "it was asked to leave once");
+                    assert!(self.answer_limit.is_none(), "it was asked to leave once");
                     let unread = choices.one_in(2).then(|| choices.magnitude(0, 200) as u32);
-                    self.answers_until = Some(self.rx + u64::from(unread.unwrap_or(0)));
+                    self.answer_limit = Some(self.rx + u64::from(unread.unwrap_or(0)));
                     self.connection.unread(unread);
                 }
                 Step::AskUnacked => {
@@ -257,7 +257,7 @@ impl Life {
             self.alarm = alarm;
         }
         assert!(self.alarm <= alarm, "it oversleeps");
-        assert!(self.wait_ms.is_none() || alarm < Moment::NEVER, "it settles for ever");
+        assert!(self.wait_ms.is_none() || alarm < Moment::NEVER, "it settles indefinitely");
         let drains = self.context.drain_ends.is_some();
         assert!(self.wait_ms != Some(0) || drains, "it may not wait for evidence");
         match self.owed.is_empty() {

@@ -199,3 +199,38 @@ impl Generator {
 
 /// The number of bytes of a wrong reply that are shown.
 const SHOWN_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::load::plan::Plan;
+    use crate::load::plan::tests::plan;
+
+    /// A reset that lands between two events makes our shutdown fail, with ENOTCONN: that is not
+    /// what happened. The reset's own number is handed out once, to the observer, which knows it
+    /// for the verdict as well.
+    #[test]
+    fn a_reset_before_our_fin_is_counted_by_its_own_number() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let plan = Plan { mode: Mode::Hold, server, connections: 1, ..plan() };
+        let mut generator = Generator::new(plan).unwrap();
+        generator.take_places();
+        generator.connect(0, 0);
+        let (accepted, _) = listener.accept().unwrap();
+        SockRef::from(&accepted).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(accepted);
+
+        generator.shut_down(0);
+        let told = "connection 0: reset by the server (ECONNRESET)";
+        assert_eq!(generator.trouble.as_deref(), Some(told));
+        assert_eq!(generator.tally.errors(), [("reset".to_owned(), 1)].into());
+        assert_eq!(generator.tally.verdicts(), [("peer_reset.probe".to_owned(), 1)].into());
+        assert!(generator.slab.is_empty(), "its place is free");
+    }
+}

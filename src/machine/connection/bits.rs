@@ -9,8 +9,8 @@ pub(super) enum Bit {
     Readable,
     /// A send may take something; likewise.
     Writable,
-    /// There will be no further edge: read until 0, an error or "would block".
-    ReadsOn,
+    /// There will be no further edge: it is read until 0, an error or "would block".
+    ReadUntilBlocked,
     /// SIOCOUTQ is to be asked.
     AskUnacked,
     /// Nothing of the pending reply was sent.

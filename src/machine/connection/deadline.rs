@@ -97,7 +97,7 @@ impl Connection {
         }
         self.bits.clear(Bit::RetryLater);
         self.bits.set(Bit::Readable);
-        self.bits.set(Bit::ReadsOn); // an event may be on its way
+        self.bits.set(Bit::ReadUntilBlocked); // an event that would say so may be under way
         self.bits.set(Bit::Writable);
         self.bits.set(Bit::AskUnacked);
         self.look_at_output_later(context);

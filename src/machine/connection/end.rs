@@ -55,7 +55,7 @@ impl Connection {
         Leftover {
             unsent: self.outbox.len() as u64,
             reply_untouched: self.bits.has(Bit::ReplyUntouched),
-            discarded: self.seen.rx().saturating_sub(self.answers_until),
+            discarded: self.seen.rx().saturating_sub(self.answer_limit),
         }
     }
 }

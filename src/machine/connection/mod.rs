@@ -95,8 +95,8 @@ pub struct Hints {
     pub no_room: bool,
 }
 
-/// No place in the input has been fixed at which the answers end.
-const NO_END: u64 = u64::MAX;
+/// All input is answered.
+const NO_ANSWER_LIMIT: u64 = u64::MAX;
 
 /// One connection, from accept to verdict. It holds no socket.
 ///
@@ -175,8 +175,8 @@ pub struct Connection {
     try_after: Span,
     /// The results of calls and events.
     seen: Observer,
-    /// The place in the input at which the answers end: what is received beyond it is dropped.
-    answers_until: u64,
+    /// The position in the input up to which it is answered; what is received beyond it is dropped.
+    answer_limit: u64,
     outbox: Outbox,
     peer: PackedAddress,
     /// When our FIN was sent, counted from accept.
@@ -195,7 +195,7 @@ impl Connection {
             deadline_after: Span::ENDLESS,
             try_after: Span::ENDLESS,
             seen: Observer::new(),
-            answers_until: NO_END,
+            answer_limit: NO_ANSWER_LIMIT,
             outbox: Outbox::default(),
             peer,
             fin_sent_after: Span::default(),
@@ -217,7 +217,7 @@ impl Connection {
         let asks = self.bits.has(Bit::AskUnacked);
         match self.phase() {
             Phase::Ended => Step::End,
-            Phase::Leaving if self.answers_until == NO_END => Step::AskUnread,
+            Phase::Leaving if self.answer_limit == NO_ANSWER_LIMIT => Step::AskUnread,
             Phase::Open | Phase::Leaving | Phase::Closing if !self.outbox.is_empty() => {
                 if self.bits.has(Bit::Writable) {
                     Step::Send
@@ -229,7 +229,7 @@ impl Connection {
                     Step::RegisterWritable
                 }
             }
-            Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answers_until => {
+            Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answer_limit => {
                 Step::Receive
             }
             // One more receive before our FIN: the peer's FIN may lie behind what was answered.
@@ -247,14 +247,14 @@ impl Connection {
 
     /// Whether SIOCOUTQ is to be asked even if input must be dropped first: a peer that continues
     /// to send may be taking the reply meanwhile, and the wait for its evidence depends on that.
-    pub fn asks_in_passing(&self) -> bool {
+    pub fn should_ask_unacked(&self) -> bool {
         let blocked = self.seen.is_suspect() || self.bits.has(Bit::MayNotWait);
         self.phase() == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
     }
 
     /// The number of further bytes that are answered: no receive may take more.
-    pub fn answers_bytes_max(&self) -> u64 {
-        self.answers_until.saturating_sub(self.seen.rx())
+    pub fn receive_bytes_max(&self) -> u64 {
+        self.answer_limit.saturating_sub(self.seen.rx())
     }
 
     /// The output to send now.

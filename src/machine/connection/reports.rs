@@ -28,7 +28,7 @@ impl Connection {
         }
         // There will be no further edge for what lies behind a FIN, an error or the urgent mark.
         if hints.read_closed || hints.error || hints.priority {
-            self.bits.set(Bit::ReadsOn);
+            self.bits.set(Bit::ReadUntilBlocked);
         }
     }
 
@@ -57,11 +57,12 @@ impl Connection {
     pub fn received(&mut self, bytes: usize, space: usize, context: &Context) {
         self.seen.received(bytes);
         self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
-        if bytes < space && context.rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
+        if bytes < space && context.rules.short_read_drains && !self.bits.has(Bit::ReadUntilBlocked)
+        {
             self.bits.clear(Bit::Readable);
         }
         match self.phase() {
-            Phase::Open | Phase::Leaving if self.seen.rx() <= self.answers_until => {
+            Phase::Open | Phase::Leaving if self.seen.rx() <= self.answer_limit => {
                 self.set_read_deadline(context);
             }
             // It arrived after the connection was asked to close: there was no FIN, so our side is
@@ -74,7 +75,7 @@ impl Connection {
     /// The result of SIOCINQ when it was asked to close: this many bytes are still answered. If the
     /// system does not report it, what one visit could read was answered.
     pub fn unread(&mut self, bytes: Option<u32>) {
-        self.answers_until = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
+        self.answer_limit = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
     }
 
     /// Of the reply to what was received, the socket took the first `taken` bytes.
@@ -119,7 +120,7 @@ impl Connection {
             }
             Via::Recv | Via::SoError => {
                 self.bits.clear(Bit::Readable);
-                self.bits.clear(Bit::ReadsOn);
+                self.bits.clear(Bit::ReadUntilBlocked);
                 self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
             }
         }
@@ -156,7 +157,7 @@ impl Connection {
         if errno.meaning(system) == Meaning::NoMemory && via != Via::SoError {
             match via {
                 Via::Send => self.blocked(via),      // progress is measured from here
-                _ => self.bits.clear(Bit::Readable), // `ReadsOn` stays as it was
+                _ => self.bits.clear(Bit::Readable), // `ReadUntilBlocked` stays as it was
             }
             return self.retry_later(context);
         }
@@ -176,16 +177,15 @@ impl Connection {
             return;
         }
         self.bits.enter(Phase::Settling);
-        self.answers_until = self.answers_until.min(self.seen.rx());
+        self.answer_limit = self.answer_limit.min(self.seen.rx());
         self.fin_sent_after = Span::from_ms(context.now.since(self.accepted_at));
         self.seen.sent_fin();
         self.bits.set(Bit::AskUnacked); // on a near network it is often acknowledged by now
         self.bits.set(Bit::Readable);
         self.bits.set(Bit::AlarmMoved);
-        let drains = self.seen.cause() == Some(LocalCause::Drain); // it may wait until the drain ends
-        if !drains && !(context.may_wait && context.rules.verdict_wait_ms > 0) {
-            self.bits.set(Bit::MayNotWait);
-        }
+        let drains = self.seen.cause() == Some(LocalCause::Drain); // it has until the drain's end
+        let may_wait = context.may_wait && context.rules.verdict_wait_ms > 0;
+        self.bits.put(Bit::MayNotWait, !(drains || may_wait));
         self.set_verdict_deadline(context);
     }
 

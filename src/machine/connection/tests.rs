@@ -338,7 +338,7 @@ fn a_failed_shutdown_means_that_a_reset_was_here_first() {
 }
 
 #[test]
-fn where_nobody_may_wait_the_verdict_is_what_is_known_at_once() {
+fn where_no_connection_may_wait_the_verdict_is_what_is_known_at_once() {
     for (may_wait, verdict_wait_ms) in [(false, 2_000), (true, 0)] {
         let mut life = Life::with(Rules { verdict_wait_ms, ..rules() });
         life.context.may_wait = may_wait;

@@ -10,11 +10,11 @@ use super::{Life, SPACE};
 impl Life {
     pub(super) fn receive(&mut self, step: Step, choices: &mut Choices) {
         assert!(!self.fin_received && self.owed.is_empty(), "nothing is to be received");
-        let too_late = self.answers_until.is_some_and(|until| self.rx >= until);
+        let too_late = self.answer_limit.is_some_and(|until| self.rx >= until);
         assert_eq!(step == Step::Discard, self.wait_ms.is_some() || too_late);
         match choices.below(4) {
             0 => {
-                (self.readable, self.reads_on, self.retry_at) = (false, false, None);
+                (self.readable, self.read_until_blocked, self.retry_at) = (false, false, None);
                 return self.connection.blocked(Via::Recv);
             }
             1 if choices.one_in(2) => return self.fails(Via::Recv, choices),
@@ -25,14 +25,14 @@ impl Life {
             _ => {}
         }
         let space = match step {
-            Step::Receive => self.connection.answers_bytes_max().min(SPACE as u64),
+            Step::Receive => self.connection.receive_bytes_max().min(SPACE as u64),
             _ => SPACE as u64,
         };
         let bytes = choices.between(1, space);
         self.connection.received(bytes as usize, space as usize, &self.context);
         self.rx += bytes;
         self.retry_at = None;
-        let drains = self.context.rules.short_read_drains && !self.reads_on;
+        let drains = self.context.rules.short_read_drains && !self.read_until_blocked;
         self.readable &= bytes == space || !drains;
         if step == Step::Discard {
             self.discarded += bytes;

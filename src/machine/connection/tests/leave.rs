@@ -52,9 +52,9 @@ fn the_drain_answers_what_had_arrived_and_drops_what_comes_later() {
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(30).expires().is_told_unread(20).event().wants(Step::Send);
     life.connection.flushed(7, &life.context);
-    assert_eq!(life.connection.answers_bytes_max(), 20);
+    assert_eq!(life.connection.receive_bytes_max(), 20);
     life.echoes(37);
-    assert_eq!(life.connection.answers_bytes_max(), 6);
+    assert_eq!(life.connection.receive_bytes_max(), 6);
     life.receives(6, 6);
     life.connection.answered(&[b'x'; 6], 6, &life.context);
     // Behind it there may be the peer's FIN, or more that came later.

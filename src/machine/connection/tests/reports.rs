@@ -76,7 +76,7 @@ fn a_send_that_is_short_of_memory_is_tried_again_and_measured() {
 
 /// The peer's FIN came first: what became of the reply is awaited as usual.
 #[test]
-fn who_leaves_by_itself_is_not_kept_until_the_end_of_the_drain() {
+fn a_peer_that_closes_first_is_not_kept_until_the_end_of_the_drain() {
     let mut life = Life::new();
     life.event().echoes(37);
     life.context.drain_ends = Some(life.context.now.after(3_600_000));
@@ -85,7 +85,7 @@ fn who_leaves_by_itself_is_not_kept_until_the_end_of_the_drain() {
 }
 
 #[test]
-fn who_is_refused_is_over_at_once_and_reset() {
+fn a_refused_connection_ends_at_once_with_a_reset() {
     for cause in [LocalCause::Policy, LocalCause::Resource] {
         let mut life = Life::new();
         life.connection.refuse(cause);
@@ -95,7 +95,7 @@ fn who_is_refused_is_over_at_once_and_reset() {
 }
 
 #[test]
-fn who_waits_for_evidence_can_be_hurried_and_nobody_else() {
+fn only_a_connection_that_waits_for_evidence_is_decided_at_once() {
     let mut life = Life::new();
     life.event().echoes(37);
     life.connection.decide_now();
