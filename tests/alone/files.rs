@@ -1,4 +1,5 @@
-//! Promise: out of open files, newcomers wait or are told, and the loop sleeps between its tries.
+//! Promise: out of open files, new connections wait or are reset, and the loop sleeps between its
+//! tries.
 //!
 //! One test at a time: the limit belongs to the whole process.
 //! Linux only: it counts in /proc and lowers RLIMIT_NOFILE.

@@ -1,5 +1,5 @@
-//! Promise: a killed process ends its connections as its kernel ends them, and that is what is
-//! told.
+//! Promise: a killed process ends its connections as its kernel ends them, and the verdict shows
+//! it.
 //!
 //! These tests run one at a time: a child has, until its exec, a copy of every socket of
 //! its parent, and a socket that another test closes in that moment is not closed yet.

@@ -1,5 +1,5 @@
-//! Promise: `closecall client` ends its connection in the way it was told to, says what it did and
-//! what came of it, and never hangs.
+//! Promise: `closecall client` ends its connection in the chosen way, prints each step and its
+//! result, and never hangs.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../common/mod.rs"]
@@ -202,7 +202,7 @@ fn many_are_summed_up() {
 #[test]
 fn ipv6_is_as_good() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+        #[allow(clippy::print_stderr)] // for the person that runs the tests
         let () = eprintln!("skipped: needs IPv6");
         return;
     }

@@ -1,5 +1,5 @@
-//! Servers that are not like ours: they reset, close, say something else, say nothing, or never
-//! stop. A client says what it met, and does not hang.
+//! Servers that are not like ours: they reset, close, send something else or nothing, or never
+//! stop. A client reports what happened, and does not hang.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -37,7 +37,7 @@ fn met(server: SocketAddr, options: &[&str]) -> (i32, Vec<String>) {
     (code, steps(&client.stdout.text()))
 }
 
-/// Whoever is slow finds no connection any more, whoever is quick is gone before the reset comes.
+/// A slow client finds no connection any more; a fast one has finished before the reset arrives.
 #[test]
 fn a_server_that_resets_at_once() {
     let server = server(common::reset);
@@ -89,7 +89,7 @@ fn a_server_that_answers_something_else() {
         reads_to_end(&mut stream);
     });
     let (code, steps) = met(server, &[]);
-    let why = "the server closed early, after 28 bytes that are not the whole echo";
+    let why = "the server closed early, after 28 bytes that are not the complete echo";
     assert_eq!((code, steps[2].as_str()), (1, &*format!("wait for the reply: {why}")));
     assert_eq!(steps[3], "closed → FIN");
     let (_, steps) = met(server, &["--end", "close-unread"]);
@@ -150,7 +150,10 @@ fn a_server_that_answers_half() {
     let mut client = Client::connect(&patient).unwrap().0;
     client.play(Act::Send);
     let performed = client.play(Act::Read);
-    assert_eq!(performed.did, Did::Failed("7 bytes came, and they are not the whole echo".into()));
+    assert_eq!(
+        performed.did,
+        Did::Failed("7 bytes arrived, which are not the complete echo".into())
+    );
 }
 
 #[test]
@@ -162,14 +165,14 @@ fn a_server_that_never_stops() {
     assert!(performed.failed(), "{performed:?}");
     let patient = Plan { end_patience: Duration::from_secs(60), ..plan(server) };
     let performed = Client::connect(&patient).unwrap().0.play(Act::ReadToEnd);
-    assert_eq!(performed.did, Did::Failed("the server sent 128 MiB and sends more".into()));
+    assert_eq!(performed.did, Did::Failed("the server sent 128 MiB without an end".into()));
     // However busy the machine, something is there after so long.
     let patient = Plan { patience: Duration::from_secs(2), ..plan(server) };
     let mut client = Client::connect(&patient).unwrap().0;
     client.play(Act::Send);
     let performed = client.play(Act::Hold);
     let Did::Failed(why) = &performed.did else { panic!("{performed:?}") };
-    assert!(why.ends_with("bytes came, and they are not the whole echo"), "{why}");
+    assert!(why.ends_with("bytes arrived, which are not the complete echo"), "{why}");
     drop(client); // this server has one client at a time
     let (mut client, _) = Client::connect(&patient).unwrap();
     client.play(Act::Send);
@@ -189,7 +192,7 @@ fn a_server_that_takes_everything() {
             break why;
         }
     };
-    assert_eq!(why, "the server took 64 MiB and takes more");
+    assert_eq!(why, "the server took 64 MiB without an end");
     assert!(client.sent() > 64 << 20);
 }
 

@@ -1,5 +1,5 @@
-//! Promise: where we close first, that is what is said, and what the peer did then is kept as
-//! evidence.
+//! Promise: if our side closes first, the verdict shows that, and what the peer did after it is
+//! kept as evidence.
 
 use crate::common::{Bed, REPLY, error, said};
 use closecall::client::{Act, Client, Did, ServerEnd, Way};

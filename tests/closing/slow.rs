@@ -1,5 +1,5 @@
-//! Promise: a reply that a slow peer is still taking is not cut off, however its connection ends;
-//! whoever takes nothing any more leaves nothing behind. Linux only: what is left is looked up in
+//! Promise: a reply that a slow peer is still taking is not cut off, however its connection ends; a
+//! peer that takes nothing any more leaves nothing behind. Linux only: what is left is looked up in
 //! /proc/net/tcp.
 #![cfg(target_os = "linux")]
 
@@ -60,7 +60,7 @@ fn takes(client: &mut TcpStream, count: usize, taken: &mut Vec<u8>) {
     client.read_exact(&mut taken[before..]).expect("no reset");
 }
 
-/// Takes the rest, up to our FIN. Now it has everything, and nobody reset it.
+/// Takes the rest, up to our FIN. Now it has everything, and was not reset.
 #[track_caller]
 fn takes_the_rest(client: &mut TcpStream, mut taken: Vec<u8>) {
     client.read_to_end(&mut taken).expect("no reset");
@@ -122,7 +122,7 @@ fn a_slow_reader_has_as_long_as_it_takes() {
 }
 
 #[test]
-fn who_takes_nothing_after_our_fin_is_reset_and_leaves_nothing_behind() {
+fn a_peer_that_takes_nothing_after_our_fin_is_reset_and_leaves_nothing_behind() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     let ending = bed.ends_as(Kind::TimeoutRead);
@@ -134,7 +134,7 @@ fn who_takes_nothing_after_our_fin_is_reset_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_stops_taking_is_reset_a_whole_wait_later() {
+fn a_peer_that_stops_taking_is_reset_a_whole_wait_later() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     our_fin_is_out(&mut bed, &client);
@@ -152,7 +152,7 @@ fn who_stops_taking_is_reset_a_whole_wait_later() {
 
 /// Its FIN says that it is still there: the system goes on delivering.
 #[test]
-fn who_answers_our_fin_and_looks_away_finds_everything_later() {
+fn a_peer_that_answers_our_fin_and_reads_later_finds_everything() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     our_fin_is_out(&mut bed, &client);
@@ -167,7 +167,7 @@ fn who_answers_our_fin_and_looks_away_finds_everything_later() {
 // ---- the peer's FIN first -----------------------------------------------------------------------
 
 #[test]
-fn a_slow_reader_who_half_closed_gets_everything() {
+fn a_slow_reader_that_half_closed_gets_everything() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     both_fins_are_out(&mut bed, &client);
@@ -184,7 +184,7 @@ fn a_slow_reader_who_half_closed_gets_everything() {
 }
 
 #[test]
-fn who_half_closed_and_looks_away_finds_everything_later() {
+fn a_peer_that_half_closed_and_reads_later_finds_everything() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     half_close(&client);
@@ -215,7 +215,8 @@ fn without_a_wait_the_close_is_a_plain_one() {
     }
 }
 
-/// Above seven eighths of the slots nobody starts to wait, which is no reason to cut anybody off.
+/// Above seven eighths of the slots no connection begins to wait, which is no reason to cut one
+/// off.
 #[test]
 fn in_a_crowd_the_close_is_a_plain_one() {
     for (half_closes, kind) in [(true, Kind::PeerFinUnconfirmed), (false, Kind::TimeoutRead)] {
@@ -239,7 +240,7 @@ fn in_a_crowd_the_close_is_a_plain_one() {
 /// Of two that wait for their evidence the one that has waited longest is decided when a slot is
 /// wanted, by what is known then: that its reply is under way, and nothing more.
 #[test]
-fn who_makes_room_is_not_cut_off() {
+fn a_connection_that_makes_room_is_not_cut_off() {
     let mut bed = bed(|config| {
         config.max_connections = 3;
         config.verdict_wait_ms = 3_600_000;
@@ -267,7 +268,7 @@ fn who_makes_room_is_not_cut_off() {
 /// A close over unread input is a reset, and that would take our FIN from the peer, and what of the
 /// reply stands before it.
 #[test]
-fn who_goes_on_sending_in_the_drain_gets_its_reply_and_our_fin() {
+fn a_peer_that_sends_during_the_drain_gets_its_reply_and_our_fin() {
     let mut bed = bed(|config| {
         config.read_deadline_ms = None;
         config.drain_ms = 3_600_000;

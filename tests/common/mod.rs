@@ -260,7 +260,7 @@ fn read_some(client: &mut TcpStream, bytes: &mut Vec<u8>, limit: usize) -> std::
     result
 }
 
-/// Writes until nobody takes any more, without blocking.
+/// Writes until the socket takes no more, without blocking.
 pub fn tops_up(client: &mut TcpStream) {
     client.set_nonblocking(true).unwrap();
     while client.write(&[b'x'; 1 << 16]).is_ok() {}

@@ -1,5 +1,5 @@
-//! The program as a process: started with its pipes read, waited for with an end to the patience,
-//! killed when the test is done with it.
+//! The program as a process: its pipes are read, waiting for it has a time limit, and it is killed
+//! when the test drops it.
 #![allow(dead_code)] // each test uses its own part
 
 use std::io::Read;
@@ -124,7 +124,7 @@ impl Process {
         Process::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Takes over `child`, and reads those of its pipes that nobody has taken.
+    /// Takes over `child`, and reads those of its pipes that the caller has not taken.
     pub(crate) fn of(mut child: Child) -> Process {
         let stdout = child.stdout.take().map(Output::of).unwrap_or_default();
         let stderr = child.stderr.take().map(Output::of).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A report is as its schema in docs/ says.
+//! Checks a report against its schema in docs/.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! A file of one test, gone when the test is over.
+//! A temporary file of one test, removed at its end.
 #![allow(dead_code)] // each test uses its own part
 
 use std::fs::{self, File};

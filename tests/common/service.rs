@@ -1,5 +1,5 @@
-//! `closecall serve` as others meet it: a process with an address, looked at from outside. What it
-//! says of itself is its table on exit, and that has to add up whatever was done to it.
+//! `closecall serve` from outside: a process with an address. It prints a table on exit, which must
+//! add up whatever was done to it.
 //!
 //! With CLOSECALL_LONG=1 the same tests run in their long form.
 #![allow(dead_code)] // each test uses its own part
@@ -30,7 +30,7 @@ pub(crate) fn short_or_long<T>(short: T, long: T) -> T {
     if is_long() { long } else { short }
 }
 
-/// For whoever runs the tests: what was measured, or why something was skipped.
+/// For the person that runs the tests: what was measured, or why a test was skipped.
 #[allow(clippy::print_stderr)]
 pub(crate) fn say(text: impl Display) {
     eprintln!("{text}");
@@ -198,7 +198,7 @@ impl Service {
 /// FIN-WAIT-1 in /proc/net/tcp.
 pub(crate) const FIN_WAIT_1: u8 = 4;
 
-/// Looks at something that nobody tells us about until it holds.
+/// Polls a condition that no event reports, until it holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -295,7 +295,7 @@ pub(crate) fn pushes(mut client: &TcpStream) -> Option<ErrorKind> {
     end
 }
 
-/// Whether the server has ended it, as far as one sees who neither reads nor writes.
+/// Whether the server has ended it, as far as a client sees that neither reads nor writes.
 pub(crate) fn hears_its_end(client: &TcpStream) -> bool {
     client.set_nonblocking(true).unwrap();
     let heard = client.peek(&mut [0]);

@@ -1,5 +1,5 @@
-//! A fuzzer's bytes spell evidence, such as no system may ever give, too; what is promised of every
-//! verdict holds of this one.
+//! A fuzzer's bytes spell evidence, even evidence that no system returns; its verdict keeps every
+//! promise about verdicts.
 
 use closecall::machine::close::{Certainty, Evidence, FirstError, LocalCause, Via};
 use closecall::machine::errno::{Errno, System, table};

@@ -1,5 +1,5 @@
 //! A fuzzer's bytes spell one connection's life: whatever its peer, its kernel and the clock do, it
-//! does what its contract says, and its evidence is what a bystander has counted.
+//! does what its contract says, and its evidence is what the test has counted.
 
 use closecall::machine::close::Kind;
 use closecall::machine::close::{
@@ -43,7 +43,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// A connection, the loop that asks it, and what came of it.
+/// A connection, the event that is reported to it, and the result.
 struct Life {
     connection: Connection,
     context: Context,

@@ -147,7 +147,7 @@ fn the_table_has_a_line_for_each_step_and_80_columns() {
 /// Regression: it went on for 26 more steps, hid the error, and said that the server was the limit.
 #[test]
 fn two_steps_without_a_reply_end_the_search() {
-    // The first look, three connections of the closed loop, and three of the first rate.
+    // The scout connection, three connections of the closed loop, and three of the first rate.
     let address = servers::start(|connection: usize, _: usize, line: &[u8]| {
         (connection <= 6).then(|| servers::right(line))
     });
@@ -236,11 +236,11 @@ fn waits_at(connection: usize) -> (String, mpsc::Receiver<()>) {
     (address.to_string(), waits)
 }
 
-/// Regression: an interrupt of the first look gave the JSON of a run; and a search that was
+/// Regression: an interrupt of the scout connection gave the JSON of a run; and a search that was
 /// interrupted still named the limit of its failed steps.
 #[test]
 fn a_search_that_is_interrupted_names_no_limit() {
-    // With one connection: the first look, the closed loop, a step and its repetition.
+    // With one connection: the scout connection, the closed loop, a step and its repetition.
     for (connection, steps) in [(0, 0), (4, 3)] {
         let (address, waits) = waits_at(connection);
         let run = ["echo", &address, "-c1", "-d20ms", "--find-rate", "min<1ns"];
@@ -293,5 +293,5 @@ fn an_objective_that_no_run_meets_is_a_usage_error() {
     let mut process = Process::start(closecall(&run));
     assert_eq!(process.exit_code(), 2);
     let stderr = process.stderr.text();
-    assert!(stderr.contains("no run meets 'p99<0ms'"), "{stderr}");
+    assert!(stderr.contains("no run can meet 'p99<0ms'"), "{stderr}");
 }

@@ -1,5 +1,5 @@
-//! Promise: `closecall load` counts what happened and nothing else, finds each wrong reply, says
-//! which limit would stop it, and always comes to an end.
+//! Promise: `closecall load` counts what happened and nothing else, finds each wrong reply, names
+//! the limit that would stop it, and always ends.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../common/process.rs"]
@@ -201,7 +201,7 @@ fn several_processes_are_one_run() {
         }
     }
     let rate = Run::good(&[&["echo", &address, "--rate", "1000"], &run[..]].concat());
-    assert_eq!(rate["echoes"], 200, "all that was due, whoever had to ask it");
+    assert_eq!(rate["echoes"], 200, "all that was due, whichever connection had to send it");
 }
 
 #[test]

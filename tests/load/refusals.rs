@@ -1,4 +1,5 @@
-//! What makes no sense is exit code 2, what the machine does not allow is 3, and each is one line.
+//! Refusals: a wrong command is exit code 2, one that the machine cannot carry out is 3, and each
+//! is one line.
 
 use std::process::Command;
 
@@ -26,7 +27,7 @@ fn refuses(command: Command, code: i32, fragments: &[&str]) {
     }
 }
 
-/// Nobody has listened there for decades.
+/// Nothing has listened on this port for decades.
 const NOBODY: &str = "127.0.0.1:1";
 
 const BAD: &[(&str, &[&str], &str)] = &[
@@ -55,7 +56,7 @@ const BAD_OF_ECHO: &[(&str, &[&str], &str)] = &[
     ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
     ("--depth", &["0", "1025"], "from 1 to 1024"),
     ("--find-rate", &["p99>5ms", "p99<5ms,max>=1s"], "expected < or <=, as in p99<5ms"),
-    ("--find-rate", &["rate<5", "p99<5ms,rate<=5"], "the rate is what is looked for"),
+    ("--find-rate", &["rate<5", "p99<5ms,rate<=5"], "the rate is the result of the search"),
     ("--find-rate", &["p99<5ms,", ""], "expected one of <"),
     ("--arrivals", &["odd", "Poisson"], "even or poisson"),
 ];
@@ -124,7 +125,7 @@ fn the_help_of_a_mode_has_no_option_that_the_mode_refuses() {
 }
 
 #[test]
-fn nobody_there_is_one_line_with_a_remedy() {
+fn no_server_is_one_line_with_a_remedy() {
     for mode in ["hold", "echo", "churn"] {
         for options in [&[][..], &["--processes", "2"], &["--prefix", ""]] {
             let command = closecall(&[&["load", mode, NOBODY], options].concat());
@@ -244,7 +245,7 @@ fn what_is_not_there_is_refused() {
     let address = address.to_string();
     let echo = |arguments: &[&str]| closecall(&[&["load", "echo", &address], arguments].concat());
     refuses(echo(&["--pid", "4294967295"]), 3, &["--pid 4294967295", "no such process"]);
-    // RFC 5737: an address for documents, which nobody has.
+    // RFC 5737: an address for documentation, which no machine has.
     refuses(echo(&["--source", "192.0.2.7"]), 3, &["192.0.2.7", "addresses of this machine"]);
     refuses(echo(&["--hdr", "/nowhere/at/all"]), 3, &["--hdr", "/nowhere/at/all"]);
     refuses(closecall(&["load", "merge", "/nowhere/at/all"]), 3, &["/nowhere/at/all"]);

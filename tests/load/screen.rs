@@ -1,4 +1,4 @@
-//! What is shown of a run is never in the way of the run.
+//! The output of a run never delays the run.
 
 use std::io::{BufRead, BufReader, PipeReader, Read, Write, pipe};
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! Whatever goes wrong is counted by its kind, the first of it is said, and the run ends with 1.
+//! Errors are counted by kind, the first one is reported, and the run ends with 1.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,7 +50,7 @@ fn a_server_that_is_gone_at_the_end_is_not_waited_for() {
         let address = server.address().to_string();
         let run = [mode, &address, "-c1", "-d1s", "--rate", "50", "--timeout", "1h"];
         let mut process = Process::start(load(&run));
-        // The first look is one of them.
+        // The scout connection is one of them.
         server.stderr.wait_until(|text| text.matches("read client").count() >= 3);
         server.signal("KILL");
         let run = Run::ended(&mut process);
@@ -168,7 +168,7 @@ fn start_counting(address: &str, options: &[&str]) -> Process {
     process
 }
 
-/// How many connections this server has that nobody has closed.
+/// How many connections of this server neither side has closed.
 fn established(address: &str) -> usize {
     let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
     let local = format!("0100007F:{port:04X}");

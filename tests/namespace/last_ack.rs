@@ -1,5 +1,6 @@
-//! The last acknowledgement: after both FINs everything is decided by packets that are still under
-//! way. On a loopback they are there at once; here the line holds them, and the server has to wait.
+//! The last acknowledgement: after both FINs the verdict depends on packets that are still in
+//! flight. On a loopback they are there at once; here the line holds them, and the server has to
+//! wait.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Networks and machines that say no: routers, middleboxes, and somebody with `ss -K` here.
+//! Networks and machines that refuse: routers, middleboxes, and `ss -K` on this machine.
 
 use closecall::machine::close::{Certainty, Kind, Via};
 use libc::{ECONNABORTED, ECONNRESET};
@@ -155,7 +155,7 @@ fn s12_a_middlebox_resets_an_idle_connection() {
 }
 
 #[test]
-fn s21_somebody_here_kills_the_socket() {
+fn s21_a_program_here_kills_the_socket() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = net.client(&bed);
@@ -169,7 +169,7 @@ fn s21_somebody_here_kills_the_socket() {
 
 /// The FIN reads as 0 then, and hides the error: SO_ERROR has it.
 #[test]
-fn s21_somebody_here_kills_the_socket_while_it_waits() {
+fn s21_a_program_here_kills_the_socket_while_it_waits() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = net.client(&bed);

@@ -1,4 +1,4 @@
-//! What `finish` does, and what it leaves alone: patience, timeouts of the caller's.
+//! `finish`: what it does, its patience, and timeouts of the caller that it keeps.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

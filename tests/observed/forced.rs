@@ -1,4 +1,4 @@
-//! The scenarios whose order can be forced, each against three servers: what is said is the same.
+//! The scenarios whose order can be forced, each against three servers: the verdicts are the same.
 
 use closecall::client::{Act, Client, Plan, Way};
 use closecall::machine::close::Certainty::{self, Certain, Likely};

@@ -1,6 +1,5 @@
-//! Three servers that echo each byte, and do so only when they are told to: the reactor's, one of
-//! std and one of tokio. What each says of an ending can be compared, because the order of events
-//! is the same.
+//! Three servers that echo each byte, and do so only on command: the reactor's, one of std and one
+//! of tokio. Their verdicts on an ending can be compared, because the order of events is the same.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! What the classifier stands on: facts about the kernel, each shown on a real socket. Should a
-//! future kernel differ, this is where it is seen first. docs/CLOSING.md explains them.
+//! The facts about the kernel on which the classifier relies, each shown on a real socket. If a
+//! future kernel differs, these tests fail first. docs/CLOSING.md explains them.
 #![cfg(target_os = "linux")]
 
 use std::io::{ErrorKind, Read, Write};
@@ -38,7 +38,9 @@ impl Pair {
         let address = listener.local_addr().unwrap();
         let client = first(TcpStream::connect(address).unwrap());
         let mut kernel = MioKernel::new(vec![listener]).unwrap();
-        let Io::Done((mut socket, peer)) = kernel.accept(0) else { panic!("nobody came") };
+        let Io::Done((mut socket, peer)) = kernel.accept(0) else {
+            panic!("no connection to accept")
+        };
         kernel.register(&mut socket, 0).unwrap();
         (Pair { kernel, socket, peer }, client)
     }

@@ -1,5 +1,5 @@
 //! Promise: a turn is bounded in bytes whatever the peers send, and a bulk sender delays neither
-//! small requests nor newcomers, deadlines or a stop for more than a turn or two.
+//! small requests nor new connections, deadlines or a stop for more than a turn or two.
 //!
 //! The real operating system, with budgets so small that a turn serves few of the bulk senders.
 //! Between two turns each of them fills the server's receive queue again, so the line of those
@@ -233,7 +233,7 @@ fn a_long_read_is_charged_in_full() {
 
 /// It is accepted in the turn of the listener's event, and served in the next, which has its own.
 #[test]
-fn a_newcomer_is_served_in_its_second_turn() {
+fn a_new_connection_is_served_in_its_second_turn() {
     let mut bed = bed(|_| ());
     let mut flood = Flood::begins(&mut bed);
     for _ in 0..TURNS / 2 {
@@ -272,7 +272,8 @@ fn a_connection_is_ended_in_the_turn_after_its_deadline() {
     assert_eq!(bed.ends_as(Kind::TimeoutRead).evidence.rx, 0);
 }
 
-/// What lies in the queues is answered still, which takes its time; newcomers are refused at once.
+/// What lies in the queues is still answered, which takes its time; new connections are refused at
+/// once.
 #[test]
 fn a_stop_is_heeded_in_the_turn_of_its_event() {
     let mut bed = bed(|config| config.drain_ms = 3_600_000);

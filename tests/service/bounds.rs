@@ -1,5 +1,5 @@
-//! Promise: a connection that is too old ends politely, and pending output has a cap in memory that
-//! costs none of those who read a byte.
+//! Promise: a connection that is too old ends politely, and pending output has a limit in memory
+//! that costs no client that reads a byte.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 use std::io::{Read, Write};

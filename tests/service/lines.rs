@@ -1,8 +1,8 @@
-//! Promise: a line is written whole, and each one is a line or is counted as lost.
+//! Promise: a line is written whole, and each ending is a line or is counted as lost.
 //!
 //! The real program beyond the limit of file sizes (RLIMIT_FSIZE), behind a torn line, with several
-//! outputs on one pipe whose reader is slow, and at an exit that nobody reads. A full disk and a
-//! stuck stderr are in `sinks.rs`.
+//! outputs on one pipe whose reader is slow, and at an exit whose output is not read. A full disk
+//! and a stuck stderr are in `sinks.rs`.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 use std::fs::{self, File};
@@ -287,7 +287,7 @@ fn with_a_stuck<R: Read>(
 
 /// Up to a batch was written and counted as lost.
 #[test]
-fn at_an_exit_that_nobody_reads_lines_and_losses_add_up() {
+fn at_an_exit_without_a_reader_lines_and_losses_add_up() {
     let (service, mut reader) = with_a_stuck_close_log(2_000);
     let table = service.stop();
     let mut text = String::new();
@@ -314,7 +314,7 @@ fn at_an_exit_with_a_stuck_socket_lines_and_losses_add_up() {
 
 /// What has been counted as lost may not appear after all.
 #[test]
-fn a_reader_who_comes_back_during_the_exit_changes_no_count() {
+fn a_reader_that_comes_back_during_the_exit_changes_no_count() {
     let (mut service, mut reader) = with_a_stuck_close_log(2_000);
     service.process.signal("TERM");
     service.process.stderr.wait_for("accepted ");

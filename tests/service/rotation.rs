@@ -81,7 +81,7 @@ fn after_a_rename_and_sighup_the_new_file_gets_the_new_records() {
     rotate(&service, 1);
     assert_eq!(file.text(), "", "the new file is there at once");
     come_and_go(service.address, 4);
-    exchange(&mut stays, b"after\n").unwrap(); // nobody has noticed
+    exchange(&mut stays, b"after\n").unwrap(); // the rotation is not noticed
     parts(&mut stays).unwrap();
     let table = service.stop();
     assert_eq!(ids(&old), [2, 3, 4, 5, 6]);
@@ -262,7 +262,7 @@ fn signals_that_were_blocked_arrive() {
     assert_eq!(service.stop().get("accepted"), 1);
 }
 
-/// The same for those who show what they have on Ctrl-C.
+/// The same for commands that print their results on Ctrl-C.
 #[test]
 fn a_load_that_was_started_with_signals_blocked_is_interrupted() {
     let service = Service::start(&["--framing", "line"]);
@@ -299,7 +299,7 @@ fn sigusr1_prints_the_table_so_far_whatever_the_log_shows() {
     assert_eq!(service.stop().get("peer_fin.delivered"), 4);
 }
 
-/// With a close log that nobody reads: each ending is a line, or lost, or waits.
+/// With a close log whose reader is stuck: each ending is a line, or lost, or waits.
 #[test]
 fn the_table_so_far_counts_the_records_that_wait() {
     let (reader, writer) = std::io::pipe().unwrap();

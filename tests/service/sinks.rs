@@ -1,4 +1,4 @@
-//! Promise: an output that takes nothing stops nothing, and what it cost is counted to the line.
+//! Promise: an output that takes nothing stops nothing, and each lost line is counted.
 //!
 //! The real program with a stderr that is stuck or closed and a close log on a disk that is full,
 //! for a while or for good. What stdout does is in `tests/cli/streams.rs`, a close log on /dev/full
@@ -21,7 +21,7 @@ const LINE: &[u8] = b"Hi,here is glp\n";
 
 const OPTIONS: &[&str] = &["--framing", "line"];
 
-/// The server, and its stderr, which nobody reads.
+/// The server, and its stderr, which is not read.
 fn with_a_stuck_stderr(filter: &str) -> (Service, impl Read + Send + 'static) {
     let mut command = serve(OPTIONS);
     command.env("RUST_LOG", filter).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -113,7 +113,7 @@ fn on_a_small_disk() -> Option<(Service, File)> {
     let script = format!("{probe} && exec \"$0\" \"$@\"");
     let command = serve(&[OPTIONS, &["--close-log", &log]].concat());
     let service = Service::of(under(&["unshare", "--mount", "sh", "-c", &script], &command));
-    // The disk is there as long as somebody has this open.
+    // The disk exists as long as this is open.
     let log = File::options()
         .read(true)
         .write(true)
@@ -161,7 +161,7 @@ fn a_disk_with_room_again_is_written_again() {
         size == 64 << 10
     });
     let before = records(&log);
-    log.set_len(0).unwrap(); // as whoever rotates it by copying does
+    log.set_len(0).unwrap(); // as a rotation by copying does
     come_and_go(service.address, 100);
     let table = service.stop();
     let (lost, written) = (table.get("close log: records lost"), before + records(&log));

@@ -1,7 +1,6 @@
-//! Promise: for as long as it runs, memory and files stay where they are, and every connection is
-//! counted once.
+//! Promise: during a long run memory and files do not grow, and every connection is counted once.
 //!
-//! The real program under a mixed load of clients who talk, part, reset, fall silent, flood and
+//! The real program under a mixed load of clients that send, close, reset, fall silent, flood and
 //! never read, while every hundredth call fails (where there is a cc). `make soak` is
 //! CLOSECALL_LONG=1: 10,000 connections for SOAK_SECONDS, 600 without it; the short form has 200
 //! and 5.
@@ -25,7 +24,7 @@ use crate::service::{
 /// One call in so many fails.
 const RATE: u64 = 100;
 
-/// Whoever said nothing for so long is near its read deadline.
+/// A client that has sent nothing for so long is near its read deadline.
 fn silent() -> Duration {
     Duration::from_secs(short_or_long(2, 50))
 }
@@ -44,7 +43,7 @@ enum Slot {
     Stuck(TcpStream),
 }
 
-/// One of those who make the load.
+/// A client of the load.
 struct Worker {
     address: SocketAddr,
     seeded: Seeded,

@@ -1,5 +1,5 @@
-//! Promise: each turn of the loop has its budgets, and however busy the peers are, newcomers and
-//! deadlines keep their share of it.
+//! Promise: each turn of the loop has its budgets, and however busy the peers are, new connections
+//! and deadlines keep their share of it.
 
 use closecall::config::Config;
 use closecall::reactor::{Reactor, Turn};
@@ -42,7 +42,7 @@ fn turn(reactor: &mut Reactor<Calm>) -> Turn {
 }
 
 #[test]
-fn newcomers_have_a_quarter_of_what_serving_costs() {
+fn new_connections_have_a_quarter_of_what_serving_costs() {
     let mut reactor = held(2 * SPEAKERS, |_| ());
     reactor.kernel().speak(Speakers::InTurn(SPEAKERS));
     reactor.kernel().connect(SPEAKERS);

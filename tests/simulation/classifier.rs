@@ -1,5 +1,5 @@
-//! Promise: any evidence gets a verdict, none says more than the evidence carries, and knowing less
-//! never makes it surer. `classifier/promises.rs` says what that means.
+//! Promise: any evidence gets a verdict, no verdict claims more than the evidence supports, and
+//! less evidence never makes one more certain. `classifier/promises.rs` says what that means.
 
 pub(crate) mod promises;
 
@@ -170,7 +170,7 @@ fn the_names_and_what_goes_with_them_are_those_that_are_promised() {
 }
 
 #[test]
-fn who_how_sure_and_through_which_call_have_names_that_are_promised() {
+fn the_names_of_initiators_certainties_and_calls_are_promised() {
     use Certainty::{Certain, Likely, Unknown};
     let initiators = [Initiator::Peer, Initiator::Local, Initiator::Network, Initiator::Unknown];
     assert_eq!(initiators.map(Initiator::name), ["peer", "local", "network", "unknown"]);

@@ -1,6 +1,6 @@
-//! Promise: an observer takes any facts in any order, keeps the first error, claims no more than it
-//! was told, is no surer where a system tells less, and does not wait for ever for a system that
-//! acknowledges.
+//! Promise: an observer takes any facts in any order, keeps the first error, claims no more than
+//! was reported to it, is no more certain where a system reports less, and does not wait
+//! indefinitely for a system that acknowledges.
 
 use std::io;
 use std::time::Duration;

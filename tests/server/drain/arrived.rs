@@ -267,7 +267,7 @@ fn one_whose_fin_lay_behind_its_data_has_ended_by_itself() {
     }
 }
 
-/// Requests in the backlog and in the queues of those who wait for a slot, as before.
+/// Requests in the backlog and in the queues of connections that wait for a slot, as before.
 #[test]
 fn small_requests_beside_a_bulk_sender_are_answered() {
     let mut bed = bed(Framing::Chunk);
