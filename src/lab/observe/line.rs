@@ -1,5 +1,5 @@
-//! A line of a close log that another program writes: nothing of it is trusted, and no text of it
-//! is shown that is not one of ours.
+//! Line of a close log that another program writes. It is not trusted, and only known words of it
+//! are shown.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::record::EvidenceRecord;
 
-/// What is needed of a line. What else is there may be newer than we are.
+/// The needed fields of a line. Other fields may come from a newer version.
 #[derive(Deserialize)]
 pub(super) struct Line {
     #[serde(deserialize_with = "time")]
@@ -22,12 +22,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// `None` if it is none of a close log.
+    /// Parses a line; `None` if it is not a close log record.
     pub(super) fn parse(text: &[u8]) -> Option<Line> {
         serde_json::from_slice(text).ok().filter(is_ours)
     }
 
-    /// When its connection was accepted, by the server's clock, which has milliseconds.
+    /// When the connection was accepted, by the server's clock, in milliseconds.
     pub(super) fn began(&self) -> SystemTime {
         let life = Duration::from_millis(self.evidence.duration_ms);
         self.time.checked_sub(life).unwrap_or(SystemTime::UNIX_EPOCH)
@@ -39,7 +39,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Err
     text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
 }
 
-/// Whether its words are such as a close log has: they will be shown on a terminal.
+/// Whether its words have the form of close log words, because they are shown on a terminal.
 fn is_ours(line: &Line) -> bool {
     let EvidenceRecord { initiator, certainty, errno, via, .. } = &line.evidence;
     let words = [Some(initiator), Some(certainty), errno.as_ref(), via.as_ref()];
