@@ -138,15 +138,15 @@ fn a_timeline_tells_what_was_done_and_what_goes_over_the_wire() {
     assert_eq!(
         steps(&said)[2..],
         [
-            "shut down its writing side → FIN",
-            "read 37 bytes, and then its FIN ← 37 bytes ← FIN",
+            "shut down the writing side → FIN",
+            "read 37 bytes, then the server's FIN ← 37 bytes ← FIN",
             "closed"
         ]
     );
     let said = told(client(server.address(), &["--end", "killed-unread"]));
     assert_eq!(
         steps(&said)[2..],
-        ["the reply is here, 37 bytes, unread ← 37 bytes", "was killed, 37 bytes unread → RST"]
+        ["received the reply, 37 bytes, unread ← 37 bytes", "was killed, 37 bytes unread → RST"]
     );
 }
 
@@ -230,7 +230,7 @@ fn an_interrupt_leaves_what_happened_so_far() {
     let said = one.stdout.text();
     assert!(said.contains("wait for the server's end: interrupted"), "{said}");
     assert!(said.trim_end().ends_with("→ FIN"), "it closes: {said}");
-    assert_eq!(one.stderr.text(), "closecall: interrupted, and closed\n");
+    assert_eq!(one.stderr.text(), "closecall: interrupted; the connection is closed\n");
 
     let mut many = client(server.address(), &["--end", "silent", "--count", "4000000000"]);
     many.wait_for_sigint_handler();

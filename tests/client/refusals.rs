@@ -31,15 +31,15 @@ fn what_makes_no_sense_is_a_usage_error() {
         (&["client", address, "--wait", "5"], &["--wait '5'", "such as 250ms"]),
         (&["client", address, "--message", ""], &["--message ''", "1 to 65536 bytes"]),
         (&["client", address, "--source", "eth0"], &["--source 'eth0'", "an IP address"]),
-        (&["client", address, "--source", "::1"], &["--source ::1", "expected IPv4", address]),
-        (&["client", "[::1]:9", "--source", "127.0.0.1"], &["expected IPv6", "[::1]:9"]),
+        (&["client", address, "--source", "::1"], &["--source ::1", "expected an IPv4", address]),
+        (&["client", "[::1]:9", "--source", "127.0.0.1"], &["expected an IPv6", "[::1]:9"]),
     ] {
         refused(closecall(args), 2, fragments);
     }
 }
 
 #[test]
-fn a_missing_server_is_named_with_a_remedy() {
+fn a_server_that_does_not_accept_is_named_with_a_remedy() {
     // No other program gets this port while it is bound, and nothing listens there.
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     bound.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -62,7 +62,7 @@ fn a_stdout_that_is_closed_or_full_stops_nothing() {
     let server = serve(&[]);
     let address = server.address().to_string();
     // With a closed output the lines are not wanted; on a full disk they are missing.
-    let full = "closecall: stdout cannot be written: No space left on device (os error 28)\n";
+    let full = "closecall: cannot write to stdout: No space left on device (os error 28)\n";
     for (shell, expected) in [("exec >&-", (0, "")), ("exec >/dev/full", (1, full))] {
         let options = ["client", &address, "--source", "127.0.0.78", "--end", "reset"];
         let mut client = Process::start(closecall_after(shell, &options));

@@ -240,7 +240,7 @@ fn silent_connections_are_warned_of_unless_they_were_asked_for() {
     for (options, lines) in [(&[][..], 1), (&["--every", "off"], 0)] {
         let run = ["echo", &address, "-c20", "-d1ms", "--rate", "1"];
         let run = Run::of(load(&[&run[..], options].concat()));
-        let count = run.stderr.matches("a connection is silent for 10 s").count();
+        let count = run.stderr.matches("each connection is silent for 10 s").count();
         assert_eq!((run.code, count), (0, lines), "{}", run.stderr);
     }
 }

@@ -171,7 +171,9 @@ fn a_first_look_without_a_port_says_that_ports_are_taken() {
     let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
     let (code, told) = (run.exit_code(), run.stderr.text());
     assert_eq!(code, 3, "{told}");
-    for part in ["127.0.0.1:9: no port is free", "TIME_WAIT", "--source, such as 127.0.1.0/24"] {
+    for part in
+        ["127.0.0.1:9: no local port is free", "TIME_WAIT", "--source, such as 127.0.1.0/24"]
+    {
         assert!(told.contains(part), "{part}: {told}");
     }
 }

@@ -39,7 +39,7 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
     ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
     ("--processes", &["0", "257"], "from 1 to 256"),
-    ("--pid", &["0", "-1", "x"], "the number of a process"),
+    ("--pid", &["0", "-1", "x"], "a process id"),
     (
         "--source",
         &["", "127.0.0.1/33", "224.0.0.1", "0.0.0.0", "255.255.255.255", "localhost", "127.0.1/24"],
@@ -85,15 +85,15 @@ fn options_that_contradict_each_other_are_refused() {
         (&["hold", NOBODY, "--find-rate", "p99<5ms"], ["--find-rate", "echo or churn"]),
         (
             &["echo", NOBODY, "--find-rate", "p99<5ms", "--rate", "5"],
-            ["--find-rate and --rate", "contradict"],
+            ["--find-rate and --rate", "cannot be used together"],
         ),
         (&["churn", NOBODY, "--hdr", "x", "--find-rate", "p99<5ms"], ["--find-rate", "--hdr"]),
         (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
         (&["hold", NOBODY, "--arrivals", "even"], ["--arrivals", "echo or churn"]),
         (&["echo", NOBODY, "--arrivals", "poisson"], ["--arrivals", "--rate"]),
-        (&["churn", NOBODY, "--depth", "2"], ["--depth", "expected with echo;"]),
+        (&["churn", NOBODY, "--depth", "2"], ["--depth", "is an option of echo;"]),
         (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
-        (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),
+        (&["echo", NOBODY, "--source", "::1"], ["--source", "expected an IPv4"]),
         (&["echo"], ["ADDR is missing", "127.0.0.1:20003"]),
         (&["merge"], ["FILE is missing", "--hdr"]),
         (&[], ["subcommand is missing", "hold, echo, churn, merge;"]),
@@ -206,7 +206,7 @@ fn the_text_of_a_histogram_is_not_merged() {
     std::fs::write(&text, "       Value     Percentile\n").unwrap();
     let (run, text) = (run.to_str().unwrap(), text.to_str().unwrap());
     let merge = ["load", "merge", text];
-    refuses(closecall(&merge), 3, &[text, "text of a histogram", &format!("give {run}")]);
+    refuses(closecall(&merge), 3, &[text, "text form of a histogram", &format!("give {run}")]);
 }
 
 /// A user with a limit of processes and threads. Regression test for a panic of `thread::spawn`.

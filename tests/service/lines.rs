@@ -59,7 +59,7 @@ fn a_close_log_at_the_limit_of_file_sizes_costs_records_which_are_counted() {
     let service = Service::of(serve_after(SMALL, &["--close-log", file.path()]));
     let stderr = service.process.stderr.clone();
     come_and_go(service.address, 300);
-    stderr.wait_for("the close log cannot be written, records are being lost");
+    stderr.wait_for("cannot write the close log: ");
     let table = service.stop();
     let (_, lost) = add_up(&table, records(&file.text()).0, 300);
     assert!(lost > 250, "the limit is above {} bytes", file.text().len());
@@ -92,7 +92,7 @@ fn a_report_at_the_limit_of_file_sizes_is_a_failure_in_one_line() {
         let mut process = Process::of(command.spawn().unwrap());
         let (code, stderr) = (process.exit_code(), process.stderr.text());
         assert_eq!((code, stderr.lines().count()), (1, 1), "{args:?}: {stderr}");
-        assert!(stderr.contains("stdout cannot be written: File too large"), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot write to stdout: File too large"), "{args:?}: {stderr}");
     }
     let file = Scratch::new("limit-kept");
     let hdr = ["load", "echo", &address, "-c", "1", "-d", "100ms", "--hdr", file.path()];
@@ -115,7 +115,7 @@ fn what_the_limit_cut_off_is_ended_before_the_next_record() {
     let file = Scratch::new("limit-raised");
     let service = Service::of(serve_after("ulimit -S -f 8", &["--close-log", file.path()]));
     come_and_go(service.address, 50);
-    service.process.stderr.wait_for("the close log cannot be written, records are being lost");
+    service.process.stderr.wait_for("cannot write the close log: ");
     let cut = file.text();
     assert!(!cut.ends_with('\n'), "a limit in the middle of a line: {} bytes", cut.len());
     let limit = (rlimit::INFINITY, rlimit::INFINITY);

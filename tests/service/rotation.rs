@@ -18,7 +18,7 @@ use crate::service::{
     wait_until,
 };
 
-const REOPENED: &str = "is reopened";
+const REOPENED: &str = "reopened the close log";
 
 /// A server that writes its close log to `file`.
 #[track_caller]
@@ -172,8 +172,8 @@ fn a_file_that_cannot_be_reopened_is_named_and_the_old_one_goes_on() {
     fs::rename(file.path(), &old).unwrap();
     fs::create_dir(file.path()).unwrap(); // so that even root cannot
     service.process.signal("HUP");
-    let text = service.process.stderr.wait_for("cannot be reopened");
-    let line = text.lines().find(|line| line.contains("cannot be reopened")).unwrap();
+    let text = service.process.stderr.wait_for("cannot reopen the close log");
+    let line = text.lines().find(|line| line.contains("cannot reopen the close log")).unwrap();
     for part in ["ERROR", file.path(), "Is a directory", "send SIGHUP again"] {
         assert!(line.contains(part), "{part}: {line}");
     }

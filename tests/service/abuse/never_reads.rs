@@ -113,11 +113,11 @@ fn clients_that_never_read_cost_a_reply_each_until_the_write_deadline() {
     say(format!("{count} never read: {grown} KB of {bound} KB announced, gone in {took:.1?}"));
 }
 
-/// The bound of the memory, as it is announced at the start: "at most 62.5 MiB of memory".
+/// The bound of the memory, as it is announced at the start: "and 62.5 MiB of memory".
 #[track_caller]
 fn bound_kilobytes(service: &Service) -> u64 {
-    let text = service.process.stderr.wait_for(" of memory: ");
-    let (before, _) = text.split_once(" of memory: ").unwrap();
+    let text = service.process.stderr.wait_for(" of memory for pending replies: ");
+    let (before, _) = text.split_once(" of memory for pending replies: ").unwrap();
     let words: Vec<&str> = before.rsplit(' ').take(2).collect();
     let unit = match words[0] {
         "KiB" => 1.0,
