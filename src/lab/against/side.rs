@@ -33,7 +33,7 @@ const TRIES_MAX: u32 = 3;
 
 /// How a server is, from bad to good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Health {
+pub(in crate::lab) enum Health {
     /// Nothing listens, and that stays so.
     Gone,
     /// It accepts, or its kernel does, and no echo comes; or it resets new connections, or has no
@@ -218,7 +218,7 @@ pub(super) fn ours(client: &Client, connected: SystemTime, message_bytes: usize)
 
 /// How a server is now. Who ends the connection on which it is asked is asked once more: it may be
 /// its own end, and its listener goes last. Who never echoed is not waited for.
-fn asked(plan: &Plan, healthy: Health) -> Health {
+pub(in crate::lab) fn asked(plan: &Plan, healthy: Health) -> Health {
     let mut health = Health::Gone;
     for _ in 0..ASKED_MAX {
         let mut client = match connected(plan) {
