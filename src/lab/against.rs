@@ -8,7 +8,7 @@
 mod compare;
 mod message;
 mod played;
-mod side;
+pub(super) mod side;
 
 use std::io;
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@ mod against;
 pub mod capture;
 mod differ;
 mod embedded;
+pub mod grade;
 mod judge;
 mod observe;
 mod options;

@@ -34,7 +34,7 @@ const TRIES_MAX: u32 = 3;
 
 /// Health of a server, from bad to good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Health {
+pub(in crate::lab) enum Health {
     /// Nothing listens, and nothing has listened for [`GONE`].
     Gone,
     /// The server or its kernel accepts, and no echo arrives; or it resets new connections, or its
@@ -220,7 +220,7 @@ pub(super) fn ours(client: &Client, connected: SystemTime, message_bytes: usize)
 /// Checks a server's health. If the server ends the connection of the check, the check is repeated:
 /// the server may be dying, and its listener is closed last. A server that never echoed is not
 /// expected to reply.
-fn asked(plan: &Plan, healthy: Health) -> Health {
+pub(in crate::lab) fn asked(plan: &Plan, healthy: Health) -> Health {
     let mut health = Health::Gone;
     for _ in 0..ASKED_MAX {
         let mut client = match connected(plan) {
