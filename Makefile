@@ -1,7 +1,7 @@
 # `make` without a target lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test faults soak fuzz coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
-	million picture
+.PHONY: help run test faults soak fuzz sanitize coverage mutants cross check bench doc experiments limit scale compare fair draw atlas \
+	million picture book
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,10 +38,13 @@ coverage: ## show the lines of machine/ and reactor/ that no test reaches (cargo
 mutants: ## insert small errors into machine/ and reactor/, one at a time; a test must fail; MUTANTS="--shard 1/8"
 	CLOSECALL_SEEDS=2000 cargo mutants $(MUTANTS)
 
+sanitize: ## run the socket module under AddressSanitizer and MemorySanitizer, the pure parts under Miri
+	tests/sanitize/run; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: a part was skipped and reported
+
 check: ## run the checks of CI: formatting, lints, both feature sets, tests, docs, examples
 	.ci/run
 
-cross: ## compile for Windows, macOS, FreeBSD and aarch64, and run the tests under wine
+cross: ## compile for Windows, macOS, FreeBSD, NetBSD, illumos and aarch64, and run the tests under wine
 	tests/cross.sh; code=$$?; [ $$code -eq 77 ] || exit $$code # 77: a part was skipped and reported
 
 bench: ## measure CPU time per echo and per cycle beside a minimal C program
@@ -53,6 +56,11 @@ scale: ## measure the loop's cost of a connection among 1,000 and among a millio
 
 doc: ## build the documentation, target/doc/closecall/index.html
 	cargo doc --no-deps
+
+book: ## build the documents as a book with search, target/book/index.html (python3; installs mdBook)
+	command -v mdbook >/dev/null || cargo install mdbook --locked --version '^0.5' --no-default-features --features search
+	command -v mdbook-mermaid >/dev/null || cargo install mdbook-mermaid --locked --version '^0.17'
+	python3 book/make.py
 
 picture: ## draw docs/endings.svg from a run of the release binary
 	cargo build --release

@@ -21,17 +21,16 @@ use std::net::TcpListener;
 use closecall::kernel::mio_kernel::MioKernel;
 use closecall::kernel::{Event, Io, Kernel};
 use closecall::machine::close::{Conclusion, Via};
-use closecall::machine::connection::{Connection, Rules, Step};
+use closecall::machine::connection::{Connection, Context, Rules, Step};
 use closecall::machine::errno::System;
 use closecall::machine::reply::{Framing, Replier};
-use closecall::machine::time::Moment;
 use closecall::machine::wheel::TimerWheel;
 use mio::net::TcpStream;
 use slab::Slab;
 
 struct Server {
     kernel: MioKernel,
-    rules: Rules,
+    context: Context,
     wheel: TimerWheel,
     replier: Replier,
     entries: Slab<(TcpStream, Connection)>,
@@ -46,17 +45,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
 
     let mut kernel = MioKernel::new(vec![listener])?;
+    let rules = Rules {
+        read_deadline_ms: Some(deadline_ms),
+        write_deadline_ms: Some(deadline_ms),
+        verdict_wait_ms: 2_000,
+        retry_ms: 20,
+        short_read_drains: MioKernel::SHORT_READ_DRAINS,
+        max_age_ms: None,
+    };
     let mut server = Server {
-        rules: Rules {
-            read_deadline_ms: Some(deadline_ms),
-            write_deadline_ms: Some(deadline_ms),
-            verdict_wait_ms: 2_000,
-            retry_ms: 20,
-            may_wait: true,
-            short_read_drains: MioKernel::SHORT_READ_DRAINS,
-            max_age_ms: None,
-            drain_ends: None,
-        },
+        context: Context::new(rules, kernel.now()),
         wheel: TimerWheel::new(8, 0, kernel.now()),
         replier: Replier::new(Framing::Chunk, b"from server back[rust]:", 65_536),
         entries: Slab::new(),
@@ -74,14 +72,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 impl Server {
     fn turn(&mut self, events: &mut Vec<Event>) {
-        let now = self.kernel.now();
+        self.context.now = self.kernel.now();
         let mut newcomers = false;
         for event in events.drain(..) {
             match event {
                 Event::Socket(key, hints) => {
                     if let Some((_, connection)) = self.entries.get_mut(key as usize) {
                         connection.ready(hints);
-                        self.visit(key, now);
+                        self.visit(key);
                     }
                 }
                 Event::Listener(_) => newcomers = true,
@@ -89,16 +87,16 @@ impl Server {
             }
         }
         if newcomers {
-            self.accept_all(now); // last: no event of this turn is meant for a newcomer
+            self.accept_all(); // last: no event of this turn is meant for a newcomer
         }
-        self.expire(now);
+        self.expire();
     }
 
-    fn accept_all(&mut self, now: Moment) {
+    fn accept_all(&mut self) {
         while let Io::Done((mut socket, peer)) = self.kernel.accept(0) {
             self.accepted += 1;
-            let connection = Connection::new(self.accepted, peer.into(), now, &self.rules);
-            let alarm = connection.alarm(now, &self.rules);
+            let connection = Connection::new(self.accepted, peer.into(), &self.context);
+            let alarm = connection.alarm(&self.context);
             let entry = self.entries.vacant_entry();
             let key = entry.key() as u32;
             if self.kernel.register(&mut socket, key).is_ok() {
@@ -109,8 +107,8 @@ impl Server {
     }
 
     /// Does what a connection wants done, until it wants nothing or is over.
-    fn visit(&mut self, key: u32, now: Moment) {
-        let (kernel, rules) = (&mut self.kernel, &self.rules);
+    fn visit(&mut self, key: u32) {
+        let (kernel, context) = (&mut self.kernel, &self.context);
         let (socket, connection) = &mut self.entries[key as usize];
         loop {
             match connection.step() {
@@ -118,7 +116,7 @@ impl Server {
                 Step::End => return self.conclude(key),
                 step @ (Step::Receive | Step::Discard) => {
                     let bytes_max = match step {
-                        Step::Receive => connection.answers_bytes_max(),
+                        Step::Receive => connection.receive_bytes_max(),
                         _ => u64::MAX,
                     };
                     let space = self.replier.space_within(bytes_max, usize::MAX);
@@ -126,53 +124,56 @@ impl Server {
                     match kernel.recv(socket, space) {
                         Io::Done(0) => connection.received_fin(),
                         Io::Done(bytes) => {
-                            connection.received(bytes, space_bytes, now, rules);
+                            connection.received(bytes, space_bytes, context);
                             if step == Step::Receive {
                                 // None of it is sent yet: the next step does.
                                 let reply = self.replier.reply(bytes, &mut false);
-                                connection.answered(reply, 0, now, rules);
+                                connection.answered(reply, 0, context);
                             }
                         }
                         Io::WouldBlock => connection.blocked(Via::Recv),
-                        Io::Failed(errno) => connection.failed(errno, Via::Recv, System::HERE),
+                        Io::Failed(errno) => {
+                            connection.failed(errno, Via::Recv, System::HERE, context);
+                        }
                     }
                 }
                 Step::Send => match kernel.send(socket, connection.pending()) {
-                    Io::Done(bytes) => connection.flushed(bytes, now, rules),
+                    Io::Done(bytes) => connection.flushed(bytes, context),
                     Io::WouldBlock => connection.blocked(Via::Send),
-                    Io::Failed(errno) => connection.failed(errno, Via::Send, System::HERE),
+                    Io::Failed(errno) => connection.failed(errno, Via::Send, System::HERE, context),
                 },
                 Step::ShutDown => {
-                    connection.shut_down(kernel.shutdown_write(socket).is_ok(), now, rules);
+                    connection.shut_down(kernel.shutdown_write(socket).is_ok(), context);
                 }
                 Step::RegisterWritable => {
-                    connection.registered_writable(kernel.register_writable(socket, key).is_ok());
+                    let took = kernel.register_writable(socket, key).is_ok();
+                    connection.registered_writable(took, context);
                 }
-                Step::TakeError => connection.error_taken(kernel.take_error(socket), System::HERE),
+                Step::TakeError => connection.error_taken(kernel.take_error(socket)),
                 Step::AskUnread => connection.unread(kernel.unread(socket)),
-                Step::AskUnacked => connection.unacked(kernel.unacked(socket), now, rules),
+                Step::AskUnacked => connection.unacked(kernel.unacked(socket), context),
             }
         }
         if connection.take_alarm_moved() {
-            self.wheel.arm(key, connection.alarm(now, rules));
+            self.wheel.arm(key, connection.alarm(context));
         }
     }
 
-    fn expire(&mut self, now: Moment) {
+    fn expire(&mut self) {
         let mut budget = u32::MAX; // as many as are due
-        while let Some(key) = self.wheel.pop_due(now, &mut budget) {
+        while let Some(key) = self.wheel.pop_due(self.context.now, &mut budget) {
             let (_, connection) = &mut self.entries[key as usize];
-            if connection.alarm_rang(now, &self.rules) {
-                self.visit(key, now); // one more try: what came in time counts
+            if connection.alarm_rang(&self.context) {
+                self.visit(key); // one more try: what came in time counts
             }
             if let Some((_, connection)) = self.entries.get_mut(key as usize)
-                && connection.is_due(now, &self.rules)
+                && connection.is_due(&self.context)
             {
-                connection.expire(now, &self.rules);
-                self.visit(key, now);
+                connection.expire(&self.context);
+                self.visit(key);
             }
             if let Some((_, connection)) = self.entries.get_mut(key as usize) {
-                self.wheel.arm(key, connection.alarm(now, &self.rules));
+                self.wheel.arm(key, connection.alarm(&self.context));
             }
         }
     }

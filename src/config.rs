@@ -24,8 +24,9 @@ pub enum Overload {
     Shed,
 }
 
-/// The settings of a [`Server`](crate::server::Server). [`Config::new`] is the article's server:
-/// chunks, `from server back[rust]:`, ten seconds.
+/// The settings of a [`Server`](crate::server::Server). [`Config::new`] has the defaults of the
+/// command line: each chunk that is read is answered with `from server back[rust]:` and the chunk,
+/// and ten seconds of silence end a connection.
 ///
 /// Set fields, or chain the setters, which take a [`Duration`](std::time::Duration). There will be
 /// more settings: a literal ends with `..Config::default()`.
@@ -38,7 +39,7 @@ pub struct Config {
     // ---- where, and what is said ----
     /// Addresses to listen on; port 0 picks one. Default: `127.0.0.1:20003`.
     pub listen: Vec<SocketAddr>,
-    /// Laid before each reply, at most
+    /// Bytes put before each reply, at most
     /// [`PREFIX_BYTES_MAX`](crate::machine::reply::PREFIX_BYTES_MAX) bytes. Default: `from server
     /// back[rust]:`.
     pub prefix: Vec<u8>,
@@ -49,22 +50,25 @@ pub struct Config {
 
     // ---- durations ----
     /// Silence longer than this ends a connection, in milliseconds; `None` is never. Default:
-    /// 10,000.
+    /// 10,000. Its path from here to that end is drawn on
+    /// [`Connection`](crate::machine::connection::Connection#deadlines).
     pub read_deadline_ms: Option<u64>,
-    /// No progress of pending output for this long ends it. Default: 10,000 ms.
+    /// No progress of pending output for this long ends a connection, in milliseconds; `None` is
+    /// never. Default: 10,000.
     pub write_deadline_ms: Option<u64>,
-    /// How long an ended connection may wait for its evidence; 0 decides at once. Default: 2,000
-    /// ms.
+    /// How long an ended connection may wait for its evidence, in milliseconds; 0 decides at once.
+    /// Default: 2,000.
     pub verdict_wait_ms: u64,
-    /// How long a drain may take. Default: 5,000 ms.
+    /// How long a drain may take, in milliseconds. Default: 5,000.
     pub drain_ms: u64,
     /// The grain of all deadlines, in milliseconds, at most 10. None is early, none later than two
     /// grains and the turn under way. Default: 8.
     pub tick_ms: u64,
-    /// When to try a send or receive again for which the system was short of memory. Default: 20
-    /// ms.
+    /// The pause before a send or receive for which the system was short of memory is tried again,
+    /// in milliseconds. Default: 20.
     pub retry_ms: u64,
-    /// When to try again to accept after running out of files or memory. Default: 100 ms.
+    /// The pause before accept is tried again after the process ran out of files or memory, in
+    /// milliseconds. Default: 100.
     pub accept_retry_ms: u64,
     /// TCP_USER_TIMEOUT (tcp(7), RFC 5482) in milliseconds; `None` leaves it to the system.
     /// Default: `None`.
@@ -87,7 +91,7 @@ pub struct Config {
     /// each connection may own one small reply, see
     /// [`output_bytes_max`](Self::output_bytes_max). `None` is no limit. Default: `None`.
     pub output_memory_bytes: Option<u64>,
-    /// What happens to newcomers beyond them. Default: [`Overload::Wait`].
+    /// What happens to newcomers beyond `max_connections`. Default: [`Overload::Wait`].
     pub overload: Overload,
     /// Connections that the kernel may keep before they are accepted (listen(2)). Default: 4,096.
     pub backlog: i32,
@@ -104,8 +108,8 @@ pub struct Config {
     /// Bytes received from and sent to one connection in one visit, where each call counts as 4,096
     /// at least. 0 counts as 1. Default: 262,144.
     pub bytes_per_visit: usize,
-    /// Bytes for which connections are served in a turn: so much for those with an event, and as
-    /// much again for those that were stopped by a budget. 0 counts as 1. Default: 2,097,152.
+    /// Bytes for which connections are served in a turn: this many for those with an event, and as
+    /// many again for those that were stopped by a budget. 0 counts as 1. Default: 2,097,152.
     pub bytes_per_turn: u64,
     /// Deadlines looked at in a turn: less than 200 µs, which the others wait for; or half of what
     /// serving cost in it, if that is more. 0 counts as 1. Default: 16.

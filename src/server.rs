@@ -47,9 +47,9 @@ use crate::reactor::{Counters, Ending, Reactor, Turn};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BindError {
-    /// Which one; `None` if it was not about an address.
+    /// The address; `None` if the error is not about one.
     pub address: Option<SocketAddr>,
-    /// Why.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -147,7 +147,7 @@ impl Server {
         &self.addresses
     }
 
-    /// The way in from other threads.
+    /// A handle that stops this server from other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -173,8 +173,8 @@ impl Server {
         self.turn_within(Some(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// How long [`turn`](Self::turn) would sleep now, if no event came; `None` is without end. It
-    /// holds until the next turn, but for a moment that passes.
+    /// How long [`turn`](Self::turn) would sleep now, if no event came; `None` is without end. Ask
+    /// right before waiting: the time that passes in between is not taken off.
     pub fn timeout(&mut self) -> Option<Duration> {
         self.reactor.sleeps_ms().map(Duration::from_millis)
     }
@@ -193,7 +193,7 @@ impl Server {
         self.reactor.endings()
     }
 
-    /// What happened so far.
+    /// How many connections were accepted, are open, and have ended in each way so far.
     pub fn counters(&self) -> &Counters {
         self.reactor.counters()
     }

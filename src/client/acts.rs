@@ -175,7 +175,9 @@ impl Client {
             match self.watch.end.map(|(end, _)| end) {
                 None => self.pause(pause)?,
                 Some(ServerEnd::Fin) => return Ok(Did::Saw(ServerEnd::Fin)),
-                // Or the network's doing. Nobody reads any more, so that it does no harm to ask.
+                // Or the network's doing. Nothing is read any more, so that it does no harm to ask.
+                // The observer does not: the client is what the classifier is held against, and
+                // knows nothing of machine/ (tests/tidy.rs).
                 Some(ServerEnd::Reset) => match self.stream()?.take_error()? {
                     Some(error) if !is_reset(&error) => return Err(error),
                     _ => return Ok(Did::Saw(ServerEnd::Reset)),

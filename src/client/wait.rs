@@ -98,6 +98,8 @@ impl Watch {
                 Err(error) if error.kind() != ErrorKind::Interrupted => break Err(error),
                 _ => {}
             }
+            // Not the observer's question: there is no connection yet, and SO_ERROR has what
+            // connect(2) came to.
             match (stream.take_error()?, stream.peer_addr()) {
                 (Some(error), _) => break Err(error),
                 (None, Ok(_)) => break Ok(()),

@@ -38,7 +38,7 @@ impl Config {
         self
     }
 
-    /// Bytes laid before each reply.
+    /// Bytes put before each reply.
     pub fn prefix(mut self, bytes: impl Into<Vec<u8>>) -> Config {
         self.prefix = bytes.into();
         self
@@ -86,13 +86,13 @@ impl Config {
         self
     }
 
-    /// When to try a send or receive again for which the system was short of memory.
+    /// The pause before a send or receive for which the system was short of memory is tried again.
     pub fn retry(mut self, pause: Duration) -> Config {
         self.retry_ms = milliseconds(pause);
         self
     }
 
-    /// When to try to accept again after running out of files or memory.
+    /// The pause before accept is tried again after the process ran out of files or memory.
     pub fn accept_retry(mut self, pause: Duration) -> Config {
         self.accept_retry_ms = milliseconds(pause);
         self
@@ -116,7 +116,7 @@ impl Config {
         self
     }
 
-    /// Connections at a time from one address; `None` is no limit.
+    /// Connections at a time from one IPv4 address or one /64 of IPv6; `None` is no limit.
     pub fn max_per_ip(mut self, connections: impl Into<Option<u32>>) -> Config {
         self.max_per_ip = connections.into();
         self

@@ -66,6 +66,16 @@ const SLEEP_MS_MAX: u64 = 24 * 3_600_000;
 
 /// Stops a server from another thread, such as one that receives signals. A clone costs two
 /// reference counts. A handle may outlive its server; its calls do nothing then.
+///
+/// ```
+/// use closecall::{Config, Server};
+/// let config = Config::new().listen(["127.0.0.1:0".parse().unwrap()]);
+/// let mut server = Server::bind(config).unwrap();
+/// let handle = server.handle();
+/// let serves = std::thread::spawn(move || server.run(|ending| println!("{ending:?}")));
+/// handle.drain();
+/// assert!(serves.join().unwrap().unwrap().stage.is_over());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Handle {
     /// 0 while the server serves; else a [`Stop`]. It only grows.
@@ -168,7 +178,7 @@ impl MioKernel {
         })
     }
 
-    /// The way in from outside.
+    /// A handle that stops the server on this kernel from other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -331,17 +341,15 @@ impl Kernel for MioKernel {
 
     fn register(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let token = Token(key as usize);
-        match register(self.poll.registry(), socket, token, input()) {
-            Err(_) if self.give_up_watch() => {
-                register(self.poll.registry(), socket, token, input())
-            }
+        match register(self.registry(), socket, token, input()) {
+            Err(_) if self.give_up_watch() => register(self.registry(), socket, token, input()),
             registered => registered,
         }
     }
 
     fn register_writable(&mut self, socket: &mut TcpStream, key: u32) -> Result<(), Errno> {
         let (token, interest) = (Token(key as usize), input() | Interest::WRITABLE);
-        self.poll.registry().reregister(socket, token, interest).map_err(|error| errno(&error))
+        self.registry().reregister(socket, token, interest).map_err(|error| errno(&error))
     }
 
     fn recv(&mut self, socket: &mut TcpStream, space: &mut [u8]) -> Io<usize> {

@@ -1,4 +1,4 @@
-//! Acts. Everything that a server asks of its operating system, on one page.
+//! Everything that a server asks of its operating system, on one page.
 //!
 //! The real one is [`mio_kernel::MioKernel`]; the second is the simulated world (feature
 //! `simulation`), with a clock of its own and faults on demand. The loop cannot tell them apart, so
@@ -33,7 +33,7 @@ pub enum Io<T> {
 }
 
 impl<T> Io<T> {
-    /// The same, with what was done put into other words.
+    /// Applies `into` to the value of [`Io::Done`].
     pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Io<U> {
         match self {
             Io::Done(value) => Io::Done(into(value)),
@@ -43,7 +43,7 @@ impl<T> Io<T> {
     }
 }
 
-/// Something to look at.
+/// What a [`wait`](Kernel::wait) reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// Newcomers at the listener with this index.
@@ -123,7 +123,7 @@ pub trait Kernel {
     /// Receives into `space`; 0 is the peer's FIN.
     fn recv(&mut self, socket: &mut Self::Socket, space: &mut [u8]) -> Io<usize>;
 
-    /// Sends the beginning of `bytes`, as much as fits. Never a signal.
+    /// Sends the beginning of `bytes`, as much as fits. It never raises SIGPIPE.
     fn send(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Io<usize>;
 
     /// Sends our FIN after everything that was sent.

@@ -1,4 +1,4 @@
-//! Decides. Pure state machines: facts in, intentions out.
+//! Pure state machines, which decide: facts in, intentions out.
 //!
 //! Nothing here knows a socket, a clock, a log or `unsafe`; everything can be called from a test,
 //! in any order, at any time of the test's own.
@@ -13,4 +13,5 @@ pub mod outbox;
 pub mod packed_address;
 pub mod reply;
 pub mod time;
+mod u48;
 pub mod wheel;

@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads a clock. `now` is an argument, so a test owns time.
 
+use super::u48::U48;
+
 /// A moment: whole milliseconds of a monotonic clock since a start that means nothing, rounded
 /// down. 2^64 ms are 584 million years. (The ticks of the [`wheel`](super::wheel) are coarser: each
 /// is as many of these as the grain of all deadlines.)
@@ -34,24 +36,36 @@ impl Moment {
     }
 }
 
-/// A number of milliseconds in six bytes: 2^48 ms are 8,900 years. More than that counts as that.
+/// A number of milliseconds in six bytes: 2^48 ms are 8,900 years. More than that counts as
+/// [`Span::ENDLESS`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Span([u16; 3]);
+pub struct Span(U48);
 
 impl Span {
-    /// The longest span there is, in milliseconds.
-    const MS_MAX: u64 = (1 << 48) - 1;
+    /// Longer than every other span: from any moment to [`Moment::NEVER`].
+    pub const ENDLESS: Span = Span::from_ms(u64::MAX);
 
     /// A span of `ms` milliseconds.
     pub const fn from_ms(ms: u64) -> Span {
-        let ms = if ms > Span::MS_MAX { Span::MS_MAX } else { ms };
-        Span([ms as u16, (ms >> 16) as u16, (ms >> 32) as u16])
+        Span(U48::new(ms))
+    }
+
+    /// The span from `start` to `end`; an empty one if `end` is not later.
+    pub const fn between(start: Moment, end: Moment) -> Span {
+        Span::from_ms(end.since(start))
     }
 
     /// Its length in milliseconds.
     pub const fn as_ms(self) -> u64 {
-        let Span([low, middle, high]) = self;
-        low as u64 | (middle as u64) << 16 | (high as u64) << 32
+        self.0.get()
+    }
+
+    /// When it ends, if it begins at `start`.
+    pub const fn end(self, start: Moment) -> Moment {
+        match self.as_ms() {
+            U48::MAX => Moment::NEVER,
+            ms => start.after(ms),
+        }
     }
 }
 
@@ -74,5 +88,15 @@ mod tests {
             assert_eq!(Span::from_ms(ms).as_ms(), ms);
         }
         assert_eq!(Span::from_ms(u64::MAX).as_ms(), (1 << 48) - 1);
+    }
+
+    #[test]
+    fn a_span_lies_between_two_moments_or_has_no_end() {
+        let start = Moment::from_ms((1 << 60) + 7);
+        for end in [start, start.after(1), start.after((1 << 48) - 2), Moment::NEVER] {
+            assert_eq!(Span::between(start, end).end(start), end);
+        }
+        assert_eq!(Span::between(start, Moment::from_ms(5)).end(start), start, "not before");
+        assert_eq!(Span::between(start, start.after(1 << 48)).end(start), Moment::NEVER);
     }
 }

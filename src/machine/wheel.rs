@@ -58,7 +58,8 @@ const FIRST: u32 = 1 << 31;
 const UNARMED: u64 = u64::MAX;
 const VACANT: Timer = Timer { due: UNARMED, next: NONE, previous: NONE };
 
-/// Deadlines by key: armed, moved and dropped in constant time.
+/// Deadlines by key: armed, moved and dropped in constant time. What a server arms it with is drawn
+/// on [`Connection`](super::connection::Connection#deadlines).
 ///
 /// Call [`arm`](Self::arm) with a key and a moment; the same call moves a key that is armed
 /// already. Then, as time passes, call [`pop_due`](Self::pop_due) until it gives nothing more, and

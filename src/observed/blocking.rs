@@ -10,7 +10,7 @@ use socket2::SockRef;
 use super::life::DROPPED_BYTES;
 use super::life::{self, Life, OnEnding};
 use super::{Observed, Stream};
-use crate::machine::close::{Ending, Probe, Settling};
+use crate::machine::close::{Ending, Probe};
 use crate::socket;
 
 impl Stream for TcpStream {}
@@ -45,21 +45,10 @@ impl Observed<TcpStream> {
         }
         self.part();
         let end = life::end_of(patience);
-        loop {
-            let left = life::left_until(end);
-            let waited = self.life.waited();
-            let Some(stream) = &self.stream else { return self.conclude() };
-            let settling = self.life.seen.settle(stream, waited);
-            let after = match settling {
-                Settling::Done(_) => Duration::ZERO,
-                Settling::AskAgain { after, .. } => after.min(left),
-            };
-            if after.is_zero() {
-                let ending = self.conclude();
-                return self.done(ending);
-            }
+        while let Some(after) = self.asks(end) {
             self.wait(after);
         }
+        self.done()
     }
 
     /// Shuts down the writing side: our FIN goes out, and reading goes on.
@@ -124,11 +113,8 @@ impl Observed<TcpStream> {
 /// Whether this is how the system names the end of SO_RCVTIMEO. On Unix ETIMEDOUT is the
 /// connection's.
 fn is_own_timeout(error: &io::Error) -> bool {
-    match error.kind() {
-        ErrorKind::WouldBlock => true,
-        ErrorKind::TimedOut => cfg!(windows),
-        _ => false,
-    }
+    let kind = error.kind();
+    kind == ErrorKind::WouldBlock || cfg!(windows) && kind == ErrorKind::TimedOut
 }
 
 /// Whether its calls wait; so it is where the system does not tell.
@@ -145,6 +131,7 @@ fn blocks(stream: &TcpStream) -> bool {
 
 impl Read for Observed<TcpStream> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.looks_before_read();
         let result = Read::read(&mut self.get_ref(), buffer);
         if !buffer.is_empty() {
             self.reads(&result);
@@ -154,6 +141,7 @@ impl Read for Observed<TcpStream> {
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let is_empty = buffers.iter().all(|buffer| buffer.is_empty());
+        self.looks_before_read();
         let result = self.get_ref().read_vectored(buffers);
         if !is_empty {
             self.reads(&result);

@@ -60,10 +60,10 @@ mod tokio;
 
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::life::{Life, OnEnding};
-use crate::machine::close::{Ending, LocalCause, Observer};
+use crate::machine::close::{Ending, LocalCause, Observer, Settling};
 
 /// A stream that can be observed: `std::net::TcpStream`, and with the feature `tokio` also
 /// `tokio::net::TcpStream`. No other type can be one.
@@ -134,10 +134,28 @@ impl<S: Stream> Observed<S> {
     fn looks_before_fin(&mut self, finishes: bool) {
         let stream = self.stream.as_ref().expect("it is there until it is dropped");
         self.life.looks_before_fin(&stream.socket(), finishes);
+        self.life.seen.before_shut_down(stream.probe());
+    }
+
+    /// Before a read: after our FIN it is asked whether the peer has it.
+    fn looks_before_read(&mut self) {
+        let stream = self.stream.as_ref().expect("it is there until it is dropped");
+        self.life.seen.before_read(stream.probe());
+    }
+
+    /// Asks whether it is settled. Gives how long to wait until the next question; `None` if there
+    /// is nothing left to ask, or no time until `end`.
+    fn asks(&mut self, end: Option<Instant>) -> Option<Duration> {
+        let (left, waited) = (life::left_until(end), self.life.waited());
+        match self.life.seen.settle(self.stream.as_ref()?.probe(), waited) {
+            Settling::Done(_) => None,
+            Settling::AskAgain { after, .. } => Some(after.min(left)).filter(|it| !it.is_zero()),
+        }
     }
 
     /// The ending is known: it is reported, once.
-    fn done(&mut self, ending: Ending) -> Ending {
+    fn done(&mut self) -> Ending {
+        let ending = self.conclude();
         self.life.ending = Some(ending);
         if let Some(report) = self.report.take() {
             report(ending);

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::life::DROPPED_BYTES;
 use super::life::{self, Life, OnEnding};
 use super::{Observed, Stream};
-use crate::machine::close::{Ending, Probe, Settling};
+use crate::machine::close::{Ending, Probe};
 use crate::socket;
 
 /// How long a stream that was dropped within a runtime waits for its evidence, in a task of its
@@ -90,19 +90,8 @@ impl Observed<TcpStream> {
         }
         self.part();
         let end = life::end_of(patience);
-        loop {
-            let left = life::left_until(end);
-            let waited = self.life.waited();
-            let Some(stream) = &self.stream else { return self.conclude() };
-            // After the end of file tokio gives no further event: it is asked on a timer.
-            let after = match self.life.seen.settle(stream, waited) {
-                Settling::Done(_) => Duration::ZERO,
-                Settling::AskAgain { after, .. } => after.min(left),
-            };
-            if after.is_zero() {
-                let ending = self.conclude();
-                return self.done(ending);
-            }
+        // After the end of file tokio gives no further event: it is asked on a timer.
+        while let Some(after) = self.asks(end) {
             let mut sleep = pin!(tokio::time::sleep(after));
             std::future::poll_fn(|context| match self.poll_drop(context) {
                 Poll::Ready(()) => Poll::Ready(()),
@@ -110,6 +99,7 @@ impl Observed<TcpStream> {
             })
             .await;
         }
+        self.done()
     }
 
     /// Reads once and drops what came; pending if there is nothing to read, now or any more.
@@ -160,6 +150,7 @@ impl AsyncRead for Observed<TcpStream> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.looks_before_read();
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let polled = self.stream().poll_read(context, buffer);
         let bytes = buffer.filled().len() - before;

@@ -22,24 +22,24 @@ enum Then {
 impl<K: Kernel> Reactor<K> {
     /// Accepts from whichever listener is ready, in turn, until none is or the budget is spent.
     pub(super) fn accept(&mut self) {
-        let budget = self.config.accepts_per_turn.max(1).max(self.share(4));
+        let budget = self.config.accepts_per_turn.max(1).max(self.share_of_serving(4));
         let mut failure = None;
         let mut failures = 0;
         for _ in 0..budget {
-            let Some(listener) = self.listeners.next_ready(self.now) else { break };
+            let Some(listener) = self.listeners.next_ready(self.context.now) else { break };
             let before = self.turn.accepted;
             let newcomer = self.next_newcomer(listener);
             if self.turn.accepted > before {
-                self.listeners.took(listener);
+                self.listeners.count_accepted(listener);
             }
             let then = match newcomer {
                 Io::Done(then) => then,
                 Io::WouldBlock => {
-                    self.listeners.drained(listener);
+                    self.listeners.would_block(listener);
                     Then::Continue
                 }
-                Io::Failed(errno) if self.finds_none_waiting(listener, errno) => {
-                    self.listeners.drained(listener);
+                Io::Failed(errno) if self.failed_on_empty_backlog(listener, errno) => {
+                    self.listeners.would_block(listener);
                     Then::Continue
                 }
                 Io::Failed(errno) => {
@@ -59,7 +59,7 @@ impl<K: Kernel> Reactor<K> {
         {
             self.pause(Pause::Failing(errno));
         }
-        if self.stage == Stage::Draining && self.backlog_is_swept() {
+        if self.stage == Stage::Draining && self.last_accepts_are_done() {
             self.kernel.stop_listening();
             self.listeners.close();
         }
@@ -67,8 +67,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// Whether the drain has accepted all there was, or as much as there can have been, or has no
     /// time for more.
-    fn backlog_is_swept(&self) -> bool {
-        let over = self.rules.drain_ends.is_some_and(|end| end <= self.now);
+    fn last_accepts_are_done(&self) -> bool {
+        let over = self.context.drain_is_over();
         over || !self.listeners.any_ready()
     }
 
@@ -79,14 +79,14 @@ impl<K: Kernel> Reactor<K> {
         }
         if self.table.open() < self.config.max_connections {
             return match self.kernel.accept(listener) {
-                Io::Failed(errno) if self.sheds(errno) => {
+                Io::Failed(errno) if self.sheds_on(errno) => {
                     if !self.kernel.has_newcomer(listener) {
                         return Io::WouldBlock;
                     }
                     self.report_shedding(Pause::Exhausted(errno));
                     self.shed(listener)
                 }
-                newcomer => newcomer.map(|(socket, peer)| self.welcome(socket, peer)),
+                newcomer => newcomer.map(|(socket, peer)| self.admit(socket, peer)),
             };
         }
         match self.config.overload {
@@ -101,10 +101,12 @@ impl<K: Kernel> Reactor<K> {
                 Some(oldest) => {
                     let newcomer = self.kernel.accept(listener);
                     match &newcomer {
-                        Io::Done((_, peer)) if !self.has_too_many(*peer) => self.decide_now(oldest),
+                        Io::Done((_, peer)) if !self.is_beyond_ip_limit(*peer) => {
+                            self.decide_now(oldest);
+                        }
                         _ => self.table.put_back_oldest(oldest),
                     }
-                    newcomer.map(|(socket, peer)| self.welcome(socket, peer))
+                    newcomer.map(|(socket, peer)| self.admit(socket, peer))
                 }
             },
         }
@@ -113,47 +115,47 @@ impl<K: Kernel> Reactor<K> {
     /// Ends a connection that only waits for its evidence, by what is known now. Its slot and its
     /// file are free when this turn ends.
     fn decide_now(&mut self, key: u32) {
-        if let Some(entry) = self.table.get_mut(key) {
-            entry.connection.decide_now();
+        if let Some(slot) = self.table.get_mut(key) {
+            slot.connection.decide_now();
             // None is served twice in a turn, and one that was is asked for its evidence only.
-            let was_visited = entry.visited_in == self.turn_number;
+            let was_visited = slot.visited_in == self.turn_number;
             self.visit_within(key, if was_visited { 0 } else { self.bytes_per_visit() });
         }
         // Its budget stopped it: what it goes on sending is not waited for.
-        if let Some(entry) = self.table.get_mut(key) {
-            entry.connection.expire(self.now, &self.rules);
+        if let Some(slot) = self.table.get_mut(key) {
+            slot.connection.expire(&self.context);
             self.visit_within(key, 0);
         }
     }
 
     /// Whether there are as many connections from this peer's network as there may be.
-    fn has_too_many(&self, peer: SocketAddr) -> bool {
+    fn is_beyond_ip_limit(&self, peer: SocketAddr) -> bool {
         let limit = self.config.max_per_ip;
         limit.is_some_and(|limit| self.table.count_of(peer.ip()) >= limit)
     }
 
-    /// Gives a newcomer a slot and a deadline, unless its address has too many already.
-    fn welcome(&mut self, socket: K::Socket, peer: SocketAddr) -> Then {
+    /// Admits a newcomer: gives it a slot and a deadline, unless its address has too many already.
+    fn admit(&mut self, socket: K::Socket, peer: SocketAddr) -> Then {
         self.read_clock(); // its deadline counts from here
         self.counters.accepted += 1;
         self.turn.accepted += 1;
         let id = self.counters.accepted;
-        let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
-        if self.has_too_many(peer) {
+        let mut connection = Connection::new(id, peer.into(), &self.context);
+        if self.is_beyond_ip_limit(peer) {
             connection.refuse(LocalCause::Policy);
             self.kernel.close(socket, Goodbye::Reset);
             self.report_refused(connection);
             return Then::Continue;
         }
         let key = self.table.insert(socket, connection, self.turn_number);
-        let Some(entry) = self.table.get_mut(key) else { return Then::Continue };
-        match self.kernel.register(&mut entry.socket, key) {
+        let Some(slot) = self.table.get_mut(key) else { return Then::Continue };
+        match self.kernel.register(&mut slot.socket, key) {
             Ok(()) => {
-                self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+                self.wheel.arm(key, slot.connection.alarm(&self.context));
                 Then::Continue
             }
             Err(errno) => {
-                entry.connection.refuse(LocalCause::Resource);
+                slot.connection.refuse(LocalCause::Resource);
                 self.table.end(key);
                 let pause = Pause::Unregistered(errno);
                 if self.config.overload == Overload::Shed {
@@ -166,14 +168,14 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// One that never had a slot: all that is known of it is that we did not want it.
+    /// Reports a newcomer that never had a slot: all that is known of it is that it was refused.
     fn report_refused(&mut self, mut connection: Connection) {
         let conclusion = connection.conclude(Answers::nothing(K::SYSTEM));
-        self.report(ending(&connection, None, conclusion, self.now));
+        self.report(ending(&connection, None, conclusion, self.context.now));
     }
 
-    /// Whether newcomers are to be told that the system is out of something.
-    fn sheds(&self, errno: Errno) -> bool {
+    /// Whether newcomers are reset because of this error of accept: the system is out of something.
+    fn sheds_on(&self, errno: Errno) -> bool {
         self.config.overload == Overload::Shed
             && accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
     }
@@ -185,7 +187,7 @@ impl<K: Kernel> Reactor<K> {
             self.counters.accepted += 1;
             self.turn.accepted += 1;
             let id = self.counters.accepted;
-            let mut connection = Connection::new(id, peer.into(), self.now, &self.rules);
+            let mut connection = Connection::new(id, peer.into(), &self.context);
             connection.refuse(LocalCause::Policy);
             self.report_refused(connection);
             Then::Continue
@@ -194,7 +196,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Whether accept has failed for want of a file or memory, and no newcomer waits. It fails so
     /// whether one waits or not; where none does, nothing is logged and nothing is given up.
-    fn finds_none_waiting(&mut self, listener: usize, errno: Errno) -> bool {
+    fn failed_on_empty_backlog(&mut self, listener: usize, errno: Errno) -> bool {
         accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
             && !self.kernel.has_newcomer(listener)
     }
@@ -215,15 +217,15 @@ impl<K: Kernel> Reactor<K> {
     /// Accepts no newcomer for a while, and logs that once an episode.
     fn pause(&mut self, pause: Pause) {
         let retry_ms = self.config.accept_retry_ms;
-        let retry_at = (pause != Pause::Full).then(|| self.now.after(retry_ms));
-        if self.listeners.pause(pause, self.now, retry_at) {
+        let retry_at = (pause != Pause::Full).then(|| self.context.now.after(retry_ms));
+        if self.listeners.pause(pause, self.context.now, retry_at) {
             self.report_pause(pause);
         }
     }
 
     /// Logs why newcomers are reset, once an episode.
     fn report_shedding(&mut self, pause: Pause) {
-        if self.listeners.is_to_be_reported(self.now) {
+        if self.listeners.is_to_be_reported(self.context.now) {
             self.report_pause(pause);
         }
     }

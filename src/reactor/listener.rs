@@ -55,7 +55,7 @@ pub(super) enum Pause {
 #[derive(Debug)]
 pub(super) struct Listeners {
     ready: Vec<bool>,
-    /// How many more each may give: without end, until the last sweep of its backlog.
+    /// How many more each may give: any number, until the last accepts of a drain.
     allowance: Vec<u32>,
     /// Where the next round begins, so that a busy listener does not starve the others.
     next: usize,
@@ -88,19 +88,19 @@ impl Listeners {
         }
     }
 
-    /// Begins the last sweep: all of them may have newcomers, as many as a backlog holds.
-    /// Newcomers that arrive while it is swept could keep it going indefinitely.
-    pub(super) fn sweep(&mut self, backlog: u32) {
+    /// Begins the last accepts: all of them may have newcomers, as many as a backlog holds.
+    /// Newcomers that arrive meanwhile could keep it going indefinitely.
+    pub(super) fn begin_last_accepts(&mut self, backlog: u32) {
         self.ready.fill(true);
         self.allowance.fill(backlog.saturating_add(1)); // Linux keeps one more than it is told
     }
 
     /// A newcomer was taken from `listener`, or refused.
-    pub(super) fn took(&mut self, listener: usize) {
+    pub(super) fn count_accepted(&mut self, listener: usize) {
         let left = &mut self.allowance[listener];
         *left = left.saturating_sub(u32::from(*left != u32::MAX));
         if *left == 0 {
-            self.drained(listener);
+            self.would_block(listener);
         }
     }
 
@@ -117,7 +117,7 @@ impl Listeners {
     }
 
     /// Accept said "would block": quiet until the next edge.
-    pub(super) fn drained(&mut self, listener: usize) {
+    pub(super) fn would_block(&mut self, listener: usize) {
         self.ready[listener] = false;
     }
 
@@ -157,7 +157,7 @@ impl Listeners {
         self.retry_at = None;
     }
 
-    /// Whether accept is owed a call now, without an event.
+    /// Whether accept is to be called now, without an event.
     pub(super) fn is_unfinished(&self) -> bool {
         self.pause.is_none() && self.any_ready()
     }
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(listeners.next_ready(now), None);
         listeners.edge(1);
         assert_eq!([listeners.next_ready(now), listeners.next_ready(now)], [Some(1), Some(1)]);
-        listeners.drained(1);
+        listeners.would_block(1);
         assert_eq!((listeners.next_ready(now), listeners.is_unfinished()), (None, false));
     }
 
@@ -232,12 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_sweep_takes_a_backlog_from_each_and_no_more() {
+    fn the_last_accepts_take_a_backlog_from_each_and_no_more() {
         let mut listeners = Listeners::new(2);
-        listeners.sweep(1);
+        listeners.begin_last_accepts(1);
         for listener in [0, 1, 0, 1] {
             assert!(listeners.any_ready());
-            listeners.took(listener);
+            listeners.count_accepted(listener);
         }
         listeners.edge(0);
         assert!(!listeners.any_ready(), "a backlog of one, and the one more that Linux keeps");

@@ -29,12 +29,12 @@ pub(super) struct OutputMemory {
     /// Memory is being given back.
     gives_back: bool,
     /// When the next step of that is due.
-    tidies_at: Option<Moment>,
+    next_step_at: Option<Moment>,
 }
 
 /// What is to be done about memory now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Tidy {
+enum MemoryStep {
     GiveBack,
     /// It was given back.
     Reserve,
@@ -43,7 +43,7 @@ enum Tidy {
 impl OutputMemory {
     pub(super) fn new(bytes_max: Option<u64>) -> OutputMemory {
         let bytes_max = bytes_max.unwrap_or(u64::MAX);
-        OutputMemory { bytes_max, bytes: 0, peak_bytes: 0, gives_back: false, tidies_at: None }
+        OutputMemory { bytes_max, bytes: 0, peak_bytes: 0, gives_back: false, next_step_at: None }
     }
 
     /// An outbox held `before` bytes and holds `after` now.
@@ -60,39 +60,39 @@ impl OutputMemory {
 
     /// What it is time for: memory is given back once most of what there was has been free for a
     /// while.
-    fn next_step(&mut self, now: Moment) -> Option<Tidy> {
+    fn next_step(&mut self, now: Moment) -> Option<MemoryStep> {
         let free = self.peak_bytes - self.bytes;
         let worth = free >= WORTH_GIVING_BACK_BYTES && self.bytes <= self.peak_bytes / 8;
         if !worth && !self.gives_back {
-            self.tidies_at = None;
+            self.next_step_at = None;
             return None;
         }
-        let at = *self.tidies_at.get_or_insert(now.after(FREE_FOR_MS));
+        let at = *self.next_step_at.get_or_insert(now.after(FREE_FOR_MS));
         if now < at {
             return None;
         }
         self.gives_back = !self.gives_back;
         if self.gives_back {
-            (self.peak_bytes, self.tidies_at) = (self.bytes, Some(now.after(GIVING_BACK_MS)));
-            return Some(Tidy::GiveBack);
+            (self.peak_bytes, self.next_step_at) = (self.bytes, Some(now.after(GIVING_BACK_MS)));
+            return Some(MemoryStep::GiveBack);
         }
-        self.tidies_at = None;
-        Some(Tidy::Reserve)
+        self.next_step_at = None;
+        Some(MemoryStep::Reserve)
     }
 
     /// When to look again.
-    pub(super) fn tidies_at(&self) -> Option<Moment> {
-        self.tidies_at
+    pub(super) fn next_step_at(&self) -> Option<Moment> {
+        self.next_step_at
     }
 }
 
 impl<K: Kernel> Reactor<K> {
     /// Gives memory back that outboxes have taken, and with it what else has become free: of the
-    /// lines, and of the table where it is empty.
-    pub(super) fn tidy_memory(&mut self) {
-        match self.output.next_step(self.now) {
+    /// queues, and of the table where it is empty.
+    pub(super) fn give_back_memory(&mut self) {
+        match self.output.next_step(self.context.now) {
             None => {}
-            Some(Tidy::GiveBack) => {
+            Some(MemoryStep::GiveBack) => {
                 self.table.shrink();
                 self.wheel.shrink();
                 self.endings.shrink_to_fit();
@@ -100,7 +100,7 @@ impl<K: Kernel> Reactor<K> {
                 self.kernel.give_back_memory();
             }
             // Only now: before, they would lie in pages that are in use.
-            Some(Tidy::Reserve) => {
+            Some(MemoryStep::Reserve) => {
                 self.table.reserve();
                 self.wheel.reserve(self.config.slots());
             }
@@ -132,21 +132,25 @@ mod tests {
         let mut output = OutputMemory::new(None);
         let now = Moment::from_ms(5_000);
         output.changed(0, 100 << 20);
-        assert_eq!((output.next_step(now), output.tidies_at()), (None, None), "it is in use");
+        assert_eq!((output.next_step(now), output.next_step_at()), (None, None), "it is in use");
         output.changed(100 << 20, 1 << 20);
         assert_eq!(output.next_step(now), None, "peers may take it again");
-        assert_eq!(output.tidies_at(), Some(now.after(FREE_FOR_MS)));
+        assert_eq!(output.next_step_at(), Some(now.after(FREE_FOR_MS)));
         output.changed(0, 60 << 20);
         let later = now.after(FREE_FOR_MS);
-        assert_eq!((output.next_step(later), output.tidies_at()), (None, None));
+        assert_eq!((output.next_step(later), output.next_step_at()), (None, None));
         output.changed(60 << 20, 0);
         assert_eq!(output.next_step(later), None);
         let at = later.after(FREE_FOR_MS);
-        assert_eq!(output.next_step(at), Some(Tidy::GiveBack));
-        assert_eq!((output.next_step(at), output.tidies_at()), (None, Some(at.after(1_000))));
+        assert_eq!(output.next_step(at), Some(MemoryStep::GiveBack));
+        assert_eq!((output.next_step(at), output.next_step_at()), (None, Some(at.after(1_000))));
         output.changed(0, 60 << 20); // it is ended all the same
-        assert_eq!(output.next_step(at.after(1_000)), Some(Tidy::Reserve));
-        assert_eq!((output.next_step(at.after(60_000)), output.tidies_at()), (None, None), "once");
+        assert_eq!(output.next_step(at.after(1_000)), Some(MemoryStep::Reserve));
+        assert_eq!(
+            (output.next_step(at.after(60_000)), output.next_step_at()),
+            (None, None),
+            "once"
+        );
     }
 
     #[test]
@@ -154,6 +158,6 @@ mod tests {
         let mut output = OutputMemory::new(None);
         output.changed(0, 15 << 20);
         output.changed(15 << 20, 0);
-        assert_eq!((output.next_step(Moment::from_ms(0)), output.tidies_at()), (None, None));
+        assert_eq!((output.next_step(Moment::from_ms(0)), output.next_step_at()), (None, None));
     }
 }

@@ -1,30 +1,30 @@
-//! Serves. One thread, one loop, and this is one turn of it:
+//! The event loop: one thread, one loop, and this is one turn of it:
 //!
 //! ```text
-//!   wait      until something happens, a deadline comes, or not at all while a visit is owed
-//!   line up   connections with an event: each is owed a visit
-//!   ring      the alarms that were put off, because their connections had been served already
-//!   serve     connections that are owed a visit, the oldest first, each once and within a budget,
-//!             until the budget of the turn is spent; those that are stopped are owed another
+//!   wait      until something happens, a deadline comes, or not at all while a visit is scheduled
+//!   schedule  a visit to each connection with an event
+//!   ring      the alarms that were deferred, because their connections had been served already
+//!   serve     connections with a scheduled visit, the oldest first, each once and within a budget,
+//!             until the budget of the turn is spent; those that are stopped are scheduled again
 //!   accept    within a budget; after those that are leaving, so that none is refused for them
 //!   expire    deadlines, within a budget; after I/O, so bytes that came in time save a connection
 //!   reap      each ending, once, within a budget; only now are slots free again
 //! ```
 //!
-//! So a turn is bounded whatever the peers do. There are two lines, as in FQ-CoDel (RFC 8290): a
+//! So a turn is bounded whatever the peers do. There are two queues, as in FQ-CoDel (RFC 8290): a
 //! connection that took much of its last visit is a bulk sender and waits among its like, so that a
-//! small question never waits behind them, and each line has a budget, so that neither starves. The
-//! budgets of accept, expire and reap grow with the work of serving, so that however busy the peers
-//! are, newcomers, deadlines and endings keep their share.
+//! small question never waits behind them, and each queue has a budget, so that neither starves.
+//! The budgets of accept, expire and reap grow with the work of serving, so that however busy the
+//! peers are, newcomers, deadlines and endings keep their share.
 //!
 //! What happens to one connection is a verdict and never an `Err`, so no peer can stop the loop:
 //! the type of [`Reactor::turn`] knows of a broken poll and of nothing else.
 
 mod accept;
 mod counters;
-mod line;
 mod listener;
 mod memory;
+mod queue;
 mod reap;
 mod reserve;
 mod serve;
@@ -43,7 +43,7 @@ use self::table::Table;
 use crate::config::Config;
 use crate::kernel::{Event, Kernel, Stop};
 pub use crate::machine::close::Ending;
-use crate::machine::connection::Rules;
+use crate::machine::connection::{Context, Rules};
 use crate::machine::reply::Replier;
 use crate::machine::time::Moment;
 use crate::machine::wheel::TimerWheel;
@@ -101,8 +101,8 @@ pub struct Turn {
 pub struct Reactor<K: Kernel> {
     kernel: K,
     config: Config,
-    rules: Rules,
-    now: Moment,
+    /// The settings, and what holds now: when the clock was last read, the end of the drain.
+    context: Context,
     /// Visits since the clock was read.
     visits_since_clock: u32,
     events: Vec<Event>,
@@ -114,15 +114,15 @@ pub struct Reactor<K: Kernel> {
     stage: Stage,
     /// Asked to abort: nothing is waited for any more.
     forced: bool,
-    /// And the connections are still to be cut off.
-    cuts_off: bool,
+    /// Asked to abort in this turn: the connections are still to be cut off.
+    cut_off_pending: bool,
     turn: Turn,
     /// The number of the turn; it wraps.
     turn_number: u16,
     /// Connections whose alarm was due in a turn in which they were visited: it rings in the next.
-    /// No alarm is put off before all of these have rung, so none is here twice. Where one has
+    /// No alarm is deferred before all of these have rung, so none is here twice. Where one has
     /// ended meanwhile, its slot's new connection is asked whether it is due, and is not.
-    put_off: VecDeque<u32>,
+    deferred_alarms: VecDeque<u32>,
     /// What those cost in this turn, in bytes.
     alarm_bytes: u64,
     endings: VecDeque<Ending>,
@@ -133,7 +133,7 @@ impl<K: Kernel> fmt::Debug for Reactor<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
             .field("stage", &self.stage)
-            .field("now", &self.now)
+            .field("now", &self.context.now)
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
@@ -144,18 +144,16 @@ impl<K: Kernel> Reactor<K> {
     pub fn new(mut kernel: K, config: Config) -> Reactor<K> {
         let now = kernel.now();
         let slots = config.slots();
+        let rules = Rules {
+            read_deadline_ms: config.read_deadline_ms,
+            write_deadline_ms: config.write_deadline_ms,
+            verdict_wait_ms: config.verdict_wait_ms,
+            retry_ms: config.retry_ms,
+            short_read_drains: K::SHORT_READ_DRAINS,
+            max_age_ms: config.max_age_ms,
+        };
         Reactor {
-            rules: Rules {
-                read_deadline_ms: config.read_deadline_ms,
-                write_deadline_ms: config.write_deadline_ms,
-                verdict_wait_ms: config.verdict_wait_ms,
-                retry_ms: config.retry_ms,
-                may_wait: true,
-                short_read_drains: K::SHORT_READ_DRAINS,
-                max_age_ms: config.max_age_ms,
-                drain_ends: None,
-            },
-            now,
+            context: Context::new(rules, now),
             visits_since_clock: 0,
             events: Vec::new(),
             listeners: Listeners::new(kernel.listeners()),
@@ -165,10 +163,10 @@ impl<K: Kernel> Reactor<K> {
             output: OutputMemory::new(config.output_memory_bytes),
             stage: Stage::Serving,
             forced: false,
-            cuts_off: false,
+            cut_off_pending: false,
             turn: Turn::default(),
             turn_number: 0,
-            put_off: VecDeque::new(),
+            deferred_alarms: VecDeque::new(),
             alarm_bytes: 0,
             endings: VecDeque::new(),
             counters: Counters::default(),
@@ -194,14 +192,14 @@ impl<K: Kernel> Reactor<K> {
         if !self.has_stopped() {
             self.turn_number = self.turn_number.wrapping_add(1);
             self.wait(most_ms)?;
-            self.line_up();
+            self.schedule_ready();
             self.cut_off();
-            self.ring_again();
+            self.ring_deferred();
             self.serve();
             self.accept();
             self.expire();
             self.reap();
-            self.tidy_memory();
+            self.give_back_memory();
         }
         self.turn.stage = self.stage;
         Ok(self.turn)
@@ -238,7 +236,7 @@ impl<K: Kernel> Reactor<K> {
         let timeout_ms = self.timeout_ms().into_iter().chain(most_ms).min();
         self.kernel.wait(timeout_ms, &mut self.events)?;
         self.read_clock();
-        self.wheel.skip_to(self.now);
+        self.wheel.skip_to(self.context.now);
         self.turn.events = self.events.len() as u32;
         for index in 0..self.events.len() {
             match self.events[index] {
@@ -256,24 +254,26 @@ impl<K: Kernel> Reactor<K> {
         if self.has_stopped() { Some(0) } else { self.timeout_ms() }
     }
 
-    /// How long there is nothing to do: not at all while a visit, an accept or a reaping is owed.
+    /// How long there is nothing to do: not at all while a visit, an accept or a reaping is due.
     fn timeout_ms(&mut self) -> Option<u64> {
-        let owed = self.table.unfinished() + self.table.to_reap() + self.put_off.len();
-        if owed > 0 || self.listeners.is_unfinished() {
+        let due_now =
+            self.table.scheduled_visits() + self.table.to_reap() + self.deferred_alarms.len();
+        if due_now > 0 || self.listeners.is_unfinished() {
             return Some(0);
         }
-        let sweep_ends = self.rules.drain_ends.filter(|_| self.listeners.is_open());
-        let tidies_at = self.output.tidies_at();
-        let alarm = [self.wheel.next_due(), self.listeners.retry_at(), sweep_ends, tidies_at];
+        let last_accepts_end = self.context.drain_ends.filter(|_| self.listeners.is_open());
+        let next_step_at = self.output.next_step_at();
+        let alarm =
+            [self.wheel.next_due(), self.listeners.retry_at(), last_accepts_end, next_step_at];
         let alarm = alarm.into_iter().flatten().min();
         alarm.map(|alarm| {
             self.read_clock(); // the turn took its time, and the next alarm does not wait for it
-            alarm.since(self.now)
+            alarm.since(self.context.now)
         })
     }
 
     fn read_clock(&mut self) {
-        self.now = self.kernel.now();
+        self.context.now = self.kernel.now();
         self.visits_since_clock = 0;
     }
 
@@ -284,15 +284,15 @@ impl<K: Kernel> Reactor<K> {
     fn stop(&mut self, stop: Stop) {
         if self.stage == Stage::Serving {
             self.stage = Stage::Draining;
-            self.rules.drain_ends = Some(self.now.after(self.config.drain_ms));
-            self.listeners.sweep(self.config.backlog.max(1).unsigned_abs());
+            self.context.drain_ends = Some(self.context.now.after(self.config.drain_ms));
+            self.listeners.begin_last_accepts(self.config.backlog.max(1).unsigned_abs());
             // All are due at once: the expiry path does the rest, within its budget.
             for key in self.table.keys() {
                 self.wheel.arm(key, Moment::from_ms(0));
             }
         }
         if stop == Stop::Abort && self.stage == Stage::Draining && !self.forced {
-            (self.forced, self.cuts_off) = (true, true);
+            (self.forced, self.cut_off_pending) = (true, true);
             self.kernel.stop_listening();
             self.listeners.close();
         }
@@ -300,12 +300,12 @@ impl<K: Kernel> Reactor<K> {
 
     /// Ends every connection, once the hints that came with the abort are known.
     fn cut_off(&mut self) {
-        if !std::mem::take(&mut self.cuts_off) {
+        if !std::mem::take(&mut self.cut_off_pending) {
             return;
         }
         for key in self.table.keys() {
-            if let Some(entry) = self.table.get_mut(key) {
-                entry.connection.cut_off();
+            if let Some(slot) = self.table.get_mut(key) {
+                slot.connection.cut_off();
                 self.table.end(key);
             }
         }

@@ -11,14 +11,14 @@ use crate::machine::errno::{Errno, System};
 use crate::machine::time::Moment;
 
 /// The kernel, asked about one socket.
-struct Asked<'a, K: Kernel> {
+struct SocketProbe<'a, K: Kernel> {
     kernel: &'a mut K,
     socket: &'a mut K::Socket,
     /// Whether it is asked what became of the last reply.
     asks_kernel: bool,
 }
 
-impl<K: Kernel> Probe for Asked<'_, K> {
+impl<K: Kernel> Probe for SocketProbe<'_, K> {
     fn system(&self) -> System {
         K::SYSTEM
     }
@@ -41,7 +41,7 @@ impl<K: Kernel> Reactor<K> {
     /// list of endings, so that a caller who reads it after each turn misses none.
     pub(super) fn reap(&mut self) {
         let room = self.config.endings_max.saturating_sub(self.endings.len()).max(1);
-        let budget = self.config.reaps_per_turn.max(1).max(self.share(2));
+        let budget = self.config.reaps_per_turn.max(1).max(self.share_of_serving(2));
         for _ in 0..room.min(budget as usize) {
             let Some(key) = self.table.next_ended() else { break };
             self.wheel.disarm(key);
@@ -56,11 +56,11 @@ impl<K: Kernel> Reactor<K> {
         let Slot { socket, connection, .. } = self.table.ended(key);
         let local = self.kernel.local(socket);
         let probe =
-            Asked { kernel: &mut self.kernel, socket, asks_kernel: self.config.asks_kernel };
+            SocketProbe { kernel: &mut self.kernel, socket, asks_kernel: self.config.asks_kernel };
         let conclusion = connection.conclude(probe);
         let goodbye = connection.goodbye();
         self.output.changed(connection.output_bytes(), 0);
-        let ending = ending(connection, local, conclusion, self.now);
+        let ending = ending(connection, local, conclusion, self.context.now);
         self.report(ending);
         let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);

@@ -1,120 +1,126 @@
-//! Serving: connections that are owed a visit, and those whose time has come.
+//! Serving: connections with a scheduled visit, and those whose alarm has come.
 
 use super::Reactor;
 use super::table::Pace;
 use super::visit::{CALL_COSTS_BYTES, Visit, VisitEnd};
 use crate::kernel::{Event, Kernel};
+use crate::machine::connection::Context;
 use crate::machine::time::Moment;
 
 /// A connection that moved more than this in a visit, in bytes, is a bulk sender until it moves
-/// less. It is what one small request is charged for. Where no sparse flow waits, the line of the
+/// less. It is what one small request is charged for. Where no sparse flow waits, the queue of the
 /// bulk senders costs nothing.
 const SPARSE_BYTES_MAX: usize = CALL_COSTS_BYTES;
 
 impl<K: Kernel> Reactor<K> {
-    /// Sets the hints of the connections with an event. Each is owed a visit, once.
-    pub(super) fn line_up(&mut self) {
+    /// Sets the hints of the connections with an event, and schedules one visit to each.
+    pub(super) fn schedule_ready(&mut self) {
         for index in 0..self.events.len() {
             if let Event::Socket(key, hints) = self.events[index]
-                && let Some(entry) = self.table.get_mut(key)
+                && let Some(slot) = self.table.get_mut(key)
             {
-                entry.connection.ready(hints);
-                self.table.owe_visit(key);
+                slot.connection.ready(hints);
+                self.table.schedule_visit(key);
             }
         }
     }
 
-    /// Serves those that are owed a visit, the oldest first: sparse flows within one budget, then
-    /// bulk senders within another. Whatever is stopped once more waits for the next turn.
+    /// Serves connections with a scheduled visit, the oldest first: sparse flows within one budget,
+    /// then bulk senders within another. Whatever is stopped once more waits for the next turn.
     pub(super) fn serve(&mut self) {
         let budget = self.config.bytes_per_turn.max(1);
-        self.serve_line(Pace::Sparse, self.turn.bytes.saturating_add(budget));
-        self.serve_line(Pace::Bulk, self.turn.bytes.saturating_add(budget));
+        self.serve_queue(Pace::Sparse, self.turn.bytes.saturating_add(budget));
+        self.serve_queue(Pace::Bulk, self.turn.bytes.saturating_add(budget));
     }
 
-    /// Serves one line until the turn has been charged for `bytes_max`.
-    fn serve_line(&mut self, pace: Pace, bytes_max: u64) {
-        for _ in 0..self.table.unfinished() {
+    /// Serves one queue until the turn has been charged for `bytes_max`.
+    fn serve_queue(&mut self, pace: Pace, bytes_max: u64) {
+        for _ in 0..self.table.scheduled_visits() {
             if self.turn.bytes >= bytes_max {
                 break;
             }
-            let Some(key) = self.table.take_unfinished(pace) else { break };
-            let Some(entry) = self.table.get_mut(key) else { continue };
-            if entry.visited_in == self.turn_number {
-                self.table.owe_visit(key);
+            let Some(key) = self.table.take_scheduled(pace) else { break };
+            let Some(slot) = self.table.get_mut(key) else { continue };
+            if slot.visited_in == self.turn_number {
+                self.table.schedule_visit(key);
             } else {
                 self.visit_within(key, self.bytes_per_visit());
             }
         }
     }
 
-    /// Rings the alarms that were put off in an earlier turn. They come before anything is served:
-    /// a connection that always has something to be served for would put them off for good.
-    pub(super) fn ring_again(&mut self) {
+    /// Rings the alarms that were deferred in an earlier turn. They come before anything is served:
+    /// a connection that always has something to be served for would defer them for good.
+    pub(super) fn ring_deferred(&mut self) {
         let before = self.turn.bytes;
         let bytes_max = before.saturating_add(self.config.bytes_per_turn.max(1));
-        for _ in 0..self.put_off.len() {
+        for _ in 0..self.deferred_alarms.len() {
             if self.turn.bytes >= bytes_max {
                 break;
             }
-            let Some(key) = self.put_off.pop_front() else { break };
+            let Some(key) = self.deferred_alarms.pop_front() else { break };
             self.alarm_rings(key);
         }
         self.alarm_bytes = self.turn.bytes - before;
     }
 
     /// Looks at the deadlines that have come, and ends the connections whose time is up. The alarms
-    /// that were put off are paid from the same budget of bytes.
+    /// that were deferred are paid from the same budget of bytes.
     pub(super) fn expire(&mut self) {
-        let mut looks = self.config.expiries_per_turn.max(1).max(self.share(2));
+        let mut looks = self.config.expiries_per_turn.max(1).max(self.share_of_serving(2));
         let budget = self.config.bytes_per_turn.max(1).saturating_sub(self.alarm_bytes);
         let bytes_max = self.turn.bytes.saturating_add(budget);
-        debug_assert!(self.put_off.is_empty() || budget == 0, "an alarm may be put off twice");
+        debug_assert!(
+            self.deferred_alarms.is_empty() || budget == 0,
+            "an alarm may be deferred twice"
+        );
         while self.turn.bytes < bytes_max
-            && let Some(key) = self.wheel.pop_due(self.now, &mut looks)
+            && let Some(key) = self.wheel.pop_due(self.context.now, &mut looks)
         {
             self.alarm_rings(key);
         }
     }
 
-    /// The alarm of `key` rings: everything is tried once more before anything is decided.
+    /// The alarm of `key` rings: everything is tried once more before anything is decided. This is
+    /// the last part of the path of each deadline, which is drawn on
+    /// [`Connection`](crate::machine::connection::Connection#deadlines).
     fn alarm_rings(&mut self, key: u32) {
-        let past = self.past();
+        let context = self.deadline_context();
         let turn = self.turn_number;
-        let Some(entry) = self.table.get_mut(key) else { return };
+        let Some(slot) = self.table.get_mut(key) else { return };
         let mut budget = self.config.bytes_per_visit.max(1);
-        // None is served twice in a turn: its alarm is put off to the next.
-        if entry.visited_in == turn && entry.connection.tries_again(past, &self.rules) {
-            return self.put_off.push_back(key);
+        // None is served twice in a turn: its alarm is deferred to the next.
+        if slot.visited_in == turn && slot.connection.alarm_is_due(&context) {
+            return self.deferred_alarms.push_back(key);
         }
         self.turn.alarms += 1;
-        if entry.connection.alarm_rang(past, &self.rules) {
+        if slot.connection.alarm_rang(&context) {
             budget = self.visit_within(key, budget);
         }
-        let past = self.past();
-        if let Some(entry) = self.table.get_mut(key)
-            && entry.connection.is_due(past, &self.rules)
+        let context = self.deadline_context();
+        if let Some(slot) = self.table.get_mut(key)
+            && slot.connection.is_due(&context)
         {
-            entry.connection.expire(past, &self.rules);
+            slot.connection.expire(&context);
             self.visit_within(key, budget);
         }
-        if let Some(entry) = self.table.get_mut(key) {
-            self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+        if let Some(slot) = self.table.get_mut(key) {
+            self.wheel.arm(key, slot.connection.alarm(&self.context));
         }
     }
 
     /// One part in `parts` of what serving cost in this turn, counted in visits, or in deadlines,
     /// which cost about the same.
-    pub(super) fn share(&self, parts: u32) -> u32 {
+    pub(super) fn share_of_serving(&self, parts: u32) -> u32 {
         const BYTES_LIKE_A_VISIT: u64 = 16 << 10;
         let visits = u64::from(self.turn.visits) + self.turn.bytes / BYTES_LIKE_A_VISIT;
         u32::try_from(visits).unwrap_or(u32::MAX) / parts
     }
 
-    /// The last moment that has passed for sure. The clock rounds down: a deadline of this very
-    /// millisecond may lie ahead still.
-    fn past(&self) -> Moment {
-        Moment::from_ms(self.now.as_ms().saturating_sub(1))
+    /// What deadlines are decided by. The clock rounds down, so a deadline of this very millisecond
+    /// may still lie ahead: the last moment that has passed for sure is the millisecond before it.
+    fn deadline_context(&self) -> Context {
+        self.context.at(Moment::from_ms(self.context.now.as_ms().saturating_sub(1)))
     }
 
     /// What a visit may be charged for, in bytes.
@@ -130,37 +136,36 @@ impl<K: Kernel> Reactor<K> {
         }
         self.visits_since_clock += 1;
         self.turn.visits += 1;
-        self.rules.may_wait = self.table.open() <= self.config.settles_up_to();
-        let Some(entry) = self.table.get_mut(key) else { return budget };
-        entry.visited_in = self.turn_number;
-        let was_settling = entry.connection.is_settling();
-        let output_bytes = entry.connection.output_bytes();
+        self.context.may_wait = self.table.open() <= self.config.settles_up_to();
+        let Some(slot) = self.table.get_mut(key) else { return budget };
+        slot.visited_in = self.turn_number;
+        let was_settling = slot.connection.is_settling();
+        let output_bytes = slot.connection.output_bytes();
         let mut visit = Visit {
             kernel: &mut self.kernel,
             replier: &mut self.replier,
-            rules: &self.rules,
-            now: self.now,
+            context: &self.context,
             budget,
             charged: 0,
             reply_bytes: self.output.reply_bytes(),
             asks_kernel: self.config.asks_kernel,
         };
-        let outcome = visit.run(key, entry);
+        let outcome = visit.run(key, slot);
         let (left, spent) = (visit.budget, visit.charged);
         self.turn.bytes += spent.max(CALL_COSTS_BYTES) as u64;
-        self.output.changed(output_bytes, entry.connection.output_bytes());
+        self.output.changed(output_bytes, slot.connection.output_bytes());
         let is_bulk = outcome == VisitEnd::Unfinished || spent > SPARSE_BYTES_MAX;
-        entry.pace = if is_bulk { Pace::Bulk } else { Pace::Sparse };
-        if entry.connection.take_alarm_moved() && outcome != VisitEnd::Ended {
-            self.wheel.arm(key, entry.connection.alarm(self.now, &self.rules));
+        slot.pace = if is_bulk { Pace::Bulk } else { Pace::Sparse };
+        if slot.connection.take_alarm_moved() && outcome != VisitEnd::Ended {
+            self.wheel.arm(key, slot.connection.alarm(&self.context));
         }
-        if !was_settling && entry.connection.is_settling() {
-            self.table.settles(key);
+        if !was_settling && slot.connection.is_settling() {
+            self.table.queue_settling(key);
             self.listeners.room_can_be_made(); // a connection that only waits for its evidence
         }
         match outcome {
             VisitEnd::Idle => {}
-            VisitEnd::Unfinished => self.table.owe_visit(key),
+            VisitEnd::Unfinished => self.table.schedule_visit(key),
             VisitEnd::Ended => self.table.end(key),
         }
         left

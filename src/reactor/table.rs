@@ -8,22 +8,22 @@ use std::net::IpAddr;
 
 use slab::Slab;
 
-use super::line::Line;
+use super::queue::Queue;
 use crate::machine::connection::Connection;
 use crate::machine::packed_address::network;
 
-/// What the loop owes a connection.
+/// What is scheduled for a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owed {
+enum Scheduled {
     /// Nothing: an event or its alarm will come.
     Nothing,
     /// Another visit: a budget ended the last one, and there will be no event for it.
     Visit,
-    /// Its slot, at the end of a turn.
+    /// It has ended and is reaped at the end of a turn.
     Reaping,
 }
 
-/// How much a connection took of its last visit, and so in which line it waits for the next.
+/// How much a connection took of its last visit, and so in which queue it waits for the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pace {
     /// Little: it is visited as soon as there is an event.
@@ -37,25 +37,25 @@ pub(super) enum Pace {
 pub(super) struct Slot<S> {
     pub(super) socket: S,
     pub(super) connection: Connection,
-    owed: Owed,
+    scheduled: Scheduled,
     pub(super) pace: Pace,
     /// The number of the turn in which it was visited last. It wraps: then a connection may be
     /// taken for one that was visited, and is visited in the next turn.
     pub(super) visited_in: u16,
 }
 
-/// The slab of connections, and the lines in which one of them may stand.
+/// The slab of connections, and the queues in which one of them may stand.
 #[derive(Debug)]
 pub(super) struct Table<S> {
     slab: Slab<Slot<S>>,
     slots: usize,
-    /// Connections that are owed a visit: those of a sparse pace, and bulk senders. As in FQ-CoDel
+    /// Connections with a scheduled visit: those of a sparse pace, and bulk senders. As in FQ-CoDel
     /// (RFC 8290, section 4.1) a flow that takes little does not wait behind those that take much.
-    sparse: Line,
-    bulk: Line,
-    owed_visits: usize,
+    sparse: Queue,
+    bulk: Queue,
+    scheduled_visits: usize,
     /// Connections that wait for their evidence.
-    settling: Line,
+    settling: Queue,
     /// Connections that have ended, in that order.
     ended: VecDeque<u32>,
     /// Connections by address, or by /64 in IPv6, where there is a limit on them.
@@ -69,22 +69,22 @@ impl<S> Table<S> {
         Table {
             slab: Slab::with_capacity(slots),
             slots,
-            sparse: Line::default(),
-            bulk: Line::default(),
-            owed_visits: 0,
-            settling: Line::default(),
+            sparse: Queue::default(),
+            bulk: Queue::default(),
+            scheduled_visits: 0,
+            settling: Queue::default(),
             ended: VecDeque::new(),
             per_ip: counts_per_ip.then(HashMap::new),
         }
     }
 
-    /// Gives back memory: of the lines, and of the slots where none is taken. Those are to be
+    /// Gives back memory: of the queues, and of the slots where none is taken. Those are to be
     /// [reserved](Self::reserve) again.
     pub(super) fn shrink(&mut self) {
         if self.slab.is_empty() {
             self.slab = Slab::new();
         }
-        [&mut self.sparse, &mut self.bulk, &mut self.settling].into_iter().for_each(Line::shrink);
+        [&mut self.sparse, &mut self.bulk, &mut self.settling].into_iter().for_each(Queue::shrink);
         self.ended.shrink_to_fit();
     }
 
@@ -115,13 +115,14 @@ impl<S> Table<S> {
         if let Some(counts) = &mut self.per_ip {
             *counts.entry(network(connection.peer().ip())).or_default() += 1;
         }
-        let (owed, pace, visited_in) = (Owed::Nothing, Pace::Sparse, turn.wrapping_sub(1));
-        self.slab.insert(Slot { socket, connection, owed, pace, visited_in }) as u32
+        let (scheduled, pace, visited_in) =
+            (Scheduled::Nothing, Pace::Sparse, turn.wrapping_sub(1));
+        self.slab.insert(Slot { socket, connection, scheduled, pace, visited_in }) as u32
     }
 
     /// The connection with this key, unless it ended or never was: events may be stale.
     pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut Slot<S>> {
-        self.slab.get_mut(key as usize).filter(|entry| entry.owed != Owed::Reaping)
+        self.slab.get_mut(key as usize).filter(|slot| slot.scheduled != Scheduled::Reaping)
     }
 
     /// The keys of all slots.
@@ -129,53 +130,53 @@ impl<S> Table<S> {
         self.slab.iter().map(|(key, _)| key as u32).collect()
     }
 
-    // ---- owed another visit ----
+    // ---- scheduled visits ----
 
-    /// Owes `key` another visit; once, however often this is said.
-    pub(super) fn owe_visit(&mut self, key: u32) {
-        let entry = &mut self.slab[key as usize];
-        if entry.owed != Owed::Nothing {
+    /// Schedules another visit to `key`; one, however often this is called.
+    pub(super) fn schedule_visit(&mut self, key: u32) {
+        let slot = &mut self.slab[key as usize];
+        if slot.scheduled != Scheduled::Nothing {
             return;
         }
-        entry.owed = Owed::Visit;
-        let (pace, place) = (entry.pace, (key, entry.connection.id()));
-        self.owed_visits += 1;
+        slot.scheduled = Scheduled::Visit;
+        let (pace, place) = (slot.pace, (key, slot.connection.id()));
+        self.scheduled_visits += 1;
         let slab = &self.slab;
-        let line = if pace == Pace::Bulk { &mut self.bulk } else { &mut self.sparse };
-        line.push_back(place, slab.len(), |key, id| is_owed(slab, key, id));
+        let queue = if pace == Pace::Bulk { &mut self.bulk } else { &mut self.sparse };
+        queue.push_back(place, slab.len(), |key, id| is_scheduled(slab, key, id));
     }
 
-    /// The next one of this pace that is owed a visit, which is taken as paid.
-    pub(super) fn take_unfinished(&mut self, pace: Pace) -> Option<u32> {
+    /// The next one of this pace with a scheduled visit, which is taken from its queue.
+    pub(super) fn take_scheduled(&mut self, pace: Pace) -> Option<u32> {
         let slab = &self.slab;
-        let line = if pace == Pace::Bulk { &mut self.bulk } else { &mut self.sparse };
-        let key = line.pop_front(|key, id| is_owed(slab, key, id))?;
-        self.slab[key as usize].owed = Owed::Nothing;
-        self.owed_visits -= 1;
+        let queue = if pace == Pace::Bulk { &mut self.bulk } else { &mut self.sparse };
+        let key = queue.pop_front(|key, id| is_scheduled(slab, key, id))?;
+        self.slab[key as usize].scheduled = Scheduled::Nothing;
+        self.scheduled_visits -= 1;
         Some(key)
     }
 
-    /// How many are owed a visit.
-    pub(super) fn unfinished(&self) -> usize {
-        self.owed_visits
+    /// The number of scheduled visits.
+    pub(super) fn scheduled_visits(&self) -> usize {
+        self.scheduled_visits
     }
 
     // ---- settling: our FIN is out, and its evidence is waited for ----
 
     /// `key` has begun to wait for its evidence.
-    pub(super) fn settles(&mut self, key: u32) {
+    pub(super) fn queue_settling(&mut self, key: u32) {
         let slab = &self.slab;
         let place = (key, slab[key as usize].connection.id());
         self.settling.push_back(place, slab.len(), |key, id| is_settling_as(slab, key, id));
     }
 
-    /// The one that has been settling longest, which leaves the line.
+    /// The one that has been settling longest, which leaves the queue.
     pub(super) fn take_oldest_settling(&mut self) -> Option<u32> {
         let slab = &self.slab;
         self.settling.pop_front(|key, id| is_settling_as(slab, key, id))
     }
 
-    /// Puts `key`, just taken as the oldest, back to the front of the line.
+    /// Puts `key`, just taken as the oldest, back to the front of the queue.
     pub(super) fn put_back_oldest(&mut self, key: u32) {
         self.settling.push_front(key, self.slab[key as usize].connection.id());
     }
@@ -189,15 +190,15 @@ impl<S> Table<S> {
 
     /// `key` has ended: from now on it cannot be found, and its slot is free once it is reaped.
     pub(super) fn end(&mut self, key: u32) {
-        let entry = &mut self.slab[key as usize];
-        match std::mem::replace(&mut entry.owed, Owed::Reaping) {
-            Owed::Nothing => {}
-            Owed::Visit => self.owed_visits -= 1,
-            Owed::Reaping => return,
+        let slot = &mut self.slab[key as usize];
+        match std::mem::replace(&mut slot.scheduled, Scheduled::Reaping) {
+            Scheduled::Nothing => {}
+            Scheduled::Visit => self.scheduled_visits -= 1,
+            Scheduled::Reaping => return,
         }
         self.ended.push_back(key);
         if let Some(counts) = &mut self.per_ip {
-            let ip = network(entry.connection.peer().ip());
+            let ip = network(slot.connection.peer().ip());
             if let Some(count) = counts.get_mut(&ip) {
                 *count -= 1;
                 if *count == 0 {
@@ -225,16 +226,18 @@ impl<S> Table<S> {
     }
 }
 
-/// Whether connection number `id` is in the slot `key` still, and owed a visit.
-fn is_owed<S>(slab: &Slab<Slot<S>>, key: u32, id: u64) -> bool {
+/// Whether connection number `id` is in the slot `key` still, and has a scheduled visit.
+fn is_scheduled<S>(slab: &Slab<Slot<S>>, key: u32, id: u64) -> bool {
     slab.get(key as usize)
-        .is_some_and(|entry| entry.owed == Owed::Visit && entry.connection.id() == id)
+        .is_some_and(|slot| slot.scheduled == Scheduled::Visit && slot.connection.id() == id)
 }
 
 /// Whether connection number `id` is in the slot `key` still, and settling.
 fn is_settling_as<S>(slab: &Slab<Slot<S>>, key: u32, id: u64) -> bool {
-    slab.get(key as usize).is_some_and(|entry| {
-        entry.owed != Owed::Reaping && entry.connection.id() == id && entry.connection.is_settling()
+    slab.get(key as usize).is_some_and(|slot| {
+        slot.scheduled != Scheduled::Reaping
+            && slot.connection.id() == id
+            && slot.connection.is_settling()
     })
 }
 
@@ -243,7 +246,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::machine::connection::Rules;
+    use crate::machine::connection::{Context, Rules};
     use crate::machine::time::Moment;
 
     /// With a socket that is a descriptor and nothing else, as mio's is in a release build.
@@ -265,21 +268,20 @@ mod tests {
             write_deadline_ms: None,
             verdict_wait_ms: 2_000,
             retry_ms: 20,
-            may_wait: true,
             short_read_drains: true,
             max_age_ms: None,
-            drain_ends: None,
         };
-        let (now, peer) = (Moment::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 50_000)));
-        let mut connection = Connection::new(id, peer.into(), now, &rules);
+        let context = Context::new(rules, Moment::from_ms(0));
+        let peer = SocketAddr::from(([192, 0, 2, 1], 50_000));
+        let mut connection = Connection::new(id, peer.into(), &context);
         connection.received_fin();
-        connection.shut_down(true, now, &rules);
+        connection.shut_down(true, &context);
         connection
     }
 
     fn begins_to_settle(table: &mut Table<()>, id: u64) -> u32 {
         let key = table.insert((), settling(id), 0);
-        table.settles(key);
+        table.queue_settling(key);
         key
     }
 
@@ -288,10 +290,10 @@ mod tests {
         table.free(key);
     }
 
-    /// Slots are used again and numbers are not: the connection that stood in the line under this
+    /// Slots are used again and numbers are not: the connection that stood in the queue under this
     /// key is gone.
     #[test]
-    fn the_oldest_who_waits_is_one_who_is_there_still() {
+    fn the_oldest_settling_connection_is_one_that_still_exists() {
         let mut table = Table::new(4, false);
         let [first, second, third] = [1, 2, 3].map(|id| begins_to_settle(&mut table, id));
         ends(&mut table, first);
@@ -299,8 +301,8 @@ mod tests {
         table.end(second); // and its slot is not free yet
         assert_eq!(table.take_oldest_settling(), Some(third));
         table.put_back_oldest(third);
-        let line = [(); 3].map(|()| table.take_oldest_settling());
-        assert_eq!(line, [Some(third), Some(first), None]);
+        let queue = [(); 3].map(|()| table.take_oldest_settling());
+        assert_eq!(queue, [Some(third), Some(first), None]);
     }
 
     /// Limits are about open connections: an address that has none any more is forgotten.
@@ -320,16 +322,19 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_is_owed_once_and_not_to_what_has_ended() {
+    fn a_visit_is_scheduled_once_and_not_for_what_has_ended() {
         let mut table = Table::new(4, false);
         let [first, second] = [1, 2].map(|id| table.insert((), settling(id), 0));
-        [first, first, second].into_iter().for_each(|key| table.owe_visit(key));
-        assert_eq!(table.unfinished(), 2);
+        [first, first, second].into_iter().for_each(|key| table.schedule_visit(key));
+        assert_eq!(table.scheduled_visits(), 2);
         table.end(first);
-        assert_eq!((table.unfinished(), table.take_unfinished(Pace::Sparse)), (1, Some(second)));
-        table.owe_visit(second);
-        let again = table.take_unfinished(Pace::Sparse);
-        assert_eq!(again, Some(second), "another one, once it is paid");
+        assert_eq!(
+            (table.scheduled_visits(), table.take_scheduled(Pace::Sparse)),
+            (1, Some(second))
+        );
+        table.schedule_visit(second);
+        let again = table.take_scheduled(Pace::Sparse);
+        assert_eq!(again, Some(second), "another one, once it was taken");
         assert!(table.get_mut(first).is_none() && table.get_mut(second).is_some());
     }
 
@@ -338,21 +343,24 @@ mod tests {
         let mut table = Table::new(4, false);
         let [bulk, sparse] = [1, 2].map(|id| table.insert((), settling(id), 0));
         table.get_mut(bulk).unwrap().pace = Pace::Bulk;
-        [bulk, sparse].into_iter().for_each(|key| table.owe_visit(key));
-        let taken =
-            [Pace::Sparse, Pace::Sparse, Pace::Bulk].map(|pace| table.take_unfinished(pace));
-        assert_eq!((taken, table.unfinished()), ([Some(sparse), None, Some(bulk)], 0));
+        [bulk, sparse].into_iter().for_each(|key| table.schedule_visit(key));
+        let taken = [Pace::Sparse, Pace::Sparse, Pace::Bulk].map(|pace| table.take_scheduled(pace));
+        assert_eq!((taken, table.scheduled_visits()), ([Some(sparse), None, Some(bulk)], 0));
     }
 
-    /// Regression: each end searched the line of those that are owed a visit, so a storm of resets
+    /// Regression: each end searched the queue of scheduled visits, so a storm of resets
     /// took time with the square of their number.
     #[test]
-    fn an_end_does_not_search_the_line() {
+    fn an_end_does_not_search_the_queue() {
         let mut table = Table::new(8, false);
         let keys: Vec<u32> = (0..8).map(|id| table.insert((), settling(id), 0)).collect();
-        keys.iter().for_each(|&key| table.owe_visit(key));
+        keys.iter().for_each(|&key| table.schedule_visit(key));
         keys.iter().rev().for_each(|&key| table.end(key));
-        assert_eq!((table.unfinished(), table.sparse.len()), (0, 8), "they leave it in passing");
-        assert_eq!((table.take_unfinished(Pace::Sparse), table.sparse.len()), (None, 0));
+        assert_eq!(
+            (table.scheduled_visits(), table.sparse.len()),
+            (0, 8),
+            "they leave it in passing"
+        );
+        assert_eq!((table.take_scheduled(Pace::Sparse), table.sparse.len()), (None, 0));
     }
 }

@@ -3,9 +3,8 @@
 
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::Via;
-use crate::machine::connection::{Rules, Step};
+use crate::machine::connection::{Context, Step};
 use crate::machine::reply::Replier;
-use crate::machine::time::Moment;
 
 use super::table::Slot;
 
@@ -14,7 +13,7 @@ use super::table::Slot;
 pub(super) enum VisitEnd {
     /// Nothing to do until an event or its alarm.
     Idle,
-    /// Its budget stopped it: it is owed another visit, because no event will come.
+    /// Its budget stopped it: it is scheduled again, because no event will come.
     Unfinished,
     /// It has ended.
     Ended,
@@ -27,8 +26,7 @@ pub(super) const CALL_COSTS_BYTES: usize = 4096;
 pub(super) struct Visit<'a, K: Kernel> {
     pub(super) kernel: &'a mut K,
     pub(super) replier: &'a mut Replier,
-    pub(super) rules: &'a Rules,
-    pub(super) now: Moment,
+    pub(super) context: &'a Context,
     /// What is left to receive or send in this visit, in bytes.
     pub(super) budget: usize,
     /// What it has been charged for so far, in bytes. The last call may pass the budget.
@@ -41,103 +39,105 @@ pub(super) struct Visit<'a, K: Kernel> {
 
 impl<K: Kernel> Visit<'_, K> {
     /// Serves one connection.
-    pub(super) fn run(&mut self, key: u32, entry: &mut Slot<K::Socket>) -> VisitEnd {
+    pub(super) fn run(&mut self, key: u32, slot: &mut Slot<K::Socket>) -> VisitEnd {
         loop {
-            match entry.connection.step() {
+            match slot.connection.step() {
                 Step::Wait => return VisitEnd::Idle,
                 Step::End => return VisitEnd::Ended,
                 Step::Receive | Step::Discard | Step::Send if self.budget == 0 => {
-                    if entry.connection.asks_in_passing() {
-                        self.ask_unacked(entry);
+                    if slot.connection.should_ask_unacked() {
+                        self.ask_unacked(slot);
                     }
                     return VisitEnd::Unfinished;
                 }
-                Step::Receive => self.receive(entry),
-                Step::Discard => self.discard(entry),
-                Step::Send => self.send(entry),
+                Step::Receive => self.receive(slot),
+                Step::Discard => self.discard(slot),
+                Step::Send => self.send(slot),
                 Step::ShutDown => {
-                    let took = self.kernel.shutdown_write(&mut entry.socket).is_ok();
-                    entry.connection.shut_down(took, self.now, self.rules);
+                    let took = self.kernel.shutdown_write(&mut slot.socket).is_ok();
+                    slot.connection.shut_down(took, self.context);
                 }
                 Step::RegisterWritable => {
-                    let took = self.kernel.register_writable(&mut entry.socket, key).is_ok();
-                    entry.connection.registered_writable(took);
+                    let took = self.kernel.register_writable(&mut slot.socket, key).is_ok();
+                    slot.connection.registered_writable(took, self.context);
                 }
                 Step::TakeError => {
-                    let errno = self.kernel.take_error(&mut entry.socket);
-                    entry.connection.error_taken(errno, K::SYSTEM);
+                    let errno = self.kernel.take_error(&mut slot.socket);
+                    slot.connection.error_taken(errno);
                 }
-                Step::AskUnacked => self.ask_unacked(entry),
+                Step::AskUnacked => self.ask_unacked(slot),
                 Step::AskUnread => {
-                    let bytes = self.kernel.unread(&mut entry.socket);
-                    entry.connection.unread(bytes);
+                    let bytes = self.kernel.unread(&mut slot.socket);
+                    slot.connection.unread(bytes);
                 }
             }
         }
     }
 
-    fn ask_unacked(&mut self, entry: &mut Slot<K::Socket>) {
-        let bytes = if self.asks_kernel { self.kernel.unacked(&mut entry.socket) } else { None };
-        entry.connection.unacked(bytes, self.now, self.rules);
+    fn ask_unacked(&mut self, slot: &mut Slot<K::Socket>) {
+        let bytes = if self.asks_kernel { self.kernel.unacked(&mut slot.socket) } else { None };
+        slot.connection.unacked(bytes, self.context);
     }
 
     /// Receives into the shared buffer and answers from it.
-    fn receive(&mut self, entry: &mut Slot<K::Socket>) {
-        let connection = &mut entry.connection;
-        let space = self.replier.space_within(connection.answers_bytes_max(), self.reply_bytes);
+    fn receive(&mut self, slot: &mut Slot<K::Socket>) {
+        let connection = &mut slot.connection;
+        let space = self.replier.space_within(connection.receive_bytes_max(), self.reply_bytes);
         let space_bytes = space.len();
-        let bytes = match self.kernel.recv(&mut entry.socket, space) {
+        let bytes = match self.kernel.recv(&mut slot.socket, space) {
             Io::Done(0) => return connection.received_fin(),
             Io::Done(bytes) => bytes,
             Io::WouldBlock => return connection.blocked(Via::Recv),
-            Io::Failed(errno) => return connection.failed(errno, Via::Recv, K::SYSTEM),
+            Io::Failed(errno) => {
+                return connection.failed(errno, Via::Recv, K::SYSTEM, self.context);
+            }
         };
-        connection.received(bytes, space_bytes, self.now, self.rules);
+        connection.received(bytes, space_bytes, self.context);
         log_bytes("read", self.replier.request(bytes));
 
         let mut inside_line = connection.inside_line();
         let reply = self.replier.reply(bytes, &mut inside_line);
         connection.set_inside_line(inside_line);
-        let sent = self.kernel.send(&mut entry.socket, reply);
+        let sent = self.kernel.send(&mut slot.socket, reply);
         let taken = if let Io::Done(taken) = sent { taken } else { 0 };
         log_bytes("send", &reply[..taken]);
         let reply_bytes = reply.len();
-        connection.answered(reply, taken, self.now, self.rules);
+        connection.answered(reply, taken, self.context);
         match sent {
             Io::Done(_) => {}
             Io::WouldBlock => connection.blocked(Via::Send),
-            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM, self.context),
         }
         self.charge(bytes.max(reply_bytes)); // in lines, a byte may have a reply of thousands
     }
 
     /// Sends what a full socket left over.
-    fn send(&mut self, entry: &mut Slot<K::Socket>) {
-        let connection = &mut entry.connection;
-        match self.kernel.send(&mut entry.socket, connection.pending()) {
+    fn send(&mut self, slot: &mut Slot<K::Socket>) {
+        let connection = &mut slot.connection;
+        match self.kernel.send(&mut slot.socket, connection.pending()) {
             Io::Done(bytes) => {
                 log_bytes("send", &connection.pending()[..bytes]);
-                connection.flushed(bytes, self.now, self.rules);
+                connection.flushed(bytes, self.context);
                 self.charge(bytes);
             }
             Io::WouldBlock => connection.blocked(Via::Send),
-            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Send, K::SYSTEM, self.context),
         }
     }
 
     /// Receives what came too late to be answered, and drops it.
-    fn discard(&mut self, entry: &mut Slot<K::Socket>) {
-        let connection = &mut entry.connection;
+    fn discard(&mut self, slot: &mut Slot<K::Socket>) {
+        let connection = &mut slot.connection;
         let space = self.replier.space();
         let space_bytes = space.len();
-        match self.kernel.recv(&mut entry.socket, space) {
+        match self.kernel.recv(&mut slot.socket, space) {
             Io::Done(0) => connection.received_fin(),
             Io::Done(bytes) => {
-                connection.received(bytes, space_bytes, self.now, self.rules);
+                connection.received(bytes, space_bytes, self.context);
                 self.charge(bytes);
             }
             Io::WouldBlock => connection.blocked(Via::Recv),
-            Io::Failed(errno) => connection.failed(errno, Via::Recv, K::SYSTEM),
+            Io::Failed(errno) => connection.failed(errno, Via::Recv, K::SYSTEM, self.context),
         }
     }
 

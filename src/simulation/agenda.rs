@@ -8,9 +8,9 @@ use crate::kernel::Stop;
 /// What goes over the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Segment {
-    /// So many bytes.
+    /// This number of bytes.
     Data(u32),
-    /// So many bytes arrived.
+    /// This number of bytes arrived.
     Ack(u32),
     /// No more bytes from this side.
     Fin,
@@ -18,7 +18,7 @@ pub(super) enum Segment {
     FinAck,
     /// There is room again.
     Window,
-    /// The end.
+    /// A reset.
     Rst,
 }
 

@@ -1,5 +1,5 @@
-//! The third kernel: a calm day. Newcomers come when they are called, everybody says the same
-//! fourteen bytes, every reply fits, nothing fails, and the clock moves when it is told to.
+//! The third kernel, in which nothing goes wrong. Peers connect when they are told to, each sends
+//! the same fourteen bytes, every reply fits, and the clock moves when it is told to.
 //!
 //! The [`World`](super::World) is there to find faults. For each call it keeps a trace, a model of
 //! both directions and an account of what the loop owes, so at a million connections it would be
@@ -21,20 +21,21 @@ use crate::machine::connection::{Goodbye, Hints};
 use crate::machine::errno::{Errno, System};
 use crate::machine::time::Moment;
 
-/// What everybody says, each time.
+/// What each peer sends, each time.
 pub const MESSAGE: &[u8] = b"Hi,here is glp";
 
-/// Who says something in each of the following turns. All who are accepted have to be there still.
+/// Which peers send something in each of the following turns. All connections that were accepted
+/// must still be open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Speakers {
-    /// Nobody.
+    /// None.
     #[default]
     Nobody,
-    /// So many at random, others in each turn.
+    /// This number at random, others in each turn.
     Random(u32),
-    /// So many at random, the same ones in each turn.
+    /// This number at random, the same ones in each turn.
     Same(u32),
-    /// So many, until everybody had a turn; in an order without any order.
+    /// This number, until each peer has had a turn; in random order.
     InTurn(u32),
 }
 
@@ -63,18 +64,18 @@ pub struct Calm {
     sent_bytes: u64,
     looks: u64,
     choices: Choices,
-    /// The order of [`Speakers::InTurn`], and the place in it of who had the last turn.
+    /// The order of [`Speakers::InTurn`], and the place in it of the last one.
     order: Vec<u32>,
     last: usize,
-    /// Who has an event in this turn, in that order, and how many of them were heard.
+    /// Connections with an event in this turn, in that order, and how many of them were served.
     events: Vec<u32>,
     heard: usize,
-    /// Who will answer our FIN in the next turn.
+    /// Connections whose peer will answer our FIN in the next turn.
     leaving: Vec<u32>,
 }
 
 impl Calm {
-    /// A kernel with one listener and nobody there. The same seed gives the same speakers.
+    /// A kernel with one listener and no connection. The same seed gives the same speakers.
     pub fn new(seed: u64) -> Calm {
         Calm {
             newcomers: Cell::new(0),
@@ -96,7 +97,7 @@ impl Calm {
         }
     }
 
-    /// So many connect.
+    /// This number of peers connect.
     pub fn connect(&self, newcomers: u32) {
         self.newcomers.set(newcomers);
     }
@@ -258,7 +259,7 @@ impl Kernel for Calm {
     }
 
     fn recv(&mut self, socket: &mut CalmSocket, space: &mut [u8]) -> Io<usize> {
-        // Those with an event are served in its order, so whoever comes up next has bytes.
+        // Those with an event are served in its order, so the next one in it has bytes.
         if self.events.get(self.heard) != Some(&(socket.0 & !(SHUT | OVER))) {
             return Io::WouldBlock;
         }

@@ -23,8 +23,8 @@ enum Source {
     },
 }
 
-/// The bytes that spell what was chosen. Shared with whoever wants to know it, because a world that
-/// panics takes its choices with it.
+/// The bytes that spell what was chosen. Shared with the caller, because a world that panics takes
+/// its choices with it.
 type Taken = Arc<Mutex<Vec<u8>>>;
 
 /// Bytes that spell a choice below `end`.

@@ -1,362 +1,90 @@
-//! What the loop owes each connection, and by when. It is written down here as it happens, from the
-//! outside: by the bytes that calls handed over and by the clock as the loop last read it.
-//!
-//! The loop cannot know more than its clock tells: a moment begins at the last look at it. So
-//! "early" and "late" are exact here, whatever a system call or a SIGSTOP takes.
+//! What the loop owes one connection, as it can be seen from outside the loop.
 
-use std::cmp::Reverse;
-
-use super::Rule;
-use super::link::{Hold, Link};
-use super::world::World;
-use crate::config::Overload;
 use crate::machine::close::LocalCause;
-use crate::machine::connection::Goodbye;
 
-impl<const LINUX: bool> World<LINUX> {
-    // ---- not late -----------------------------------------------------------------------------
+/// The server's own doing, and since when the loop owes this connection what it owes.
+#[derive(Debug)]
+pub(super) struct Duty {
+    /// The beginning of the present deadline, by the loop's own clock: the last look at the clock
+    /// before the last byte, or progress, or our FIN.
+    pub(super) since_us: u64,
+    /// The last progress that the loop can have seen: never later than `since_us`.
+    pub(super) progress_us: u64,
+    /// When it was accepted, by the loop's clock.
+    pub(super) accepted_us: u64,
+    /// When our FIN went out, by the loop's clock.
+    pub(super) shut_us: Option<u64>,
+    /// The last acknowledgement that arrived: in true time if the loop slept, by its clock if it
+    /// did not; and whether the loop has asked since.
+    pub(super) acked_us: u64,
+    pub(super) acks_seen: bool,
+    /// The turn of the first send since then that took nothing, 0 for none: what lay in the socket
+    /// can have been asked from that moment on.
+    pub(super) blocked_turn: u64,
+    /// The clock at the last call about this socket while it was alive, and the turn.
+    pub(super) touched_us: u64,
+    pub(super) touched_turn: u64,
+    /// The place in its input at which answers end, once it was asked to leave and SIOCINQ was
+    /// asked.
+    pub(super) answers_until: Option<u64>,
+    /// The place in its input up to which it had arrived when the drain began.
+    pub(super) arrived_at_drain: u64,
+    /// What the receives of its last turn were charged for, in bytes: something for each call.
+    pub(super) moved_turn: u64,
+    pub(super) moved_bytes: usize,
+    /// The turn in which it is visited at the latest: each visits at least the first of each line,
+    /// and there were so many before it.
+    pub(super) owed_until: Option<u64>,
+    /// The evidence is being taken: what is asked now decides nothing.
+    pub(super) concluding: bool,
+    /// What stands in the queue of limits for it; `u64::MAX` for nothing.
+    pub(super) limit_ms: u64,
+    /// It was accepted or shut down when there was no room to wait for evidence.
+    pub(super) may_not_wait: bool,
+    /// Why we ended it, where we did; and whether its read deadline was over then.
+    pub(super) cause: Option<LocalCause>,
+    pub(super) silent: bool,
+    /// Why it was asked to leave, where SIOCINQ was asked for that.
+    pub(super) leaving: Option<LocalCause>,
+    /// An event has told of its FIN or of an error.
+    pub(super) hinted: bool,
+    /// An event has told of its FIN, which was there.
+    pub(super) fin_hinted: bool,
+    /// Its end had begun when its evidence was taken: by its FIN, an error or a FIN of ours.
+    pub(super) had_begun: bool,
+    /// It was cut off by a second stop or by the end of the drain, and no event had told of an end.
+    pub(super) cut_off: bool,
+    pub(super) closed_turn: u64,
+}
 
-    /// By when, in milliseconds, the loop must look at a connection; it may be two ticks late.
-    ///
-    /// ```text
-    ///   nothing pending     read deadline since the last byte     drain: at once
-    ///   a reply pending     write deadline since the last progress
-    ///   our FIN out         verdict wait since then, or since the last progress before a FIN came
-    ///   short of memory     the retry
-    ///   our FIN not out     the greatest age, unless it was asked to leave already
-    ///   in any case         the end of the drain
-    /// ```
-    fn limit_ms(&self, link: &Link) -> Option<u64> {
-        if !link.is_registered() {
-            return None;
-        }
-        let config = &self.setting.config;
-        let since_ms = link.duty.since_us / 1_000;
-        let after = |ms: Option<u64>| ms.map(|ms| since_ms + ms);
-        let drain_ends_ms = self.drain_ends_us().map(|us| us / 1_000);
-        let leaves = link.duty.answers_until.is_some();
-        let age_ms = config.max_age_ms.filter(|_| !leaves && !link.down.fin_sent());
-        let old_ms = age_ms.map(|ms| link.duty.accepted_us / 1_000 + ms);
-        let own = if link.down.fin_sent() {
-            match link.duty.cause {
-                Some(LocalCause::Drain) => drain_ends_ms,
-                _ => after(Some(config.verdict_wait_ms)),
-            }
-        } else if !link.model.pending().is_empty() {
-            after(config.write_deadline_ms)
-        } else if leaves && link.told.recv_retries {
-            None
-        } else if let Some(stopped_us) = self.stopping.since_us {
-            Some(stopped_us.max(link.duty.accepted_us) / 1_000)
-        } else {
-            after(config.read_deadline_ms)
-        };
-        let retries = link.told.recv_retries || link.told.send_retries;
-        let retry = retries.then(|| link.duty.touched_us / 1_000 + config.retry_ms);
-        [own, retry, old_ms, drain_ends_ms].into_iter().flatten().min()
-    }
-
-    /// What is owed to `link` has changed.
-    pub(super) fn owe(&mut self, index: u32) {
-        let limit_ms = self.limit_ms(&self.links[index as usize]).unwrap_or(u64::MAX);
-        let queued_ms = &mut self.links[index as usize].duty.limit_ms;
-        if limit_ms < *queued_ms {
-            *queued_ms = limit_ms;
-            self.limits.push(Reverse((limit_ms, index)));
-        }
-    }
-
-    /// The drain begins, by the loop's clock: everybody is due.
-    pub(super) fn begin_drain(&mut self) {
-        self.stopping.since_us = Some(self.clock_us);
-        for index in 0..self.links.len() as u32 {
-            let link = self.link(index);
-            let arrived = link.model.rx + u64::from(link.up.unread);
-            // One that was asked to leave before keeps the place at which its answers end.
-            link.duty.arrived_at_drain = arrived.min(link.duty.answers_until.unwrap_or(arrived));
-            self.owe(index);
-        }
-    }
-
-    /// The earliest limit of all, and whose it is.
-    fn earliest_limit(&mut self) -> Option<(u64, u32)> {
-        loop {
-            let &Reverse((limit_ms, index)) = self.limits.peek()?;
-            let now_ms = self.limit_ms(&self.links[index as usize]).unwrap_or(u64::MAX);
-            if now_ms == limit_ms && self.links[index as usize].duty.limit_ms == limit_ms {
-                return Some((limit_ms, index));
-            }
-            self.limits.pop();
-            if self.links[index as usize].duty.limit_ms == limit_ms {
-                self.links[index as usize].duty.limit_ms = u64::MAX;
-                self.owe(index);
-            }
-        }
-    }
-
-    /// The loop is about to sleep until `wake_ms` of its clock: nobody may be due before.
-    pub(super) fn check_sleep(&mut self, wake_ms: u64) {
-        let Some((limit_ms, index)) = self.earliest_limit() else { return };
-        let late_ms = limit_ms + 2 * self.setting.config.tick_ms;
-        if wake_ms > late_ms {
-            let start_ms = self.setting.start_us / 1_000;
-            let what = format!(
-                "sleeps until {} ms, and {} ms is the latest moment to look at this one",
-                if wake_ms == u64::MAX { wake_ms } else { wake_ms - start_ms },
-                late_ms.saturating_sub(start_ms),
-            );
-            self.violate(Rule::Late, Some(index), what);
-        }
-    }
-
-    // ---- not early ----------------------------------------------------------------------------
-
-    /// The loop's clock when it decided what it does to `link` now.
-    fn decided_us(&self, link: &Link) -> u64 {
-        match link.duty.touched_turn == self.turn.number {
-            true => link.duty.touched_us,
-            false => self.clock_us,
-        }
-    }
-
-    fn is_over(since_us: u64, deadline_ms: Option<u64>, now_us: u64) -> bool {
-        deadline_ms.is_some_and(|ms| now_us >= since_us + 1_000 * ms)
-    }
-
-    /// The loop shuts down its side: why, and is it time?
-    pub(super) fn check_shutdown(&mut self, index: u32) {
-        let open = self.open;
-        let clock_us = self.clock_us;
-        let config = &self.setting.config;
-        let may_not_wait = config.verdict_wait_ms == 0 || open > config.settles_up_to();
-        let deadline_ms = config.read_deadline_ms;
-        let draining = self.is_draining();
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= clock_us);
-        let tells = LINUX && self.setting.tells;
-        let [may_be_old, is_old] = self.ages(&self.links[index as usize]);
-        let link = &mut self.links[index as usize];
-        link.duty.may_not_wait = may_not_wait;
-        if !link.model.pending().is_empty() {
-            return self.violate(Rule::Bytes, Some(index), "our FIN before all of the reply");
-        }
-        if link.told.fin {
-            return;
-        }
-        if let Some(LocalCause::MaxAge) = link.duty.leaving {
-            link.duty.cause = link.duty.leaving; // whatever signals came since
-            return;
-        }
-        if draining {
-            link.duty.cause = Some(LocalCause::Drain);
-            let answered = link.model.rx - link.model.discarded;
-            if tells && !over && !link.told.recv_retries && answered < link.duty.arrived_at_drain {
-                let left = link.duty.arrived_at_drain - answered;
-                let what = format!("{left} bytes had arrived when the drain began: no answer");
-                self.violate(Rule::Stop, Some(index), what);
-            }
-            return;
-        }
-        let silent = deadline_ms.is_some_and(|ms| clock_us >= link.duty.since_us + 1_000 * ms);
-        link.duty.silent = silent;
-        link.duty.cause = Some(match is_old || (may_be_old && !silent) {
-            true => LocalCause::MaxAge,
-            false => LocalCause::ReadDeadline,
-        });
-        if may_be_old {
-            return;
-        }
-        let until_us = deadline_ms.map_or(u64::MAX, |ms| link.duty.since_us + 1_000 * ms);
-        let unread = link.up.unread > 0 && link.unread_us <= until_us;
-        let unread_fin = link.up.fin_arrived() && link.fin_us <= until_us;
-        let looked = !link.told.recv_retries;
-        if clock_us < until_us {
-            let early = until_us - clock_us;
-            let what = format!("the read deadline is {early} us early");
-            self.violate(Rule::Early, Some(index), what);
-        } else if looked && (unread || unread_fin) {
-            let what = "the read deadline ends it, and its bytes or FIN had come in time";
-            self.violate(Rule::InTime, Some(index), what);
-        }
-    }
-
-    /// Whether a connection may be beyond its greatest age by now, and whether it must be: up to a
-    /// tenth is taken off.
-    pub(super) fn ages(&self, link: &Link) -> [bool; 2] {
-        let age_us = self.clock_us.saturating_sub(link.duty.accepted_us);
-        let max_age_us = self.setting.config.max_age_ms.map(|ms| 1_000 * ms);
-        let is_beyond = |us: Option<u64>| us.is_some_and(|us| age_us >= us);
-        [is_beyond(max_age_us.map(|us| us - us / 10)), is_beyond(max_age_us)]
-    }
-
-    /// The loop closes a socket: why, is it time, and in which way?
-    pub(super) fn check_close(&mut self, index: u32, goodbye: Goodbye) {
-        let now_us = self.decided_us(&self.links[index as usize]);
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
-        let cut_off = self.is_forced() || over;
-        let link = self.link(index);
-        if link.is_registered() && cut_off && !link.duty.had_begun {
-            let cause = link.duty.leaving.unwrap_or(LocalCause::Drain);
-            link.duty.cause.get_or_insert(cause);
-            link.duty.cut_off = !link.duty.hinted;
-        }
-        let link = &self.links[index as usize];
-        let verdict = match link.hold {
-            Hold::Registered(_) if self.is_forced() || link.told.dead => Ok(()),
-            Hold::Registered(_) if link.down.fin_sent() => {
-                match self.check_settled(link, goodbye, false) {
-                    // It was given up for a newcomer, or for want of files; each such case is one.
-                    Err((Rule::Early, _)) if let Some(turn) = self.given_up_in(link) => {
-                        let verdict = self.check_settled(link, goodbye, true);
-                        *self.given_up.entry(turn).or_default() -= 1;
-                        verdict
-                    }
-                    verdict => verdict,
-                }
-            }
-            Hold::Registered(_) => self.check_stalled(link, goodbye),
-            _ => self.check_refusal(link, goodbye),
-        };
-        if let Err((rule, what)) = verdict {
-            self.violate(rule, Some(index), what);
-        }
-    }
-
-    /// The turn in which `link` may have been given up: that of the last call about it. Without
-    /// probes, giving up a connection takes no call, so it may also be any turn after that.
-    fn given_up_in(&self, link: &Link) -> Option<u64> {
-        let first = link.duty.touched_turn;
-        let last = if self.setting.config.asks_kernel { first } else { u64::MAX };
-        self.given_up.range(first..=last).find(|(_, count)| **count > 0).map(|(turn, _)| *turn)
-    }
-
-    /// A newcomer is turned away: a socket that could not be registered, or too many from one
-    /// address.
-    fn check_refusal(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
-        let count = self.by_machine[link.machine()];
-        let too_many = self.setting.config.max_per_ip.is_some_and(|limit| count >= limit);
-        if link.duty.cause != Some(LocalCause::Resource) && !too_many && !self.is_forced() {
-            return Err((Rule::Verdict, "a newcomer is refused for no reason"));
-        }
-        match goodbye {
-            Goodbye::Reset => Ok(()),
-            Goodbye::Plain if link.dead => Ok(()),
-            Goodbye::Plain => Err((Rule::Goodbye, "a newcomer is refused without a reset")),
-        }
-    }
-
-    /// Our FIN is out.
-    fn check_settled(
-        &self,
-        link: &Link,
-        goodbye: Goodbye,
-        given_up: bool,
-    ) -> Result<(), (Rule, &'static str)> {
-        let now_us = self.decided_us(link);
-        let wait_ms = Some(self.setting.config.verdict_wait_ms);
-        let settled = link.told.fin && link.told.unacked_alive == Some(0);
-        let blind = link.told.fin && link.told.unacked_alive.is_none();
-        let hurried = link.duty.may_not_wait || given_up;
-        let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
-        let waited = Self::is_over(link.duty.progress_us, wait_ms, now_us);
-        let no_more = link.told.unacked_alive == Some(0);
-        let waited_in_vain =
-            no_more && Self::is_over(link.duty.shut_us.unwrap_or(0), wait_ms, now_us);
-        if !(settled || blind || hurried || drained || waited || waited_in_vain) {
-            return Err((Rule::Early, "closed, although its evidence could still come"));
-        }
-        let deaf = waited && link.told.unacked_alive.is_some_and(|bytes| bytes > 0);
-        match (goodbye, link.duty.cause) {
-            (Goodbye::Plain, _) => Ok(()),
-            (_, Some(LocalCause::Drain | LocalCause::ReadDeadline | LocalCause::MaxAge))
-                if drained && !settled =>
-            {
-                Ok(())
-            }
-            (_, Some(LocalCause::ReadDeadline | LocalCause::MaxAge))
-                if deaf && wait_ms > Some(0) && !link.told.fin =>
-            {
-                Ok(())
-            }
-            _ => Err((Rule::Goodbye, "reset, and what it was still to get is lost")),
-        }
-    }
-
-    /// Our FIN is not out.
-    fn check_stalled(&self, link: &Link, goodbye: Goodbye) -> Result<(), (Rule, &'static str)> {
-        let now_us = self.decided_us(link);
-        let pending = !link.model.pending().is_empty();
-        let drained = self.drain_ends_us().is_some_and(|ends_us| ends_us <= now_us);
-        let deadline_ms = self.setting.config.write_deadline_ms;
-        let stalled = Self::is_over(link.duty.progress_us, deadline_ms, now_us);
-        if !pending {
-            return Err((Rule::Early, "closed without a FIN, and nothing was pending"));
-        }
-        if !(drained || stalled) {
-            return Err((Rule::Early, "closed, although there was progress within the deadline"));
-        }
-        match goodbye {
-            Goodbye::Reset => Ok(()),
-            Goodbye::Plain => Err((Rule::Goodbye, "closed plainly with output pending")),
-        }
-    }
-
-    /// SO_ERROR is asked of a socket that is not over yet: not before everything was read that the
-    /// loop can know of.
-    pub(super) fn check_take_error(&mut self, index: u32) {
-        let began_us = self.turn.began_us;
-        let link = &self.links[index as usize];
-        let unread = link.up.unread > 0 && link.unread_us < began_us;
-        let unread_fin = link.up.fin_arrived() && !link.told.fin && link.fin_us < began_us;
-        // Without TCP_INFO to come first, the last look at the end is not told from others.
-        let concluding = link.duty.concluding || link.told.dead || !self.setting.config.asks_kernel;
-        if (unread || unread_fin) && !concluding && !link.told.recv_retries {
-            self.violate(Rule::Evidence, Some(index), "asks SO_ERROR before it has read");
-        }
-    }
-
-    // ---- accept -------------------------------------------------------------------------------
-
-    /// Whether a newcomer could be taken, or shed, now.
-    fn can_accept(&self) -> bool {
-        let shed = self.setting.config.overload == Overload::Shed;
-        let full = self.open >= self.setting.config.max_connections;
-        (!full || shed) && !self.is_exhausted()
-    }
-
-    /// Whether accept would say that files or memory are short.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.now_us < self.exhausted_until_us || self.open >= self.setting.files
-    }
-
-    /// The listeners are to be closed: everybody who came before the stop was accepted, unless
-    /// there was no way to.
-    pub(super) fn check_sweep(&mut self) {
-        let Some(stopped_us) = self.stopping.since_us else { return };
-        let over = self.drain_ends_us().is_some_and(|ends_us| ends_us < self.clock_us + 1_000);
-        if self.is_forced() || over || self.accept_fails || !self.can_accept() {
-            return;
-        }
-        let came_us = |index: &u32| self.links[*index as usize].came_us;
-        let left = self.doors.iter().filter_map(|door| door.queue.front().map(came_us)).min();
-        if left.is_some_and(|came_us| came_us < stopped_us) {
-            self.violate(Rule::Stop, None, "closes a listener, and somebody is in the backlog");
-        }
-    }
-
-    /// The loop is about to sleep until `wake_ms`: nobody who could be taken waits for long.
-    pub(super) fn check_doors(&mut self, wake_ms: u64) {
-        const PATIENCE_US: u64 = 200_000;
-        if !self.listening || !self.can_accept() {
-            return;
-        }
-        let able_us = self.freed_us.max(self.exhausted_until_us);
-        let late = self.doors.iter().position(|door| {
-            let since_us = door.since_us.max(able_us);
-            !(door.queue.is_empty() || door.edge) && wake_ms > (since_us + PATIENCE_US) / 1_000 + 1
-        });
-        if let Some(door) = late {
-            let what = format!("sleeps on, and somebody waits at listener {door}");
-            self.violate(Rule::Accept, None, what);
+impl Duty {
+    pub(super) fn new() -> Duty {
+        Duty {
+            since_us: 0,
+            progress_us: 0,
+            accepted_us: 0,
+            shut_us: None,
+            acked_us: 0,
+            acks_seen: true,
+            blocked_turn: 0,
+            touched_us: 0,
+            touched_turn: 0,
+            answers_until: None,
+            arrived_at_drain: 0,
+            moved_turn: 0,
+            moved_bytes: 0,
+            owed_until: None,
+            concluding: false,
+            limit_ms: u64::MAX,
+            may_not_wait: false,
+            cause: None,
+            silent: false,
+            leaving: None,
+            hinted: false,
+            fin_hinted: false,
+            had_begun: false,
+            cut_off: false,
+            closed_turn: 0,
         }
     }
 }

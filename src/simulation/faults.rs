@@ -35,9 +35,9 @@ pub enum Fault {
     ShedFails,
     /// An event for an open connection to which nothing happened.
     SpuriousOpen,
-    /// An event for a key whose connection was closed, or that was never used.
+    /// An event for a key that is not in use: its connection was closed, or it never had one.
     SpuriousStale,
-    /// An event for a listener at which nobody waits.
+    /// An event for a listener whose backlog is empty.
     SpuriousListener,
     /// The same event twice in a batch, as kqueue does for reading and writing.
     Duplicate,
@@ -132,7 +132,7 @@ impl Faults {
     }
 
     /// Whether `fault` is to happen now; then it is counted.
-    pub(super) fn strike(&mut self, fault: Fault, choices: &mut Choices) -> bool {
+    pub(super) fn inject(&mut self, fault: Fault, choices: &mut Choices) -> bool {
         let strikes = choices.one_in(self.rates[fault as usize]);
         self.counts[fault as usize] += u64::from(strikes);
         strikes
@@ -146,9 +146,9 @@ impl Faults {
 
 /// The error numbers of a system that the world hands out, by name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Numbers(pub(super) System);
+pub(super) struct ErrorNumbers(pub(super) System);
 
-impl Numbers {
+impl ErrorNumbers {
     fn of(self, names: &[&str]) -> Errno {
         let row = names.iter().find_map(|name| table(self.0).iter().find(|row| row.1 == *name));
         Errno(row.map_or(0, |row| row.0))

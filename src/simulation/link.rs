@@ -3,15 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::choices::{Choices, spread};
+use super::duty::Duty;
 use super::model::Model;
 use super::peer::{CHARACTERS, Peer};
 use super::pipe::{Fin, Pipe};
-use super::setting::Setting;
-use crate::machine::close::{FirstError, LocalCause, SocketFacts};
+use super::setting::WorldSetting;
+use crate::machine::close::{FirstError, SocketFacts};
 use crate::machine::connection::Hints;
 use crate::machine::errno::Errno;
 
-/// Who has the server's socket.
+/// Where the server's socket is.
 ///
 /// ```text
 ///   Coming ─▶ Queued ─▶ Accepted ─▶ Registered ─▶ Closed
@@ -21,13 +22,13 @@ use crate::machine::errno::Errno;
 pub(super) enum Hold {
     /// The handshake is not over.
     Coming,
-    /// It waits at its listener.
+    /// In the backlog of its listener.
     Queued,
     /// The loop has it.
     Accepted,
     /// The loop has it, and gets events under this key.
     Registered(u32),
-    /// The loop has closed it, or there was nobody to take it.
+    /// The loop has closed it, or it was never accepted.
     Closed,
 }
 
@@ -49,100 +50,13 @@ pub(super) struct Told {
     pub(super) facts: Option<SocketFacts>,
 }
 
-/// The server's own doing, and since when the loop owes this connection what it owes.
-#[derive(Debug)]
-pub(super) struct Duty {
-    /// The beginning of the present deadline, by the loop's own clock: the last look at the clock
-    /// before the last byte, or progress, or our FIN.
-    pub(super) since_us: u64,
-    /// The last progress that the loop can have seen: never later than `since_us`.
-    pub(super) progress_us: u64,
-    /// When it was accepted, by the loop's clock.
-    pub(super) accepted_us: u64,
-    /// When our FIN went out, by the loop's clock.
-    pub(super) shut_us: Option<u64>,
-    /// The last acknowledgement that arrived: in true time if the loop slept, by its clock if it
-    /// did not; and whether the loop has asked since.
-    pub(super) acked_us: u64,
-    pub(super) acks_seen: bool,
-    /// The turn of the first send since then that took nothing, 0 for none: what lay in the socket
-    /// can have been asked from that moment on.
-    pub(super) blocked_turn: u64,
-    /// The clock at the last call about this socket while it was alive, and the turn.
-    pub(super) touched_us: u64,
-    pub(super) touched_turn: u64,
-    /// The place in its input at which answers end, once it was asked to leave and SIOCINQ was
-    /// asked.
-    pub(super) answers_until: Option<u64>,
-    /// The place in its input up to which it had arrived when the drain began.
-    pub(super) arrived_at_drain: u64,
-    /// What the receives of its last turn were charged for, in bytes: something for each call.
-    pub(super) moved_turn: u64,
-    pub(super) moved_bytes: usize,
-    /// The turn in which it is visited at the latest: each visits at least the first of each line,
-    /// and there were so many before it.
-    pub(super) owed_until: Option<u64>,
-    /// The evidence is being taken: what is asked now decides nothing.
-    pub(super) concluding: bool,
-    /// What stands in the queue of limits for it; `u64::MAX` for nothing.
-    pub(super) limit_ms: u64,
-    /// It was accepted or shut down when there was no room to wait for evidence.
-    pub(super) may_not_wait: bool,
-    /// Why we ended it, where we did; and whether its read deadline was over then.
-    pub(super) cause: Option<LocalCause>,
-    pub(super) silent: bool,
-    /// Why it was asked to leave, where SIOCINQ was asked for that.
-    pub(super) leaving: Option<LocalCause>,
-    /// An event has told of its FIN or of an error.
-    pub(super) hinted: bool,
-    /// An event has told of its FIN, which was there.
-    pub(super) fin_hinted: bool,
-    /// Its end had begun when its evidence was taken: by its FIN, an error or a FIN of ours.
-    pub(super) had_begun: bool,
-    /// It was cut off by a second stop or by the end of the drain, and no event had told of an end.
-    pub(super) cut_off: bool,
-    pub(super) closed_turn: u64,
-}
-
-impl Duty {
-    fn new() -> Duty {
-        Duty {
-            since_us: 0,
-            progress_us: 0,
-            accepted_us: 0,
-            shut_us: None,
-            acked_us: 0,
-            acks_seen: true,
-            blocked_turn: 0,
-            touched_us: 0,
-            touched_turn: 0,
-            answers_until: None,
-            arrived_at_drain: 0,
-            moved_turn: 0,
-            moved_bytes: 0,
-            owed_until: None,
-            concluding: false,
-            limit_ms: u64::MAX,
-            may_not_wait: false,
-            cause: None,
-            silent: false,
-            leaving: None,
-            hinted: false,
-            fin_hinted: false,
-            had_begun: false,
-            cut_off: false,
-            closed_turn: 0,
-        }
-    }
-}
-
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) seed: u64,
     ip: u8,
     port: u16,
-    pub(super) door: u8,
+    pub(super) listener: u8,
     pub(super) hold: Hold,
     /// When it came to its listener.
     pub(super) came_us: u64,
@@ -158,8 +72,8 @@ pub(super) struct Link {
     pub(super) soft: Option<Errno>,
     /// State CLOSE through an error or a reset.
     pub(super) dead: bool,
-    /// Nobody serves the server's end any more, and it has told the peer so.
-    pub(super) buried: bool,
+    /// The server's end is gone, and its system sends no further reset.
+    pub(super) aborted: bool,
     pub(super) retransmits: u8,
     pub(super) probes: u8,
     /// A send said "would block", and the event that ends that is still to come.
@@ -182,7 +96,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(index: u32, setting: &Setting, choices: &mut Choices) -> Link {
+    pub(super) fn new(index: u32, setting: &WorldSetting, choices: &mut Choices) -> Link {
         let bytes = setting.sent_bytes_max;
         let up_window = choices.magnitude(bytes.div_ceil(100).min(60_000), setting.up_window_max);
         let send_space = choices.magnitude(150, setting.send_space_max) as u32;
@@ -191,7 +105,7 @@ impl Link {
             seed: spread(u64::from(index) + 1),
             ip: choices.below(setting.addresses) as u8,
             port: index as u16,
-            door: choices.below(setting.config.listen.len() as u64) as u8,
+            listener: choices.below(setting.config.listen.len() as u64) as u8,
             hold: Hold::Coming,
             came_us: 0,
             delay_us: choices.between(0, setting.delay_us_max) as u32,
@@ -205,7 +119,7 @@ impl Link {
             errno: None,
             soft: None,
             dead: false,
-            buried: false,
+            aborted: false,
             retransmits: 0,
             probes: 0,
             no_space: false,
@@ -228,10 +142,10 @@ impl Link {
     }
 
     /// The peer's address, as accept gives it: IPv4 seen through an IPv6 socket at every other
-    /// door.
+    /// listener.
     pub(super) fn address(&self) -> SocketAddr {
         let ip = Ipv4Addr::new(192, 0, 2, self.ip);
-        let seen: IpAddr = match self.door % 2 {
+        let seen: IpAddr = match self.listener % 2 {
             0 => ip.into(),
             _ => ip.to_ipv6_mapped().into(),
         };

@@ -1,51 +1,71 @@
-//! The second [`Kernel`](crate::kernel::Kernel): a world with a clock of its own, in which the real
-//! loop serves peers that exist only here, while everything goes wrong that can.
+//! The second [`Kernel`](crate::kernel::Kernel): a seeded world with a clock of its own, in which
+//! the real loop serves simulated peers while everything fails that can.
 //!
 //! ```text
-//!   seed ─▶ Choices ─▶ Setting ─▶ World ◀── system calls ── Reactor, the real one
-//!                                   │
-//!            Judge ◀── every turn ──┴──▶ Summary, or Failure with its seed
+//!   seed ─▶ Choices ─▶ WorldSetting
+//!                          │
+//!                          ▼
+//!   Reactor, ── kernel ─▶ World ◀── outside, program ── peers
+//!   the real one           │
+//!                          │ owns   Clock     Network    Listeners  Readiness  Sockets  Stopping
+//!                          │        TurnLog   Limits     EarlyEnds  Findings   Tally
+//!                          ▼
+//!                        rules ── after each turn ─▶ Summary, or Failure with its seed
 //! ```
 //!
-//! One seed decides everything: configuration, clock, peers, network, faults. So whatever fails,
-//! fails again: `run(seed)`. The world knows what really happened and does not help the loop to see
+//! One seed decides everything: configuration, clock, peers, network, faults. So a failure can be
+//! repeated: `run(seed)`. The world knows what really happened and does not help the loop to see
 //! it; it only compares. What it holds the loop to is listed at [`Rule`].
 //!
 //! What it models of TCP is what Linux does as far as a server can see it: windows,
-//! acknowledgements, FINs and resets in order, errors handed out once, edges, and TCP_INFO. It does
+//! acknowledgements, FINs and resets in order, errors returned once, edges, and TCP_INFO. It does
 //! not model loss, congestion or time-wait: they change when things happen, not what.
 //!
-//! Reading order: [`Setting`] (what a world is like), `swarm` (what it does without), `peer` and
-//! `program` (the other ends), `link`, `pipe` and `network` (TCP), `kernel`, `calls` and `wait`
-//! (the system calls), `duty`, `judge` and `truth` (what is owed), `shrink` (a failing world made
-//! small).
+//! Reading order:
+//!
+//! 1. [`WorldSetting`]: what a world is like; `swarm`: what it leaves out; `faults`: what may fail.
+//! 2. [`World`] and its parts. What is simulated: `clock`, `network` with `link`, `pipe`, `peer`
+//!    and `agenda`, `listeners`, `readiness`, `sockets`, `stopping`. What the loop does:
+//!    `turn_log`, `limits`, `duty` and `model` (both in each link), `findings` with `trace`. What
+//!    needs one part only is a method of that part; what needs several is a method of `World`, and
+//!    stands in one of the next three.
+//! 3. `kernel`: the system calls, by which the loop acts on the world.
+//! 4. `outside`: what happens outside the server, and `program`: what the peers' programs do.
+//! 5. `rules`: what the loop is held to.
+//! 6. `shrink`: a failing world made small; `spelling`: a world as text.
 //!
 //! Two more kernels stand beside all this. [`Scripted`] is a world in which a test makes the calls:
 //! `tests/simulation/differential.rs` compares it with Linux. In [`Calm`] nothing goes wrong: it is
 //! for benches, and for the scale table.
 
 mod agenda;
-mod calls;
 mod calm;
 mod choices;
+mod clock;
 mod duty;
 mod faults;
-mod judge;
+mod findings;
 mod kernel;
+mod limits;
 mod link;
+mod listeners;
 mod model;
 mod network;
+mod outside;
 mod peer;
 mod pipe;
 mod program;
+mod readiness;
+mod rules;
 mod scripted;
 mod setting;
 mod shrink;
+mod sockets;
 mod spelling;
+mod stopping;
 mod swarm;
 mod trace;
-mod truth;
-mod wait;
+mod turn_log;
 mod world;
 
 use std::fmt;
@@ -54,10 +74,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use self::calm::{Calm, CalmSocket, MESSAGE, Speakers};
 pub use self::choices::Choices;
 pub use self::faults::{Fault, Faults};
-use self::judge::Judge;
+use self::findings::Violation;
 pub use self::kernel::SimSocket;
+use self::rules::Judge;
+pub use self::rules::Rule;
 pub use self::scripted::{Act, Scripted, Sight};
-pub use self::setting::Setting;
+pub use self::setting::WorldSetting;
 pub use self::shrink::{Shrunk, shrink};
 pub use self::spelling::{read_spelling, spell};
 pub use self::world::World;
@@ -65,57 +87,6 @@ use crate::config::Config;
 use crate::machine::close::Kind;
 use crate::machine::reply::Framing;
 use crate::reactor::{Reactor, Stage};
-
-/// What the loop is held to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Rule {
-    /// Every reply is what the framing says, in order, whole, and to the right peer.
-    Bytes,
-    /// No deadline is early: read, write, verdict wait, end of the drain.
-    Early,
-    /// None is more than two ticks late, the turn under way not counted.
-    Late,
-    /// No deadline ends a peer whose bytes, or whose FIN, had come in time.
-    InTime,
-    /// What an event said is not forgotten: there is another edge to come, a timer, or another
-    /// visit.
-    LostEdge,
-    /// Accepted = open + verdicts, and each connection is closed once and reported once.
-    Count,
-    /// Evidence is what the calls said.
-    Evidence,
-    /// No verdict contradicts what happened.
-    Verdict,
-    /// Nobody is reset who could still be served, and nothing lingers that is stuck.
-    Goodbye,
-    /// No more connections than allowed, and one pending reply for each.
-    Memory,
-    /// No turn without work, no work without reason.
-    BusyLoop,
-    /// No connection is served twice in a turn, a turn stays within its budgets, and none that is
-    /// owed a visit waits for more turns than there are connections.
-    Fair,
-    /// A key that was in use when a turn began is nobody else's before it ends.
-    SlotReuse,
-    /// Newcomers are taken soon when they can be, and not asked for all the time when they cannot.
-    Accept,
-    /// Asked to stop, it stops, and what had arrived by then is answered.
-    Stop,
-    /// It comes to an end.
-    Liveness,
-    /// It does not panic.
-    Panic,
-}
-
-/// What was found.
-#[derive(Clone, Debug)]
-struct Violation {
-    rule: Rule,
-    link: Option<u32>,
-    what: String,
-    turn: u64,
-    at_us: u64,
-}
 
 /// What happened in a world that held, or in many.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -146,11 +117,11 @@ pub struct Summary {
     pub rearms: u64,
     /// Sends that left something for the outbox.
     pub leftovers: u64,
-    /// Waits with timeout zero: somebody was stopped by a budget.
+    /// Waits with timeout zero: a connection was stopped by a budget.
     pub unfinished: u64,
     /// Accepts that were out of files or memory.
     pub pauses: u64,
-    /// Newcomers for whom a waiting connection made room.
+    /// New connections for which a waiting one made room.
     pub made_room: u64,
     /// Reads that stopped at urgent data.
     pub urgent_splits: u64,
@@ -250,12 +221,12 @@ pub fn run_bytes(bytes: &[u8]) -> Result<Summary, Box<Failure>> {
     run_choices(Choices::from_bytes(bytes), TRACE_MAX).0
 }
 
-/// Runs the world that `bytes` spell and tells everything that happened in it, a line each.
+/// Runs the world that `bytes` spell and returns all that happened in it, a line each.
 pub fn replay_bytes(bytes: &[u8]) -> (Result<Summary, Box<Failure>>, Vec<String>) {
     run_choices(Choices::from_bytes(bytes), usize::MAX)
 }
 
-/// Runs the world of `seed` and tells everything that happened in it, a line each.
+/// Runs the world of `seed` and returns all that happened in it, a line each.
 pub fn replay(seed: u64) -> (Result<Summary, Box<Failure>>, Vec<String>) {
     let (result, trace) = run_choices(Choices::seeded(seed), usize::MAX);
     (result.map_err(|failure| with_seed(failure, seed)), trace)
@@ -285,7 +256,7 @@ fn run_choices(mut choices: Choices, trace_max: usize) -> Lived {
 
 /// From the first turn to the last.
 fn live<const LINUX: bool>(mut choices: Choices, trace_max: usize) -> Lived {
-    let setting = Setting::choose(&mut choices);
+    let setting = WorldSetting::choose(&mut choices);
     let config = setting.config.clone();
     let world = World::<LINUX>::new(setting, choices, trace_max);
     let mut reactor = Reactor::new(world, config);
@@ -299,20 +270,20 @@ fn live<const LINUX: bool>(mut choices: Choices, trace_max: usize) -> Lived {
             Err(error) => Err((Rule::Liveness, None, error.to_string())),
         };
         let judged = judged.map_err(|(rule, link, what)| {
-            let (turn, at_us) = (world.turn.number, world.age_us());
+            let (turn, at_us) = (world.turn.number, world.clock.age_us());
             Violation { rule, link, what, turn, at_us }
         });
-        if let Some(violation) = world.violation.clone().or(judged.err()) {
-            return (Err(Box::new(failure(world, violation))), world.trace.lines());
+        if let Some(violation) = world.findings.violation().cloned().or(judged.err()) {
+            return (Err(Box::new(failure(world, violation))), world.findings.trace().lines());
         }
         if let Ok(turn) = turn
             && turn.stage.is_over()
         {
             let forced = turn.stage == Stage::Forced;
             let verdicts = reactor.counters().verdicts;
-            // A world that held is told only to those who have asked for all of it.
+            // The trace of a world that held is returned only if all of it was asked for.
             let told = trace_max == usize::MAX;
-            let lines = if told { world.trace.lines() } else { Vec::new() };
+            let lines = if told { world.findings.trace().lines() } else { Vec::new() };
             return (Ok(summarize(world, &judge, verdicts, forced)), lines);
         }
     }
@@ -328,7 +299,7 @@ fn failure<const LINUX: bool>(world: &World<LINUX>, violation: Violation) -> Fai
         },
         turn: violation.turn,
         at_us: violation.at_us,
-        trace: world.trace.lines_about(violation.link),
+        trace: world.findings.trace().lines_about(violation.link),
     }
 }
 
@@ -348,10 +319,10 @@ fn summarize<const LINUX: bool>(
         without_drain: u64::from(!LINUX),
         turns: world.turn.number,
         calls: world.tally.calls,
-        accepted: world.accepted.len() as u64,
+        accepted: world.sockets.accepted().len() as u64,
         verdicts,
         faults: *world.setting.faults.counts(),
-        reply_bytes: world.links.iter().map(|link| link.model.tx).sum(),
+        reply_bytes: world.network.links().iter().map(|link| link.model.tx).sum(),
         discarded: world.tally.discarded,
         alarms: judge.alarms,
         rearms: judge.rearms,
@@ -360,9 +331,9 @@ fn summarize<const LINUX: bool>(
         pauses: world.tally.pauses,
         made_room: world.tally.made_room,
         urgent_splits: world.tally.urgent_splits,
-        bulk: world.links.iter().filter(|link| link.model.rx > visit_max).count() as u64,
+        bulk: world.network.links().iter().filter(|link| link.model.rx > visit_max).count() as u64,
         jumps: world.tally.jumps,
         forced: u64::from(forced),
-        virtual_ms: world.age_us() / 1_000,
+        virtual_ms: world.clock.age_us() / 1_000,
     }
 }

@@ -63,7 +63,7 @@ impl Model {
         }
     }
 
-    /// A receive handed out `bytes` bytes that nobody will answer.
+    /// A receive handed out `bytes` bytes that will not be answered.
     pub(super) fn discard(&mut self, bytes: u64) {
         self.rx += bytes;
         self.discarded += bytes;

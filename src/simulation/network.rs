@@ -1,239 +1,144 @@
-//! What happens outside: handshakes, segments, acknowledgements, peers that act and peers that are
-//! gone. TCP as Linux does it, as far as a server can see it.
+//! The network: every link with both of its ends, and what is under way between them.
 
-use super::agenda::{Due, Segment};
-use super::link::Hold;
-use super::peer::Fate;
-use super::pipe::Fin;
-use super::trace::What;
-use super::world::World;
-use crate::machine::errno::Errno;
+use super::agenda::{Agenda, Due, Segment};
+use super::link::Link;
 
-/// Unanswered retransmissions and probes, as TCP_INFO counts them while they run.
-const UNANSWERED: u8 = 3;
+/// All links, and what is still to happen to them, in the order of time.
+#[derive(Debug)]
+pub(super) struct Network {
+    /// The time of what is happening now, which may lag behind a long system call.
+    now_us: u64,
+    agenda: Agenda,
+    links: Vec<Link>,
+}
 
-/// How often a peer knocks at a listener whose backlog is full, a second apart.
-const SYNS_MAX: u8 = 6;
-
-impl<const LINUX: bool> World<LINUX> {
-    pub(super) fn happen(&mut self, link: u32, due: Due) {
-        match due {
-            Due::Connects => self.connects(link),
-            Due::Acts => self.acts(link),
-            Due::Reads => self.reads(link),
-            Due::AtPeer(segment) => self.at_peer(link, segment),
-            Due::AtServer(segment) => self.at_server(link, segment),
-            Due::GivesUp => self.gives_up(link),
-            Due::Room => {
-                if self.link(link).no_space {
-                    self.has_room_again(link);
-                }
-            }
-            Due::Jump { by_us } => self.jumps(by_us),
-            Due::Stop(stop) => self.stopping.asked = self.stopping.asked.max(Some(stop)),
-        }
+impl Network {
+    pub(super) fn new(start_us: u64, agenda: Agenda, links: Vec<Link>) -> Network {
+        Network { now_us: start_us, agenda, links }
     }
 
-    /// Something came for the server's socket. There will be an event, unless the last one is still
-    /// to be answered with a read, where that is the rule.
-    pub(super) fn wake(&mut self, index: u32) {
-        if self.link(index).armed {
-            self.signal(index);
-        }
+    pub(super) fn links(&self) -> &[Link] {
+        &self.links
     }
 
-    /// There will be an event for the server's socket, if it is registered.
-    pub(super) fn signal(&mut self, index: u32) {
-        let link = self.link(index);
-        if link.is_registered() && !link.ready {
-            link.ready = true;
-            self.ready.push_back(index);
-        }
+    pub(super) fn link(&self, index: u32) -> &Link {
+        &self.links[index as usize]
     }
 
-    /// A send that found no room would find some. On Linux that concerns only a socket that is
-    /// watched for it, whatever else there is to tell (sk_stream_write_space).
-    fn has_room_again(&mut self, index: u32) {
-        let link = self.link(index);
-        link.no_space = false;
-        if link.registered_writable || !LINUX {
-            self.signal(index);
-        }
+    pub(super) fn link_mut(&mut self, index: u32) -> &mut Link {
+        &mut self.links[index as usize]
     }
 
-    fn connects(&mut self, index: u32) {
-        let door = usize::from(self.link(index).door);
-        if !self.listening {
-            let link = self.link(index);
-            (link.hold, link.peer.gone) = (Hold::Closed, true);
-        } else if self.doors[door].queue.len() as i64 > i64::from(self.setting.config.backlog) {
-            let peer = &mut self.link(index).peer;
-            peer.syns += 1;
-            if peer.syns < SYNS_MAX {
-                self.agenda.add(self.moment_us + 1_000_000, index, Due::Connects);
-            }
-        } else {
-            let now_us = self.moment_us;
-            let link = self.link(index);
-            (link.hold, link.came_us) = (Hold::Queued, now_us);
-            self.doors[door].queue.push_back(index);
-            self.doors[door].edge = true;
-            self.agenda.add(self.moment_us, index, Due::Acts);
-        }
+    /// Adds a link, to which nothing happens yet.
+    pub(super) fn add(&mut self, link: Link) {
+        self.links.push(link);
     }
 
-    // ---- the wires ----------------------------------------------------------------------------
+    // ---- time ---------------------------------------------------------------------------------
+
+    /// The time of what is happening now, in microseconds.
+    pub(super) fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// At `at_us`, `due` happens to `link`.
+    pub(super) fn schedule(&mut self, at_us: u64, link: u32, due: Due) {
+        self.agenda.add(at_us, link, due);
+    }
+
+    /// When the next thing happens.
+    pub(super) fn next_us(&self) -> Option<u64> {
+        self.agenda.next_us()
+    }
+
+    /// Takes the next thing that is due at `until_us`: its time is now. When there is none, now is
+    /// `until_us`.
+    pub(super) fn take_due(&mut self, until_us: u64) -> Option<(u32, Due)> {
+        let due = self.agenda.take(until_us);
+        self.now_us = due.map_or(until_us, |(at_us, ..)| at_us);
+        due.map(|(_, link, due)| (link, due))
+    }
+
+    // ---- segments -----------------------------------------------------------------------------
 
     /// Sends one segment to the server.
-    pub(super) fn sends_up(&mut self, index: u32, segment: Segment) {
-        let now_us = self.moment_us;
-        let link = self.link(index);
-        let at_us = link.up.arrival_us(now_us, u64::from(link.delay_us));
+    pub(super) fn send_up(&mut self, index: u32, segment: Segment) {
+        let link = &mut self.links[index as usize];
+        let at_us = link.up.arrival_us(self.now_us, u64::from(link.delay_us));
         self.agenda.add(at_us, index, Due::AtServer(segment));
     }
 
     /// Sends one segment to the peer.
-    pub(super) fn sends_down(&mut self, index: u32, segment: Segment) {
-        let now_us = self.moment_us;
-        let link = self.link(index);
-        let at_us = link.down.arrival_us(now_us, u64::from(link.delay_us));
+    pub(super) fn send_down(&mut self, index: u32, segment: Segment) {
+        let link = &mut self.links[index as usize];
+        let at_us = link.down.arrival_us(self.now_us, u64::from(link.delay_us));
         self.agenda.add(at_us, index, Due::AtPeer(segment));
     }
 
     /// The server's TCP sends what it may.
     pub(super) fn pump_down(&mut self, index: u32) {
         while !self.link(index).dead
-            && let Some(segment) = self.link(index).down.next_segment()
+            && let Some(segment) = self.link_mut(index).down.next_segment()
         {
-            self.sends_down(index, segment);
+            self.send_down(index, segment);
         }
     }
 
     /// The peer's TCP sends what it may.
     pub(super) fn pump_up(&mut self, index: u32) {
         while !(self.link(index).peer.gone || self.link(index).peer.vanished)
-            && let Some(segment) = self.link(index).up.next_segment()
+            && let Some(segment) = self.link_mut(index).up.next_segment()
         {
-            self.sends_up(index, segment);
+            self.send_up(index, segment);
         }
     }
 
-    fn at_server(&mut self, index: u32, segment: Segment) {
-        self.note(index, What::AtServer(segment));
-        let now_us = self.moment_us;
-        let known_us = if self.sleeping { now_us } else { self.clock_us };
-        let link = self.link(index);
-        match segment {
-            Segment::Rst => return self.reset_arrives(index),
-            _ if link.dead => {}
-            // Nobody is there to read: the peer is told.
-            Segment::Data(_) if link.hold == Hold::Closed => self.bury(index),
-            Segment::Data(bytes) => {
-                if link.up.unread == 0 {
-                    link.unread_us = now_us;
-                }
-                link.up.arrive(bytes);
-                self.wake(index);
-            }
-            Segment::Fin => {
-                link.up.fin = Fin::Arrived;
-                link.fin_us = now_us;
-                self.wake(index);
-            }
-            Segment::Ack(bytes) => {
-                link.down.unacked -= bytes;
-                (link.duty.acked_us, link.duty.acks_seen) = (known_us, false);
-                if link.no_space && link.has_room() {
-                    self.has_room_again(index);
-                }
-            }
-            Segment::FinAck => {
-                link.down.fin = Fin::Acked;
-                (link.duty.acked_us, link.duty.acks_seen) = (known_us, false);
-                self.wake(index);
-            }
-            Segment::Window => {}
-        }
-        self.pump_down(index);
-    }
-
-    /// A reset arrives at the server (tcp_reset).
-    fn reset_arrives(&mut self, index: u32) {
-        let link = self.link(index);
-        if link.is_over() {
-            return;
-        }
-        let close_wait = link.up.fin_arrived() && !link.down.fin_sent();
-        let errno = if close_wait { Self::NUMBERS.pipe() } else { Self::NUMBERS.reset() };
-        self.die(index, errno);
-    }
-
-    /// The server's socket is dead, for the reason `errno` (tcp_done).
-    pub(super) fn die(&mut self, index: u32, errno: Errno) {
-        let link = self.link(index);
-        link.dead = true;
-        link.errno = Some(errno);
-        link.down.queued = 0;
-        self.signal(index);
-    }
-
-    /// The server's end is no more, and the peer hears of it.
-    pub(super) fn bury(&mut self, index: u32) {
-        let link = self.link(index);
-        if !link.buried {
-            (link.dead, link.buried) = (true, true);
+    /// The server's end is gone, and its system tells the peer so with a reset, once.
+    pub(super) fn abort(&mut self, index: u32) {
+        let link = self.link_mut(index);
+        if !link.aborted {
+            (link.dead, link.aborted) = (true, true);
             link.down.queued = 0;
-            self.sends_down(index, Segment::Rst);
+            self.send_down(index, Segment::Rst);
         }
     }
+}
 
-    fn at_peer(&mut self, index: u32, segment: Segment) {
-        let peer = &mut self.link(index).peer;
-        if peer.vanished {
-            return;
-        }
-        let (gone, closed, deaf) = (peer.gone, peer.closed, peer.deaf);
-        self.note(index, What::AtPeer(segment));
-        match segment {
-            Segment::Rst => self.link(index).peer.gone = true,
-            Segment::Window => self.pump_up(index),
-            _ if gone => self.sends_up(index, Segment::Rst),
-            Segment::Data(_) if closed || deaf => {
-                self.link(index).peer.gone = true;
-                self.sends_up(index, Segment::Rst);
-            }
-            Segment::Data(bytes) => {
-                let link = self.link(index);
-                link.down.arrive(bytes);
-                link.peer.received += u64::from(bytes);
-                self.sends_up(index, Segment::Ack(bytes));
-                self.peer_sees(index);
-            }
-            Segment::Fin => {
-                self.link(index).peer.got_fin = true;
-                self.sends_up(index, Segment::FinAck);
-                self.peer_sees(index);
-            }
-            Segment::Ack(_) | Segment::FinAck => {}
-        }
+#[cfg(test)]
+mod tests {
+    use super::super::choices::Choices;
+    use super::super::setting::WorldSetting;
+    use super::*;
+
+    fn network() -> Network {
+        let mut quiet = Choices::from_bytes(&[]);
+        let setting = WorldSetting::choose(&mut quiet);
+        let link = Link::new(0, &setting, &mut quiet);
+        Network::new(1_000, Agenda::default(), vec![link])
     }
 
-    /// The server's system has waited long enough for a peer that vanished.
-    fn gives_up(&mut self, index: u32) {
-        self.note(index, What::GivesUp);
-        let unreachable = Self::NUMBERS.unreachable(&mut self.choices);
-        let link = self.link(index);
-        if link.is_over() || link.hold == Hold::Closed {
-            return;
-        }
-        let in_flight = link.unacked() > 0;
-        let unanswered = if in_flight { &mut link.retransmits } else { &mut link.probes };
-        *unanswered = UNANSWERED;
-        match link.peer.fate {
-            Fate::Silence => {}
-            Fate::TimedOut => self.die(index, Self::NUMBERS.timed_out()),
-            Fate::Unreachable => self.die(index, unreachable),
-            Fate::Rebooted => self.reset_arrives(index),
-        }
+    #[test]
+    fn what_is_due_happens_at_its_own_time_and_then_it_is_now() {
+        let mut network = network();
+        network.schedule(1_500, 0, Due::Acts);
+        network.schedule(1_200, 0, Due::Reads);
+        assert_eq!(network.next_us(), Some(1_200));
+        assert_eq!((network.take_due(1_900), network.now_us()), (Some((0, Due::Reads)), 1_200));
+        assert_eq!((network.take_due(1_900), network.now_us()), (Some((0, Due::Acts)), 1_500));
+        assert_eq!((network.take_due(1_900), network.now_us()), (None, 1_900));
+    }
+
+    #[test]
+    fn no_segment_overtakes_another_and_a_reset_is_sent_once() {
+        let mut network = network();
+        network.link_mut(0).delay_us = 300;
+        network.send_down(0, Segment::Data(5));
+        network.link_mut(0).delay_us = 10;
+        network.abort(0);
+        network.abort(0);
+        let data = Due::AtPeer(Segment::Data(5));
+        assert_eq!((network.take_due(1_300), network.now_us()), (Some((0, data)), 1_300));
+        assert_eq!(network.take_due(1_300), Some((0, Due::AtPeer(Segment::Rst))));
+        assert_eq!(network.take_due(9_999), None);
     }
 }

@@ -53,11 +53,11 @@ pub(super) enum Awaiting {
 /// How a peer's system ends for good, as its server sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fate {
-    /// It is silent for ever.
+    /// It stays silent.
     Silence,
     /// The server's system gives up: ETIMEDOUT.
     TimedOut,
-    /// A router says that nobody is there.
+    /// A router reports that the host is unreachable.
     Unreachable,
     /// It is back, knows of nothing, and says so.
     Rebooted,
@@ -75,7 +75,7 @@ use Move::{
 };
 use Reading::{Eager, Never, Slow};
 
-/// Every kind of peer. A script that is over does nothing more, for ever.
+/// Every kind of peer. A script that has ended does nothing more.
 pub(super) const CHARACTERS: &[Character] = &[
     // Those that take leave properly.
     (Eager, &[Send, AwaitReply, Pause, Again(3), Close]),
@@ -141,7 +141,7 @@ pub(super) const CHARACTERS: &[Character] = &[
 pub(super) struct Peer {
     character: &'static Character,
     step: u8,
-    /// How often it has knocked in vain.
+    /// SYNs that found the backlog full.
     pub(super) syns: u8,
     pub(super) awaiting: Awaiting,
     pub(super) fate: Fate,

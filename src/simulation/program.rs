@@ -9,7 +9,7 @@ use super::world::World;
 impl<const LINUX: bool> World<LINUX> {
     /// Something came for the peer's program.
     pub(super) fn peer_sees(&mut self, index: u32) {
-        let now_us = self.moment_us;
+        let now_us = self.network.now_us();
         let all_slow = self.setting.all_slow;
         let link = self.link(index);
         let reading = match link.peer.reading() {
@@ -22,12 +22,12 @@ impl<const LINUX: bool> World<LINUX> {
             Reading::Slow if !link.peer.reads && link.down.unread > 0 => {
                 link.peer.reads = true;
                 let pause_us = self.choices.below(self.setting.pace_us_max);
-                self.agenda.add(now_us + pause_us, index, Due::Reads);
+                self.network.schedule(now_us + pause_us, index, Due::Reads);
             }
             Reading::Slow | Reading::Never => {}
         }
         if self.link(index).peer.take_awaited() {
-            self.agenda.add(now_us, index, Due::Acts);
+            self.network.schedule(now_us, index, Due::Acts);
         }
     }
 
@@ -38,7 +38,7 @@ impl<const LINUX: bool> World<LINUX> {
         link.peer.reads = false;
         if link.peer.is_there() {
             link.down.unread -= (link.down.unread.div_ceil(parts)).max(64).min(link.down.unread);
-            self.sends_up(index, Segment::Window);
+            self.network.send_up(index, Segment::Window);
             self.peer_sees(index);
         }
     }
@@ -69,7 +69,7 @@ impl<const LINUX: bool> World<LINUX> {
                 }
             };
             if pause_us > 0 {
-                return self.agenda.add(self.moment_us + pause_us, index, Due::Acts);
+                return self.network.schedule(self.network.now_us() + pause_us, index, Due::Acts);
             }
         }
     }
@@ -122,7 +122,7 @@ impl<const LINUX: bool> World<LINUX> {
         let bytes = bytes.min(bytes_max - link.peer.sent);
         link.peer.sent += bytes;
         link.up.take(bytes as u32);
-        self.pump_up(index);
+        self.network.pump_up(index);
     }
 
     /// The last byte that the peer has sent is urgent.
@@ -134,13 +134,13 @@ impl<const LINUX: bool> World<LINUX> {
     fn half_closes(&mut self, index: u32) {
         let fin = &mut self.link(index).up.fin;
         *fin = (*fin).max(Fin::Queued);
-        self.pump_up(index);
+        self.network.pump_up(index);
     }
 
     fn resets(&mut self, index: u32) {
         let peer = &mut self.link(index).peer;
         (peer.closed, peer.gone) = (true, true);
-        self.sends_up(index, Segment::Rst);
+        self.network.send_up(index, Segment::Rst);
     }
 
     fn vanishes(&mut self, index: u32) {
@@ -155,7 +155,7 @@ impl<const LINUX: bool> World<LINUX> {
         }
         if fate != Fate::Silence {
             let later_us = 1_000 * self.choices.magnitude(1, 8_000);
-            self.agenda.add(self.moment_us + later_us, index, Due::GivesUp);
+            self.network.schedule(self.network.now_us() + later_us, index, Due::GivesUp);
         }
     }
 

@@ -7,7 +7,7 @@ use super::choices::Choices;
 use super::link::Link;
 use super::peer::{Move, PUPPET, Peer};
 use super::pipe::Pipe;
-use super::setting::Setting;
+use super::setting::WorldSetting;
 
 /// What a peer's program does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,17 +66,17 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// A world with one listener that nobody has connected to. `seed` decides the wires' delays.
+    /// A world with one listener and no connections. `seed` decides the wires' delays.
     pub fn new(seed: u64) -> Scripted {
         let mut quiet = Choices::from_bytes(&[]);
-        let mut setting = Setting::choose(&mut quiet);
+        let mut setting = WorldSetting::choose(&mut quiet);
         setting.config.backlog = 128;
         setting.peers = 0;
         setting.stop_us = NEVER_US;
         setting.sent_bytes_max = u64::from(u32::MAX);
         setting.files = usize::MAX;
         let mut world = World::new(setting, quiet, 0);
-        world.judged = false;
+        world.findings.stop_judging();
         Scripted { world, delays: Choices::seeded(seed) }
     }
 
@@ -92,25 +92,25 @@ impl Scripted {
 
     /// A peer connects. Whether it gets through depends on the backlog.
     pub fn connect(&mut self) -> u32 {
-        let index = self.world.links.len() as u32;
+        let index = self.world.network.links().len() as u32;
         let mut link = Link::new(index, &self.world.setting, &mut self.world.choices);
         link.up = Pipe::new(WINDOW, WINDOW);
         link.down = Pipe::new(WINDOW, WINDOW);
         link.set_send_space(SEND_SPACE);
         link.delay_us = self.delays.below(500) as u32;
         link.peer = Peer::new(&PUPPET);
-        self.world.links.push(link);
-        self.world.agenda.add(self.world.now_us, index, Due::Connects);
+        self.world.network.add(link);
+        self.world.network.schedule(self.world.clock.now_us(), index, Due::Connects);
         self.settle();
         index
     }
 
     /// Everything that is under way arrives, and what follows from it.
     pub fn settle(&mut self) {
-        while let Some(next_us) = self.world.agenda.next_us()
-            && next_us <= self.world.now_us + UNDER_WAY_US
+        while let Some(next_us) = self.world.network.next_us()
+            && next_us <= self.world.clock.now_us() + UNDER_WAY_US
         {
-            self.world.now_us = self.world.now_us.max(next_us);
+            self.world.clock.pass_until(next_us);
             self.world.run_due();
         }
     }
@@ -141,18 +141,18 @@ impl Scripted {
         let bytes = bytes.min(link.down.unread);
         if bytes > 0 && !link.peer.closed {
             link.down.unread -= bytes;
-            self.world.sends_up(peer, Segment::Window);
+            self.world.network.send_up(peer, Segment::Window);
         }
     }
 
     /// Whether the program of `peer` has a socket with a connection.
     pub fn is_there(&self, peer: u32) -> bool {
-        self.world.links[peer as usize].peer.is_there()
+        self.world.network.link(peer).peer.is_there()
     }
 
     /// What the program of `peer` would read next.
     pub fn sight(&self, peer: u32) -> Sight {
-        let link = &self.world.links[peer as usize];
+        let link = self.world.network.link(peer);
         match (link.down.unread, link.peer.got_fin, link.peer.gone) {
             (0, true, _) => Sight::Fin,
             (0, _, true) => Sight::Reset,

@@ -10,7 +10,7 @@ use crate::machine::reply::Framing;
 
 /// Everything about a world that does not change while it runs. Times are in microseconds.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct WorldSetting {
     /// The server's. Of `listen` only the number of addresses counts.
     pub config: Config,
     /// What the clock shows at the beginning.
@@ -25,7 +25,7 @@ pub struct Setting {
     pub addresses: u64,
     /// The longest delay of a link, one way.
     pub delay_us_max: u64,
-    /// Whether those read slowly who read at once elsewhere.
+    /// Whether peers that would read at once read slowly.
     pub all_slow: bool,
     /// The longest pause between two reads of a slow peer.
     pub pace_us_max: u64,
@@ -39,7 +39,7 @@ pub struct Setting {
     pub stop_us: u64,
     /// When it is asked again, from the first time.
     pub second_stop_us: Option<u64>,
-    /// Nobody comes before this time has passed, from the beginning.
+    /// No peer connects before this time has passed, from the beginning.
     pub idle_us: u64,
     /// When the clock jumps, from the beginning, and how far.
     pub jump_us: Option<(u64, u64)>,
@@ -57,7 +57,7 @@ pub struct Setting {
     pub(super) up_window_max: u64,
 }
 
-/// What one connection may make the server say, in bytes. It bounds the time that a world takes.
+/// What one connection may make the server send, in bytes. It bounds the time that a world takes.
 const REPLY_BYTES_MAX: u64 = 24_000;
 
 /// What one peer sends in a world of bulk senders, in bytes: more than a visit may take.
@@ -76,7 +76,7 @@ const IDLE_MS_MAX: u64 = 20 * 86_400_000;
 const JUMP_MS_MAX: u64 = 3_652 * 86_400_000;
 
 /// Puts one option of a world back to what it is in a world without trouble.
-type Plain = fn(&mut Setting);
+type Plain = fn(&mut WorldSetting);
 
 /// The options that can be left out, each with its plain value.
 const OPTIONS: &[Plain] = &[
@@ -110,11 +110,11 @@ const OPTIONS: &[Plain] = &[
 
 const _: () = assert!(OPTIONS.len() < 64, "a bit each");
 
-impl Setting {
+impl WorldSetting {
     /// A setting of any kind.
-    pub fn choose(choices: &mut Choices) -> Setting {
+    pub fn choose(choices: &mut Choices) -> WorldSetting {
         let swarm = Swarm::choose(choices, OPTIONS.len());
-        let mut setting = Setting::choose_all(choices, &swarm);
+        let mut setting = WorldSetting::choose_all(choices, &swarm);
         setting.leave_out(&swarm);
         setting
     }
@@ -129,7 +129,7 @@ impl Setting {
         }
     }
 
-    fn choose_all(choices: &mut Choices, swarm: &Swarm) -> Setting {
+    fn choose_all(choices: &mut Choices, swarm: &Swarm) -> WorldSetting {
         let mut config = choose_config(choices);
         if swarm.bulk {
             config.read_buffer_bytes = config.read_buffer_bytes.max(2_048);
@@ -150,7 +150,7 @@ impl Setting {
         let fewer = |choices: &mut Choices| choices.magnitude(1, u64::from(peers)) as usize;
         let idle_us = if swarm.idle { 1_000 * choices.magnitude(1, IDLE_MS_MAX) } else { 0 };
         let stop_us = choices.between(longest_us / 8, 2 * longest_us);
-        Setting {
+        WorldSetting {
             start_us: choose_start(choices),
             call_us: choices.pick(&[0, 1, 1, 3, 20]),
             peers,

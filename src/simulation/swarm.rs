@@ -1,4 +1,4 @@
-//! What a world does without.
+//! Swarm testing: what a world leaves out.
 //!
 //! A world in which everything can happen rarely shows what takes three rare things at once. So
 //! most worlds leave out a random half of the peers, of the faults and of the options, and what is
@@ -16,14 +16,14 @@ pub(super) struct Swarm {
     options: u64,
     /// Its peers send more than a visit may take.
     pub(super) bulk: bool,
-    /// Nobody comes for days.
+    /// No peer connects for days.
     pub(super) idle: bool,
     /// The clock jumps.
     pub(super) jump: bool,
 }
 
 impl Swarm {
-    /// What a new world does without, of so many options: nothing, in one of four.
+    /// What a new world leaves out, of this number of options: nothing, in one of four.
     pub(super) fn choose(choices: &mut Choices, options: usize) -> Swarm {
         let bulk = choices.one_in(12);
         let (idle, jump) = (choices.one_in(8), choices.one_in(8));
@@ -68,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn somebody_always_lives_there() {
+    fn each_world_has_a_kind_of_peer() {
         for bulk in [false, true] {
-            let nobody = Swarm { peers: u64::MAX, bulk, ..Swarm::default() };
-            assert!(!nobody.kinds().is_empty(), "bulk: {bulk}");
+            let swarm = Swarm { peers: u64::MAX, bulk, ..Swarm::default() };
+            assert!(!swarm.kinds().is_empty(), "bulk: {bulk}");
         }
     }
 

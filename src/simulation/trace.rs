@@ -1,4 +1,4 @@
-//! What happened lately, for whoever has to find out why.
+//! The trace: the last things that happened, for the report of a failure.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,7 +22,7 @@ pub(super) enum What {
     Wait { timeout_ms: Option<u64> },
     Woke { events: u32 },
     Stop(Stop),
-    Door { listener: usize },
+    ListenerEvent { listener: usize },
     Event(Hints),
     Spurious(Hints),
     AcceptFails(Errno),

@@ -29,6 +29,8 @@ pub(crate) mod source;
     windows
 ))]
 mod tcp_info;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 #[cfg(windows)]
 pub(crate) mod windows;
 

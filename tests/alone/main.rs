@@ -5,6 +5,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code)] // of the servers of `observed` it needs a part
+#[path = "../observed/sides.rs"]
+mod sides;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 #[path = "../common/skip.rs"]
 mod skip;

@@ -5,41 +5,16 @@
 //! writes down what it knows to be true. Every connection comes from an address of its own, so that
 //! its ending can be held against that.
 
-use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
 use crate::common::Bed;
-use crate::truth::{ROWS, Truth};
-use closecall::client::{Client, Plan};
+use crate::truth::{CONNECTIONS, THREADS, nothing_contradicts, runs_clients};
 use closecall::kernel::mio_kernel::Handle;
 use closecall::machine::close::Certainty;
 use closecall::machine::close::Kind::{LocalDrain, PeerFinDelivered};
 use closecall::machine::reply::Framing;
-use closecall::reactor::{Ending, Stage};
-
-const CONNECTIONS: u32 = 5_000;
-const THREADS: u32 = 16;
-
-/// Where connection number `number` comes from: nobody else comes from there.
-fn source(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number)
-}
-
-/// Every `THREADS`th connection, from `first` on.
-fn runs_clients(first: u32, server: SocketAddr) -> Vec<Truth> {
-    let numbers = (first..CONNECTIONS).step_by(THREADS as usize);
-    let runs = numbers.map(|number| {
-        let round = number / THREADS; // so that each thread goes through all ways
-        let row = &ROWS[round as usize % ROWS.len()];
-        let pause = Duration::from_micros(u64::from(round / ROWS.len() as u32 % 64) * 4);
-        let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
-        let (client, _) = Client::connect(&plan).expect("the backlog has room");
-        row.ends(client, pause)
-    });
-    runs.collect()
-}
+use closecall::reactor::Stage;
 
 /// Ends the server when a client's thread panics, so that nobody waits for its endings.
 struct Ends(Handle);
@@ -74,15 +49,7 @@ fn what_is_said_never_contradicts_what_happened() {
     });
     let counters = bed.server.counters();
     assert_eq!((counters.accepted, counters.open), (CONNECTIONS.into(), 0));
-    let endings: HashMap<SocketAddr, &Ending> =
-        bed.endings.iter().map(|ending| (ending.peer, ending)).collect();
-    assert_eq!(endings.len(), CONNECTIONS as usize, "one ending for each connection");
-    let wrong: Vec<_> = known
-        .iter()
-        .map(|truth| (truth, endings[&truth.client]))
-        .filter_map(|(truth, ending)| Some((truth.contradiction(ending)?, truth, ending)))
-        .collect();
-    assert!(wrong.is_empty(), "{} of them, the first: {:#?}", wrong.len(), wrong[0]);
+    nothing_contradicts(&known, &bed.endings);
 }
 
 /// S20, not forced: FINs cross. Whoever's was first, everybody read everything and parted politely,

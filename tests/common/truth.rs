@@ -2,7 +2,8 @@
 //! it: the rules of every race.
 #![allow(dead_code, unreachable_pub)] // each race uses its own part of it
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use closecall::client::{Act, Client, Did, Plan, ServerEnd, Way};
@@ -11,6 +12,12 @@ use closecall::machine::close::{Certainty, Initiator};
 use closecall::reactor::Ending;
 
 use super::common::succeeded;
+
+/// Connections of a race that runs freely.
+pub const CONNECTIONS: u32 = 5_000;
+
+/// Threads that share them.
+pub const THREADS: u32 = 16;
 
 /// Many reads long, and short enough for the buffers: who sends it all before reading does not wait
 /// for itself.
@@ -134,6 +141,46 @@ impl Row {
         let (sent, read) = (client.sent() as u64, client.received() as u64);
         Truth { row: self, client: client.local(), sent, read, saw_fin, line: None }
     }
+}
+
+/// Where connection number `number` comes from: no other one comes from there.
+pub fn source(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number)
+}
+
+/// Runs connection number `number` of a race, which ends as this row says.
+#[track_caller]
+pub fn runs_client(number: u32, row: &'static Row, server: SocketAddr, pause: Duration) -> Truth {
+    let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
+    let (client, _) = Client::connect(&plan).expect("the backlog has room");
+    row.ends(client, pause)
+}
+
+/// Every `THREADS`th connection, from `first` on.
+pub fn runs_clients(first: u32, server: SocketAddr) -> Vec<Truth> {
+    let numbers = (first..CONNECTIONS).step_by(THREADS as usize);
+    let runs = numbers.map(|number| {
+        let round = number / THREADS; // so that each thread goes through all ways
+        let row = &ROWS[round as usize % ROWS.len()];
+        let pause = Duration::from_micros(u64::from(round / ROWS.len() as u32 % 64) * 4);
+        runs_client(number, row, server, pause)
+    });
+    runs.collect()
+}
+
+/// Holds what each client knows against the ending of its connection.
+#[track_caller]
+pub fn nothing_contradicts(known: &[Truth], endings: &[Ending]) {
+    let by_client: HashMap<SocketAddr, &Ending> =
+        endings.iter().map(|ending| (ending.peer, ending)).collect();
+    assert_eq!(by_client.len(), endings.len(), "one ending for each connection");
+    assert_eq!(known.len(), endings.len(), "one ending for each connection");
+    let wrong: Vec<_> = known
+        .iter()
+        .map(|truth| (truth, by_client[&truth.client]))
+        .filter_map(|(truth, ending)| Some((truth.contradiction(ending)?, truth, ending)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of them, the first: {:#?}", wrong.len(), wrong[0]);
 }
 
 /// Lets time pass without giving up the processor: a sleep is far longer than these races.

@@ -12,6 +12,7 @@ use closecall::client::{Act, Client, Did, Plan};
 
 use super::process::{PATIENCE, Process};
 
+pub(crate) const EPOLL: &str = "0_epoll";
 pub(crate) const THREADS: &str = "1_threads";
 pub(crate) const SPINNING: &str = "2_spinning";
 pub(crate) const READINESS: &str = "3_readiness";
@@ -20,8 +21,17 @@ pub(crate) const DEADLINE: &str = "5_deadline";
 pub(crate) const VERDICTS: &str = "6_verdicts";
 pub(crate) const EMBED: &str = "7_embed";
 
-pub(crate) const RUNGS: [&str; 7] =
-    [THREADS, SPINNING, READINESS, EDGES, DEADLINE, VERDICTS, EMBED];
+pub(crate) const RUNGS: &[&str] = &[
+    #[cfg(target_os = "linux")]
+    EPOLL,
+    THREADS,
+    SPINNING,
+    READINESS,
+    EDGES,
+    DEADLINE,
+    VERDICTS,
+    EMBED,
+];
 
 pub(crate) const MESSAGE: &[u8] = b"Hi,here is glp";
 pub(crate) const REPLY: &[u8] = b"from server back[rust]:Hi,here is glp";

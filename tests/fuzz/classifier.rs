@@ -1,7 +1,7 @@
 //! A fuzzer's bytes spell evidence, such as no system may ever give, too; what is promised of every
 //! verdict holds of this one.
 
-use closecall::machine::close::{Evidence, FirstError, LocalCause, Via};
+use closecall::machine::close::{Certainty, Evidence, FirstError, LocalCause, Via};
 use closecall::machine::errno::{Errno, System, table};
 use closecall::simulation::Choices;
 
@@ -33,7 +33,7 @@ fn evidence(choices: &mut Choices) -> Evidence {
         retransmits: count(choices, u8::MAX),
         probes: count(choices, u8::MAX),
         last_ack_ms: count(choices, u32::MAX),
-        received_after_fin: choices.one_in(2),
+        received_after_fin: choices.one_in(2).then(|| choices.pick(&Certainty::ALL)),
     }
 }
 

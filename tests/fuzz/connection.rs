@@ -5,7 +5,7 @@ use closecall::machine::close::Kind;
 use closecall::machine::close::{
     Answers, Certainty, Conclusion, FirstError, LocalCause, SocketFacts, TcpFacts, Via,
 };
-use closecall::machine::connection::{Connection, Goodbye, Hints, Rules, Step};
+use closecall::machine::connection::{Connection, Context, Goodbye, Hints, Rules, Step};
 use closecall::machine::errno::{Errno, System, table};
 use closecall::machine::time::Moment;
 use closecall::simulation::Choices;
@@ -43,19 +43,23 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// A connection, who asks it and what came of it.
+/// A connection, the loop that asks it, and what came of it.
 struct Life {
     connection: Connection,
-    rules: Rules,
+    context: Context,
     system: System,
     /// Whether there can be events for room to send.
     registrable: bool,
     accepted_at: Moment,
-    now: Moment,
-    /// The place in its input at which answers end, once it was asked to leave.
-    answers_until: Option<u64>,
+    /// The position in its input up to which it is answered, once it was asked to leave.
+    answer_limit: Option<u64>,
     /// When the loop asks it again.
     alarm: Moment,
+    /// By when to try again what the system had no memory for, or no events.
+    retry_at: Option<Moment>,
+    /// When output was left over, or an alarm last tried to send it: to be done four times in each
+    /// write deadline.
+    looked_at: Moment,
     // What a bystander has counted.
     rx: u64,
     discarded: u64,
@@ -69,7 +73,7 @@ struct Life {
     /// An event said so, and no call has said otherwise: there may be bytes, perhaps the last that
     /// have an edge, or room.
     readable: bool,
-    reads_on: bool,
+    read_until_blocked: bool,
     writable: bool,
     fin_received: bool,
     error: Option<FirstError>,
@@ -83,26 +87,26 @@ impl Life {
             write_deadline_ms: choices.one_in(2).then(|| choices.magnitude(4, 1 << 20)),
             verdict_wait_ms: choices.magnitude(0, 1 << 20),
             retry_ms: choices.between(1, 100),
-            may_wait: true,
             short_read_drains: choices.one_in(2),
             max_age_ms: None,
-            drain_ends: None,
         };
         let system = choices.pick(&[System::Linux, System::FreeBsd, System::Windows]);
         let now = Moment::from_ms(choices.magnitude(0, 1 << 40));
         let registrable = !choices.one_in(4);
         rules.max_age_ms = choices.one_in(4).then(|| choices.magnitude(1, 1 << 21));
         let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
-        let connection = Connection::new(1, peer, now, &rules);
+        let context = Context::new(rules, now);
+        let connection = Connection::new(1, peer, &context);
         Life {
-            alarm: connection.alarm(now, &rules),
+            alarm: connection.alarm(&context),
             connection,
-            rules,
+            context,
             system,
             registrable,
             accepted_at: now,
-            now,
-            answers_until: None,
+            answer_limit: None,
+            retry_at: None,
+            looked_at: now,
             rx: 0,
             discarded: 0,
             tx: 0,
@@ -110,7 +114,7 @@ impl Life {
             since: now,
             wait_ms: None,
             readable: false,
-            reads_on: false,
+            read_until_blocked: false,
             writable: false,
             fin_received: false,
             error: None,
@@ -123,9 +127,10 @@ impl Life {
     fn act(&mut self, choices: &mut Choices) {
         match choices.below(8) {
             0 => self.time_passes(choices),
-            1 => self.rules.may_wait = !self.rules.may_wait,
-            2 if self.rules.drain_ends.is_none() => {
-                self.rules.drain_ends = Some(self.now.after(choices.magnitude(0, 1 << 20)));
+            1 => self.context.may_wait = !self.context.may_wait,
+            2 if self.context.drain_ends.is_none() => {
+                self.context.drain_ends =
+                    Some(self.context.now.after(choices.magnitude(0, 1 << 20)));
                 self.alarm = Moment::from_ms(0);
             }
             3 => {
@@ -145,7 +150,7 @@ impl Life {
                 self.connection.ready(hints);
                 self.readable = true;
                 self.writable |= !hints.no_room;
-                self.reads_on |= read_closed || priority || error;
+                self.read_until_blocked |= read_closed || priority || error;
                 self.visit(choices);
             }
         }
@@ -154,29 +159,40 @@ impl Life {
     /// Until its alarm, or not so long.
     fn time_passes(&mut self, choices: &mut Choices) {
         let ms = choices.magnitude(0, 1 << 21);
-        self.now = self.now.after(ms.min(self.alarm.since(self.now)));
+        self.context.now = self.context.now.after(ms.min(self.alarm.since(self.context.now)));
         let mut rings = 0;
-        while self.alarm <= self.now && !self.is_over() {
+        while self.alarm <= self.context.now && !self.is_over() {
             rings += 1;
             assert!(rings <= RINGS_MAX, "it rings without end");
             self.rings(choices);
         }
-        let due = self.connection.is_due(self.now, &self.rules);
+        let due = self.connection.is_due(&self.context);
         assert!(!due || self.is_over(), "it is due, and its alarm is not");
     }
 
     /// As the loop does it: everything is tried once more before anything is decided.
     fn rings(&mut self, choices: &mut Choices) {
-        if self.connection.alarm_rang(self.now, &self.rules) {
+        let tries_by = self.tries_by();
+        if self.connection.alarm_rang(&self.context) {
+            (self.retry_at, self.looked_at) = (None, self.context.now);
             self.visit(choices);
+        } else {
+            assert!(tries_by > self.context.now, "it was to be tried again");
         }
-        if self.connection.is_due(self.now, &self.rules) {
+        if self.connection.is_due(&self.context) {
             self.is_not_early();
             self.ended_by_us = true;
-            self.connection.expire(self.now, &self.rules);
+            self.connection.expire(&self.context);
             self.visit(choices);
         }
-        self.alarm = self.connection.alarm(self.now, &self.rules);
+        self.alarm = self.connection.alarm(&self.context);
+    }
+
+    /// By when it is to be tried again, whatever its deadline is.
+    fn tries_by(&self) -> Moment {
+        let quarter_ms = self.context.rules.write_deadline_ms.filter(|_| !self.owed.is_empty());
+        let look = quarter_ms.map(|ms| self.looked_at.after(ms / 4));
+        self.retry_at.into_iter().chain(look).min().unwrap_or(Moment::NEVER)
     }
 
     fn is_over(&self) -> bool {
@@ -185,20 +201,20 @@ impl Life {
 
     /// Whether it may have reached its greatest age: up to a tenth is taken off.
     fn is_old(&self) -> bool {
-        let age_ms = self.now.since(self.accepted_at);
-        self.rules.max_age_ms.is_some_and(|ms| age_ms >= ms - ms / 10)
+        let age_ms = self.context.now.since(self.accepted_at);
+        self.context.rules.max_age_ms.is_some_and(|ms| age_ms >= ms - ms / 10)
     }
 
     /// A deadline is no moment earlier than it says.
     fn is_not_early(&self) {
         let limit_ms = match self.wait_ms {
-            _ if self.rules.drain_ends.is_some() || self.answers_until.is_some() => return,
+            _ if self.context.drain_ends.is_some() || self.answer_limit.is_some() => return,
             None if self.is_old() => return,
             Some(wait_ms) => wait_ms,
-            None if self.owed.is_empty() => self.rules.read_deadline_ms.unwrap(),
-            None => self.rules.write_deadline_ms.unwrap(),
+            None if self.owed.is_empty() => self.context.rules.read_deadline_ms.unwrap(),
+            None => self.context.rules.write_deadline_ms.unwrap(),
         };
-        assert!(self.now.since(self.since) >= limit_ms, "early");
+        assert!(self.context.now.since(self.since) >= limit_ms, "early");
     }
 
     fn visit(&mut self, choices: &mut Choices) {
@@ -212,18 +228,18 @@ impl Life {
                 Step::Receive | Step::Discard => self.receive(step, choices),
                 Step::Send => self.send(choices),
                 Step::ShutDown => self.shut_down(choices),
-                Step::RegisterWritable => self.connection.registered_writable(self.registrable),
+                Step::RegisterWritable => self.register_writable(),
                 Step::TakeError if choices.one_in(2) => self.fails(Via::SoError, choices),
-                Step::TakeError => self.connection.error_taken(None, self.system),
+                Step::TakeError => self.connection.error_taken(None),
                 Step::AskUnread => {
-                    assert!(self.answers_until.is_none(), "it was asked to leave once");
+                    assert!(self.answer_limit.is_none(), "it was asked to leave once");
                     let unread = choices.one_in(2).then(|| choices.magnitude(0, 200) as u32);
-                    self.answers_until = Some(self.rx + u64::from(unread.unwrap_or(0)));
+                    self.answer_limit = Some(self.rx + u64::from(unread.unwrap_or(0)));
                     self.connection.unread(unread);
                 }
                 Step::AskUnacked => {
                     let unacked = self.unacked(choices);
-                    self.connection.unacked(unacked, self.now, &self.rules);
+                    self.connection.unacked(unacked, &self.context);
                 }
             }
         }
@@ -233,13 +249,16 @@ impl Life {
     /// What it waits for will come.
     fn waits(&mut self) {
         assert!(self.error.is_none(), "it has an error and waits");
-        let alarm = self.connection.alarm(self.now, &self.rules);
+        let alarm = self.connection.alarm(&self.context);
+        let later = self.context.at(self.context.now.after(1 << 20));
+        assert_eq!(self.connection.alarm(&later), alarm, "asked later it is another moment");
+        assert!(alarm <= self.tries_by(), "it is not tried again in time");
         if self.connection.take_alarm_moved() {
             self.alarm = alarm;
         }
         assert!(self.alarm <= alarm, "it oversleeps");
-        assert!(self.wait_ms.is_none() || alarm < Moment::NEVER, "it settles for ever");
-        let drains = self.rules.drain_ends.is_some();
+        assert!(self.wait_ms.is_none() || alarm < Moment::NEVER, "it settles indefinitely");
+        let drains = self.context.drain_ends.is_some();
         assert!(self.wait_ms != Some(0) || drains, "it may not wait for evidence");
         match self.owed.is_empty() {
             true => assert!(self.fin_received || !self.readable, "it forgets what came"),
@@ -260,7 +279,7 @@ impl Life {
             self.error = error.map(|errno| FirstError { errno, via: Via::SoError });
         }
         let told = Answers { system: self.system, unacked, facts, error };
-        let Conclusion { verdict, evidence } = self.connection.conclude(told);
+        let Conclusion { verdict, evidence, .. } = self.connection.conclude(told);
         let counted = (self.rx, self.discarded, self.tx, self.owed.len() as u64);
         let told = (evidence.rx, evidence.discarded, evidence.tx, evidence.unsent);
         assert_eq!(told, counted);

@@ -1,4 +1,4 @@
-//! What `finish` does, and what it leaves alone: patience, half-closes, timeouts of the caller's.
+//! What `finish` does, and what it leaves alone: patience, timeouts of the caller's.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,12 +12,12 @@ use closecall::machine::close::Kind::*;
 use closecall::machine::close::{LocalCause, Via};
 use closecall::observed::Observed;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::runtime::Builder;
 
 use crate::common::{MESSAGE, error, half_close, reset, said};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
 
 fn streams() -> (TcpStream, TcpStream, SocketAddr) {
@@ -27,13 +27,13 @@ fn streams() -> (TcpStream, TcpStream, SocketAddr) {
     (client, stream, peer)
 }
 
-fn pair() -> (TcpStream, Observed<TcpStream>) {
+pub(crate) fn pair() -> (TcpStream, Observed<TcpStream>) {
     let (client, stream, peer) = streams();
     (client, Observed::new(stream, peer))
 }
 
 /// Runs with a connection whose server's end is tokio's.
-fn on_tokio<F: Future<Output = ()>>(
+pub(crate) fn on_tokio<F: Future<Output = ()>>(
     test: impl FnOnce(TcpStream, Observed<tokio::net::TcpStream>) -> F,
 ) {
     let (client, stream, peer) = streams();
@@ -174,42 +174,6 @@ fn a_deadline_of_the_callers_is_what_is_told() {
     let ending = stream.finish(PATIENCE);
     assert_eq!((ending.verdict.kind, said(&ending)), (TimeoutRead, (2, Certain)));
     closes.join().unwrap();
-}
-
-// ---- half-closes --------------------------------------------------------------------------------
-
-#[test]
-fn what_is_read_after_our_half_close_is_told() {
-    let (mut client, mut stream) = pair();
-    stream.write_all(b"a question").unwrap();
-    stream.shut_down().unwrap();
-    let mut question = String::new();
-    client.read_to_string(&mut question).unwrap();
-    client.write_all(b"an answer").unwrap();
-    drop(client);
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert_eq!((&*question, &*answer), ("a question", "an answer"));
-    stream.shut_down().unwrap_or(()); // the system may say that there is nothing left to shut down
-    let ending = stream.finish(PATIENCE);
-    assert_eq!((ending.verdict.kind, said(&ending)), (LocalFinHalfCloseServed, (0, Certain)));
-}
-
-#[test]
-fn with_tokio_what_is_read_after_our_half_close_is_told() {
-    on_tokio(|mut client, mut stream| async move {
-        stream.write_all(b"a question").await.unwrap();
-        stream.shutdown().await.unwrap();
-        let mut question = String::new();
-        client.read_to_string(&mut question).unwrap();
-        client.write_all(b"an answer").unwrap();
-        drop(client);
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert_eq!((&*question, &*answer), ("a question", "an answer"));
-        let ending = stream.finish(PATIENCE).await;
-        assert_eq!((ending.verdict.kind, said(&ending)), (LocalFinHalfCloseServed, (0, Certain)));
-    });
 }
 
 // ---- calls that say nothing ---------------------------------------------------------------------

@@ -9,5 +9,6 @@ mod truth;
 mod dropped;
 mod ends;
 mod forced;
+mod half_close;
 mod race;
 mod sides;

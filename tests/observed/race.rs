@@ -1,63 +1,39 @@
 //! Clients of every kind run against an echo server of std and one of tokio, nothing is forced, and
 //! what is said never contradicts what a client knows to be true.
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use closecall::client::{Client, Plan, Way};
+use closecall::client::Way;
 use closecall::machine::close::{Ending, Kind};
 use closecall::observed::Observed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
-use crate::truth::{ROWS, Truth};
+use crate::truth::{
+    CONNECTIONS, ROWS, THREADS, Truth, nothing_contradicts, runs_client, runs_clients,
+};
 
-const CONNECTIONS: u32 = 5_000;
 /// How many connections there are, and what a thread does: every `THREADS`th of them.
 type Runs = (u32, fn(u32, SocketAddr) -> Vec<Truth>);
 
 /// Of the lab's race.
 const AT_ONCE: u32 = 1_000;
-const THREADS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Where connection number `number` comes from: no other one comes from there.
-fn source(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number)
-}
-
-/// Every `THREADS`th connection, from `first` on.
-fn runs_clients(first: u32, server: SocketAddr) -> Vec<Truth> {
-    let numbers = (first..CONNECTIONS).step_by(THREADS as usize);
-    let runs = numbers.map(|number| {
-        let round = number / THREADS; // so that each thread goes through all ways
-        let row = &ROWS[round as usize % ROWS.len()];
-        let pause = Duration::from_micros(u64::from(round / ROWS.len() as u32 % 64) * 4);
-        let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
-        let (client, _) = Client::connect(&plan).expect("the backlog has room");
-        row.ends(client, pause)
-    });
-    runs.collect()
-}
 
 /// S3, not forced: the reply, the FIN and the reset run against each other.
 fn runs_at_once(first: u32, server: SocketAddr) -> Vec<Truth> {
     let mut rows = ROWS.iter().filter(|row| row.way == Way::CloseAtOnce && !row.long);
     let row = rows.next().expect("S3 is a row");
     let numbers = (first..AT_ONCE).step_by(THREADS as usize);
-    let runs = numbers.map(|number| {
-        let plan = Plan { source: Some((source(number), 0).into()), ..row.plan(server) };
-        row.ends(Client::connect(&plan).expect("the backlog has room").0, Duration::ZERO)
-    });
-    runs.collect()
+    numbers.map(|number| runs_client(number, row, server, Duration::ZERO)).collect()
 }
 
 /// Runs all clients, and holds what they know against the endings.
-fn nothing_contradicts(
+fn run_without_contradiction(
     server: SocketAddr,
     endings: &Receiver<Ending>,
     (connections, runs): Runs,
@@ -67,16 +43,9 @@ fn nothing_contradicts(
             (0..THREADS).map(|first| scope.spawn(move || runs(first, server))).collect();
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
-    let endings: HashMap<SocketAddr, Ending> =
-        endings.iter().take(connections as usize).map(|ending| (ending.peer, ending)).collect();
-    assert_eq!(endings.len(), connections as usize, "one ending for each connection");
-    let wrong: Vec<_> = known
-        .iter()
-        .map(|truth| (truth, &endings[&truth.client]))
-        .filter_map(|(truth, ending)| Some((truth.contradiction(ending)?, truth, ending)))
-        .collect();
-    assert!(wrong.is_empty(), "{} of them, the first: {:#?}", wrong.len(), wrong[0]);
-    endings.into_values().collect()
+    let endings: Vec<Ending> = endings.iter().take(connections as usize).collect();
+    nothing_contradicts(&known, &endings);
+    endings
 }
 
 /// No order of S3 delivers the reply: the client has closed without reading it.
@@ -103,13 +72,13 @@ const S3: Runs = (AT_ONCE, runs_at_once);
 #[test]
 fn with_std_what_is_said_never_contradicts_what_happened() {
     let (server, endings) = starts_on_std(CONNECTIONS);
-    nothing_contradicts(server, &endings, MIXED);
+    run_without_contradiction(server, &endings, MIXED);
 }
 
 #[test]
 fn with_std_a_reply_to_a_client_that_closes_at_once_is_never_delivered() {
     let (server, endings) = starts_on_std(AT_ONCE);
-    is_never_delivered(&nothing_contradicts(server, &endings, S3));
+    is_never_delivered(&run_without_contradiction(server, &endings, S3));
 }
 
 fn starts_on_std(connections: u32) -> (SocketAddr, Receiver<Ending>) {
@@ -129,13 +98,13 @@ fn starts_on_std(connections: u32) -> (SocketAddr, Receiver<Ending>) {
 #[test]
 fn with_tokio_what_is_said_never_contradicts_what_happened() {
     let (_runtime, server, endings) = starts_on_tokio(CONNECTIONS);
-    nothing_contradicts(server, &endings, MIXED);
+    run_without_contradiction(server, &endings, MIXED);
 }
 
 #[test]
 fn with_tokio_a_reply_to_a_client_that_closes_at_once_is_never_delivered() {
     let (_runtime, server, endings) = starts_on_tokio(AT_ONCE);
-    is_never_delivered(&nothing_contradicts(server, &endings, S3));
+    is_never_delivered(&run_without_contradiction(server, &endings, S3));
 }
 
 fn starts_on_tokio(connections: u32) -> (Runtime, SocketAddr, Receiver<Ending>) {

@@ -1,4 +1,4 @@
-//! Promise: whatever accept says, the loop neither spins nor forgets anybody, and holds no more
+//! Promise: whatever accept says, the loop does not spin, forgets no connection, and holds no more
 //! files than it may; and an error is heard that comes after the last visit. The kernel here has
 //! one listener and answers what the test writes down.
 
@@ -290,7 +290,7 @@ fn out_of_watches_newcomers_may_be_shed() {
     assert_eq!((turn.accepted, turn.ended, server.kernel().open), (10, 8, 2));
 }
 
-/// Who leaves to make room holds its file until the turn ends.
+/// A connection that is ended to make room holds its file until the turn ends.
 #[test]
 fn who_makes_room_for_newcomers_does_so_a_few_at_a_time() {
     let mut server = server(|config| config.max_connections = 8);
@@ -304,7 +304,7 @@ fn who_makes_room_for_newcomers_does_so_a_few_at_a_time() {
     assert_eq!((server.counters().open, server.kernel().open_max), (8, 8 + 4));
 }
 
-/// One that was gone before it was accepted is none of those who are owed an answer.
+/// A connection that was gone before it was accepted is not owed an answer.
 #[test]
 fn errors_do_not_use_up_the_last_sweep_of_the_backlog() {
     let mut server = server(|config| config.backlog = 1);

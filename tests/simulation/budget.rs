@@ -11,7 +11,7 @@ const BYTES_LIKE_A_VISIT: u64 = 16_384;
 
 const SPEAKERS: u32 = 1_000;
 
-/// What serving everybody who speaks costs, in visits.
+/// What it costs to serve all peers that send, in visits.
 const COST: u64 = SPEAKERS as u64 + SPEAKERS as u64 * CALL_COSTS_BYTES / BYTES_LIKE_A_VISIT;
 
 /// A loop on a calm day, with so many connections and the smallest budgets there are.
@@ -28,7 +28,11 @@ fn held(connections: u32, change: impl FnOnce(&mut Config)) -> Reactor<Calm> {
     let mut reactor = Reactor::new(Calm::new(7), config);
     reactor.kernel().connect(connections);
     while reactor.kernel().open() < connections {
-        assert_eq!(turn(&mut reactor).accepted, 1, "nobody is served, and this is the budget");
+        assert_eq!(
+            turn(&mut reactor).accepted,
+            1,
+            "no connection is served, and this is the budget"
+        );
     }
     reactor
 }
@@ -50,14 +54,14 @@ fn newcomers_have_a_quarter_of_what_serving_costs() {
 #[test]
 fn deadlines_have_half_of_what_serving_costs() {
     let mut reactor = held(2 * SPEAKERS, |_| ());
-    reactor.kernel().turn_takes(11_000); // and everybody's deadline passes meanwhile
+    reactor.kernel().turn_takes(11_000); // and all deadlines pass meanwhile
     reactor.kernel().speak(Speakers::InTurn(SPEAKERS));
     let turn = turn(&mut reactor);
     assert_eq!((turn.accepted, u64::from(turn.alarms)), (0, COST / 2));
 }
 
-/// An alarm that rings for somebody who has spoken meanwhile finds a deadline that has moved. That
-/// is once in a deadline; to move the alarm would be work for each request.
+/// An alarm that rings for a connection that has sent meanwhile finds a deadline that has moved.
+/// That is once in a deadline; to move the alarm would be work for each request.
 #[test]
 fn an_alarm_does_not_move_with_each_request() {
     let mut reactor = held(SPEAKERS, |_| ());
@@ -65,7 +69,7 @@ fn an_alarm_does_not_move_with_each_request() {
     reactor.kernel().speak(Speakers::InTurn(SPEAKERS));
     let turn = turn(&mut reactor);
     assert_eq!((u64::from(turn.alarms), turn.ended), (COST / 2, 0));
-    assert_eq!(turn.visits, SPEAKERS, "whose deadline has moved is not visited");
+    assert_eq!(turn.visits, SPEAKERS, "a connection whose deadline has moved is not visited");
 }
 
 #[test]
@@ -79,7 +83,7 @@ fn the_clock_is_looked_at_once_in_so_many_visits() {
     assert_eq!(reactor.kernel().looks() - before, 2 + u64::from(SPEAKERS - 1) / 64);
 }
 
-/// Regression: with a budget of 0 the loop owed everybody a visit, for ever.
+/// Regression: with a budget of 0 the loop owed each connection a visit, indefinitely.
 #[test]
 fn a_budget_of_nothing_serves_and_sleeps_all_the_same() {
     let mut reactor = held(5, |config| config.bytes_per_visit = 0);

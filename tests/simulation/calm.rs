@@ -1,5 +1,5 @@
 //! Promise: the calm kernel of the benches drives the real loop, and what is measured there is what
-//! it says: everybody is accepted, everything said is answered, and who is silent is ended.
+//! it says: each connection is accepted, each message is answered, and silent connections end.
 
 use closecall::config::Config;
 use closecall::kernel::Stop;
@@ -9,7 +9,7 @@ use closecall::simulation::{Calm, MESSAGE, Speakers};
 
 const CONNECTIONS: u32 = 3_000;
 
-/// A loop with everybody accepted.
+/// A loop with all connections accepted.
 fn held() -> Reactor<Calm> {
     let config = Config {
         max_connections: 2 * CONNECTIONS as usize,
@@ -46,7 +46,7 @@ fn whoever_speaks_is_answered() {
 }
 
 #[test]
-fn in_turn_each_speaks_once_and_nobody_else_is_ended() {
+fn in_turn_each_speaks_once_and_no_other_is_ended() {
     let mut reactor = held();
     // Half of the deadline passes, then all but the last one speak, then the other half passes.
     reactor.kernel().turn_takes(5_000);
@@ -88,7 +88,7 @@ fn who_is_silent_is_ended_with_all_the_evidence_and_its_slot_is_free() {
     }
 }
 
-/// Regression: the abort reaped everybody in one turn, and the list of endings holds 65,536.
+/// Regression: the abort reaped all connections in one turn, and the list of endings holds 65,536.
 #[test]
 fn a_forced_stop_loses_no_ending_of_more_than_the_list_holds() {
     const MANY: u32 = 70_000;

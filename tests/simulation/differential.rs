@@ -214,7 +214,7 @@ const KNOWN: &[(&str, &[Step])] = &[
         &[Connect, Accept, Fill, Shutdown, Wait, Shutdown, PeerReadsAll, Wait],
     ),
     (
-        "who looks for room and finds none gets an event when there is some",
+        "a send that finds no room is followed by an event when there is some",
         &[Connect, Accept, SendMost, RegisterWritable, Wait, PeerReadsAll, Wait],
     ),
     (

@@ -29,6 +29,8 @@ enum Fact {
     Ends(Option<LocalCause>),
     Acknowledged(Option<u32>),
     Settles(Answers),
+    BeforeShutDown(Answers),
+    BeforeRead(Answers),
     /// A result of the operating system: what a read, a write or a shutdown gave.
     Read(Result<usize, i32>),
     Wrote(Result<usize, i32>),
@@ -54,6 +56,8 @@ impl Fact {
             Fact::Settles(told) => {
                 seen.settle(told, Duration::from_millis(3));
             }
+            Fact::BeforeShutDown(told) => seen.before_shut_down(told),
+            Fact::BeforeRead(told) => seen.before_read(told),
             Fact::Read(result) => seen.read(&result.map_err(error)),
             Fact::Wrote(result) => seen.wrote(&result.map_err(error)),
             Fact::ShutDown(result) => seen.shut_down(&result.map_err(error)),
@@ -130,6 +134,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         1 => any_cause().prop_map(Fact::Ends),
         1 => any_count().prop_map(Fact::Acknowledged),
         1 => any_told().prop_map(Fact::Settles),
+        1 => any_told().prop_map(Fact::BeforeShutDown),
+        1 => any_told().prop_map(Fact::BeforeRead),
         2 => bytes().prop_map(Fact::Read),
         2 => bytes().prop_map(Fact::Wrote),
         1 => unit().prop_map(Fact::ShutDown),
@@ -253,6 +259,39 @@ impl Probe for &mut Acknowledges {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// A peer that spoke before our FIN and one that went on when it had it, read in pieces of any
+    /// size, with questions at any of them.
+    #[test]
+    fn only_bytes_beyond_the_queue_at_our_fin_are_an_answer(
+        queued in 0..20_000_u32,
+        answer in prop_oneof![Just(0_u32), 1..5_000_u32],
+        pieces in prop::collection::vec((1..3_000_u32, any::<bool>()), 0..20),
+    ) {
+        let told = |unacked, unread: u32| {
+            let facts = SocketFacts { unread: Some(unread), tcp: Some(TcpFacts::default()) };
+            Answers { unacked: Some(unacked), facts, ..Answers::nothing(System::Linux) }
+        };
+        let mut seen = Observer::new();
+        seen.before_shut_down(told(0, queued));
+        seen.shut_down(&Ok(()));
+        let mut left = queued + answer;
+        for (piece, asks) in pieces.into_iter().chain([(u32::MAX, false)]) {
+            if asks {
+                seen.before_read(told(u32::from(left > answer), left)); // acknowledged in between
+            }
+            let piece = piece.min(left);
+            seen.received(piece as usize);
+            left -= piece;
+        }
+        seen.received_fin();
+        let conclusion = seen.conclude(told(0, 0));
+        let served = conclusion.verdict.kind == Kind::LocalFinHalfCloseServed;
+        assert!(!served || answer > 0, "{conclusion:#?}");
+        if queued < 16_000 {
+            assert_eq!(served, answer > 0, "{conclusion:#?}");
+        }
+    }
+
     #[test]
     fn a_system_that_acknowledges_is_asked_until_it_has_and_no_longer(
         sent in 1..100_000_u32,
@@ -277,7 +316,7 @@ proptest! {
                 let left = system.left;
                 match seen.settle(&mut system, waited) {
                     Settling::Done(done) => break 'asked done,
-                    Settling::AskAgain { after, progress } => {
+                    Settling::AskAgain { after, progress, .. } => {
                         assert!((1..=250).contains(&after.as_millis()), "{after:?}");
                         assert!(look == 0 || progress == (system.left < left), "{look}");
                         waited += after;

@@ -75,6 +75,29 @@ fn targets_that_are_named_exist() {
     assert!(checked > 20, "they were not found: {checked}");
 }
 
+/// `make book` needs mdBook, which is not everywhere. What it would miss is found here.
+#[test]
+fn the_book_has_every_page_of_docs() {
+    let summary = fs::read_to_string("book/SUMMARY.md").unwrap();
+    let links = words(&summary, "](", |it| it != ')').map(|link| Path::new("book").join(link));
+    let listed: Vec<PathBuf> = links.map(|link| fs::canonicalize(&link).unwrap_or(link)).collect();
+    let mut broken: Vec<String> = listed
+        .iter()
+        .filter(|page| !page.exists())
+        .map(|page| format!("book/SUMMARY.md lists {}, which does not exist", page.display()))
+        .collect();
+    for entry in fs::read_dir("docs").unwrap() {
+        let page = entry.unwrap().path();
+        let name = page.file_name().unwrap().to_string_lossy();
+        let is_page = name.ends_with(".md") && !name.ends_with(".template.md");
+        if is_page && !listed.contains(&page.canonicalize().unwrap()) {
+            broken.push(format!("{} is not in book/SUMMARY.md", page.display()));
+        }
+    }
+    assert_clean(&broken);
+    assert!(listed.len() > 15, "they were not found: {listed:?}");
+}
+
 /// The table of SECURITY.md says who holds each promise: a file of tests/, or a test by its name or
 /// its beginning.
 #[test]

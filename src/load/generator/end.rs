@@ -12,7 +12,6 @@ use crate::load::verdict::verdict;
 use crate::machine::close::Via;
 use crate::machine::errno::{Errno, System};
 use crate::machine::time::Moment;
-use crate::socket::take_error;
 
 impl Generator {
     /// Sends our FIN, and waits for the server's.
@@ -22,19 +21,21 @@ impl Generator {
         let Some(socket) = &entry.socket else { return };
         let shut = socket.shutdown(Shutdown::Write);
         entry.connection.phase = Phase::Closing;
+        entry.connection.seen.shut_down(&shut);
         match shut {
             Ok(()) => {
-                entry.connection.seen.sent_fin();
                 if entry.connection.in_flight() == 0 {
                     let noted = self.noted(key, self.slab[key].connection.asked);
                     self.begun_at[noted] = now;
                     self.arm(key, now);
                 }
             }
-            // A reset was here first, and SO_ERROR has it.
+            // A reset was here first, and the observer asks for it.
             Err(error) => {
-                let errno = take_error(socket).unwrap_or_else(|| errno(&error));
-                self.failed(key, errno, Via::SoError);
+                let first = entry.connection.seen.conclude(socket).evidence.error;
+                let errno = first.map_or_else(|| errno(&error), |first| first.errno);
+                self.note_errno(key, Trouble::of(errno), errno);
+                self.end(key, Why::Server);
             }
         }
     }
@@ -197,3 +198,38 @@ impl Generator {
 
 /// How much of a wrong reply is shown.
 const SHOWN_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::load::plan::Plan;
+    use crate::load::plan::tests::plan;
+
+    /// A reset that lands between two events makes our shutdown fail, with ENOTCONN: that is not
+    /// what happened. The reset's own number is handed out once, to the observer, which knows it
+    /// for the verdict as well.
+    #[test]
+    fn a_reset_before_our_fin_is_counted_by_its_own_number() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let plan = Plan { mode: Mode::Hold, server, connections: 1, ..plan() };
+        let mut generator = Generator::new(plan).unwrap();
+        generator.take_places();
+        generator.connect(0, 0);
+        let (accepted, _) = listener.accept().unwrap();
+        SockRef::from(&accepted).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(accepted);
+
+        generator.shut_down(0);
+        let told = "connection 0: reset by the server (ECONNRESET)";
+        assert_eq!(generator.trouble.as_deref(), Some(told));
+        assert_eq!(generator.tally.errors(), [("reset".to_owned(), 1)].into());
+        assert_eq!(generator.tally.verdicts(), [("peer_reset.probe".to_owned(), 1)].into());
+        assert!(generator.slab.is_empty(), "its place is free");
+    }
+}

@@ -23,6 +23,8 @@ impl Generator {
         let Some(socket) = &entry.socket else { return };
         let phase = entry.connection.phase;
         if phase == Phase::Connecting {
+            // Not the observer's question: there is no connection yet, so nothing was read that the
+            // question could come too early for. SO_ERROR has what connect(2) came to.
             if event.is_error() {
                 let errno = take_error(socket).unwrap_or(Errno(0));
                 return self.connect_failed(key, errno);

@@ -49,7 +49,9 @@ use Certainty::{Certain, Likely, Unknown};
 /// | no | none, timeout, unreachable | yes | else | `peer_fin.delivered` |
 /// | no | none | no | | `local.io` |
 ///
-/// "Closed": our FIN came first, for no other reason; "sent on": after that FIN.
+/// "Closed": our FIN came first, for no other reason. "Sent on": the peer, when it had that FIN.
+/// That is certain of bytes that came after its acknowledgement, and likely of those that came
+/// between the two. What lay in the receive queue at our FIN was sent before.
 /// "Sent before" is before the peer's FIN. "Late" is long after the peer's last acknowledgement,
 /// which its FIN is too: a peer that has closed forgets the connection when its FIN_WAIT_2 is over,
 /// and only then does it answer our FIN with a reset although it has read everything.
@@ -254,13 +256,17 @@ fn after_our_fin(evidence: &Evidence) -> Verdict {
     // Until the peer's FIN a reset may still come and say that it was not read.
     let both = evidence.fin_acknowledged && evidence.fin_received == Some(true);
     let certainty = if both { Certain } else { Likely };
+    let sent_on = evidence.received_after_fin;
     match (meaning, undelivered(evidence)) {
         (Some(Meaning::Reset), _) => verdict(Kind::LocalFinRefused, Certain),
         (None | Some(Meaning::TimedOut | Meaning::Unreachable), undelivered) => match undelivered {
-            Some(0) if evidence.unsent == 0 && both && evidence.received_after_fin => {
-                verdict(Kind::LocalFinHalfCloseServed, certainty)
-            }
-            Some(0) if evidence.unsent == 0 => verdict(Kind::LocalFinDelivered, certainty),
+            Some(0) if evidence.unsent == 0 => match sent_on {
+                Some(sure @ (Certain | Likely)) if both => {
+                    verdict(Kind::LocalFinHalfCloseServed, sure)
+                }
+                Some(Unknown) => verdict(Kind::LocalFinDelivered, Likely),
+                _ => verdict(Kind::LocalFinDelivered, certainty),
+            },
             _ => Verdict { status, ..verdict(Kind::LocalFinUnconfirmed, Unknown) },
         },
         (Some(_), _) => classify(&Evidence { cause: None, ..*evidence }),

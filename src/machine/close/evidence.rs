@@ -1,10 +1,12 @@
 //! What is known about a connection when it has ended, and where each fact came from.
 
 use super::super::errno::{Errno, System};
+use super::verdict::Certainty;
 
 /// Which call handed out the first error.
 ///
 /// The kernel reports an error once, to whichever asks first, so the call is part of the evidence.
+/// No fourth call hands one out to a connection, so a program may match all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Via {
     /// recv(2).
@@ -58,6 +60,12 @@ pub enum LocalCause {
 }
 
 impl LocalCause {
+    /// All of them, in their order.
+    pub const ALL: [LocalCause; 8] = {
+        use LocalCause::*;
+        [ReadDeadline, WriteDeadline, Drain, CutOff, Policy, MaxAge, Resource, Close]
+    };
+
     /// Whether the peer learns of this reason by our FIN. Until it is out, an end of the peer's own
     /// may be first.
     pub(crate) const fn begins_with_fin(self) -> bool {
@@ -126,8 +134,11 @@ pub struct Evidence {
     /// Bytes that we went on sending after we knew of the peer's FIN, and the kernel took: a
     /// half-closer's reply.
     pub sent_after_fin: bool,
-    /// Bytes that the peer sent and we read after our FIN.
-    pub received_after_fin: bool,
+    /// How sure it is that the peer went on sending when its TCP had our FIN; `None` if no byte was
+    /// read after our FIN beyond what lay in the receive queue then. Certain: bytes came after its
+    /// acknowledgement was seen. Likely: they came after our FIN, and may have been under way.
+    /// Unknown: it is not known what lay in the queue.
+    pub received_after_fin: Option<Certainty>,
     /// Bytes read, all of them.
     pub rx: u64,
     /// Bytes read and dropped: they came after our FIN, or after the connection was asked to leave.
@@ -162,7 +173,7 @@ impl Evidence {
             fin_received: None,
             fin_sent: false,
             sent_after_fin: false,
-            received_after_fin: false,
+            received_after_fin: None,
             rx: 0,
             discarded: 0,
             tx: 0,

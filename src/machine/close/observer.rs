@@ -7,6 +7,8 @@
 //! nothing. End of file is not the end: what became of the last bytes is known only when the peer's
 //! TCP has acknowledged them, which is asked (SIOCOUTQ) and not awaited.
 
+mod after_fin;
+mod bits;
 mod error;
 mod probe;
 mod settle;
@@ -16,33 +18,11 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
+use self::bits::{Bit, Bits};
 use self::error::PackedError;
 pub use self::probe::{Answers, Probe};
 use super::super::errno::{Errno, Meaning, System};
 use super::{Evidence, LocalCause, Verdict, Via};
-
-/// One small fact.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Bit {
-    /// The peer's FIN was spoken of, by an event or by a receive.
-    FinHinted,
-    /// A receive gave 0.
-    FinReceived,
-    /// Our FIN is out.
-    FinSent,
-    /// The kernel took bytes from us after the peer's FIN.
-    SentAfterFin,
-    /// Bytes came after our FIN.
-    ReceivedAfterFin,
-    /// Everything we sent is acknowledged, our FIN too.
-    AllAcknowledged,
-    /// There may be an error that no call has handed out.
-    Suspect,
-    /// Every byte that we sent is acknowledged, our FIN aside: that cannot be undone, so it is kept
-    /// where a system tells it only while the connection lives.
-    BytesAcknowledged,
-}
 
 /// SIOCOUTQ was not asked yet, or the system does not tell.
 const NOT_ASKED: u32 = u32::MAX;
@@ -62,6 +42,9 @@ const NOT_ASKED: u32 = u32::MAX;
 /// * Urgent bytes (MSG_OOB) are in the stream: SO_OOBINLINE is set, or the peer sends none. Else
 ///   the count is off by one.
 /// * "Reply" is what this side has sent, whichever side it is.
+/// * A program that shuts down its side first and reads on calls
+///   [`before_shut_down`](Self::before_shut_down) and, before each read that follows,
+///   [`before_read`](Self::before_read).
 ///
 /// One connection in a loop over mio, which echoes until the peer's FIN:
 ///
@@ -119,12 +102,12 @@ pub struct Observer {
     /// SIOCOUTQ when it was last asked, to see whether it shrinks.
     unacked: u32,
     error: PackedError,
-    bits: u8,
-    cause: Option<LocalCause>,
+    bits: Bits,
 }
 
 /// What a connection came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Conclusion {
     /// What is said about it.
     pub verdict: Verdict,
@@ -132,12 +115,14 @@ pub struct Conclusion {
     pub evidence: Evidence,
 }
 
-/// Whether there is something left to learn.
+/// Whether there is something left to learn. A loop must deal with both answers, so a third one
+/// would have to break it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Settling {
     /// No: it ended like this.
     Done(Conclusion),
     /// Yes.
+    #[non_exhaustive]
     AskAgain {
         /// Ask again when so much time has passed, or at the socket's next event, whichever comes
         /// first.
@@ -158,8 +143,10 @@ pub enum Acknowledged {
     NoMore,
 }
 
-/// What only the owner of a connection knows, beside what calls came to.
+/// What only the owner of a connection knows, beside what calls came to. Begin with
+/// `Leftover::default()`, and set what there is.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Leftover {
     /// Bytes that were to be sent and that the kernel never took.
     pub unsent: u64,
@@ -178,8 +165,8 @@ impl Default for Observer {
 impl Observer {
     /// Nothing is known yet: the connection was just accepted, or has just connected.
     pub const fn new() -> Observer {
-        let error = PackedError::NONE;
-        Observer { rx: 0, tx: 0, unacked: NOT_ASKED, error, bits: 0, cause: None }
+        let (error, bits) = (PackedError::NONE, Bits::NONE);
+        Observer { rx: 0, tx: 0, unacked: NOT_ASKED, error, bits }
     }
 
     // ---- what the calls of a program came to ------------------------------------------------
@@ -203,18 +190,22 @@ impl Observer {
     pub fn wrote(&mut self, result: &io::Result<usize>) {
         match result {
             Ok(bytes) => self.sent(*bytes),
+            // What a write after our own shutdown gives: it says nothing of the peer, whose reset
+            // has another number then.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.has(Bit::FinSent) => {}
             Err(error) => self.call_failed(error, Via::Send),
         }
     }
 
     /// What shutting down the writing side gave. Where the peer's FIN was not seen before, this
-    /// side has moved first.
+    /// side has moved first; what lies unread then is told by
+    /// [`before_shut_down`](Self::before_shut_down).
     pub fn shut_down(&mut self, result: &io::Result<()>) {
         if result.is_err() {
             return self.suspects(); // a reset was here first, and SO_ERROR has it
         }
         if !self.has(Bit::FinReceived) && !self.has_error() {
-            self.cause.get_or_insert(LocalCause::Close);
+            self.ends(self.cause().or(Some(LocalCause::Close)));
         }
         self.sent_fin();
     }
@@ -234,7 +225,7 @@ impl Observer {
     pub fn received(&mut self, bytes: usize) {
         self.rx = self.rx.saturating_add(bytes as u64);
         if bytes > 0 && self.has(Bit::FinSent) {
-            self.set(Bit::ReceivedAfterFin);
+            self.received_after_fin(bytes);
         }
     }
 
@@ -262,7 +253,7 @@ impl Observer {
 
     /// A call failed for good. The first error is the one that counts.
     pub fn failed(&mut self, errno: Errno, via: Via) {
-        if self.error.get().is_none() {
+        if !self.has_error() {
             self.error = PackedError::of(errno, via);
         }
     }
@@ -285,7 +276,7 @@ impl Observer {
 
     /// This side ends it for a reason of its own.
     pub fn ends(&mut self, cause: Option<LocalCause>) {
-        self.cause = cause;
+        self.bits.set_cause(cause);
     }
 
     // ---- what is known ----------------------------------------------------------------------
@@ -327,7 +318,7 @@ impl Observer {
 
     /// Why this side ended it, if it did.
     pub const fn cause(&self) -> Option<LocalCause> {
-        self.cause
+        self.bits.cause()
     }
 
     /// Whether nothing of ours is on its way as far as the system tells: all is acknowledged, or it
@@ -348,22 +339,18 @@ impl Observer {
     }
 
     const fn has(&self, bit: Bit) -> bool {
-        self.bits & (1 << bit as u8) != 0
+        self.bits.has(bit)
     }
 
     fn set(&mut self, bit: Bit) {
-        self.bits |= 1 << bit as u8;
+        self.bits.set(bit);
     }
 
     fn put(&mut self, bit: Bit, value: bool) {
-        if value {
-            self.set(bit);
-        } else {
-            self.clear(bit);
-        }
+        self.bits.put(bit, value);
     }
 
     fn clear(&mut self, bit: Bit) {
-        self.bits &= !(1 << bit as u8);
+        self.bits.clear(bit);
     }
 }

@@ -47,7 +47,8 @@ pub enum Kind {
     TimeoutUnreachable,
     /// Our FIN came first, and the peer's TCP acknowledged every byte of ours.
     LocalFinDelivered,
-    /// Our FIN came first, and the peer went on sending until its own (RFC 9293, 3.6.1).
+    /// Our FIN came first, and the peer, whose TCP had it, went on sending until its own (RFC 9293,
+    /// 3.6.1).
     LocalFinHalfCloseServed,
     /// Our FIN came first, and the peer answered with a reset.
     LocalFinRefused,
@@ -162,7 +163,7 @@ impl Kind {
     }
 }
 
-/// Which side ended a connection.
+/// Which side ended a connection. There is no fourth answer, so a program may match all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Initiator {
     /// The other side.
@@ -191,7 +192,8 @@ impl Initiator {
     }
 }
 
-/// How far the evidence carries a verdict. The order is from weak to strong.
+/// How far the evidence carries a verdict. The order is from weak to strong; another degree would
+/// change the meaning of these three, so a program may match all of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Certainty {
     /// What became of the last reply is not known.
@@ -231,6 +233,7 @@ pub enum Level {
 
 /// What [`classify`](fn@super::classify) says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct Verdict {
     /// How it ended.
     pub kind: Kind,

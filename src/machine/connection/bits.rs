@@ -1,4 +1,5 @@
-//! The small facts of a connection, a bit each: a million connections keep a million sets of them.
+//! The small facts of a connection, a bit each, and its phase: a server of a million connections
+//! keeps a million of these.
 
 /// One fact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -8,11 +9,11 @@ pub(super) enum Bit {
     Readable,
     /// A send may take something, likewise.
     Writable,
-    /// There will be no further edge: read until 0, an error or "would block".
-    ReadsOn,
+    /// There will be no further edge: it is read until 0, an error or "would block".
+    ReadUntilBlocked,
     /// SIOCOUTQ is to be asked.
     AskUnacked,
-    /// Of the pending reply nothing was sent.
+    /// No byte of the pending reply was sent (`reply_untouched` in the evidence).
     ReplyUntouched,
     /// The system was short of memory: try again on the timer.
     RetryLater,
@@ -26,11 +27,47 @@ pub(super) enum Bit {
     RegisteredWritable,
 }
 
-/// A set of [`Bit`]s in two bytes.
-#[derive(Clone, Copy, Default, Debug)]
+/// What a connection is at. It takes three bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Reading and answering.
+    Open,
+    /// Asked to leave: what had arrived by then is read and answered, then our FIN goes out.
+    Leaving,
+    /// Reading no more; our FIN follows the output that is pending.
+    Closing,
+    /// Our FIN is out; what became of the reply is still to be seen.
+    Settling,
+    Ended,
+}
+
+/// A set of [`Bit`]s, and a [`Phase`] in the top three, in two bytes.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Bits(u16);
 
+/// The lowest bit of the phase.
+const PHASE: u32 = 13;
+const _: () = assert!((Bit::RegisteredWritable as u32) < PHASE, "a bit lies in the phase");
+
 impl Bits {
+    /// An open connection of which nothing is known.
+    pub(super) const OPEN: Bits = Bits((Phase::Open as u16) << PHASE);
+
+    pub(super) fn phase(self) -> Phase {
+        match self.0 >> PHASE {
+            0 => Phase::Open,
+            1 => Phase::Leaving,
+            2 => Phase::Closing,
+            3 => Phase::Settling,
+            _ => Phase::Ended,
+        }
+    }
+
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.0 = self.0 & !(7 << PHASE) | (phase as u16) << PHASE;
+    }
+
     pub(super) fn has(self, bit: Bit) -> bool {
         self.0 & (1 << bit as u8) != 0
     }
@@ -52,5 +89,25 @@ impl Bits {
         let had = self.has(bit);
         self.clear(bit);
         had
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_and_bits_do_not_touch_each_other() {
+        let mut bits = Bits::OPEN;
+        assert_eq!(bits.phase(), Phase::Open);
+        bits.set(Bit::Readable);
+        bits.set(Bit::RegisteredWritable);
+        for phase in [Phase::Ended, Phase::Leaving, Phase::Settling, Phase::Closing, Phase::Open] {
+            bits.enter(phase);
+            assert_eq!(bits.phase(), phase);
+            assert!(bits.has(Bit::Readable) && bits.has(Bit::RegisteredWritable));
+            assert!(!bits.has(Bit::Writable) && !bits.has(Bit::InsideLine));
+        }
+        assert!(bits.take(Bit::Readable) && !bits.has(Bit::Readable));
     }
 }

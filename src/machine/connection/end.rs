@@ -7,7 +7,7 @@ use crate::machine::close::{Conclusion, Leftover, LocalCause, Observer, Probe};
 impl Connection {
     /// Our FIN is out and the verdict is not.
     pub fn is_settling(&self) -> bool {
-        self.phase == Phase::Settling
+        self.phase() == Phase::Settling
     }
 
     /// How its socket is to be closed.
@@ -55,7 +55,7 @@ impl Connection {
         Leftover {
             unsent: self.outbox.len() as u64,
             reply_untouched: self.bits.has(Bit::ReplyUntouched),
-            discarded: self.seen.rx().saturating_sub(self.answers_until),
+            discarded: self.seen.rx().saturating_sub(self.answer_limit),
         }
     }
 }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A [`Connection`] never does anything. The owner of the socket asks it for the next
-//! [`step`](Connection::step), does that, and tells it what came of it; until the step is
+//! [`step`](Connection::step), does that, and reports what came of it, until the step is
 //! [`Step::Wait`] or [`Step::End`]. [`Connection`] names the fact to report for each step.
 //!
 //! Three rules explain most of what is here. End of file is not the end: after our FIN the socket
@@ -22,6 +22,8 @@
 //! what an event said holds until a call says otherwise.
 
 mod bits;
+mod context;
+mod deadline;
 mod end;
 mod reports;
 #[cfg(test)]
@@ -29,11 +31,13 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use self::bits::{Bit, Bits};
-use super::close::{LocalCause, Observer};
+use self::bits::{Bit, Bits, Phase};
+pub use self::context::{Context, Rules};
+use super::close::Observer;
 use super::outbox::Outbox;
 use super::packed_address::PackedAddress;
 use super::time::{Moment, Span};
+use super::u48::U48;
 
 /// What a connection wants done next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +65,7 @@ pub enum Step {
     AskUnacked,
     /// Nothing until the next event or deadline.
     Wait,
-    /// It is over: take the evidence, then part as [`goodbye`](Connection::goodbye) says.
+    /// It has ended: take the evidence, then close as [`goodbye`](Connection::goodbye) says.
     End,
 }
 
@@ -85,76 +89,54 @@ pub struct Hints {
     pub error: bool,
     /// There is no room to send, for sure. On Windows, and where mio uses poll(2), a send that
     /// blocks asks for all events anew: tried at an event for input that stays unread, it would
-    /// bring that event again, for ever.
+    /// bring that event again, indefinitely.
     pub no_room: bool,
 }
 
-/// What holds for all connections alike, now.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// Silence longer than this ends a connection, in milliseconds; `None` is never.
-    pub read_deadline_ms: Option<u64>,
-    /// No progress of pending output for this long ends it, in milliseconds; `None` is never.
-    pub write_deadline_ms: Option<u64>,
-    /// How long a connection may wait for its evidence, in milliseconds.
-    pub verdict_wait_ms: u64,
-    /// When to try again after the system was short of memory, in milliseconds.
-    pub retry_ms: u64,
-    /// Whether another connection may begin to wait for its evidence: false when the table is
-    /// nearly full.
-    pub may_wait: bool,
-    /// Whether a short read means that nothing is left (Linux and the BSDs).
-    pub short_read_drains: bool,
-    /// A connection older than this is asked to leave, in milliseconds; up to a tenth less, by its
-    /// number, so that those of one moment do not leave in one moment. `None` is never.
-    pub max_age_ms: Option<u64>,
-    /// Set by the drain: every connection is asked to leave, and has until here.
-    pub drain_ends: Option<Moment>,
-}
-
-impl Rules {
-    fn read_deadline(&self, now: Moment) -> Moment {
-        self.read_deadline_ms.map_or(Moment::NEVER, |ms| now.after(ms))
-    }
-
-    fn write_deadline(&self, now: Moment) -> Moment {
-        self.write_deadline_ms.map_or(Moment::NEVER, |ms| now.after(ms))
-    }
-
-    /// Whether the drain has taken all the time it has.
-    fn drain_is_over(&self, now: Moment) -> bool {
-        self.drain_ends.is_some_and(|end| end <= now)
-    }
-
-    /// Why a connection is asked to leave now.
-    fn leaving_cause(&self) -> LocalCause {
-        match self.drain_ends {
-            Some(_) => LocalCause::Drain,
-            None => LocalCause::MaxAge,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    /// Reading and answering.
-    Open,
-    /// Asked to leave: what had arrived by then is read and answered, then our FIN goes out.
-    Leaving,
-    /// Reading no more; our FIN follows the output that is pending.
-    Closing,
-    /// Our FIN is out; what became of the reply is still to be seen.
-    Settling,
-    Ended,
-}
-
-/// No place in the input has been fixed at which the answers end.
-const NO_END: u64 = u64::MAX;
+/// All input is answered.
+const NO_ANSWER_LIMIT: u64 = u64::MAX;
 
 /// One connection, from accept to verdict. It holds no socket.
 ///
+/// # Deadlines
+///
+/// A connection has one deadline. What it limits depends on the phase (see the [module](self)):
+///
+/// | phase | output pending | the deadline is | and counts from |
+/// |---|---|---|---|
+/// | Open, Leaving | no | the read deadline | accept, the last byte received or sent |
+/// | Open, Leaving, Closing | yes | the write deadline | the last progress |
+/// | Closing | no | none: our FIN goes out at once | |
+/// | Settling | no | the verdict wait | our FIN, the last progress before the peer's FIN |
+/// | Settling, because of the drain | no | the end of the drain | |
+///
+/// Beside it an [`alarm`](Self::alarm) comes for a retry, for a look at pending output, for the
+/// greatest age and for the drain. The path of the read deadline, from the setting to the end:
+///
+/// ```text
+///   Config::read_deadline_ms    the setting: --read-deadline
+///      │ Reactor::new
+///      ▼
+///   Rules::read_deadline_ms     the same, as a connection sees it
+///      │ new, received, flushed: each sets the deadline anew
+///      ▼
+///   the deadline                a moment, in the connection; each byte moves it on
+///      │ alarm: the earliest moment at which the connection must be asked
+///      ▼
+///   TimerWheel                  one entry for each connection; a byte does not touch it
+///      │ pop_due: the moment of the entry has passed
+///      ▼
+///   alarm_rang ─── false ─────▶ bytes have moved the deadline on: armed for alarm again
+///      │ true: one last read, because bytes that came in time save the connection
+///      ▼
+///   is_due ─────── false ─────▶ bytes had come in time: armed for alarm again
+///      │ true
+///      ▼
+///   expire                      our FIN goes out, and the verdict wait begins
 /// ```
-/// use closecall::machine::connection::{Connection, Hints, Rules, Step};
+///
+/// ```
+/// use closecall::machine::connection::{Connection, Context, Hints, Rules, Step};
 /// use closecall::machine::time::Moment;
 ///
 /// let rules = Rules {
@@ -162,55 +144,67 @@ const NO_END: u64 = u64::MAX;
 ///     write_deadline_ms: Some(10_000),
 ///     verdict_wait_ms: 2_000,
 ///     retry_ms: 20,
-///     may_wait: true,
 ///     short_read_drains: true,
 ///     max_age_ms: None,
-///     drain_ends: None,
 /// };
+/// let mut context = Context::new(rules, Moment::from_ms(0));
 /// let peer = "192.0.2.1:7".parse::<std::net::SocketAddr>().unwrap();
-/// let mut connection = Connection::new(1, peer.into(), Moment::from_ms(0), &rules);
+/// let mut connection = Connection::new(1, peer.into(), &context);
 /// assert_eq!(connection.step(), Step::Wait);
 /// connection.ready(Hints::default()); // an event: there may be something
 /// assert_eq!(connection.step(), Step::Receive);
-/// connection.received(2, 1024, Moment::from_ms(5), &rules);
-/// connection.answered(b"back:Hi", 7, Moment::from_ms(5), &rules); // the socket took all of it
+/// context.now = Moment::from_ms(5);
+/// connection.received(2, 1024, &context);
+/// connection.answered(b"back:Hi", 7, &context); // the socket took all of it
 /// assert_eq!(connection.step(), Step::Wait);
-/// assert!(!connection.is_due(Moment::from_ms(10_004), &rules)); // ten seconds from the last byte
-/// assert!(connection.is_due(Moment::from_ms(10_005), &rules));
+/// context.now = Moment::from_ms(10_004); // ten seconds from the last byte, less a millisecond
+/// assert!(!connection.is_due(&context));
+/// context.now = Moment::from_ms(10_005);
+/// assert!(connection.is_due(&context));
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    id: u64,
+    id: U48,
     accepted_at: Moment,
-    /// When silence or lack of progress is too long; what for depends on the phase.
-    deadline: Moment,
+    /// Counted from accept. What it limits depends on the phase: see the table above.
+    deadline_after: Span,
+    /// When everything is tried again before the deadline, counted from accept. It counts while
+    /// output is pending or [`Bit::RetryLater`] is set.
+    try_after: Span,
     /// What calls and events came to.
     seen: Observer,
-    /// The place in the input at which the answers end: what is received beyond it is dropped.
-    answers_until: u64,
+    /// The position in the input up to which it is answered; what is received beyond it is dropped.
+    answer_limit: u64,
     outbox: Outbox,
     peer: PackedAddress,
     /// When our FIN went out, counted from accept.
     fin_sent_after: Span,
     bits: Bits,
-    phase: Phase,
 }
 
 impl Connection {
-    /// A connection that was accepted at `now`. It is not readable before an event says so.
-    pub fn new(id: u64, peer: PackedAddress, now: Moment, rules: &Rules) -> Connection {
-        Connection {
-            id,
-            accepted_at: now,
-            deadline: rules.read_deadline(now),
+    /// A connection that was accepted now. It is not readable before an event says so.
+    ///
+    /// Its number is kept in 48 bits: at 100,000 connections a second they last for 89 years.
+    pub fn new(id: u64, peer: PackedAddress, context: &Context) -> Connection {
+        let mut connection = Connection {
+            id: U48::new(id),
+            accepted_at: context.now,
+            deadline_after: Span::ENDLESS,
+            try_after: Span::ENDLESS,
             seen: Observer::new(),
-            answers_until: NO_END,
+            answer_limit: NO_ANSWER_LIMIT,
             outbox: Outbox::default(),
             peer,
             fin_sent_after: Span::default(),
-            bits: Bits::default(),
-            phase: Phase::Open,
-        }
+            bits: Bits::OPEN,
+        };
+        connection.set_read_deadline(context);
+        connection
+    }
+
+    fn phase(&self) -> Phase {
+        self.bits.phase()
     }
 
     // ---- what it wants ------------------------------------------------------------------------
@@ -219,9 +213,9 @@ impl Connection {
     pub fn step(&self) -> Step {
         let readable = self.bits.has(Bit::Readable) && !self.seen.has_fin();
         let asks = self.bits.has(Bit::AskUnacked);
-        match self.phase {
+        match self.phase() {
             Phase::Ended => Step::End,
-            Phase::Leaving if self.answers_until == NO_END => Step::AskUnread,
+            Phase::Leaving if self.answer_limit == NO_ANSWER_LIMIT => Step::AskUnread,
             Phase::Open | Phase::Leaving | Phase::Closing if !self.outbox.is_empty() => {
                 if self.bits.has(Bit::Writable) {
                     Step::Send
@@ -233,7 +227,7 @@ impl Connection {
                     Step::RegisterWritable
                 }
             }
-            Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answers_until => {
+            Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answer_limit => {
                 Step::Receive
             }
             // One more look before we move first: the peer's FIN may lie behind what was answered.
@@ -252,14 +246,14 @@ impl Connection {
     /// Whether SIOCOUTQ is to be asked even if input is left to be dropped first: a peer that goes
     /// on sending may be taking the reply all the while, and the wait for its evidence is measured
     /// against that.
-    pub fn asks_in_passing(&self) -> bool {
+    pub fn should_ask_unacked(&self) -> bool {
         let blocked = self.seen.is_suspect() || self.bits.has(Bit::MayNotWait);
-        self.phase == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
+        self.phase() == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
     }
 
-    /// How many more bytes are answered: no receive may take more.
-    pub fn answers_bytes_max(&self) -> u64 {
-        self.answers_until.saturating_sub(self.seen.rx())
+    /// The most that the next [`Step::Receive`] may take, in bytes: more is not answered.
+    pub fn receive_bytes_max(&self) -> u64 {
+        self.answer_limit.saturating_sub(self.seen.rx())
     }
 
     /// The output to send now.
@@ -272,59 +266,11 @@ impl Connection {
         self.outbox.held()
     }
 
-    /// When this connection wants to be asked again at the latest; [`Moment::NEVER`] if it has no
-    /// deadline.
-    pub fn alarm(&self, now: Moment, rules: &Rules) -> Moment {
-        let retry = match self.bits.has(Bit::RetryLater) {
-            true => now.after(rules.retry_ms),
-            false => Moment::NEVER,
-        };
-        let leaves = match rules.drain_ends {
-            // At once: a moment that moved on with each asking would never come.
-            Some(_) if self.phase == Phase::Open => Moment::from_ms(0),
-            Some(end) => end,
-            None if self.phase == Phase::Open => self.old_at(rules),
-            None => Moment::NEVER,
-        };
-        // Asked in between, so that progress is seen when it happens: see `alarm_rang`.
-        let sample = match rules.write_deadline_ms {
-            Some(ms) if !self.outbox.is_empty() => now.after(ms / 4),
-            _ => Moment::NEVER,
-        };
-        self.deadline.min(retry).min(leaves).min(sample)
-    }
-
-    /// Whether [`alarm`](Self::alarm) may have become earlier since this was last asked. Reading
-    /// and answering never do that, so a busy connection never touches the wheel.
-    pub fn take_alarm_moved(&mut self) -> bool {
-        self.bits.take(Bit::AlarmMoved)
-    }
-
-    /// Whether its time has come: its deadline, or the moment at which it is asked to leave.
-    pub fn is_due(&self, now: Moment, rules: &Rules) -> bool {
-        let leaves = self.phase == Phase::Open && self.is_asked_to_leave(now, rules);
-        let due = self.deadline <= now || leaves || rules.drain_is_over(now);
-        due && self.phase != Phase::Ended
-    }
-
-    fn is_asked_to_leave(&self, now: Moment, rules: &Rules) -> bool {
-        rules.drain_ends.is_some() || self.old_at(rules) <= now
-    }
-
-    /// When it is too old: at its greatest age, less up to a tenth of that. The tenth is cut by the
-    /// connection's number, spread as Fibonacci hashing does it (Knuth, TAOCP 3, 6.4).
-    fn old_at(&self, rules: &Rules) -> Moment {
-        let Some(max_age_ms) = rules.max_age_ms else { return Moment::NEVER };
-        let spread = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let early_ms = (u128::from(max_age_ms / 10) * u128::from(spread)) >> 32;
-        self.accepted_at.after(max_age_ms - early_ms as u64)
-    }
-
-    // ---- who it is -----------------------------------------------------------------------------
+    // ---- what it is ----------------------------------------------------------------------------
 
     /// Its number, counted from 1 in the order of accept.
     pub fn id(&self) -> u64 {
-        self.id
+        self.id.get()
     }
 
     /// The peer's address, as accept gave it.

@@ -1,22 +1,23 @@
 //! What is reported to a connection: events, time, and what its steps came to.
 
 use super::bits::Bit;
-use super::{Connection, Hints, Phase, Rules};
+use super::{Connection, Context, Hints, Phase};
 use crate::machine::close::{Acknowledged, LocalCause, Via};
 use crate::machine::errno::{Errno, Meaning, System};
-use crate::machine::time::{Moment, Span};
+use crate::machine::time::Span;
 
 impl Connection {
     // ---- events and time -----------------------------------------------------------------------
 
     /// An event came for this connection.
     pub fn ready(&mut self, hints: Hints) {
-        // A socket that was not readable is not harmed by one more recv. A missed edge is for ever.
+        // A socket that was not readable is not harmed by one more recv. A missed edge
+        // never comes again.
         self.bits.set(Bit::Readable);
         if !hints.no_room {
             self.bits.set(Bit::Writable);
         }
-        if self.phase == Phase::Settling {
+        if self.phase() == Phase::Settling {
             self.bits.set(Bit::AskUnacked);
         }
         if hints.read_closed {
@@ -27,62 +28,7 @@ impl Connection {
         }
         // There will be no further edge for what lies behind a FIN, an error or the urgent mark.
         if hints.read_closed || hints.error || hints.priority {
-            self.bits.set(Bit::ReadsOn);
-        }
-    }
-
-    /// Its alarm rang. `true` if it is time indeed: then everything is tried once more before
-    /// anything is decided, because bytes that came in time save a reader, and bytes that go out,
-    /// or an acknowledgement, save a slow writer. `false` if the deadline has moved since.
-    ///
-    /// While output is pending the alarm rings four times as often as its deadline needs: progress
-    /// that was seen only at the end would count from there, and a stall could last twice as long.
-    pub fn alarm_rang(&mut self, now: Moment, rules: &Rules) -> bool {
-        let tries_again = self.tries_again(now, rules);
-        if tries_again {
-            self.bits.clear(Bit::RetryLater);
-            self.bits.set(Bit::Readable);
-            self.bits.set(Bit::ReadsOn); // an event that would say so may be under way
-            self.bits.set(Bit::Writable);
-            self.bits.set(Bit::AskUnacked);
-        }
-        tries_again
-    }
-
-    /// Whether [`alarm_rang`](Self::alarm_rang) would say that it is time.
-    pub fn tries_again(&self, now: Moment, rules: &Rules) -> bool {
-        self.bits.has(Bit::RetryLater) || !self.outbox.is_empty() || self.is_due(now, rules)
-    }
-
-    /// Everything was tried and it [`is_due`](Self::is_due) still: its time is up.
-    ///
-    /// An end that has begun keeps its cause. The drain and its end decide those that are open.
-    pub fn expire(&mut self, now: Moment, rules: &Rules) {
-        let over = rules.drain_is_over(now);
-        let stalled = !self.outbox.is_empty() && (over || self.deadline <= now);
-        let may_be_owed = self.bits.has(Bit::Readable) || !self.outbox.is_empty();
-        match self.phase {
-            Phase::Open | Phase::Leaving | Phase::Closing if stalled => {
-                if over {
-                    return self.cut_off();
-                }
-                self.seen.ends(Some(LocalCause::WriteDeadline)); // asked to leave or not
-                self.phase = Phase::Ended;
-            }
-            Phase::Open if self.is_asked_to_leave(now, rules) && may_be_owed && !over => {
-                self.seen.ends(Some(rules.leaving_cause()));
-                self.phase = Phase::Leaving;
-            }
-            // Silence, or nothing that is owed an answer, or no time left to give it.
-            Phase::Open | Phase::Leaving => {
-                let leaves = self.is_asked_to_leave(now, rules);
-                let silence = LocalCause::ReadDeadline;
-                let cause = if leaves { rules.leaving_cause() } else { silence };
-                self.seen.ends(self.seen.cause().or(Some(cause)));
-                self.phase = Phase::Closing;
-            }
-            Phase::Settling => self.phase = Phase::Ended,
-            Phase::Closing | Phase::Ended => {}
+            self.bits.set(Bit::ReadUntilBlocked);
         }
     }
 
@@ -94,7 +40,7 @@ impl Connection {
     /// first.
     pub fn cut_off(&mut self) {
         let is_known = self.seen.has_fin_hint() || self.seen.is_suspect();
-        if matches!(self.phase, Phase::Open | Phase::Leaving) {
+        if matches!(self.phase(), Phase::Open | Phase::Leaving) {
             self.seen.ends(Some(match self.seen.cause() {
                 Some(LocalCause::MaxAge) if is_known => LocalCause::MaxAge,
                 Some(LocalCause::MaxAge) => LocalCause::Policy,
@@ -102,56 +48,58 @@ impl Connection {
                 _ => LocalCause::CutOff,
             }));
         }
-        self.phase = Phase::Ended;
+        self.bits.enter(Phase::Ended);
     }
 
     // ---- what the steps came to ----------------------------------------------------------------
 
     /// A receive gave `bytes` of the `space` it was offered.
-    pub fn received(&mut self, bytes: usize, space: usize, now: Moment, rules: &Rules) {
+    pub fn received(&mut self, bytes: usize, space: usize, context: &Context) {
         self.seen.received(bytes);
         self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
-        if bytes < space && rules.short_read_drains && !self.bits.has(Bit::ReadsOn) {
+        if bytes < space && context.rules.short_read_drains && !self.bits.has(Bit::ReadUntilBlocked)
+        {
             self.bits.clear(Bit::Readable);
         }
-        match self.phase {
-            Phase::Open | Phase::Leaving if self.seen.rx() <= self.answers_until => {
-                self.deadline = rules.read_deadline(now);
+        match self.phase() {
+            Phase::Open | Phase::Leaving if self.seen.rx() <= self.answer_limit => {
+                self.set_read_deadline(context);
             }
             // It came after the peer was asked to leave: there was no FIN, so we move first.
-            Phase::Open | Phase::Leaving => self.phase = Phase::Closing,
+            Phase::Open | Phase::Leaving => self.bits.enter(Phase::Closing),
             Phase::Closing | Phase::Settling | Phase::Ended => {}
         }
     }
 
-    /// What SIOCINQ said as it was asked to leave: so many bytes are answered still. Where the
-    /// system does not tell, those were answered that one visit could read.
+    /// What SIOCINQ said as it was asked to leave: this number of bytes is still
+    /// answered. Where the system does not tell, those were answered that one visit could read.
     pub fn unread(&mut self, bytes: Option<u32>) {
-        self.answers_until = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
+        self.answer_limit = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
     }
 
     /// Of the reply to what was received, the socket took the first `taken` bytes.
-    pub fn answered(&mut self, reply: &[u8], taken: usize, now: Moment, rules: &Rules) {
+    pub fn answered(&mut self, reply: &[u8], taken: usize, context: &Context) {
         self.seen.sent(taken);
         if taken < reply.len() {
             self.outbox.fill(&reply[taken..]);
             self.bits.put(Bit::ReplyUntouched, taken == 0);
             self.bits.set(Bit::Writable); // a short write says nothing: the next one may block
-            self.deadline = rules.write_deadline(now);
+            self.set_write_deadline(context);
+            self.look_at_output_later(context);
             self.bits.set(Bit::AlarmMoved);
         }
     }
 
     /// The socket took `bytes` of the pending output.
-    pub fn flushed(&mut self, bytes: usize, now: Moment, rules: &Rules) {
+    pub fn flushed(&mut self, bytes: usize, context: &Context) {
         self.seen.sent(bytes);
         self.outbox.advance(bytes);
         self.bits.clear(Bit::ReplyUntouched);
-        if self.outbox.is_empty() && matches!(self.phase, Phase::Open | Phase::Leaving) {
-            self.deadline = rules.read_deadline(now);
+        if self.outbox.is_empty() {
+            self.set_read_deadline(context);
             self.bits.set(Bit::AlarmMoved);
         } else {
-            self.deadline = rules.write_deadline(now);
+            self.set_write_deadline(context);
         }
     }
 
@@ -170,7 +118,7 @@ impl Connection {
             }
             Via::Recv | Via::SoError => {
                 self.bits.clear(Bit::Readable);
-                self.bits.clear(Bit::ReadsOn);
+                self.bits.clear(Bit::ReadUntilBlocked);
                 self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
             }
         }
@@ -181,22 +129,21 @@ impl Connection {
     ///
     /// They are asked for when a socket is full, and not when it is accepted: it has room then, so
     /// each newcomer would have an event that says nothing, and a receive in vain.
-    pub fn registered_writable(&mut self, took: bool) {
+    pub fn registered_writable(&mut self, took: bool, context: &Context) {
         if took {
             self.bits.set(Bit::RegisteredWritable);
         } else {
-            self.bits.set(Bit::RetryLater);
-            self.bits.set(Bit::AlarmMoved);
+            self.retry_later(context);
         }
     }
 
     /// The peer's FIN: a receive gave 0.
     pub fn received_fin(&mut self) {
         self.seen.received_fin();
-        match self.phase {
+        match self.phase() {
             Phase::Open | Phase::Leaving => {
                 self.seen.ends(None); // asked to leave or not: it has moved first
-                self.phase = Phase::Closing;
+                self.bits.enter(Phase::Closing);
             }
             _ => self.bits.set(Bit::AskUnacked),
         }
@@ -204,72 +151,64 @@ impl Connection {
 
     /// A call failed. The first failure is the one that counts; being short of memory is none, and
     /// is tried again in a while, within the deadline.
-    pub fn failed(&mut self, errno: Errno, via: Via, system: System) {
+    pub fn failed(&mut self, errno: Errno, via: Via, system: System, context: &Context) {
         if errno.meaning(system) == Meaning::NoMemory && via != Via::SoError {
             match via {
                 Via::Send => self.blocked(via),      // progress is measured from here
                 _ => self.bits.clear(Bit::Readable), // whether it reads on stays as it was
             }
-            self.bits.set(Bit::RetryLater);
-            self.bits.set(Bit::AlarmMoved);
-            return;
+            return self.retry_later(context);
         }
+        self.ended_by(errno, via);
+    }
+
+    fn ended_by(&mut self, errno: Errno, via: Via) {
         self.seen.failed(errno, via);
-        self.phase = Phase::Ended;
+        self.bits.enter(Phase::Ended);
     }
 
     /// Our FIN went out, or could not: then a reset was here first, and SO_ERROR has it.
-    pub fn shut_down(&mut self, took: bool, now: Moment, rules: &Rules) {
+    pub fn shut_down(&mut self, took: bool, context: &Context) {
         if !took {
             self.seen.suspects();
-            self.phase = Phase::Ended;
+            self.bits.enter(Phase::Ended);
             return;
         }
-        self.phase = Phase::Settling;
-        self.answers_until = self.answers_until.min(self.seen.rx());
-        self.fin_sent_after = Span::from_ms(now.since(self.accepted_at));
+        self.bits.enter(Phase::Settling);
+        self.answer_limit = self.answer_limit.min(self.seen.rx());
+        self.fin_sent_after = Span::from_ms(context.now.since(self.accepted_at));
         self.seen.sent_fin();
         self.bits.set(Bit::AskUnacked); // on a near network it is often settled by now
         self.bits.set(Bit::Readable);
         self.bits.set(Bit::AlarmMoved);
-        self.deadline = match rules.drain_ends {
-            Some(end) if self.seen.cause() == Some(LocalCause::Drain) => end,
-            _ if rules.may_wait && rules.verdict_wait_ms > 0 => now.after(rules.verdict_wait_ms),
-            _ => {
-                self.bits.set(Bit::MayNotWait);
-                now
-            }
-        };
+        let drains = self.seen.cause() == Some(LocalCause::Drain); // it has until the drain's end
+        let may_wait = context.may_wait && context.rules.verdict_wait_ms > 0;
+        self.bits.put(Bit::MayNotWait, !(drains || may_wait));
+        self.set_verdict_deadline(context);
     }
 
     /// What SO_ERROR said.
-    pub fn error_taken(&mut self, errno: Option<Errno>, system: System) {
+    pub fn error_taken(&mut self, errno: Option<Errno>) {
         self.seen.suspects_nothing();
         if let Some(errno) = errno {
-            self.failed(errno, Via::SoError, system);
+            self.ended_by(errno, Via::SoError);
         }
     }
 
     /// What SIOCOUTQ said: bytes unacknowledged, our FIN counting as one; `None` where the system
     /// does not tell.
-    pub fn unacked(&mut self, bytes: Option<u32>, now: Moment, rules: &Rules) {
+    pub fn unacked(&mut self, bytes: Option<u32>, context: &Context) {
         self.bits.clear(Bit::AskUnacked);
         let told = self.seen.acknowledged(bytes);
         let progress = told == Acknowledged::More;
-        if self.phase != Phase::Settling {
+        if self.phase() != Phase::Settling {
             if progress {
-                self.deadline = rules.write_deadline(now); // slow, but it takes what we send
+                self.set_write_deadline(context); // slow, but it takes what we send
             }
-            return;
-        }
-        if self.bits.has(Bit::MayNotWait) || told == Acknowledged::Settled {
-            self.phase = Phase::Ended;
-        } else if progress
-            && bytes != Some(0)
-            && !self.seen.has_fin()
-            && self.seen.cause() != Some(LocalCause::Drain)
-        {
-            self.deadline = now.after(rules.verdict_wait_ms);
+        } else if self.bits.has(Bit::MayNotWait) || told == Acknowledged::Settled {
+            self.bits.enter(Phase::Ended);
+        } else if progress && bytes != Some(0) && !self.seen.has_fin() {
+            self.set_verdict_deadline(context);
         }
     }
 
@@ -278,7 +217,7 @@ impl Connection {
     /// Our own reason to end it at once: a limit, or a socket that cannot be registered.
     pub fn refuse(&mut self, cause: LocalCause) {
         self.seen.ends(Some(cause));
-        self.phase = Phase::Ended;
+        self.bits.enter(Phase::Ended);
     }
 
     /// Decides a connection that waits for its evidence now, by what is known.

@@ -1,11 +1,12 @@
 //! The life of a connection, told step by step, with a clock of the test's own.
 
+mod alarm;
 mod end;
 mod leave;
 mod reports;
 
 use super::*;
-use crate::machine::close::{Evidence, FirstError, Kind, SocketFacts, Via, classify};
+use crate::machine::close::{Evidence, FirstError, Kind, LocalCause, SocketFacts, Via, classify};
 use crate::machine::errno::{Errno, System};
 
 const LINUX: System = System::Linux;
@@ -18,18 +19,15 @@ fn rules() -> Rules {
         write_deadline_ms: Some(10_000),
         verdict_wait_ms: 2_000,
         retry_ms: 20,
-        may_wait: true,
         short_read_drains: true,
         max_age_ms: None,
-        drain_ends: None,
     }
 }
 
-/// A connection, its rules and its clock.
+/// A connection, and what it is decided by.
 struct Life {
     connection: Connection,
-    rules: Rules,
-    now: Moment,
+    context: Context,
 }
 
 impl Life {
@@ -38,16 +36,16 @@ impl Life {
     }
 
     fn with(rules: Rules) -> Life {
-        let now = Moment::from_ms((1 << 36) + 7);
+        let context = Context::new(rules, Moment::from_ms((1 << 36) + 7));
         let peer = SocketAddr::from(([192, 0, 2, 1], 50_000)).into();
-        Life { connection: Connection::new(7, peer, now, &rules), rules, now }
+        Life { connection: Connection::new(7, peer, &context), context }
     }
 
     /// The drain has begun, and its reply is stuck in a full socket.
     fn is_stuck_in_the_drain(&mut self) -> &mut Life {
         self.event().echoes(30).connection.blocked(Via::Send);
         self.is_told_unacked(30).registered_writable();
-        self.rules.drain_ends = Some(self.now.after(5_000));
+        self.context.drain_ends = Some(self.context.now.after(5_000));
         self.rings();
         self.wants(Step::Send).connection.blocked(Via::Send);
         self.is_told_unacked(30).expires().is_told_unread(0)
@@ -60,7 +58,7 @@ impl Life {
     }
 
     fn passes(&mut self, ms: u64) -> &mut Life {
-        self.now = self.now.after(ms);
+        self.context.now = self.context.now.after(ms);
         self
     }
 
@@ -84,13 +82,13 @@ impl Life {
     #[track_caller]
     fn echoes(&mut self, taken: usize) -> &mut Life {
         self.wants(Step::Receive);
-        self.connection.received(14, 65_536, self.now, &self.rules);
-        self.connection.answered(&[b'x'; 37], taken, self.now, &self.rules);
+        self.connection.received(14, 65_536, &self.context);
+        self.connection.answered(&[b'x'; 37], taken, &self.context);
         self
     }
 
     fn receives(&mut self, bytes: usize, space: usize) -> &mut Life {
-        self.connection.received(bytes, space, self.now, &self.rules);
+        self.connection.received(bytes, space, &self.context);
         self
     }
 
@@ -104,7 +102,7 @@ impl Life {
     #[track_caller]
     fn shuts_down(&mut self) -> &mut Life {
         self.wants(Step::ShutDown);
-        self.connection.shut_down(true, self.now, &self.rules);
+        self.connection.shut_down(true, &self.context);
         self
     }
 
@@ -118,25 +116,25 @@ impl Life {
     #[track_caller]
     fn is_told_unacked(&mut self, bytes: u32) -> &mut Life {
         self.wants(Step::AskUnacked);
-        self.connection.unacked(Some(bytes), self.now, &self.rules);
+        self.connection.unacked(Some(bytes), &self.context);
         self
     }
 
     fn registered_writable(&mut self) -> &mut Life {
         self.wants(Step::RegisterWritable);
-        self.connection.registered_writable(true);
+        self.connection.registered_writable(true, &self.context);
         self
     }
 
     /// The alarm rings; gives whether it was time.
     fn rings(&mut self) -> bool {
-        self.connection.alarm_rang(self.now, &self.rules)
+        self.connection.alarm_rang(&self.context)
     }
 
     #[track_caller]
     fn expires(&mut self) -> &mut Life {
-        assert!(self.connection.is_due(self.now, &self.rules), "it is not due");
-        self.connection.expire(self.now, &self.rules);
+        assert!(self.connection.is_due(&self.context), "it is not due");
+        self.connection.expire(&self.context);
         self
     }
 
@@ -189,7 +187,7 @@ fn it_is_not_read_while_output_is_pending() {
     life.is_told_unacked(30).registered_writable().wants(Step::Wait);
     life.event().wants(Step::Send);
     assert_eq!(life.connection.pending().len(), 7);
-    life.connection.flushed(7, life.now, &life.rules);
+    life.connection.flushed(7, &life.context);
     life.wants(Step::Receive);
 }
 
@@ -208,10 +206,13 @@ fn without_events_for_room_it_is_tried_again_in_a_while() {
     let mut life = Life::new();
     life.event().echoes(30).connection.blocked(Via::Send);
     life.is_told_unacked(30).wants(Step::RegisterWritable);
-    life.connection.registered_writable(false);
+    life.connection.registered_writable(false, &life.context);
     life.wants(Step::Wait);
-    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(life.rules.retry_ms));
-    life.passes(life.rules.retry_ms);
+    assert_eq!(
+        life.connection.alarm(&life.context),
+        life.context.now.after(life.context.rules.retry_ms)
+    );
+    life.passes(life.context.rules.retry_ms);
     assert!(life.rings());
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(30).registered_writable().wants(Step::Wait);
@@ -236,7 +237,7 @@ fn bytes_that_came_in_time_save_it() {
     life.passes(10_000);
     assert!(life.rings());
     life.echoes(37);
-    assert!(!life.connection.is_due(life.now, &life.rules));
+    assert!(!life.connection.is_due(&life.context));
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn after_our_fin_first_only_a_peer_without_progress_is_reset() {
         life.passes(2_000);
         assert!(life.rings());
         life.reads_blocked().is_told_unacked(unacked).wants(Step::Wait);
-        assert!(!life.connection.is_due(life.now, &life.rules), "it made progress");
+        assert!(!life.connection.is_due(&life.context), "it made progress");
     }
     life.passes(2_000).rings();
     life.reads_blocked().is_told_unacked(10).expires().wants(Step::End);
@@ -264,7 +265,7 @@ fn a_stalled_writer_is_reset_and_a_slow_one_lives() {
     assert!(life.rings());
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(29).wants(Step::Wait);
-    assert!(!life.connection.is_due(life.now, &life.rules), "one byte acknowledged is progress");
+    assert!(!life.connection.is_due(&life.context), "one byte acknowledged is progress");
 
     life.passes(10_000);
     assert!(life.rings());
@@ -282,19 +283,19 @@ fn pending_output_is_looked_at_four_times_a_deadline() {
     life.event().echoes(30);
     life.connection.blocked(Via::Send);
     life.is_told_unacked(30).registered_writable().wants(Step::Wait);
-    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(2_500));
+    assert_eq!(life.connection.alarm(&life.context), life.context.now.after(2_500));
     life.passes(2_500);
     assert!(life.rings());
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(20).passes(10_000);
-    assert!(life.connection.is_due(life.now, &life.rules), "ten seconds after the last progress");
+    assert!(life.connection.is_due(&life.context), "ten seconds after the last progress");
 }
 
 #[test]
 fn the_first_error_counts() {
     let mut life = Life::new();
     life.event().echoes(37).event();
-    life.connection.failed(ECONNRESET, Via::Recv, LINUX);
+    life.connection.failed(ECONNRESET, Via::Recv, LINUX, &life.context);
     life.connection.seen.failed(Errno(32), Via::SoError);
     let evidence = life.known(&SocketFacts::default(), Some(0));
     assert_eq!(evidence.error, Some(FirstError { errno: ECONNRESET, via: Via::Recv }));
@@ -304,9 +305,9 @@ fn the_first_error_counts() {
 #[test]
 fn being_short_of_memory_is_not_an_end() {
     let mut life = Life::new();
-    life.event().connection.failed(ENOBUFS, Via::Recv, LINUX);
+    life.event().is_short_of_memory(Via::Recv);
     life.wants(Step::Wait);
-    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(20));
+    assert_eq!(life.connection.alarm(&life.context), life.context.now.after(20));
     life.passes(20);
     assert!(life.rings());
     life.echoes(37);
@@ -317,10 +318,10 @@ fn a_hint_of_an_error_is_asked_about_and_not_believed() {
     let mut life = Life::new();
     life.event().echoes(37).fin_event().receives_fin().shuts_down().is_told_unacked(38);
     life.connection.ready(Hints { error: true, ..Hints::default() });
-    life.wants(Step::TakeError).connection.error_taken(None, LINUX);
+    life.wants(Step::TakeError).connection.error_taken(None);
     life.is_told_unacked(38).wants(Step::Wait);
     life.connection.ready(Hints { error: true, ..Hints::default() });
-    life.wants(Step::TakeError).connection.error_taken(Some(Errno(32)), LINUX);
+    life.wants(Step::TakeError).connection.error_taken(Some(Errno(32)));
     life.wants(Step::End);
     let facts = SocketFacts { unread: Some(0), ..SocketFacts::default() };
     let evidence = life.known(&facts, Some(38));
@@ -331,15 +332,16 @@ fn a_hint_of_an_error_is_asked_about_and_not_believed() {
 fn a_failed_shutdown_means_that_a_reset_was_here_first() {
     let mut life = Life::new();
     life.fin_event().echoes(37).receives_fin().wants(Step::ShutDown);
-    life.connection.shut_down(false, life.now, &life.rules);
+    life.connection.shut_down(false, &life.context);
     life.wants(Step::End);
     assert!(life.connection.seen.is_suspect());
 }
 
 #[test]
-fn where_nobody_may_wait_the_verdict_is_what_is_known_at_once() {
-    for rules in [Rules { may_wait: false, ..rules() }, Rules { verdict_wait_ms: 0, ..rules() }] {
-        let mut life = Life::with(rules);
+fn where_no_connection_may_wait_the_verdict_is_what_is_known_at_once() {
+    for (may_wait, verdict_wait_ms) in [(false, 2_000), (true, 0)] {
+        let mut life = Life::with(Rules { verdict_wait_ms, ..rules() });
+        life.context.may_wait = may_wait;
         life.event().echoes(37).fin_event().receives_fin().shuts_down();
         life.is_told_unacked(38).wants(Step::End);
         assert_eq!(life.verdict(38), Kind::PeerFinUnconfirmed);

@@ -70,7 +70,7 @@ fn is_whole(evidence: &Evidence) {
     assert_eq!(verdict.status, if late { 2 } else { row.1 }, "{verdict:?} of {evidence:#?}");
 }
 
-/// Nobody is said to have a reply of which bytes are missing, or may be.
+/// No peer is reported to have a reply of which bytes are missing, or may be.
 fn claims_no_more_than_arrived(evidence: &Evidence) {
     use Kind::*;
     let verdict = classify(evidence);
@@ -107,7 +107,7 @@ const REMOVALS: &[Removal] = &[
 /// A verdict on less is no surer. A fact at a time is enough where the rest is asked as well.
 fn knows_no_better_without_a_fact(evidence: &Evidence) {
     if evidence.undelivered.is_some_and(|bytes| u64::from(bytes) > evidence.tx) {
-        return; // more than was ever sent: who takes that away takes a contradiction away
+        return; // more than was ever sent: without that claim a contradiction is gone
     }
     let more = classify(evidence);
     for (fact, remove) in REMOVALS {

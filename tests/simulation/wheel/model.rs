@@ -4,8 +4,8 @@
 use closecall::machine::time::Moment;
 use closecall::machine::wheel::TimerWheel;
 
-/// The wheel as anybody would write it without thinking of time: a tick for each key, and a look at
-/// all of them. Keys are small, so a list is enough; a tree costs ten times as much as the wheel.
+/// The simplest wheel, without regard for speed: a tick for each key, and a look at all of them.
+/// Keys are small, so a list is enough; a tree costs ten times as much as the wheel.
 struct Model {
     tick_ms: u64,
     /// The tick of each key; `UNARMED` if it has none.

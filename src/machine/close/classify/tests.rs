@@ -57,7 +57,15 @@ const ROWS: &[Row] = &[
     }),
     (Kind::LocalFinHalfCloseServed, Certain, |e| {
         closes(e, None, Some(true));
-        e.received_after_fin = true;
+        e.received_after_fin = Some(Certain);
+    }),
+    (Kind::LocalFinHalfCloseServed, Likely, |e| {
+        closes(e, None, Some(true));
+        e.received_after_fin = Some(Likely);
+    }),
+    (Kind::LocalFinDelivered, Likely, |e| {
+        closes(e, None, Some(true));
+        e.received_after_fin = Some(Unknown);
     }),
     (Kind::LocalFinDelivered, Certain, |e| closes(e, None, Some(true))),
     (Kind::LocalFinDelivered, Likely, |e| closes(e, None, Some(false))),

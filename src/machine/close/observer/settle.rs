@@ -28,8 +28,14 @@ impl Observer {
             self.ask_error(&mut probe);
         }
         let told = self.acknowledged(probe.unacked());
-        let mut is_closed = || probe.facts().tcp.is_some_and(|tcp| tcp.closed);
-        if self.has_error() || told == Acknowledged::Settled || is_closed() {
+        if self.has_error() || told == Acknowledged::Settled {
+            return Settling::Done(self.conclude(probe));
+        }
+        let facts = probe.facts();
+        if self.has(Bit::AllAcknowledged) && self.awaits_knowledge() {
+            self.peer_knows_fin(facts.unread);
+        }
+        if facts.tcp.is_some_and(|tcp| tcp.closed) {
             return Settling::Done(self.conclude(probe));
         }
         // A quarter more each time: late by no more than a quarter, and seldom.
@@ -108,12 +114,12 @@ impl Observer {
             !fin_sent && self.is_forestalled(fin_received, unread, leftover.unsent);
         Evidence {
             system,
-            cause: self.cause.filter(|_| !is_forestalled),
+            cause: self.cause().filter(|_| !is_forestalled),
             error: self.error.get(),
             fin_received,
             fin_sent,
             sent_after_fin: self.has(Bit::SentAfterFin),
-            received_after_fin: self.has(Bit::ReceivedAfterFin),
+            received_after_fin: self.sent_on(),
             rx: self.rx,
             discarded: leftover.discarded,
             tx: self.tx,
@@ -143,7 +149,7 @@ impl Observer {
     /// of its own, and so is its FIN, also one that waits behind a reply that is stuck. Where it is
     /// requests that were left unanswered, we cut it off.
     fn is_forestalled(&self, fin_received: Option<bool>, unread: Option<u32>, unsent: u64) -> bool {
-        let begins_with_fin = self.cause.is_some_and(LocalCause::begins_with_fin);
+        let begins_with_fin = self.cause().is_some_and(LocalCause::begins_with_fin);
         let is_answered = unread == Some(0) || unsent > 0;
         begins_with_fin && (self.has_error() || fin_received == Some(true) && is_answered)
     }

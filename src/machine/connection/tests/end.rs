@@ -22,9 +22,9 @@ impl Life {
 fn its_age_counts_from_accept_and_its_wait_from_our_fin() {
     let mut life = Life::new();
     life.passes(300).fin_event().receives_fin();
-    assert_eq!(life.connection.waited_ms(life.now), 0);
+    assert_eq!(life.connection.waited_ms(life.context.now), 0);
     life.shuts_down().passes(40);
-    let Life { connection, now, .. } = life;
+    let Life { connection, context: Context { now, .. } } = life;
     assert_eq!((connection.id(), connection.age_ms(now), connection.waited_ms(now)), (7, 340, 40));
 }
 
@@ -41,11 +41,11 @@ fn its_place_in_the_line_is_kept_from_read_to_read() {
 fn bytes_are_counted_and_those_after_our_fin_apart() {
     let mut life = Life::new();
     life.event().echoes(37).event().echoes(30);
-    life.connection.flushed(7, life.now, &life.rules);
+    life.connection.flushed(7, &life.context);
     life.falls_silent();
     for bytes in [5, 6] {
         life.event().wants(Step::Discard);
-        life.connection.received(bytes, 65_536, life.now, &life.rules);
+        life.connection.received(bytes, 65_536, &life.context);
     }
     let evidence = life.evidence(0, None, 0);
     assert_eq!((evidence.rx, evidence.discarded, evidence.tx), (28 + 11, 11, 74));
@@ -106,11 +106,12 @@ fn a_silent_peer_is_reset_only_if_it_acknowledges_nothing_and_may_still_answer()
 
     let mut unknown = Life::new();
     unknown.event().echoes(37).falls_silent().wants(Step::AskUnacked);
-    unknown.connection.unacked(None, unknown.now, &unknown.rules);
+    unknown.connection.unacked(None, &unknown.context);
     unknown.passes(2_000).expires();
     assert_eq!(unknown.connection.goodbye(), Goodbye::Plain, "it may have everything");
 
-    let mut hurried = Life::with(Rules { may_wait: false, ..rules() });
+    let mut hurried = Life::new();
+    hurried.context.may_wait = false;
     hurried.event().echoes(37).falls_silent().is_told_unacked(30).wants(Step::End);
     assert_eq!(hurried.connection.goodbye(), Goodbye::Plain, "it had no time");
 }
@@ -151,7 +152,7 @@ fn our_fin_counts_as_a_byte_until_it_is_acknowledged() {
 #[test]
 fn a_reset_is_the_peer_s_end_if_our_fin_was_not_out() {
     let mut life = Life::new();
-    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.context.drain_ends = Some(life.context.now.after(5_000));
     life.rings();
     life.reads_blocked().expires().wants(Step::ShutDown); // decided on, and not done
     assert_eq!(life.evidence(30, None, 0).cause, Some(LocalCause::Drain));

@@ -9,14 +9,14 @@ fn the_drain_lets_the_reply_go_out_and_waits_for_the_peer_s_fin() {
     life.event().echoes(30);
     life.connection.blocked(Via::Send);
     life.is_told_unacked(30);
-    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.context.drain_ends = Some(life.context.now.after(5_000));
     assert!(life.rings(), "the drain makes every connection due");
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(30).expires().is_told_unread(0).event().wants(Step::Send);
-    life.connection.flushed(7, life.now, &life.rules);
+    life.connection.flushed(7, &life.context);
     life.wants(Step::Discard).reads_blocked(); // one last look
     life.shuts_down().reads_blocked().is_told_unacked(0).wants(Step::Wait);
-    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(5_000));
+    assert_eq!(life.connection.alarm(&life.context), life.context.now.after(5_000));
     life.event().receives_fin().is_told_unacked(0).wants(Step::End);
     assert_eq!((life.verdict(0), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Plain));
 }
@@ -24,7 +24,7 @@ fn the_drain_lets_the_reply_go_out_and_waits_for_the_peer_s_fin() {
 #[test]
 fn the_end_of_the_drain_is_a_reset() {
     let mut life = Life::new();
-    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.context.drain_ends = Some(life.context.now.after(5_000));
     life.rings();
     life.reads_blocked().expires().shuts_down().reads_blocked().is_told_unacked(0);
     life.passes(5_000).rings();
@@ -36,7 +36,7 @@ fn the_end_of_the_drain_is_a_reset() {
 fn the_end_of_the_drain_cuts_off_what_is_still_going_out() {
     let mut life = Life::new();
     life.is_stuck_in_the_drain().passes(4_999);
-    assert!(!life.connection.is_due(life.now, &life.rules), "it has until the end of the drain");
+    assert!(!life.connection.is_due(&life.context), "it has until the end of the drain");
     life.passes(1).expires().wants(Step::End);
     assert_eq!((life.verdict(30), life.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
 }
@@ -46,16 +46,16 @@ fn the_end_of_the_drain_cuts_off_what_is_still_going_out() {
 fn the_drain_answers_what_had_arrived_and_drops_what_comes_later() {
     let mut life = Life::new();
     life.event().echoes(30).connection.blocked(Via::Send);
-    life.is_told_unacked(30).rules.drain_ends = Some(life.now.after(5_000));
+    life.is_told_unacked(30).context.drain_ends = Some(life.context.now.after(5_000));
     life.rings();
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(30).expires().is_told_unread(20).event().wants(Step::Send);
-    life.connection.flushed(7, life.now, &life.rules);
-    assert_eq!(life.connection.answers_bytes_max(), 20);
+    life.connection.flushed(7, &life.context);
+    assert_eq!(life.connection.receive_bytes_max(), 20);
     life.echoes(37);
-    assert_eq!(life.connection.answers_bytes_max(), 6);
+    assert_eq!(life.connection.receive_bytes_max(), 6);
     life.receives(6, 6);
-    life.connection.answered(&[b'x'; 6], 6, life.now, &life.rules);
+    life.connection.answered(&[b'x'; 6], 6, &life.context);
     // Behind it there may be the peer's FIN, or more that came later.
     life.wants(Step::Discard).receives(9, 65_536).shuts_down();
     let evidence = life.known(&SocketFacts::default(), Some(0));
@@ -67,8 +67,8 @@ fn the_drain_answers_what_had_arrived_and_drops_what_comes_later() {
 fn a_fin_behind_what_the_drain_answers_is_the_peer_s_end() {
     let mut life = Life::new();
     life.event().wants(Step::Receive).receives(14, 14);
-    life.connection.answered(&[b'x'; 37], 37, life.now, &life.rules);
-    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.connection.answered(&[b'x'; 37], 37, &life.context);
+    life.context.drain_ends = Some(life.context.now.after(5_000));
     life.rings();
     life.expires().is_told_unread(14).echoes(37).wants(Step::Discard).receives_fin().shuts_down();
     life.is_told_unacked(0).wants(Step::End);
@@ -94,7 +94,7 @@ fn the_drain_and_a_second_signal_leave_an_end_that_has_begun_its_cause() {
         classify(&life.known(&facts, Some(30))).kind
     };
     let mut late = has_sent_its_fin_and_is_stuck();
-    late.rules.drain_ends = Some(late.now.after(5_000));
+    late.context.drain_ends = Some(late.context.now.after(5_000));
     late.passes(5_000).rings();
     late.wants(Step::Send).connection.blocked(Via::Send);
     late.is_told_unacked(30).expires().wants(Step::End);
@@ -169,9 +169,9 @@ fn a_drain_leaves_one_that_is_too_old_its_cause() {
     life.is_told_unacked(30).passes(5_000).rings();
     life.wants(Step::Send).connection.blocked(Via::Send);
     life.is_told_unacked(30).expires().is_told_unread(0).registered_writable();
-    life.rules.drain_ends = Some(life.now.after(5_000));
+    life.context.drain_ends = Some(life.context.now.after(5_000));
     life.event().wants(Step::Send);
-    life.connection.flushed(7, life.now, &life.rules);
+    life.connection.flushed(7, &life.context);
     life.wants(Step::Discard).reads_blocked().shuts_down().reads_blocked().is_told_unacked(0);
     assert_eq!(life.verdict(0), Kind::LocalPolicy);
 }
@@ -191,10 +191,10 @@ fn requests_that_a_second_signal_leaves_unanswered_are_cut_off_by_us() {
 #[test]
 fn too_old_is_asked_to_leave_and_answered() {
     let mut life = Life::with(Rules { max_age_ms: Some(60_000), ..rules() });
-    let old_at = life.connection.alarm(life.now.after(50_000), &life.rules);
-    assert_eq!(old_at, life.now.after(10_000), "the read deadline comes first");
+    let old_at = life.connection.alarm(&life.context.at(life.context.now.after(50_000)));
+    assert_eq!(old_at, life.context.now.after(10_000), "the read deadline comes first");
     life.passes(53_999).event().echoes(37);
-    assert!(!life.connection.is_due(life.now, &life.rules), "at least nine tenths of it");
+    assert!(!life.connection.is_due(&life.context), "at least nine tenths of it");
     life.passes(6_001).rings();
     life.expires().is_told_unread(14).echoes(37).wants(Step::Discard).reads_blocked();
     life.shuts_down().reads_blocked().is_told_unacked(0).wants(Step::Wait);
@@ -209,16 +209,18 @@ fn a_wait_is_exact_after_any_age() {
     let mut life = Life::new();
     for years in [0, 1, 10, 1_000] {
         life.passes(years * 365 * 24 * 3_600_000);
-        let mut other = Life { now: life.now, ..Life::new() };
-        other.connection = Connection::new(7, life.connection.peer, Life::new().now, &other.rules);
+        let mut other = Life::new();
+        other.context.now = life.context.now;
+        other.connection = Connection::new(7, life.connection.peer, &Life::new().context);
         other.event().receives_fin().shuts_down().passes(3);
-        assert_eq!(other.connection.waited_ms(other.now), 3, "after {years} years");
+        assert_eq!(other.connection.waited_ms(other.context.now), 3, "after {years} years");
     }
 }
 
 #[test]
 fn the_drain_does_not_wait_for_a_newcomer_s_deadline() {
-    let life = Life::with(Rules { drain_ends: Some(Moment::NEVER), ..rules() });
-    assert!(life.connection.alarm(life.now, &life.rules) <= life.now);
-    assert!(life.connection.is_due(life.now, &life.rules));
+    let mut life = Life::new();
+    life.context.drain_ends = Some(Moment::NEVER);
+    assert!(life.connection.alarm(&life.context) <= life.context.now);
+    assert!(life.connection.is_due(&life.context));
 }

@@ -14,13 +14,13 @@ impl Life {
 
     /// The socket takes `bytes` more.
     fn flushes(&mut self, bytes: usize) -> &mut Life {
-        self.connection.flushed(bytes, self.now, &self.rules);
+        self.connection.flushed(bytes, &self.context);
         self
     }
 
     #[track_caller]
     fn is_due_in(&self, ms: u64) {
-        let due = |ms| self.connection.is_due(self.now.after(ms), &self.rules);
+        let due = |ms| self.connection.is_due(&self.context.at(self.context.now.after(ms)));
         assert!(!due(ms - 1), "early");
         assert!(due(ms), "late");
     }
@@ -30,8 +30,8 @@ impl Life {
 fn a_read_that_fills_its_space_is_not_the_last() {
     let mut life = Life::new();
     life.event().wants(Step::Receive);
-    life.connection.received(14, 14, life.now, &life.rules);
-    life.connection.answered(&[b'x'; 37], 37, life.now, &life.rules);
+    life.connection.received(14, 14, &life.context);
+    life.connection.answered(&[b'x'; 37], 37, &life.context);
     life.wants(Step::Receive);
 }
 
@@ -65,9 +65,9 @@ fn a_half_closer_is_served_with_the_first_byte_that_is_taken() {
 #[test]
 fn a_send_that_is_short_of_memory_is_tried_again_and_measured() {
     let mut life = Life::with(apart());
-    life.event().echoes(30).wants(Step::Send).connection.failed(ENOBUFS, Via::Send, LINUX);
+    life.event().echoes(30).wants(Step::Send).is_short_of_memory(Via::Send);
     life.is_told_unacked(30).wants(Step::Wait);
-    assert_eq!(life.connection.alarm(life.now, &life.rules), life.now.after(20));
+    assert_eq!(life.connection.alarm(&life.context), life.context.now.after(20));
     life.is_due_in(4_000);
     life.passes(20);
     assert!(life.rings());
@@ -76,16 +76,16 @@ fn a_send_that_is_short_of_memory_is_tried_again_and_measured() {
 
 /// Its own FIN came first: what became of the reply is waited for as ever.
 #[test]
-fn who_leaves_by_itself_is_not_kept_until_the_end_of_the_drain() {
+fn a_peer_that_closes_first_is_not_kept_until_the_end_of_the_drain() {
     let mut life = Life::new();
     life.event().echoes(37);
-    life.rules.drain_ends = Some(life.now.after(3_600_000));
+    life.context.drain_ends = Some(life.context.now.after(3_600_000));
     life.fin_event().receives_fin().shuts_down().is_told_unacked(38);
     life.is_due_in(2_000);
 }
 
 #[test]
-fn who_is_refused_is_over_at_once_and_reset() {
+fn a_refused_connection_ends_at_once_with_a_reset() {
     for cause in [LocalCause::Policy, LocalCause::Resource] {
         let mut life = Life::new();
         life.connection.refuse(cause);
@@ -95,7 +95,7 @@ fn who_is_refused_is_over_at_once_and_reset() {
 }
 
 #[test]
-fn who_waits_for_evidence_can_be_hurried_and_nobody_else() {
+fn only_a_connection_that_waits_for_evidence_is_decided_at_once() {
     let mut life = Life::new();
     life.event().echoes(37);
     life.connection.decide_now();

@@ -1,14 +1,15 @@
 //! What must be true after every turn: counts that add up, endings that do not contradict what the
 //! world knows, and no turn without a reason.
 
-use super::Rule;
-use super::link::Hold;
 use super::truth::{contradiction, wrong_evidence};
-use super::world::{CALL_COSTS_BYTES, Woke, World};
 use crate::config::{Config, LEAVING_MAX};
 use crate::kernel::Stop;
 use crate::machine::reply::READ_BYTES_MIN;
 use crate::reactor::{Counters, Ending, Stage, Turn};
+use crate::simulation::Rule;
+use crate::simulation::link::Hold;
+use crate::simulation::turn_log::Woke;
+use crate::simulation::world::{CALL_COSTS_BYTES, World};
 
 /// Turns in a row that may do nothing at all. One connection that was stopped by its budget may
 /// turn out to have nothing more to read; a second look at the same is a loop.
@@ -22,14 +23,14 @@ const WHEEL_SLOTS: u64 = 4_096;
 
 /// What is remembered from turn to turn.
 #[derive(Debug, Default)]
-pub(super) struct Judge {
+pub(in crate::simulation) struct Judge {
     accepted_before: usize,
     missed_before: u64,
     idle_turns: u32,
     /// Which connections had their ending, by number.
     reported: Vec<bool>,
-    pub(super) alarms: u64,
-    pub(super) rearms: u64,
+    pub(in crate::simulation) alarms: u64,
+    pub(in crate::simulation) rearms: u64,
 }
 
 type Check = Result<(), (Rule, Option<u32>, String)>;
@@ -40,7 +41,7 @@ fn broken(rule: Rule, link: Option<u32>, what: impl Into<String>) -> Check {
 
 impl Judge {
     /// Judges the turn that has just ended.
-    pub(super) fn check<const LINUX: bool>(
+    pub(in crate::simulation) fn check<const LINUX: bool>(
         &mut self,
         world: &World<LINUX>,
         turn: &Turn,
@@ -62,7 +63,7 @@ impl Judge {
         check_stage(world, turn)?;
         self.alarms += u64::from(turn.alarms);
         self.rearms += u64::from(turn.alarms.saturating_sub(turn.ended));
-        self.accepted_before = world.accepted.len();
+        self.accepted_before = world.sockets.accepted().len();
         Ok(())
     }
 
@@ -73,7 +74,7 @@ impl Judge {
         endings: &[Ending],
         counters: &Counters,
     ) -> Check {
-        let accepted = world.accepted.len() as u64;
+        let accepted = world.sockets.accepted().len() as u64;
         if counters.accepted != accepted || counters.open + counters.ended() != accepted {
             return broken(
                 Rule::Count,
@@ -81,20 +82,23 @@ impl Judge {
                 format!("{accepted} were accepted, and the counters say {counters:?}"),
             );
         }
-        if counters.open != world.open as u64 {
-            let what =
-                format!("{} sockets are open, and {} are counted", world.open, counters.open);
+        if counters.open != world.sockets.open() as u64 {
+            let what = format!(
+                "{} sockets are open, and {} are counted",
+                world.sockets.open(),
+                counters.open
+            );
             return broken(Rule::Count, None, what);
         }
         let limit = world.setting.config.max_per_ip.unwrap_or(u32::MAX);
         let limit = limit.saturating_add(turn.unreaped);
-        if let Some(machine) = world.by_machine.iter().position(|&count| count > limit) {
+        if let Some(machine) = world.sockets.machine_beyond(limit) {
             let what = format!("more than max_per_ip from 192.0.2.{machine}");
             return broken(Rule::Memory, None, what);
         }
         // Beside them a few that have ended, and are still to be reaped.
-        if world.open > world.setting.config.max_connections + LEAVING_MAX {
-            let what = format!("{} are open, beyond max_connections", world.open);
+        if world.sockets.open() > world.setting.config.max_connections + LEAVING_MAX {
+            let what = format!("{} are open, beyond max_connections", world.sockets.open());
             return broken(Rule::Memory, None, what);
         }
         let missed = counters.endings_missed - self.missed_before;
@@ -105,7 +109,7 @@ impl Judge {
             let what = format!("{closes} were closed, {reported} reported, {} counted", turn.ended);
             return broken(Rule::Count, None, what);
         }
-        if turn.accepted as usize != world.accepted.len() - self.accepted_before {
+        if turn.accepted as usize != world.sockets.accepted().len() - self.accepted_before {
             return broken(Rule::Count, None, "the turn miscounts its newcomers");
         }
         Ok(())
@@ -115,14 +119,18 @@ impl Judge {
     /// is not so.
     fn check_ending<const LINUX: bool>(&mut self, world: &World<LINUX>, ending: &Ending) -> Check {
         let place = ending.id.wrapping_sub(1) as usize;
-        let Some(&index) = world.accepted.get(place) else {
-            return broken(Rule::Count, None, format!("an ending of nobody: number {}", ending.id));
+        let Some(&index) = world.sockets.accepted().get(place) else {
+            return broken(
+                Rule::Count,
+                None,
+                format!("an ending of no connection: number {}", ending.id),
+            );
         };
-        self.reported.resize(world.accepted.len(), false);
+        self.reported.resize(world.sockets.accepted().len(), false);
         if std::mem::replace(&mut self.reported[place], true) {
             return broken(Rule::Count, Some(index), "reported twice");
         }
-        let link = &world.links[index as usize];
+        let link = world.network.link(index);
         if link.hold != Hold::Closed || link.duty.closed_turn != world.turn.number {
             return broken(Rule::Count, Some(index), "reported, and not closed in this turn");
         }
@@ -149,16 +157,16 @@ impl Judge {
         }
         self.idle_turns += 1;
         let config = &world.setting.config;
-        let far = is_far(config, world.gap_us_max + world.frozen_us);
-        let full = world.open >= config.max_connections;
+        let far = is_far(config, world.clock.unseen_us_max());
+        let full = world.sockets.open() >= config.max_connections;
         if log.timeout_ms != Some(0) && !far && !full {
             return broken(Rule::BusyLoop, None, "woke in time and had nothing to do");
         }
         // Where a turn is worth one visit, each of those that are owed one has a turn of its own.
-        let owed = if config.bytes_per_turn < 1 << 20 { world.open as u32 } else { 0 };
+        let owed = if config.bytes_per_turn < 1 << 20 { world.sockets.open() as u32 } else { 0 };
         // Each deadline that lies rounds of the timer wheel away is moved on once a round. Rounds
         // that pass unseen cost nothing, however many there are.
-        let moved_on = if far { (world.open as u64 + 1) * rounds(config) } else { 0 };
+        let moved_on = if far { (world.sockets.open() as u64 + 1) * rounds(config) } else { 0 };
         let idle_turns_max = IDLE_TURNS_MAX + owed + moved_on as u32;
         if self.idle_turns > idle_turns_max {
             return broken(Rule::BusyLoop, None, format!("{} turns without work", self.idle_turns));
@@ -194,17 +202,17 @@ fn check_budgets<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check 
     let visit = (visit + 2 * CALL_COSTS_BYTES) as u64;
     // One budget for sparse flows, one for bulk senders, and one for deadlines if an alarm rang.
     let parts = 2 + u64::from(turn.alarms > 0);
-    let decided = u64::from(world.turn.given_up) * visit;
+    let decided = u64::from(world.turn.early_ends) * visit;
     let bytes_max = parts * (config.bytes_per_turn.max(1) + visit) + decided;
     if turn.bytes > bytes_max {
         let what = format!("a turn of {} bytes, where {bytes_max} are allowed", turn.bytes);
         return broken(Rule::Fair, None, what);
     }
     let Some(output_max) = config.output_memory_bytes else { return Ok(()) };
-    let open = world.links.iter().filter(|link| link.is_registered());
+    let open = world.network.links().iter().filter(|link| link.is_registered());
     let pending: u64 = open.map(|link| link.model.pending().len() as u64).sum();
     let least = (READ_BYTES_MIN + config.prefix.len()) as u64;
-    match pending > output_max + least * world.open as u64 {
+    match pending > output_max + least * world.sockets.open() as u64 {
         true => broken(Rule::Memory, None, format!("{pending} bytes of output are pending")),
         false => Ok(()),
     }
@@ -217,8 +225,9 @@ fn visit_bytes_max(config: &Config) -> usize {
 
 /// A connection's alarm rings a few times in a turn at most, unless the turn is a long one.
 fn check_alarms<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
-    let there = world.open as u64 + u64::from(turn.ended);
-    let ticks = (world.now_us - world.turn.began_us) / (1_000 * world.setting.config.tick_ms);
+    let there = world.sockets.open() as u64 + u64::from(turn.ended);
+    let ticks =
+        (world.clock.now_us() - world.turn.began_us) / (1_000 * world.setting.config.tick_ms);
     match u64::from(turn.alarms) > there * (4 + ticks) {
         true => {
             let what = format!("{} alarms rang for {there} connections", turn.alarms);
@@ -230,19 +239,20 @@ fn check_alarms<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
 
 /// When the server says that it is over, it is.
 fn check_stage<const LINUX: bool>(world: &World<LINUX>, turn: &Turn) -> Check {
-    let expected = match world.stopping.told {
+    let expected = match world.stopping.told() {
         None => [Stage::Serving, Stage::Serving],
         Some(Stop::Drain) => [Stage::Draining, Stage::Stopped],
         _ if turn.stage.is_over() => [Stage::Forced, Stage::Stopped],
         _ => [Stage::Draining, Stage::Draining],
     };
     if !expected.contains(&turn.stage) {
-        let what = format!("asked for {:?}, it is {:?}", world.stopping.told, turn.stage);
+        let what = format!("asked for {:?}, it is {:?}", world.stopping.told(), turn.stage);
         return broken(Rule::Stop, None, what);
     }
-    if turn.stage.is_over() && (world.open > 0 || world.listening) {
-        let open = world.open;
-        let what = format!("over, with {open} connections and listening: {}", world.listening);
+    if turn.stage.is_over() && (world.sockets.open() > 0 || world.listeners.are_open()) {
+        let open = world.sockets.open();
+        let what =
+            format!("over, with {open} connections and listening: {}", world.listeners.are_open());
         return broken(Rule::Stop, None, what);
     }
     Ok(())

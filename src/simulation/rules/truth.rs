@@ -5,18 +5,18 @@
 
 use std::net::SocketAddr;
 
-use super::link::Link;
-use super::world::World;
 use crate::kernel::Kernel;
 use crate::machine::close::{Kind, LocalCause};
 use crate::machine::errno::Meaning;
 use crate::machine::packed_address::PackedAddress;
 use crate::reactor::Ending;
+use crate::simulation::link::Link;
+use crate::simulation::world::World;
 
 /// Which part of the evidence is not as it was told.
 pub(super) fn wrong_evidence(link: &Link, ending: &Ending) -> Option<&'static str> {
     let (evidence, told) = (&ending.evidence, &link.told);
-    // Who is settled is not asked about, because the answer is known. So it must be the answer.
+    // A settled connection is not asked about, because the answer is known: the link must agree.
     let settled = told.fin && evidence.fin_acknowledged && told.facts.is_none();
     let tcp = told.facts.and_then(|facts| facts.tcp);
     let (retransmits, probes) = match settled {
@@ -71,9 +71,9 @@ pub(super) fn contradiction<const LINUX: bool>(
     };
     let ours = link.duty.cause.filter(|it| !(forestalled && parting(it)));
     let [may_be_old, _] = world.ages(link);
-    let over = world.drain_ends_us().is_some_and(|ends_us| ends_us <= world.clock_us);
+    let over = world.stopping.ends_us().is_some_and(|ends_us| ends_us <= world.clock.seen_us());
     // The loop knew of its FIN when it was asked to stop for the second time.
-    let known = link.duty.fin_hinted && world.is_forced() && !over;
+    let known = link.duty.fin_hinted && world.stopping.is_forced() && !over;
     let fits = match kind {
         // Where both have come in the same moment, either will do.
         Kind::TimeoutRead if link.duty.silent && may_be_old => ours.is_some(),
