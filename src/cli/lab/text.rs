@@ -111,7 +111,7 @@ pub(super) fn evidence_brief(evidence: &EvidenceRecord) -> String {
     text
 }
 
-/// A number, or `?` if it is not known.
+/// A number, or `?` if it is unknown.
 fn number(number: Option<u64>) -> String {
     number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }

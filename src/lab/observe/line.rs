@@ -23,7 +23,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Parses a line; `None` if it is no record that a server writes of its own connections.
+    /// Parses a line; `None` if it is not a record that a server writes of its own connections.
     pub(super) fn parse(text: &[u8]) -> Option<Line> {
         serde_json::from_slice(text).ok().filter(is_ours)
     }
