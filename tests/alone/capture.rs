@@ -168,7 +168,7 @@ fn another_ending_than_the_expected_one_is_said_in_words() {
         Expectation { client: sends(14, true, false), server: sends(37, true, false), first: None };
     assert_eq!(
         contradiction(&orderly, &packets).unwrap(),
-        "the client sent no FIN; the client sent a RST, and should not have; the server sent no FIN"
+        "the client sent no FIN; the client sent an unexpected RST; the server sent no FIN"
     );
 }
 

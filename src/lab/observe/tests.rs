@@ -111,7 +111,7 @@ fn a_line_without_the_facts_of_the_program_is_none() {
         let name = known.split_once(':').unwrap().0;
         file.write_all(text.replace(known, &format!("{name}:null")).as_bytes()).unwrap();
         let untold = direct(&mut log, 7).unwrap_err();
-        assert!(untold.contains("1 that are none of a close log"), "{untold}");
+        assert!(untold.contains("lines that are not close log records: 1"), "{untold}");
     }
 }
 
