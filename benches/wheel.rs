@@ -148,7 +148,7 @@ impl Timers for Heap {
     }
 }
 
-/// A day in the life of so many connections. The operations follow from the seed alone.
+/// A day in the life of this many connections. The operations follow from the seed alone.
 struct Day<T> {
     timers: T,
     keys: u32,

@@ -77,7 +77,7 @@
 //! | `socket` | what the operating system reports about one socket; all `unsafe` code | plain types of `machine` |
 //! | [`kernel`] | one trait with all operations of the operating system, and its implementation on mio | plain types of `machine`, `socket` |
 //! | [`config`] | every limit and every duration, with its default | `machine` |
-//! | [`reactor`] | one turn of the loop: lines and budgets, the table, the listeners, output memory | `kernel`, `machine`, [`config`] |
+//! | [`reactor`] | one turn of the loop: queues and budgets, the table, the listeners, output memory | `kernel`, `machine`, [`config`] |
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, in which the loop is tested (feature `simulation`) | everything above |
 //! | [`server`] | the loop on the real kernel, created from a configuration | everything above but `simulation` |
 //! | `record` | an ending as a record of the close log (feature `serde`) | `machine` |

@@ -1,4 +1,4 @@
-//! The real loop over the calm kernel, with so many connections held.
+//! The real loop over the calm kernel, with this number of connections held.
 
 use closecall::config::Config;
 use closecall::reactor::{Reactor, Turn};
@@ -44,7 +44,7 @@ impl Held {
         u64::from(self.connections)
     }
 
-    /// Turns with these speakers, in which no time passes. Gives the messages that were answered.
+    /// Turns with these speakers, in which no time passes. Returns the messages that were answered.
     pub(crate) fn speak(&mut self, speakers: Speakers, turns: u32) -> u64 {
         self.reactor.kernel().speak(speakers);
         let answered = (0..turns).map(|_| u64::from(self.turn().visits)).sum();

@@ -7,8 +7,8 @@
 //! What every kernel promises:
 //!
 //! * Nothing blocks but [`wait`](Kernel::wait).
-//! * Readiness is edge-triggered: an event reports that something changed since the last one, not that
-//!   something is there. A caller that stops before [`Io::WouldBlock`] must come back by itself.
+//! * Readiness is edge-triggered: an event reports a change since the last one, not a state. A
+//!   caller that stops before [`Io::WouldBlock`] must come back by itself.
 //! * EINTR is never returned. Every other error number is returned unchanged.
 
 pub mod mio_kernel;

@@ -29,11 +29,11 @@ const LEAST: f64 = 1.0 / 1024.0;
 const RATE_MAX: u32 = 10_000_000;
 
 /// The rule, as it appears in the JSON.
-pub const RULE: &str = "A closed loop gives an estimate, and half of it is the first rate. The rate \
-    is doubled until a step fails, or divided by 4 until a step is ok; after that, the next rate \
-    is the geometric mean of the two bounds, until they are within 2 %. A step fails if it misses \
-    the objective, achieves less than 99 % of its rate, or has an error that the objective does \
-    not allow. A failed step is repeated once, and only the second failure counts. A step of \
+pub const RULE: &str = "A closed loop gives an estimate, and half of it is the first rate. The \
+    rate is doubled until a step fails, or divided by 4 until a step is ok; after that, the next \
+    rate is the geometric mean of the two bounds, until they are within 2 %. A step fails if it \
+    misses the objective, achieves less than 99 % of its rate, or has an error that the objective \
+    does not allow. A failed step is repeated once, and only the second failure counts. A step of \
     three times the length confirms the rate; if it fails, the rate is lowered by 2 %, then by 2, \
     4, 8 and 16 %. Two steps in a row without a reply end the search without a result.";
 

@@ -54,7 +54,7 @@ fn seen(capture: &Capture, client: SocketAddr, server: SocketAddr) -> Vec<Packet
     packets
 }
 
-/// Plays `way` and holds what was seen against `expected`; gives the story.
+/// Plays `way` and holds what was seen against `expected`; returns the story.
 #[track_caller]
 fn told(way: Way, expected: &Expectation) -> Option<String> {
     let capture = capture()?;

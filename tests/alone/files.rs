@@ -14,7 +14,7 @@ use closecall::config::Overload;
 use closecall::machine::close::Kind;
 use rlimit::Resource;
 
-/// Runs with no file left to open, and gives the limit back.
+/// Runs with no file left to open, and returns the limit back.
 fn without_files<T>(run: impl FnOnce() -> T) -> T {
     let (soft, hard) = Resource::NOFILE.get().unwrap();
     let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| {

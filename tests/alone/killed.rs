@@ -57,7 +57,7 @@ fn tells_of_a_killed_client<S: Side>() {
 }
 
 #[test]
-fn s13_is_told_by_servers_of_one_s_own() {
+fn s13_is_recognized_by_observed_streams() {
     let _alone = alone();
     tells_of_a_killed_client::<OnStd>();
     tells_of_a_killed_client::<OnTokio>();

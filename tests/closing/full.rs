@@ -66,7 +66,7 @@ fn s15_closes_while_the_reply_is_in_our_socket() {
 }
 
 /// Our FIN stands behind the reply then, and the event that both sides are shut comes at once. It
-/// settles nothing.
+/// is no evidence.
 #[test]
 fn s6_half_closes_and_reads_when_our_fin_is_behind_the_reply() {
     let (mut bed, mut client) = taken();

@@ -39,7 +39,7 @@ fn assert_reset_after_the_reply(ending: &Ending) {
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
 }
 
-/// A FIN came, and a reset in answer to our reply of `undelivered` bytes. No recv tells of it.
+/// A FIN came, and a reset in answer to our reply of `undelivered` bytes. No recv reports it.
 #[track_caller]
 fn assert_refused(ending: &Ending, undelivered: usize) {
     // That it is acknowledged and reset does not tell whether it was read.
@@ -125,8 +125,8 @@ fn s3_pipelined_requests_and_closes_at_once() {
     assert_eq!(ending.evidence.unsent, REPLY.len() as u64);
 }
 
-/// A visit is worth one request here and a turn has two visits, so that the turn is over when both
-/// replies are out and the FIN behind the requests is unread: that is when the client goes.
+/// A visit is worth one request here and a turn has two visits, so that the turn ends when both
+/// replies are sent and the FIN behind the requests is unread: then the client ends.
 #[test]
 fn s6b_half_closes_and_discards_the_reply_before_our_fin() {
     let mut bed = Bed::with(|config| {
@@ -159,7 +159,7 @@ fn s2_closes_with_the_reply_unread() {
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
-/// It never looked for a reply; that one was there when it closed makes all the difference.
+/// It never waits for a reply; whether one had arrived when it closed decides the verdict.
 #[test]
 fn s3_sends_and_closes_at_once_with_the_reply_first() {
     let mut bed = Bed::new();
@@ -264,7 +264,7 @@ fn sends_urgently(client: &mut TcpStream) {
     client.write_all(b"def").unwrap();
 }
 
-/// A read stops at the urgent mark, and no event tells of what lies behind it.
+/// A read stops at the urgent mark, and no event reports what lies behind it.
 #[test]
 fn urgent_data_is_echoed_in_its_place_and_the_fin_is_seen() {
     let mut bed = Bed::with(|config| {
@@ -292,7 +292,7 @@ fn urgent_data_does_not_look_like_a_fin() {
     assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (7, Some(false)));
 }
 
-/// And a FIN behind urgent data is found by counting still, where no recv gave 0.
+/// A FIN behind urgent data is also found by counting, without a recv that returns 0.
 #[test]
 fn urgent_data_does_not_hide_a_fin() {
     let mut bed = Bed::with(|config| config.framing = Framing::Raw);
@@ -306,7 +306,7 @@ fn urgent_data_does_not_hide_a_fin() {
 
 /// If the kernel may not be asked, what became of the reply is unknown, and is not guessed.
 #[test]
-fn without_probes_the_verdict_says_what_the_calls_said() {
+fn without_probes_the_verdict_rests_on_the_calls() {
     let mut bed = Bed::with(|config| config.asks_kernel = false);
     bed.plays(Way::Reset);
     let ending = bed.ends_as(Kind::PeerResetReplyUndelivered);

@@ -13,19 +13,19 @@ use closecall::machine::close::{Certainty, Kind};
 use closecall::machine::reply::Framing;
 use socket2::{Domain, Socket, Type};
 
-/// How long the server looks away from one that waits for its evidence.
+/// How long the server takes no turn while a connection waits for its evidence.
 const VERDICT_WAIT_MS: u64 = 150;
 
 /// What a slow reader takes meanwhile: a hundred kilobytes in a second.
 const STEP_BYTES: usize = 16 << 10;
 
-/// So often a slow reader is looked at before it hurries up: for more than a second.
+/// The number of pauses of a slow reader before it hurries up: more than a second in all.
 const LOOKS: u32 = 8;
 
-/// What is echoed: it takes a slow reader some six seconds.
+/// What is echoed: it takes a slow reader about six seconds.
 const BYTES: usize = 600_000;
 
-/// Bytes none of which is like those near it, so that one that is lost or out of place shows.
+/// Bytes that differ from those near them, so that one that is lost or out of place shows.
 fn payload() -> Vec<u8> {
     (0..BYTES as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -39,7 +39,7 @@ fn bed(change: impl FnOnce(&mut Config)) -> Bed {
     })
 }
 
-/// A client that says all of the payload and reads nothing. It has room for a few kilobytes; its
+/// A client that sends all of the payload and reads nothing. It has room for a few kilobytes; its
 /// reply waits on the server's side.
 #[track_caller]
 fn says_much(bed: &Bed) -> TcpStream {
@@ -93,7 +93,8 @@ fn both_fins_are_out(bed: &mut Bed, client: &TcpStream) {
     bed.turns_until(|bed| state(bed.address(), client) == Some(LAST_ACK));
 }
 
-/// Turns until the server is tired of the client's silence: its FIN stands behind the reply.
+/// Turns until the read deadline of a silent client passes: the server's FIN stands behind the
+/// reply.
 #[track_caller]
 fn our_fin_is_out(bed: &mut Bed, client: &TcpStream) {
     bed.turns_until(|bed| state(bed.address(), client) == Some(FIN_WAIT_1));
@@ -150,7 +151,7 @@ fn a_peer_that_stops_taking_is_reset_a_whole_wait_later() {
     assert_eq!(client.read_to_end(&mut taken).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-/// Its FIN says that it is still there: the system goes on delivering.
+/// Its FIN shows that it is still there: the system continues to deliver.
 #[test]
 fn a_peer_that_answers_our_fin_and_reads_later_finds_everything() {
     let mut bed = bed(|_| ());
@@ -237,8 +238,8 @@ fn in_a_crowd_the_close_is_a_plain_one() {
     }
 }
 
-/// Of two that wait for their evidence the one that has waited longest is decided when a slot is
-/// wanted, by what is known then: that its reply is under way, and nothing more.
+/// Of two connections that wait for their evidence, the one that has waited longest is decided when
+/// a slot is needed, by what is known then: only that its reply is in flight.
 #[test]
 fn a_connection_that_makes_room_is_not_cut_off() {
     let mut bed = bed(|config| {
@@ -295,8 +296,8 @@ fn a_peer_that_sends_during_the_drain_gets_its_reply_and_our_fin() {
 
 // ---- the system's own patience, which is asked for on the listener ------------------------------
 
-/// As the help says: also a peer that is there and answers every probe, with a window of zero. It
-/// looks like one that is gone, or nearly so.
+/// As the help states: also a peer that is there and answers every probe, with a window of zero. It
+/// looks like a peer that is gone, or nearly so.
 #[test]
 fn a_user_timeout_ends_a_live_peer_that_takes_nothing() {
     let mut bed = bed(|config| {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Holds `report` against the text of a schema.
+/// Checks `report` against the text of a schema.
 #[track_caller]
 pub(crate) fn assert_valid(schema: &str, report: &Value) {
     let validator = jsonschema::options().build(&serde_json::from_str(schema).unwrap()).unwrap();

@@ -33,7 +33,7 @@ impl Scratch {
         File::create(&self.path).unwrap()
     }
 
-    /// What is in it; nothing if it is not there.
+    /// What is in it; nothing if it does not exist.
     pub(crate) fn text(&self) -> String {
         fs::read_to_string(&self.path).unwrap_or_default()
     }

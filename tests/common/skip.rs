@@ -1,7 +1,7 @@
 //! Skipping: a test that cannot run on this machine prints why, and fails where it is required to
 //! run.
 
-/// Says that a test is skipped, and what it needs. With CLOSECALL_NAMESPACES=required that is a
+/// Prints that a test is skipped, and what it needs. With CLOSECALL_NAMESPACES=required that is a
 /// failure.
 #[track_caller]
 pub(crate) fn skips(needs: &str) {

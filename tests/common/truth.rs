@@ -90,7 +90,7 @@ pub const ROWS: &[Row] = &[
     row(Way::ProbeReset, Some(false), &[PeerResetProbe]),
 ];
 
-/// What is known of a connection when it is over. The server echoes what it is sent and nothing
+/// What is known about a connection after its end. The server echoes what it is sent and nothing
 /// else.
 #[derive(Debug)]
 pub struct Truth {
@@ -108,7 +108,7 @@ pub struct Truth {
 }
 
 impl Row {
-    /// What its client has to know beforehand.
+    /// The plan of its client.
     pub fn plan(&self, server: SocketAddr) -> Plan {
         let plan = Plan::new(server);
         match self.long {

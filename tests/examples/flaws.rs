@@ -205,7 +205,7 @@ fn on_edges_the_silent_stay_and_a_deadline_ends_them() {
 
 // ---- 5: the same word for opposite things -----------------------------------------------------
 
-/// Two clients that close: one has read its reply, the other has lost it for sure. Gives what the
+/// Two clients that close: one has read its reply, the other has lost it for sure. Returns what the
 /// rung says of each, in words.
 #[track_caller]
 fn says_of_read_and_lost(name: &str) -> (String, String) {
@@ -278,7 +278,7 @@ fn out_of_files(name: &str, patience: Duration) -> OutOfFiles {
     OutOfFiles { rung, served, waits }
 }
 
-/// All clients leave that were served. Gives what becomes of the first of those that wait.
+/// All clients leave that were served. Returns what becomes of the first of those that wait.
 #[track_caller]
 fn waits_for_a_file(name: &str, patience: Duration) -> Did {
     let mut out = out_of_files(name, patience);

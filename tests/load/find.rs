@@ -212,7 +212,7 @@ fn the_closed_loop_keeps_what_went_wrong() {
 
 /// Regression: the JSON was that of a run, and no schema of a search.
 #[test]
-fn a_search_whose_first_look_fails_has_no_steps() {
+fn a_search_whose_scout_fails_has_no_steps() {
     let address = servers::start(|_: usize, _: usize, _: &[u8]| None).to_string();
     let search = Search::of(&["echo", &address, "-c3", "-d50ms", "--find-rate", "p99<10s"]);
     assert_eq!((search.code, &search.report["steps"]), (1, &Value::Array(vec![])));

@@ -72,7 +72,7 @@ fn a_connection_to_itself_is_no_server() {
 
 /// Regression: the port of the scout connection was not counted, and it was left in TIME_WAIT.
 #[test]
-fn the_first_look_takes_a_port_as_well() {
+fn the_scout_takes_a_port_as_well() {
     let run = "$CLOSECALL load hold 127.0.0.1:9 -c 10 -d 1s --source 127.0.0.1; code=$?; \
                kill $server; exit $code";
     let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
@@ -158,10 +158,10 @@ fn on_loopback_there_are_several_addresses_by_default() {
 }
 
 /// Regression: the scout connection reported the address of --source as a wrong one. Here
-/// TIME_WAIT lasts for its minute, so nine connections and a scout connection take ten ports for the
-/// rest of the test.
+/// TIME_WAIT lasts for its minute, so nine connections and a scout connection take ten ports until
+/// the test ends.
 #[test]
-fn a_first_look_without_a_port_says_that_ports_are_taken() {
+fn a_scout_without_a_port_reports_that_ports_are_taken() {
     let run = "echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse; \
                $CLOSECALL load hold 127.0.0.1:9 -c 9 --source 127.0.0.1 -d 1h --every off \
                > /dev/null 2>&1 & holder=$!; \

@@ -8,7 +8,7 @@ use crate::scratch::Scratch;
 use crate::serve;
 use crate::skip::skips;
 
-/// Runs `command` to its end and gives the one line that it says.
+/// Runs `command` to its end and returns the one line that it says.
 #[track_caller]
 fn refusal(command: Command, code: i32) -> String {
     let mut process = Process::start(command);
@@ -249,5 +249,5 @@ fn what_is_not_there_is_refused() {
     refuses(echo(&["--source", "192.0.2.7"]), 3, &["192.0.2.7", "addresses of this machine"]);
     refuses(echo(&["--hdr", "/nowhere/at/all"]), 3, &["--hdr", "/nowhere/at/all"]);
     refuses(closecall(&["load", "merge", "/nowhere/at/all"]), 3, &["/nowhere/at/all"]);
-    refuses(closecall(&["load", "merge", "Cargo.toml"]), 3, &["Cargo.toml", "no HdrHistogram"]);
+    refuses(closecall(&["load", "merge", "Cargo.toml"]), 3, &["Cargo.toml", "not an HdrHistogram"]);
 }

@@ -40,7 +40,7 @@ fn accepted(net: &Net, bed: &mut Bed) -> TcpStream {
 }
 
 #[test]
-fn s1_is_told_when_our_fin_is_acknowledged() {
+fn s1_is_decided_when_our_fin_is_acknowledged() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = accepted(&net, &mut bed);
@@ -56,7 +56,7 @@ fn s1_is_told_when_our_fin_is_acknowledged() {
 }
 
 #[test]
-fn s6_is_told_when_our_fin_is_acknowledged() {
+fn s6_is_decided_when_our_fin_is_acknowledged() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = accepted(&net, &mut bed);
@@ -73,7 +73,7 @@ fn s6_is_told_when_our_fin_is_acknowledged() {
 }
 
 #[test]
-fn s3_is_told_when_the_reply_is_refused() {
+fn s3_is_decided_when_the_reply_is_refused() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = accepted(&net, &mut bed);

@@ -174,7 +174,7 @@ fn missing() -> Vec<&'static str> {
     missing
 }
 
-/// Runs `command` and gives what it says.
+/// Runs `command` and returns what it says.
 #[track_caller]
 fn run(command: &str) -> String {
     let mut words = command.split_whitespace();

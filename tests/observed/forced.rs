@@ -182,11 +182,11 @@ fn says_as_the_table<S: Side>(server: &str) {
 }
 
 #[test]
-fn std_says_what_the_reactor_says() {
+fn std_and_the_reactor_have_the_same_verdicts() {
     says_as_the_table::<OnStd>("std");
 }
 
 #[test]
-fn tokio_says_what_the_reactor_says() {
+fn tokio_and_the_reactor_have_the_same_verdicts() {
     says_as_the_table::<OnTokio>("tokio");
 }

@@ -117,7 +117,7 @@ enum State {
 }
 
 impl OnStd {
-    /// Echoes what there is. Says whether the connection is to be finished.
+    /// Echoes what there is. Returns whether the connection is to be finished.
     fn echoes(stream: &mut Observed<TcpStream>, pending: &mut Vec<u8>, reads: Reads) -> bool {
         let mut buffer = reads.buffer();
         loop {

@@ -9,7 +9,7 @@ use crate::common::{Bed, MESSAGE, REPLY, sockets_between, tops_up};
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
 
-/// Lets a deadline pass while the server does not look, as if it had been stopped.
+/// Lets a deadline pass while the server takes no turn, as if its process had been stopped.
 fn server_is_stopped_for(duration: Duration) {
     std::thread::sleep(duration); // time passing is what this is about: nothing is waited for
 }
@@ -170,8 +170,8 @@ fn without_a_deadline_there_is_no_end_and_no_wake_up() {
     assert_eq!((turn.events, turn.alarms, bed.endings.len()), (1, 1, 0));
 }
 
-/// Regression: however many were served in a turn, only so many deadlines were looked at, and under
-/// load they came later and later.
+/// Regression: however many connections were served in a turn, only a fixed number of deadlines was
+/// handled, and under load they came later and later.
 #[test]
 fn deadlines_keep_their_share_of_a_busy_turn() {
     let mut bed = Bed::with(|config| {

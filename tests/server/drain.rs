@@ -100,8 +100,8 @@ fn an_abort_alone_ends_at_once() {
     assert!(bed.endings.iter().all(|ending| ending.verdict.kind == Kind::LocalDrain));
 }
 
-/// Regression: the handle counted its calls, so that a program which stopped its server from two
-/// places cut off what it had asked to be drained.
+/// Regression: the handle counted its calls, so that a program that stopped its server from two
+/// places cut off connections that were to be drained.
 #[test]
 fn two_drains_are_one() {
     let mut bed = Bed::with(|config| config.drain_ms = 3_600_000);
@@ -123,7 +123,7 @@ fn two_drains_are_one() {
 }
 
 /// A turn in which something ended is not the last one, so that a loop `while` the server is not
-/// over reads every ending. The last turn waits for nothing, and so does each one after it.
+/// over reads every ending. The last turn does not wait, and neither does each one after it.
 #[test]
 fn a_server_that_has_stopped_says_so_at_once() {
     let mut bed = Bed::new();
@@ -171,7 +171,7 @@ fn the_backlog_of_a_full_server_is_served_as_well() {
 }
 
 /// Regression: the end of the drain reset a peer that had sent its FIN and was reading. The kernel
-/// goes on delivering after a plain close, also when we are gone.
+/// continues to deliver after a plain close, even after the process has ended.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "only Linux tells what is undelivered")]
 fn a_peer_that_half_closed_and_reads_slowly_gets_everything() {
@@ -196,7 +196,8 @@ fn a_peer_that_half_closed_and_reads_slowly_gets_everything() {
     assert_eq!(received.len(), sent.len());
 }
 
-/// Regression: a drain that had only been decided on claimed an end that was the peer's.
+/// Regression: a drain that had been decided but not carried out claimed an end that was the
+/// peer's.
 #[test]
 #[cfg_attr(windows, ignore = "wine closes with a FIN, never with a reset")]
 fn a_reset_before_our_fin_is_the_peers_end() {

@@ -192,7 +192,7 @@ fn a_request_that_comes_with_its_fin_is_answered() {
     bed.ends_as(Kind::PeerFinHalfCloseServed);
 }
 
-/// A read stops at the urgent mark; what lies behind it has no edge of its own.
+/// A read stops at the urgent mark; data behind it has no edge of its own.
 #[test]
 fn urgent_data_is_data() {
     let mut bed = Bed::with(|config| config.framing = Framing::Raw);
@@ -257,7 +257,7 @@ fn one_port_can_be_given_in_both_families() {
     }
 }
 
-/// Beside an IPv4 listener on the same port it was EINVAL.
+/// Regression: with an IPv4 listener on the same port this was EINVAL.
 #[test]
 fn a_mapped_address_is_listened_on_as_the_ipv4_address_that_it_is() {
     let bed = Bed::with(|config| config.listen = vec!["[::ffff:127.0.0.1]:0".parse().unwrap()]);

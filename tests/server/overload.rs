@@ -127,7 +127,7 @@ fn no_connection_is_refused_because_another_is_closing() {
     }
 }
 
-/// It was an abort of the allocator, and the end of the program that embeds the server.
+/// Regression: the allocator aborted, and with it the program that embeds the server.
 #[test]
 fn more_connections_than_there_is_memory_for_are_an_error() {
     for max_connections in [1 << 50, usize::MAX] {

@@ -20,7 +20,7 @@ use crate::service::{
 
 const LINE: &[u8] = b"Hi,here is glp\n";
 
-/// Lets time pass while the server stands still, and nothing else: that is what this is about.
+/// Lets time pass while the server is stopped, and nothing else: that is what this is about.
 fn server_is_stopped_for(duration: Duration) {
     thread::sleep(duration);
 }
@@ -59,7 +59,7 @@ fn uptime() -> i64 {
     text.split('.').next().unwrap().parse().unwrap()
 }
 
-/// Whether a time namespace can be had; if not, that is said.
+/// Whether a time namespace can be had; if not, that is printed.
 fn may_shift_clocks() -> bool {
     let mut unshare = Command::new("unshare");
     unshare.args(["--time", "--monotonic=1", "true"]);

@@ -38,7 +38,7 @@ fn records(text: &str) -> (u64, u64) {
     (whole as u64, (text.lines().count() - whole) as u64)
 }
 
-/// Accepted = lines + lost. Gives both.
+/// Accepted = lines + lost. Returns both.
 #[track_caller]
 fn add_up(table: &Table, written: u64, accepted: u64) -> (u64, u64) {
     let lost = table.get("close log: records lost");

@@ -62,7 +62,7 @@ fn lines_with(stderr: &str, text: &str) -> usize {
     stderr.lines().filter(|line| line.contains(text)).count()
 }
 
-/// One client after the other hears its reply and makes room for the next one. Gives how long it
+/// One client after the other hears its reply and makes room for the next one. Returns how long it
 /// took at the most from a client's FIN to the reply of the next one, and the median.
 #[track_caller]
 fn each_gets_its_turn(clients: Vec<TcpStream>) -> (Duration, Duration) {

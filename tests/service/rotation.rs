@@ -50,7 +50,7 @@ fn rotate(service: &Service, count: usize) {
     service.process.stderr.wait_until(|text| text.matches(REOPENED).count() == count);
 }
 
-/// Asks for the table so far until it is as `expected`, and gives it.
+/// Asks for the table so far until it is as `expected`, and returns it.
 #[track_caller]
 fn so_far_until(service: &Service, expected: impl Fn(&Table) -> bool) -> Table {
     for count in 1.. {
@@ -237,7 +237,8 @@ fn a_sighup_that_was_ignored_stays_ignored() {
     assert!(!stderr.text().contains("reopened"), "{}", stderr.text());
 }
 
-/// The program behind `env` with these options; `None` if that does not know them, which is said.
+/// The program behind `env` with these options; `None` if that does not know them, which is
+/// printed.
 fn behind_env(options: &[&str], command: &Command) -> Option<Command> {
     let tried = Command::new("env").args(options).arg("true").output();
     if !tried.is_ok_and(|output| output.status.success()) {

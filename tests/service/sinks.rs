@@ -100,7 +100,8 @@ fn mount_point() -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A server whose close log is on a disk of 64 KB; `None` where that cannot be had, which is said.
+/// A server whose close log is on a disk of 64 KB; `None` where that is not available, which is
+/// printed.
 fn on_a_small_disk() -> Option<(Service, File)> {
     let mounted = mount_point();
     let probe = format!("mount -t tmpfs -o size=64k none {mounted}");

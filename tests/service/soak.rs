@@ -21,7 +21,7 @@ use crate::service::{
     pushes, reset, say, seed, serve_everywhere, short_or_long,
 };
 
-/// One call in so many fails.
+/// One call in this many fails.
 const RATE: u64 = 100;
 
 /// A client that has sent nothing for so long is near its read deadline.
@@ -132,7 +132,7 @@ fn start(mut command: Command) -> (Service, JoinHandle<Records>) {
     (Service { process: Process::of(child), address: at(1, address) }, records)
 }
 
-/// Looks at the server each second until all workers are done; gives its memory at each look, in
+/// Looks at the server each second until all workers are done; returns its memory at each look, in
 /// kilobytes, and the workers.
 fn watch(service: &Service, works: Vec<JoinHandle<Worker>>) -> (Vec<u64>, Vec<Worker>) {
     let (done, is_done) = mpsc::channel::<()>();

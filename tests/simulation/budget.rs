@@ -14,7 +14,7 @@ const SPEAKERS: u32 = 1_000;
 /// What it costs to serve all peers that send, in visits.
 const COST: u64 = SPEAKERS as u64 + SPEAKERS as u64 * CALL_COSTS_BYTES / BYTES_LIKE_A_VISIT;
 
-/// A loop on a calm day, with so many connections and the smallest budgets there are.
+/// A loop on a calm day, with this number of connections and the smallest budgets there are.
 fn held(connections: u32, change: impl FnOnce(&mut Config)) -> Reactor<Calm> {
     let mut config = Config {
         accepts_per_turn: 1,

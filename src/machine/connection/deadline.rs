@@ -128,7 +128,7 @@ impl Connection {
                 if over {
                     return self.cut_off();
                 }
-                self.seen.ends(Some(LocalCause::WriteDeadline)); // whether or not it was asked to close
+                self.seen.ends(Some(LocalCause::WriteDeadline)); // asked to close or not
                 self.bits.enter(Phase::Ended);
             }
             Phase::Open if self.is_asked_to_leave(context) && may_be_owed && !over => {

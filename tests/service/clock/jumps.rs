@@ -26,7 +26,7 @@ struct Jumping {
 }
 
 impl Jumping {
-    /// `None` where that cannot be had, which is said.
+    /// `None` where that is not available, which is printed.
     fn start(options: &[&str]) -> Option<Jumping> {
         let library = library_named("jump")?;
         let path = scratch("jump");

@@ -16,9 +16,9 @@ use crate::service::{Seeded, Service, Table, say, seed, serve, short_or_long};
 #[derive(Clone, Copy, Debug)]
 struct Run {
     seed: u64,
-    /// One call in so many fails.
+    /// One call in this many fails.
     rate: u64,
-    /// One in so many ends its connection; 0 is none.
+    /// One in this many ends its connection; 0 is none.
     deadly: u64,
 }
 

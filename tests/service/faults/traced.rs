@@ -102,7 +102,7 @@ impl Drop for Log {
     }
 }
 
-/// What came of one fault.
+/// The result of one fault.
 #[derive(Debug, Default)]
 struct Came {
     /// How often it struck.
@@ -176,7 +176,7 @@ fn serves_all_but(service: Service, fault: &Fault, number: usize) {
     assert!(others <= fault.costs_max, "{told}");
 }
 
-/// Strikes with all of them, on as many threads as there are cores, and gives what came of each.
+/// Strikes with all of them, on as many threads as there are cores, and returns the result of each.
 fn strike_all(faults: &[Fault]) -> Vec<(Fault, Came)> {
     let next = Mutex::new(faults.iter().enumerate());
     let came = Mutex::new(Vec::new());

@@ -105,7 +105,7 @@ fn log_until_now(service: &Service, client: &mut TcpStream, mark: &str) -> Strin
     service.process.stderr.wait_for(mark)
 }
 
-/// Room for so many files more, and no other.
+/// Room for this many more files.
 #[track_caller]
 fn leaves_room_for(service: &Service, files: usize) {
     let numbers = std::fs::read_dir(format!("/proc/{}/fd", service.process.id())).unwrap();
