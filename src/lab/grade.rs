@@ -1,11 +1,11 @@
 //! An exercise with a judge: seven levels that an echo server in any language can reach.
 //!
-//! Each level is played with clients of its own against the server, which is only seen from
-//! outside. The grade is the number of levels that were passed in order from the first; each level
-//! is played and shown, whatever became of the one before. docs/GRADE.md describes the levels.
+//! Each level has clients of its own and sees the server from outside only. The grade is the number
+//! of levels passed in order from the first. Every level is played and shown, also after a failure.
+//! docs/GRADE.md describes the levels.
 //!
-//! A grade is never a matter of speed: each wait is for an event, and limits are long. What this
-//! machine cannot do (files, ports, time) skips a level and fails none.
+//! A grade does not depend on speed: each wait is for an event, and its limit is long. A level that
+//! this machine cannot play (too few files or ports, too slow) is skipped and not failed.
 
 mod deadlines;
 mod drain;
@@ -26,9 +26,8 @@ use self::link::{Link, Room, Trouble};
 use super::against::side::Health;
 use super::options::Error;
 
-pub use self::judge::LEVELS;
 pub use self::process::Process;
-pub use self::report::{GradeReport, LevelOutcome, LevelRow};
+pub use self::report::{GradeReport, LEVELS, LevelOutcome, LevelRow};
 
 /// How long a reply may make no progress, at least.
 const REPLY_MIN: Duration = Duration::from_secs(5);
@@ -117,8 +116,8 @@ fn reported(
     })
 }
 
-/// The first address that can be connected to, and that connection. A server that cannot stand a
-/// client without a message shall not fail for the look at it.
+/// The first address that can be connected to, and that connection. Level 1 goes on with it: to
+/// connect and close would be an end already, and some servers do not survive one.
 fn reached(exam: &Exam) -> Result<(Room, Link), Error> {
     let mut refusals = Vec::new();
     for &server in &exam.server {
@@ -178,8 +177,8 @@ fn survives(level: u8, judged: Judged, room: &Room) -> (Judged, Option<String>) 
             _ => ("hangs", "the next client got no echo"),
         },
     };
-    let change = "The end of a connection is the end of that connection only: close its socket, and \
-                  go on accepting.";
+    let change = "The end of a connection is the end of that connection only: close its \
+                  socket, and go on accepting.";
     let judged = match judged {
         Err(Stop::Fault(fault)) => {
             let observed = format!("{} Then {observed}.", fault.observed);

@@ -14,8 +14,8 @@ const PACE: u32 = 3;
 /// ... and this many times in all: twice the deadline.
 const SPEAKS: u32 = 2 * PACE;
 
-/// If this machine was so slow that a pause was longer than this part of the deadline, the server
-/// may be right to end it, and the client tries again.
+/// If a pause was longer than this part of the deadline, because this machine is slow, the server
+/// may be right to end the client, and a new client tries again.
 const PAUSE_MAX: (u32, u32) = (1, 2);
 
 /// Attempts of the client that speaks.
@@ -54,7 +54,8 @@ const STALLED: Case = Case {
 /// Level 6.
 pub(super) fn deadlines(room: &Room) -> Judged {
     let server = room.server;
-    // First, for it takes its time, and the deadline of the silent one is measured.
+    // This client comes first: filling may take seconds, and the time until the silent client is
+    // ended is measured.
     let mut stalled = Link::narrow(room).map_err(|trouble| STALLED.of(trouble, server))?;
     match stalled.fills(FILL_BYTES_MAX) {
         // An early end is an end.
@@ -138,8 +139,8 @@ fn spoken(room: &Room, pace: Duration) -> (Result<(), Trouble>, Duration) {
     (result, longest)
 }
 
-/// A client that never reads is ended, with whatever: it has twice the patience, for a server may
-/// look at its pending replies only now and then.
+/// A client that never reads is ended, with a FIN or a reset. The server has twice the patience,
+/// because it may look at pending replies only now and then.
 fn ends_stalled(stalled: &mut Link, room: &Room, full: Instant) -> Result<(), Stop> {
     let patience = room.patience * 2;
     let of = |trouble| STALLED.of(trouble, room.server);

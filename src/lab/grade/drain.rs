@@ -65,7 +65,7 @@ pub(super) fn drains(room: &Room, process: Option<Process>) -> Judged {
     for (index, mut link) in links.into_iter().enumerate() {
         let case = if index < BUSY { BUSY_ENDS } else { IDLE_ENDS };
         link.reads_to_fin(room.patience).map_err(|trouble| case.of(trouble, server))?;
-        // One client stays: the server is not at its end when the newcomer connects.
+        // The last one stays open, so that the server still drains when a new client connects.
         last = Some(link);
     }
     comes_late(room)?;

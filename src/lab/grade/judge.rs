@@ -3,19 +3,8 @@
 use std::net::SocketAddr;
 
 use super::link::{End, Trouble};
-use super::report::{LevelOutcome, LevelRow};
+use super::report::{LEVELS, LevelOutcome, LevelRow};
 use crate::lab::words::{counted, span};
-
-/// The levels: a name, and what a server does that passes.
-pub const LEVELS: [&str; 7] = [
-    "echoes",
-    "many at once",
-    "survives resets",
-    "half-close",
-    "slow readers",
-    "deadlines",
-    "drain",
-];
 
 /// Why a level was failed.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -21,7 +21,7 @@ const STILL: Duration = Duration::from_millis(500);
 /// The buffers of a client that reads late, in bytes: small ones are full soon.
 const NARROW_BYTES: usize = 1 << 16;
 
-/// A server that echoes a byte now and then has this many times the time of a reply.
+/// A reply that never stops making progress has this many times the time of a pause.
 const TOTAL: u32 = 20;
 
 /// How often a wait looks whether the run was interrupted.

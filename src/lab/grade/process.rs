@@ -4,8 +4,8 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-/// How often is looked whether the process has ended: nothing tells that to a process that is not
-/// its parent.
+/// The interval at which the process is looked at until it has ended. Only its parent gets an
+/// event for that.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The process of a server, by its number.
