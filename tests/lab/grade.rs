@@ -137,15 +137,19 @@ fn closecall_itself_reaches_the_highest_grade() {
     assert_eq!(server.exit_code(), 0, "it drained");
 }
 
-/// A thread for each client: everything but a deadline.
+/// A thread for each client: everything but a deadline, and SIGTERM kills it.
+///
+/// Regression: its threads answered the requests before the signal, and it was said to drain.
 #[test]
 fn the_threads_of_rung_1_reach_grade_5() {
     let threads = rung("1_threads", &[]);
-    let (code, report) = graded(threads.address(), &["--patience", SHORT]);
-    assert_grade(&report, 5, "pppppfs");
-    assert_eq!((code, &report["highest"]), (1, &6.into()));
+    let pid = threads.id().to_string();
+    let (code, report) = graded(threads.address(), &["--pid", &pid, "--patience", SHORT]);
+    assert_grade(&report, 5, "pppppff");
+    assert_eq!((code, &report["highest"]), (1, &7.into()));
     assert!(observed(&report, 6).ends_with("was still connected after 1 s."), "{report:#}");
-    assert_eq!(observed(&report, 7), "needs --pid");
+    let said = observed(&report, 7);
+    assert!(said.starts_with("A client whose request had arrived before SIGTERM: "), "{said}");
 }
 
 /// A client that does not read blocks all others, and there is no deadline.
@@ -156,6 +160,7 @@ fn the_spinning_rung_2_reaches_grade_4() {
     assert_grade(&report, 4, "ppppffs");
     assert_eq!(code, 1);
     assert!(observed(&report, 5).starts_with("Another client, while one sends"), "{report:#}");
+    assert_eq!(observed(&report, 7), "needs --pid");
 }
 
 /// Bytes that the socket does not take are lost: a half-closer and a slow reader find it.

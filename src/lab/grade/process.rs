@@ -28,17 +28,36 @@ impl Process {
 
 #[cfg(unix)]
 mod unix {
-    use std::fs;
-    use std::io;
+    use std::time::{Duration, Instant};
+    use std::{fs, io, thread};
 
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
 
     use super::Process;
 
+    /// A thread inside a system call that cannot be interrupted is not waited for any longer.
+    const STOPS: Duration = Duration::from_secs(5);
+    const STOP_LOOK: Duration = Duration::from_millis(1);
+
     impl Process {
+        /// Stops it. Returns when all of its threads stand still, where /proc tells that: one that
+        /// runs on could answer a request that has to wait.
         pub(in crate::lab::grade) fn stops(self) -> io::Result<()> {
-            self.signals(Some(Signal::SIGSTOP))
+            self.signals(Some(Signal::SIGSTOP))?;
+            let begin = Instant::now();
+            while !self.stands_still() && begin.elapsed() < STOPS {
+                thread::sleep(STOP_LOOK);
+            }
+            Ok(())
+        }
+
+        fn stands_still(self) -> bool {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.0)) else { return true };
+            tasks.flatten().all(|task| {
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                state(&stat).is_none_or(|state| matches!(state, 'T' | 't' | 'Z' | 'X'))
+            })
         }
 
         pub(in crate::lab::grade) fn goes_on(self) -> io::Result<()> {
@@ -62,9 +81,13 @@ mod unix {
                 return true;
             }
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
-            let state = stat.rsplit_once(") ").map(|(_, fields)| fields);
-            state.is_some_and(|fields| fields.starts_with(['Z', 'X']))
+            state(&stat).is_some_and(|state| matches!(state, 'Z' | 'X'))
         }
+    }
+
+    /// The state in a line of /proc/PID/stat, behind the name, which may have any letters.
+    fn state(stat: &str) -> Option<char> {
+        stat.rsplit_once(") ")?.1.chars().next()
     }
 }
 
@@ -154,6 +177,27 @@ mod tests {
         assert_ne!(other, 0);
         assert_eq!(listens(Process(1), other), std::fs::read_dir("/proc/1/fd").ok().map(|_| false));
         assert!(this.checks().is_ok() && !this.is_gone());
+    }
+
+    /// Regression: a server with several threads answered the requests before SIGTERM killed it,
+    /// and was said to drain.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_is_stopped_stands_still() {
+        let mut child = std::process::Command::new("sh");
+        let mut child = child.args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let process = Process(child.id());
+        let states: Vec<String> = (0..50)
+            .map(|_| {
+                process.stops().unwrap();
+                let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.0)).unwrap();
+                process.goes_on().unwrap();
+                stat.rsplit_once(") ").unwrap().1[..1].to_owned()
+            })
+            .collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(states, vec!["T"; 50]);
     }
 
     #[cfg(unix)]
