@@ -333,14 +333,14 @@ fn options_that_contradict_a_grade_are_refused() {
     ];
     for other in others {
         let args = [&[address, "--grade"], other].concat();
-        assert_refused(&args, 2, &["--grade", other[0], "contradict each other"]);
+        assert_refused(&args, 2, &["--grade", other[0], "cannot be used together"]);
     }
 }
 
 #[test]
 fn no_server_and_a_wrong_process_are_one_line_each() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    assert_refused(&[&nobody, "--grade"], 3, &[&nobody, "refused", "start one"]);
+    assert_refused(&[&nobody, "--grade"], 3, &[&nobody, "refused", "start the server"]);
     // This process would not survive it.
     let mut innocent = Command::new("sleep");
     let innocent = Process::start({

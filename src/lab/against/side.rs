@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// The most health checks in a row of a server that ends each connection, and the time between
 /// them.
-const ASKED_MAX: u32 = 4;
+const ASKED_MAX: u32 = 12;
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A server is dead if nothing has listened for this long.
