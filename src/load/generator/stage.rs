@@ -175,13 +175,17 @@ impl Generator {
 
     /// From here on turns are measured.
     pub(super) fn measure(&mut self) {
+        self.begin_window();
+        for (_, entry) in &mut self.slab {
+            entry.connection.measure();
+        }
+    }
+
+    fn begin_window(&mut self) {
         self.window.is_measured = true;
         self.window.time_begin = own_time();
         self.window.traffic_begin = self.traffic;
         self.begin_intervals();
-        for (_, entry) in &mut self.slab {
-            entry.connection.measure();
-        }
     }
 
     /// No more requests are due.
@@ -192,7 +196,8 @@ impl Generator {
         self.outcome.cpu_seconds = own.map(|(ran, _)| ran);
         self.outcome.waited_seconds = own.map(|(_, waited)| waited);
         if !self.window.is_measured {
-            self.measure(); // it ended in the warm-up: nothing was measured
+            // It ended in the warm-up: no turn is measured, even one that is due and not begun.
+            self.begin_window();
         }
         let (all, before) = (self.traffic, self.window.traffic_begin);
         self.outcome.sent_bytes = all.sent - before.sent;
