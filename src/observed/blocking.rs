@@ -29,14 +29,16 @@ impl life::Stream for TcpStream {
     }
 
     fn drop_with(self, mut life: Life, report: OnEnding) {
+        life.closes();
         report(life.conclude(&self));
     }
 }
 
 impl Observed<TcpStream> {
     /// Sends our FIN, reads and drops further input until the peer's FIN, and waits until the
-    /// system has reported what became of the last bytes. It takes no longer than `patience` plus a
-    /// millisecond or two; then the ending contains what is known, with its certainty.
+    /// system has reported what became of the last bytes, for `patience` at most; then the ending
+    /// contains what is known, with its certainty. The system's timer for reads is coarse: on Linux
+    /// the wait may be longer by two of its ticks, 8 ms where it has 250 in a second.
     ///
     /// The stream is closed when this is dropped. Further calls return the same ending.
     pub fn finish(&mut self, patience: Duration) -> Ending {
@@ -59,7 +61,7 @@ impl Observed<TcpStream> {
     pub fn shut_down(&mut self) -> io::Result<()> {
         self.looks_before_fin(false);
         let result = self.get_ref().shutdown(Shutdown::Write);
-        self.life.seen.shut_down(&result);
+        self.life.shut_down(&result);
         result
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::machine::close::{Conclusion, Ending, Leftover, LocalCause, Observer, Probe};
+use crate::machine::packed_address::PackedAddress;
 use crate::socket;
 
 /// Bytes per read when further input is dropped.
@@ -43,13 +44,18 @@ pub struct Life {
     pub(super) seen: Observer,
     /// Bytes of a write that failed.
     unsent: u64,
+    /// Bytes of the latest write that the kernel did not take, because it would have blocked. They
+    /// are lost if the program does not write them again.
+    refused: u64,
     /// Whether something was written since the last read.
     has_answered: bool,
     /// Bytes that were dropped.
     pub(super) discarded: u64,
     pub(super) began: Instant,
-    /// When our FIN was sent, or it was known that it cannot be sent.
+    /// When `finish` began to wait: our FIN is sent, or it is known that it cannot be sent.
     pub(super) parted: Option<Instant>,
+    /// When our FIN was sent.
+    fin_sent_at: Option<Instant>,
     /// The stream was dropped, and a task finishes it: if it is dropped again, it is concluded.
     #[cfg(feature = "tokio")]
     pub(super) is_left: bool,
@@ -61,14 +67,16 @@ impl Life {
     pub(super) fn new(peer: SocketAddr, local: Option<SocketAddr>) -> Life {
         Life {
             id: OBSERVED.fetch_add(1, Ordering::Relaxed) + 1,
-            peer,
-            local,
+            peer: canonical(peer),
+            local: local.map(canonical),
             seen: Observer::new(),
             unsent: 0,
+            refused: 0,
             has_answered: false,
             discarded: 0,
             began: Instant::now(),
             parted: None,
+            fin_sent_at: None,
             #[cfg(feature = "tokio")]
             is_left: false,
             ending: None,
@@ -77,9 +85,10 @@ impl Life {
 
     /// How it ended, by what is known now.
     pub(super) fn conclude(&mut self, probe: impl Probe) -> Ending {
+        let unsent = self.unsent.max(self.refused);
         let leftover = Leftover {
-            unsent: self.unsent,
-            reply_untouched: self.unsent > 0 && !self.has_answered,
+            unsent,
+            reply_untouched: unsent > 0 && !self.has_answered,
             discarded: self.discarded,
         };
         let conclusion = self.seen.conclude_with(probe, leftover);
@@ -88,10 +97,7 @@ impl Life {
 
     fn ending_of(&self, conclusion: Conclusion) -> Ending {
         let ms = |since: Instant| since.elapsed().as_millis() as u64;
-        let waited_ms = match self.parted {
-            Some(parted) if self.seen.has_sent_fin() => ms(parted),
-            _ => 0,
-        };
+        let waited_ms = self.fin_sent_at.map_or(0, ms);
         Ending::new(self.id, (self.peer, self.local), conclusion, (ms(self.began), waited_ms))
     }
 
@@ -107,13 +113,34 @@ impl Life {
     pub(super) fn wrote(&mut self, result: &io::Result<usize>, bytes: usize) {
         let had_error = self.seen.has_error();
         self.seen.wrote(result);
+        self.refused = 0;
         match result {
-            Ok(0) => {}
-            Ok(_) => self.has_answered = true,
+            Ok(bytes) => self.has_answered |= *bytes > 0,
+            Err(error) if would_block(error) => self.refuses(bytes),
             Err(_) if self.seen.has_error() && (!had_error || self.unsent == 0) => {
                 self.unsent = bytes as u64;
             }
             Err(_) => {}
+        }
+    }
+
+    /// The kernel took none of a write of `bytes` bytes: the socket has no room.
+    pub(super) fn refuses(&mut self, bytes: usize) {
+        self.refused = bytes as u64;
+    }
+
+    /// Records the result of a shutdown of our side.
+    pub(super) fn shut_down(&mut self, result: &io::Result<()>) {
+        self.seen.shut_down(result);
+        if self.seen.has_sent_fin() {
+            self.fin_sent_at.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The stream is dropped while the connection lives: this side closes first.
+    pub(super) fn closes(&mut self) {
+        if !self.seen.has_fin() && !self.seen.has_error() && self.seen.cause().is_none() {
+            self.seen.ends(Some(LocalCause::Close));
         }
     }
 
@@ -160,6 +187,18 @@ impl Life {
     pub(super) fn waited(&self) -> Duration {
         self.parted.map_or(Duration::ZERO, |parted| parted.elapsed())
     }
+}
+
+/// An IPv4 address is written as such, whichever socket accepted it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    PackedAddress::from(address).into()
+}
+
+/// Whether the system took nothing because there is no room: the caller's SO_SNDTIMEO, or a stream
+/// that does not block.
+fn would_block(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock)
+        || cfg!(windows) && error.kind() == io::ErrorKind::TimedOut
 }
 
 /// The end of this patience; `None` if a clock cannot represent it.

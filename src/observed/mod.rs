@@ -61,6 +61,7 @@ mod tokio;
 
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::life::{Life, OnEnding};
@@ -77,7 +78,8 @@ pub struct Observed<S: Stream> {
     /// `None` only while it is dropped.
     stream: Option<S>,
     life: Life,
-    report: Option<OnEnding>,
+    /// In a mutex so that a stream can be shared between threads; it is never locked.
+    report: Mutex<Option<OnEnding>>,
 }
 
 impl<S: Stream> Observed<S> {
@@ -87,7 +89,7 @@ impl<S: Stream> Observed<S> {
         // If the option is refused, the socket has ended, and no byte will arrive.
         let _ = stream.socket().set_out_of_band_inline(true);
         let life = Life::new(peer, stream.local());
-        Observed { stream: Some(stream), life, report: None }
+        Observed { stream: Some(stream), life, report: Mutex::new(None) }
     }
 
     /// The same, with a `report` that receives the ending when [`finish`](Observed::finish) has it
@@ -95,7 +97,7 @@ impl<S: Stream> Observed<S> {
     /// called once.
     #[must_use]
     pub fn reports(mut self, report: impl FnOnce(Ending) + Send + 'static) -> Observed<S> {
-        self.report = Some(Box::new(report));
+        self.report = Mutex::new(Some(Box::new(report)));
         self
     }
 
@@ -109,9 +111,13 @@ impl<S: Stream> Observed<S> {
         &self.life.seen
     }
 
-    /// This side ends the connection for this reason: call it before our FIN is sent.
+    /// This side ends the connection for this reason: call it before our FIN is sent. If the peer's
+    /// FIN was read before, the peer was first, and a reason that begins with our FIN (a deadline, a
+    /// drain) changes nothing.
     pub fn ends(&mut self, cause: LocalCause) {
-        self.life.seen.ends(Some(cause));
+        if !(self.life.seen.has_fin() && cause.begins_with_fin()) {
+            self.life.seen.ends(Some(cause));
+        }
     }
 
     /// How it ended, by what is known now. It does not wait, and can be called again: later calls
@@ -127,7 +133,7 @@ impl<S: Stream> Observed<S> {
             self.looks_before_fin(true);
             if !self.life.seen.has_error() && !self.life.seen.has_sent_fin() {
                 let result = self.get_ref().socket().shutdown(Shutdown::Write);
-                self.life.seen.shut_down(&result);
+                self.life.shut_down(&result);
             }
             self.life.parted = Some(Instant::now());
         }
@@ -155,11 +161,15 @@ impl<S: Stream> Observed<S> {
         }
     }
 
+    fn take_report(&mut self) -> Option<OnEnding> {
+        self.report.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// The ending is known: it is reported, once.
     fn done(&mut self) -> Ending {
         let ending = self.conclude();
         self.life.ending = Some(ending);
-        if let Some(report) = self.report.take() {
+        if let Some(report) = self.take_report() {
             report(ending);
         }
         ending
@@ -168,7 +178,7 @@ impl<S: Stream> Observed<S> {
 
 impl<S: Stream> Drop for Observed<S> {
     fn drop(&mut self) {
-        let (Some(stream), Some(report)) = (self.stream.take(), self.report.take()) else { return };
+        let (Some(stream), Some(report)) = (self.stream.take(), self.take_report()) else { return };
         let life = self.life.clone();
         stream.drop_with(life, report);
     }

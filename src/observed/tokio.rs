@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -42,10 +43,14 @@ impl life::Stream for TcpStream {
             // A task that is itself dropped, by a runtime that ends or has no timers, is the last.
             Ok(runtime) if !life.is_left => {
                 life.is_left = true;
-                let mut left = Observed { stream: Some(self), life, report: Some(report) };
+                let mut left =
+                    Observed { stream: Some(self), life, report: Mutex::new(Some(report)) };
                 runtime.spawn(async move { left.finish(DROPPED_WAITS).await });
             }
-            _ => report(life.conclude(&self)),
+            _ => {
+                life.closes();
+                report(life.conclude(&self));
+            }
         }
     }
 }
@@ -124,7 +129,6 @@ impl Observed<TcpStream> {
     /// the answer is immediate: asked only for what can be read, it would wait in a list of its
     /// own. A stream that was just accepted counts as ready without an event, so before its first
     /// write the system is asked.
-    /// first write the system is asked.
     fn looks_for_fin(&mut self) {
         if self.life.seen.has_fin_hint() {
             return;
@@ -138,6 +142,15 @@ impl Observed<TcpStream> {
         };
         if is_read_closed {
             self.life.seen.hints_fin();
+        }
+    }
+
+    /// Records a write of `bytes` bytes. One that is pending took none of them, and its future may
+    /// be dropped.
+    fn wrote(&mut self, polled: &Poll<io::Result<usize>>, bytes: usize) {
+        match polled {
+            Poll::Ready(result) => self.life.wrote(result, bytes),
+            Poll::Pending => self.life.refuses(bytes),
         }
     }
 
@@ -173,9 +186,7 @@ impl AsyncWrite for Observed<TcpStream> {
     ) -> Poll<io::Result<usize>> {
         self.looks_for_fin();
         let polled = self.stream().poll_write(context, buffer);
-        if let Poll::Ready(result) = &polled {
-            self.life.wrote(result, buffer.len());
-        }
+        self.wrote(&polled, buffer.len());
         polled
     }
 
@@ -186,9 +197,7 @@ impl AsyncWrite for Observed<TcpStream> {
     ) -> Poll<io::Result<usize>> {
         self.looks_for_fin();
         let polled = self.stream().poll_write_vectored(context, buffers);
-        if let Poll::Ready(result) = &polled {
-            self.life.wrote(result, buffers.iter().map(|buffer| buffer.len()).sum());
-        }
+        self.wrote(&polled, buffers.iter().map(|buffer| buffer.len()).sum());
         polled
     }
 
@@ -204,7 +213,7 @@ impl AsyncWrite for Observed<TcpStream> {
         self.looks_before_fin(false);
         let polled = self.stream().poll_shutdown(context);
         if let Poll::Ready(result) = &polled {
-            self.life.seen.shut_down(result);
+            self.life.shut_down(result);
         }
         polled
     }

@@ -164,7 +164,7 @@ fn a_stream_that_is_dropped_with_its_runtime_is_reported_with_what_is_known() {
     });
     drop(runtime);
     let ending = the_only(&reports);
-    assert_eq!((ending.verdict.kind, ending.evidence.rx), (LocalIo, 0), "{ending:#?}");
+    assert_eq!((ending.verdict.kind, ending.evidence.rx), (LocalFinDelivered, 0), "{ending:#?}");
     drop(client);
 }
 

@@ -12,3 +12,4 @@ mod forced;
 mod half_close;
 mod race;
 mod sides;
+mod unsent;

@@ -227,6 +227,8 @@ impl Observer {
         self.rx = self.rx.saturating_add(bytes as u64);
         if bytes > 0 && self.has(Bit::FinSent) {
             self.received_after_fin(bytes);
+        } else if bytes > 0 {
+            self.read_from_queue(bytes); // measured before our FIN, and read before it
         }
     }
 

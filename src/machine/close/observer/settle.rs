@@ -43,6 +43,34 @@ impl Observer {
         Settling::AskAgain { after, progress: told == Acknowledged::More }
     }
 
+    /// Call it before the program shuts down its writing side: asks what lies in the receive queue,
+    /// so that it is not taken for an answer to our FIN. Where it was not called, or more than
+    /// 16 KiB lie there, a peer that sends on is known as such only when it does so after its
+    /// acknowledgement of our FIN was seen.
+    pub fn before_shut_down<P: Probe>(&mut self, mut probe: P) {
+        if !self.has(Bit::FinSent) && !self.has(Bit::FinReceived) && !self.has_error() {
+            self.queue_before_fin(probe.facts().unread);
+        }
+    }
+
+    /// Call it before each read that follows our FIN: asks whether the peer's TCP has acknowledged
+    /// it, until it has. [`settle`](Self::settle) asks as well.
+    pub fn before_read<P: Probe>(&mut self, mut probe: P) {
+        if self.awaits_knowledge() && probe.unacked() == Some(0) {
+            self.peer_knows_fin(probe.facts().unread);
+        }
+    }
+
+    /// Whether it is of use to know that the peer has our FIN. Where the program did not shut down
+    /// first, or had a reason of its own, what comes later changes no verdict.
+    fn awaits_knowledge(&self) -> bool {
+        self.has(Bit::FinSent)
+            && self.cause() == Some(LocalCause::Close)
+            && !self.has(Bit::PeerKnowsFin)
+            && !self.has(Bit::FinReceived)
+            && !self.has_error()
+    }
+
     /// What SIOCOUTQ said: bytes unacknowledged, our FIN counting as one; `None` where the system
     /// does not tell, and then there is nothing to wait for.
     pub fn acknowledged(&mut self, unacked: Option<u32>) -> Acknowledged {
