@@ -74,7 +74,7 @@ pub(super) enum Command {
     /// Play every way in which a connection can end, and show what each side observed.
     /// Without ADDR, the lab plays against a server of its own. Each scenario is one row: what the
     /// client does, what a plain recv loop returns, the verdict, and the bytes that were lost. The
-    /// article's five experiments come first.
+    /// first rows are the five experiments of the article "go socket close".
     ///
     /// With ADDR it plays against that server, of any kind, and shows what a client can see: the
     /// bytes that come back, how and when the server ends its side, and whether it survives. An
@@ -84,9 +84,8 @@ pub(super) enum Command {
     /// proxy changes what --fail-on names; 2 wrong usage; 3 nothing was played: no server or
     /// capture could be started, no server is at ADDR, or a file cannot be opened.
     #[command(verbatim_doc_comment)]
-    #[command(after_help = "Example: the article's fourth experiment, then all of them against \
-        another server:\n  \
-        closecall lab --only S4\n  \
+    #[command(after_help = "Example: one scenario, then all of them against another server:\n  \
+        closecall lab --only S1\n  \
         closecall lab 192.0.2.1:7")]
     Lab(LabArgs),
 

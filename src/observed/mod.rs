@@ -112,8 +112,8 @@ impl<S: Stream> Observed<S> {
     }
 
     /// This side ends the connection for this reason: call it before our FIN is sent. If the peer's
-    /// FIN was read before, the peer was first, and a reason that begins with our FIN (a deadline, a
-    /// drain) changes nothing.
+    /// FIN was read before, the peer was first, and a reason that begins with our FIN changes
+    /// nothing: a deadline, a drain.
     pub fn ends(&mut self, cause: LocalCause) {
         if !(self.life.seen.has_fin() && cause.begins_with_fin()) {
             self.life.seen.ends(Some(cause));

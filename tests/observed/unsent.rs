@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use closecall::machine::close::Certainty::{Certain, Likely, Unknown};
 use closecall::machine::close::Kind::*;
@@ -108,7 +108,10 @@ fn a_reason_behind_the_peers_fin_is_too_late() {
 fn the_wait_for_the_evidence_counts_from_our_fin() {
     let (client, mut stream) = pair();
     stream.shut_down().unwrap();
-    thread::sleep(SHORT); // what is measured
+    let sent = Instant::now();
+    while sent.elapsed() < SHORT {
+        thread::yield_now(); // time passes: that is what is measured
+    }
     assert!(stream.conclude().verdict_wait_ms >= SHORT.as_millis() as u64);
     drop(client);
 }

@@ -195,10 +195,10 @@ pub(in crate::cli) struct OpenLoopArgs {
     /// Find the highest rate that meets an objective, such as 'p99<5ms' or 'p99<5ms,max<1s'.
     /// Each step is an open loop over -c connections for -d (default: 2s). A closed loop gives an
     /// estimate, and the search begins at half of it. It doubles the rate until a step fails, or
-    /// quarters it until one succeeds; then it halves the interval until the bounds are within
-    /// 2 %. A step also fails if it achieves less than 99 % of its rate or if a request fails. A
-    /// failed step is repeated once. A last step of three times -d confirms the rate or a lower
-    /// one.
+    /// quarters it until one succeeds; then it tries the geometric mean of the two bounds until
+    /// they are within 2 %. A step also fails if it achieves less than 99 % of its rate or if a
+    /// request fails. A failed step is repeated once. A last step of three times -d confirms the
+    /// rate or a lower one.
     #[arg(long, value_name = "OBJECTIVE", verbatim_doc_comment)]
     #[arg(value_parser = values::objective, allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["rate", "hdr", "pid", "every_report"])]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::client::{Act, Client, Plan};
+use crate::client::{Act, Client, Did, Plan};
 use crate::lab::observe::Ours;
 use crate::lab::options::{Options, Target};
 use crate::lab::report::ServerRow;
@@ -233,10 +233,9 @@ pub(in crate::lab) fn asked(plan: &Plan, healthy: Health) -> Health {
             Health::Answers => echoes(&mut client),
             _ => Health::Silent,
         };
-        if client.server_end().is_none() {
-            client.play(Act::AwaitEnd);
-        }
-        if client.server_end().is_none() {
+        // Only a wait that took its whole time shows that the connection lives: one that was reset
+        // during the send has no end to be seen any more.
+        if client.server_end().is_none() && client.play(Act::AwaitEnd).did == Did::GaveUp {
             break;
         }
         thread::sleep(ASK_AGAIN);

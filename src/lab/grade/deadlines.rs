@@ -29,8 +29,8 @@ const GRACE: Duration = Duration::from_millis(100);
 
 const SILENT: Case = Case {
     what: "A client that was served and then silent",
-    change: "Give each connection a read deadline, a moment that every received byte moves, and \
-             end the connection with a close when it has passed.",
+    change: "Give each connection a read deadline that restarts with every byte received. When \
+             it passes, close the connection.",
     replay: "closecall lab ADDR --only S9",
 };
 const MUTE: Case = Case {
@@ -40,8 +40,8 @@ const MUTE: Case = Case {
 };
 const SPEAKER: Case = Case {
     what: "A client that speaks now and then",
-    change: "Move the read deadline with every byte that arrives: it is about silence, and not \
-             about the age of a connection.",
+    change: "Restart the read deadline with every byte: it limits silence, not the age of a \
+             connection.",
     replay: "(for n in $(seq 30); do echo $n; sleep 1; done) | nc HOST PORT",
 };
 const STALLED: Case = Case {

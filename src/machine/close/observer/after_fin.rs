@@ -4,7 +4,7 @@
 //! was sent, or were on their way. So the queue is measured twice: before our FIN, and when the
 //! peer's TCP is first seen to have acknowledged it. Bytes within the first measure arrived before
 //! our FIN was sent, and do not count. Bytes beyond it most likely answer our FIN: an answer often
-//! carries the acknowledgement itself. Where the first measure is not known, bytes beyond the second
+//! carries the acknowledgement itself. Where the first measure is unknown, bytes beyond the second
 //! do. It is never certain: a segment that was sent before our FIN arrived, and was lost, arrives
 //! after the acknowledgement of our FIN.
 
