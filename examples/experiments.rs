@@ -135,11 +135,16 @@ fn evidence(evidence: &EvidenceRecord) -> String {
     if let (Some(errno), Some(via)) = (errno, via) {
         let _ = write!(text, "`errno: {errno}`, `via: {via}`, ");
     }
-    let _ = write!(text, "`rx: {rx}`, `tx: {tx}`");
+    // The lab's own server has the socket, and knows all three.
+    if let (Some(rx), Some(tx)) = (rx, tx) {
+        let _ = write!(text, "`rx: {rx}`, `tx: {tx}`");
+    }
     if let Some(undelivered) = undelivered {
         let _ = write!(text, ", `undelivered: {undelivered}`");
     }
-    let _ = write!(text, ", `unsent: {unsent}`");
+    if let Some(unsent) = unsent {
+        let _ = write!(text, ", `unsent: {unsent}`");
+    }
     text
 }
 

@@ -2,6 +2,11 @@
 //!
 //! The names of the fields are a promise, see `docs/close-log.schema.json`: fields may be added,
 //! none is renamed. What a system does not tell is null.
+//!
+//! An ending can also be seen from outside the program that had the connection: on the wire, or in
+//! the events of the kernel. Such a view does not have every fact, so more fields may be null in
+//! its records. They are never null where [`Record::seen_by`] is `socket`. All records that this
+//! version writes are of that kind.
 
 mod time;
 
@@ -24,18 +29,23 @@ pub struct Record {
     /// When the ending was reported.
     #[serde(with = "time")]
     pub time: SystemTime,
-    /// The connection's number.
-    pub id: u64,
+    /// The connection's number, given by the program that had it; `None` only in a view from
+    /// outside.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub id: Option<u64>,
     /// The peer's address, as accept gave it.
     pub peer: SocketAddr,
     /// Our own, where the system could still tell.
     pub local: Option<SocketAddr>,
     /// The stable name of the verdict, such as `peer_fin.delivered`.
     pub verdict: Cow<'static, str>,
-    /// What the verdict rests on.
+    /// What the verdict rests on. `fin_sent`, `rx`, `discarded`, `tx`, `unsent`, `duration_ms` and
+    /// `verdict_wait_ms` are always known to the program that had the connection: `None` is only in
+    /// a view from outside.
     #[serde(flatten)]
     pub evidence: EvidenceRecord,
-    /// From where the ending was seen: `socket` is the program that had the connection.
+    /// From where the ending was seen: `socket` is the program that had the connection, `kernel`
+    /// and `wire` are views from outside.
     #[serde(default = "by_socket")]
     pub seen_by: Cow<'static, str>,
 }
@@ -45,7 +55,7 @@ impl Record {
     pub fn new(ending: &Ending, time: SystemTime) -> Record {
         Record {
             time,
-            id: ending.id,
+            id: Some(ending.id),
             peer: ending.peer,
             local: ending.local,
             verdict: ending.verdict.kind.name().into(),
@@ -72,6 +82,8 @@ fn by_socket() -> Cow<'static, str> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
 #[non_exhaustive]
+// `deserialize_with`: the field may be null, but not missing. `schemars(with)`: the derived schema is
+// the lab's, which reads only records of programs that had the connection.
 pub struct EvidenceRecord {
     pub status: u8,
     pub initiator: Cow<'static, str>,
@@ -79,17 +91,44 @@ pub struct EvidenceRecord {
     pub errno: Option<Cow<'static, str>>,
     pub via: Option<Cow<'static, str>>,
     pub fin_received: Option<bool>,
-    pub fin_sent: bool,
-    pub rx: u64,
-    pub discarded: u64,
-    pub tx: u64,
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[cfg_attr(test, schemars(with = "bool"))]
+    pub fin_sent: Option<bool>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[cfg_attr(test, schemars(with = "u64"))]
+    pub rx: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[cfg_attr(test, schemars(with = "u64"))]
+    pub discarded: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[cfg_attr(test, schemars(with = "u64"))]
+    pub tx: Option<u64>,
     pub undelivered: Option<u32>,
-    pub unsent: u64,
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[cfg_attr(test, schemars(with = "u64"))]
+    pub unsent: Option<u64>,
     pub unread: Option<u32>,
     pub retransmits: Option<u8>,
     pub probes: Option<u8>,
-    pub duration_ms: u64,
-    pub verdict_wait_ms: u64,
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[cfg_attr(test, schemars(with = "u64"))]
+    pub duration_ms: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[cfg_attr(test, schemars(with = "u64"))]
+    pub verdict_wait_ms: Option<u64>,
+}
+
+impl EvidenceRecord {
+    /// Whether everything is there that the program that had the connection knows.
+    #[cfg(feature = "cli")]
+    pub(crate) const fn is_of_socket(&self) -> bool {
+        let counts = [self.rx, self.discarded, self.tx, self.unsent];
+        let times = [self.duration_ms, self.verdict_wait_ms];
+        let ([Some(_), Some(_), Some(_), Some(_)], [Some(_), Some(_)]) = (counts, times) else {
+            return false;
+        };
+        self.fin_sent.is_some()
+    }
 }
 
 impl From<&Ending> for EvidenceRecord {
@@ -102,17 +141,17 @@ impl From<&Ending> for EvidenceRecord {
             errno: evidence.error.map(|error| errno(error.errno, evidence.system)),
             via: evidence.error.map(|error| error.via.name().into()),
             fin_received: evidence.fin_received,
-            fin_sent: evidence.fin_sent,
-            rx: evidence.rx,
-            discarded: evidence.discarded,
-            tx: evidence.tx,
+            fin_sent: Some(evidence.fin_sent),
+            rx: Some(evidence.rx),
+            discarded: Some(evidence.discarded),
+            tx: Some(evidence.tx),
             undelivered: evidence.undelivered,
-            unsent: evidence.unsent,
+            unsent: Some(evidence.unsent),
             unread: evidence.unread,
             retransmits: evidence.retransmits,
             probes: evidence.probes,
-            duration_ms: ending.duration_ms,
-            verdict_wait_ms: ending.verdict_wait_ms,
+            duration_ms: Some(ending.duration_ms),
+            verdict_wait_ms: Some(ending.verdict_wait_ms),
         }
     }
 }

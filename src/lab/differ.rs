@@ -62,7 +62,7 @@ pub(super) fn differences(
     if chance.has_bytes() {
         all.push(gets(direct, &via.seen));
         let both = row.evidence.as_ref().zip(via.evidence.as_ref());
-        all.push(both.and_then(|(a, b)| taken((a.rx, sent.0), (b.rx, sent.1))));
+        all.push(both.and_then(|(a, b)| taken((a.rx?, sent.0), (b.rx?, sent.1))));
     }
     if chance.has_end() {
         all.push(changed("the client sees", end(direct), end(&via.seen)));

@@ -182,7 +182,7 @@ impl CloseLog {
     pub(super) fn clear(&mut self) -> Option<u64> {
         while self.reads() {}
         for line in self.lines.drain(..) {
-            let rx = line.evidence.rx;
+            let rx = line.rx();
             if !self.own.contains(&rx) && self.others.len() < LINES_MAX {
                 self.others.insert(rx);
             }
@@ -201,7 +201,7 @@ impl CloseLog {
         let line = self.waited(patience, |lines| {
             let mine = |line: &Line| {
                 let after = earliest.is_none_or(|earliest| line.began() >= earliest);
-                line.peer.port() == ours.peer.port() && line.evidence.rx <= ours.sent && after
+                line.peer.port() == ours.peer.port() && line.rx() <= ours.sent && after
             };
             let is_exact = |line: &Line| mine(line) && line.peer.ip() == ours.peer.ip();
             let index = lines.iter().position(is_exact).or_else(|| lines.iter().position(mine))?;
@@ -223,8 +223,8 @@ impl CloseLog {
         let earliest = self.earliest(ours).unwrap_or(SystemTime::UNIX_EPOCH);
         let life = ours.closed.duration_since(ours.connected).unwrap_or_default();
         let window = earliest..=earliest + TOLERANCE + life + LATE;
-        let is_exact = |line: &Line| line.began() >= earliest && ours.is_length(line.evidence.rx);
-        let may_be = |line: &Line| window.contains(&line.began()) && ours.may_be(line.evidence.rx);
+        let is_exact = |line: &Line| line.began() >= earliest && ours.is_length(line.rx());
+        let may_be = |line: &Line| window.contains(&line.began()) && ours.may_be(line.rx());
         let (opened, nameless) = (self.opened, ours.is_nameless());
         let mut first = None;
         let found = self.waited(self.patience, |lines| {
@@ -252,10 +252,10 @@ impl CloseLog {
         let exact = is_exact(&line);
         let others = self.lines.iter().filter(|other| match exact {
             true => is_exact(other),
-            false => ours.may_be(other.evidence.rx),
+            false => ours.may_be(other.rx()),
         });
         match others.count() {
-            0 if exact || !self.others.contains(&line.evidence.rx) => told(line),
+            0 if exact || !self.others.contains(&line.rx()) => told(line),
             0 => Err(Untold::Unclear(
                 "other connections at the server send as little, such as health checks of the \
                  proxy: whose line is ours cannot be told"
@@ -270,7 +270,7 @@ impl CloseLog {
 
     /// Whether a line has come that may be that of `ours`, as far as its length goes.
     pub(super) fn has_candidate(&self, ours: &Ours) -> bool {
-        self.lines.iter().any(|line| ours.may_be(line.evidence.rx))
+        self.lines.iter().any(|line| ours.may_be(line.rx()))
     }
 
     /// Whether all connections that were accepted between these two numbers have their lines.

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use closecall::Record;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -274,6 +275,63 @@ fn a_value_that_nobody_was_promised_is_noticed() {
         let mut other = record.clone();
         other[name] = value;
         assert!(!validator.is_valid(&other), "{name}: {other}");
+    }
+}
+
+// ---- views from outside -------------------------------------------------------------------------
+
+/// Fields that only the program that had the connection always knows.
+const OF_THE_PROGRAM: [&str; 8] =
+    ["id", "fin_sent", "rx", "discarded", "tx", "unsent", "duration_ms", "verdict_wait_ms"];
+
+/// What a capture may tell: half of it, and none of what the server's program knew.
+const SEEN_ON_THE_WIRE: &str = r#"{"time":"2026-11-22T19:00:00.123Z","id":null,"peer":"127.0.0.1:50000","local":"127.0.0.1:20003","verdict":"peer_fin.delivered","status":1,"initiator":"peer","certainty":"likely","errno":null,"via":null,"fin_received":true,"fin_sent":null,"rx":null,"discarded":null,"tx":null,"undelivered":null,"unsent":null,"unread":null,"retransmits":null,"probes":null,"duration_ms":null,"verdict_wait_ms":null,"seen_by":"wire"}"#;
+
+#[test]
+fn a_record_from_outside_may_lack_what_only_the_program_knows() {
+    let validator = validator();
+    for seen_by in ["wire", "kernel"] {
+        let text = SEEN_ON_THE_WIRE.replace("wire\"}", &format!("{seen_by}\"}}"));
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["seen_by"], seen_by);
+        assert!(validator.is_valid(&value), "{text}");
+        let record: Record = serde_json::from_str(&text).unwrap();
+        assert_eq!((record.id, record.evidence.rx, record.evidence.fin_sent), (None, None, None));
+        assert_eq!(serde_json::to_string(&record).unwrap(), text, "it is read as it was written");
+    }
+}
+
+#[test]
+fn what_the_program_knows_is_null_from_outside_only() {
+    let validator = validator();
+    for record in ended_by_peers() {
+        assert!(validator.is_valid(&record), "{record}");
+        for name in OF_THE_PROGRAM {
+            let mut other = record.clone();
+            other[name] = Value::Null;
+            assert!(!validator.is_valid(&other), "{name} of the socket: {other}");
+            other["seen_by"] = json!("wire");
+            assert!(validator.is_valid(&other), "{name} of the wire: {other}");
+        }
+        for (name, _, may_be_null) in FIELDS {
+            let mut other = record.clone();
+            other["seen_by"] = json!("wire");
+            other[name] = Value::Null;
+            let is_valid = *may_be_null || OF_THE_PROGRAM.contains(name);
+            assert_eq!(validator.is_valid(&other), is_valid, "{name} of the wire: {other}");
+        }
+    }
+}
+
+/// A field that is not there is a line of another kind, and not a fact that is unknown.
+#[test]
+fn a_record_without_a_field_that_may_be_null_is_none() {
+    for name in OF_THE_PROGRAM {
+        let mut fields: Value = serde_json::from_str(SEEN_ON_THE_WIRE).unwrap();
+        fields.as_object_mut().unwrap().remove(name).unwrap();
+        let record = serde_json::from_value::<Record>(fields);
+        let error = record.expect_err(name).to_string();
+        assert!(error.contains(name), "{error}");
     }
 }
 

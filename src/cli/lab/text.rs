@@ -88,12 +88,12 @@ pub(super) fn evidence(evidence: &EvidenceRecord) -> String {
     if let (Some(errno), Some(via)) = (&evidence.errno, &evidence.via) {
         let _ = write!(text, ", {errno} by {via}");
     }
-    let _ = write!(text, "; rx {} tx {}", evidence.rx, evidence.tx);
+    let _ = write!(text, "; rx {} tx {}", number(evidence.rx), number(evidence.tx));
     if let Some(undelivered) = evidence.undelivered {
         let _ = write!(text, " undelivered {undelivered}");
     }
-    if evidence.unsent > 0 {
-        let _ = write!(text, " unsent {}", evidence.unsent);
+    if let Some(unsent @ 1..) = evidence.unsent {
+        let _ = write!(text, " unsent {unsent}");
     }
     text
 }
@@ -107,16 +107,20 @@ pub(super) fn evidence_brief(evidence: &EvidenceRecord) -> String {
     if let (Some(errno), Some(via)) = (&evidence.errno, &evidence.via) {
         let _ = write!(text, "{errno} by {via}; ");
     }
-    let _ = write!(text, "rx {} tx {}", evidence.rx, evidence.tx);
+    let _ = write!(text, "rx {} tx {}", number(evidence.rx), number(evidence.tx));
     text
+}
+
+/// A number, or `?` if it is not known.
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
 /// How much of the reply the peer's TCP did not acknowledge; empty if nothing.
 pub(super) fn lost(evidence: &EvidenceRecord) -> String {
-    let unsent = evidence.unsent;
-    match evidence.undelivered {
+    match evidence.undelivered.zip(evidence.unsent) {
         None => "?".to_owned(),
-        Some(undelivered) => match unsent + u64::from(undelivered) {
+        Some((undelivered, unsent)) => match unsent + u64::from(undelivered) {
             0 => String::new(),
             lost @ ..1024 => lost.to_string(),
             lost => bytes(lost),

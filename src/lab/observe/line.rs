@@ -1,6 +1,7 @@
 //! A line of a close log that another program writes: nothing of it is trusted, and no text of it
 //! is shown that is not one of ours.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -22,27 +23,34 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// `None` if it is none of a close log.
+    /// `None` if it is none of a close log that a server writes of its own connections.
     pub(super) fn parse(text: &[u8]) -> Option<Line> {
         serde_json::from_slice(text).ok().filter(is_ours)
     }
 
+    /// How many bytes the server read. A line without this number is not parsed.
+    pub(super) fn rx(&self) -> u64 {
+        self.evidence.rx.unwrap_or(0)
+    }
+
     /// When its connection was accepted, by the server's clock, which has milliseconds.
     pub(super) fn began(&self) -> SystemTime {
-        let life = Duration::from_millis(self.evidence.duration_ms);
+        let life = Duration::from_millis(self.evidence.duration_ms.unwrap_or(0));
         self.time.checked_sub(life).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    let text = Cow::<str>::deserialize(deserializer)?;
     text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
 }
 
-/// Whether its words are such as a close log has: they will be shown on a terminal.
+/// Whether its words are such as a close log has, since they will be shown on a terminal, and
+/// whether it has the numbers by which it is found.
 fn is_ours(line: &Line) -> bool {
     let EvidenceRecord { initiator, certainty, errno, via, .. } = &line.evidence;
     let words = [Some(initiator), Some(certainty), errno.as_ref(), via.as_ref()];
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b' ';
-    words.into_iter().flatten().all(|word| word.len() <= 32 && word.bytes().all(is_word))
+    let is_short = |word: &Cow<'_, str>| word.len() <= 32 && word.bytes().all(is_word);
+    words.into_iter().flatten().all(is_short) && line.evidence.is_of_socket()
 }

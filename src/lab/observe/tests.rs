@@ -72,7 +72,7 @@ fn direct(log: &mut CloseLog, port: u16) -> Result<Kind, String> {
 /// The verdict for a connection through a proxy that sent `sent` bytes. The clock is known.
 fn through(log: &mut CloseLog, sent: u64) -> Result<u64, Untold> {
     log.skew_ms = Some(0);
-    log.through(&ours(7, sent)).map(|told| told.evidence.rx)
+    log.through(&ours(7, sent)).map(|told| told.evidence.rx.unwrap())
 }
 
 #[track_caller]
@@ -101,6 +101,20 @@ fn lines_are_joined_by_port_and_each_once_and_old_ones_not_at_all() {
     assert_eq!(direct(&mut log, 7).unwrap_err(), no_more, "and a third one is not waited for");
 }
 
+/// A close log can also hold what was seen from outside. No connection is found by that.
+#[test]
+fn a_line_without_the_facts_of_the_program_is_none() {
+    for known in ["\"rx\":14", "\"tx\":37", "\"duration_ms\":12", "\"fin_sent\":true"] {
+        let (mut file, mut log) = log("outside");
+        let text = line(7, "peer_fin.delivered");
+        assert!(text.contains(known), "{text}");
+        let name = known.split_once(':').unwrap().0;
+        file.write_all(text.replace(known, &format!("{name}:null")).as_bytes()).unwrap();
+        let untold = direct(&mut log, 7).unwrap_err();
+        assert!(untold.contains("1 that are none of a close log"), "{untold}");
+    }
+}
+
 /// Another client can have had the same port a moment ago.
 #[test]
 fn a_line_with_our_port_that_began_before_our_connect_is_anothers() {
@@ -122,7 +136,7 @@ fn the_clock_of_the_server_is_learnt_from_the_direct_way() {
     write(&file, &[Ended { began_ms, ..ended(14, 0) }]);
     assert!(log.direct(&ours(7, 14)).is_ok());
     write(&file, &[Ended { began_ms, id: 9, ..ended(15, 0) }]);
-    assert_eq!(log.through(&ours(7, 15)).unwrap().evidence.rx, 15);
+    assert_eq!(log.through(&ours(7, 15)).unwrap().evidence.rx, Some(15));
 }
 
 // ---- behind a proxy -----------------------------------------------------------------------------
@@ -172,9 +186,9 @@ fn of_a_client_that_fills_buffers_the_only_long_line_is_taken() {
     let filled = Ours { message: 14, ..ours(7, 1 << 20) };
     log.skew_ms = Some(0);
     write(&file, &[ended(0, 1), ended(18, 1), ended(9_999, 1)]);
-    assert_eq!(log.through(&filled).unwrap().evidence.rx, 9_999);
+    assert_eq!(log.through(&filled).unwrap().evidence.rx, Some(9_999));
     write(&file, &[ended(1 << 20, 1), Ended { id: 5, ..ended(10_000, 1) }]);
-    assert_eq!(log.through(&filled).unwrap().evidence.rx, 1 << 20, "all of it");
+    assert_eq!(log.through(&filled).unwrap().evidence.rx, Some(1 << 20), "all of it");
 }
 
 #[test]
