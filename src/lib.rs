@@ -77,6 +77,7 @@
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
 //! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
 //! | `record` | an ending in the words of the close log (feature `serde`) | `machine` |
+//! | `wire` | connections seen from outside: packets, sequence numbers, and a verdict from them (feature `cli`) | `machine` |
 //! | [`observed`] | a TCP stream of your own program that knows how it ended: std, and tokio (feature `tokio`) | `machine`, `socket` |
 //! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
 //! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
@@ -130,6 +131,9 @@ pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod socket;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod wire;
 
 pub use self::config::{Config, ConfigError, Overload};
 pub use self::kernel::mio_kernel::Handle;
