@@ -5,12 +5,14 @@
 //! that the error for `--drain -5s` is about the duration and not about an unknown option.
 
 mod load;
+mod read;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use self::load::{CommonArgs, Load, LoadArgs, MergeArgs, RunArgs};
+pub(super) use self::read::{ReadArgs, ReadFormat};
 use super::addresses::{Address, Endpoint};
 use super::values::{self, End, FailOn, Format, Message, OrOff};
 use crate::config::Overload;
@@ -100,6 +102,17 @@ pub(super) enum Command {
         reply has arrived:\n  \
         closecall load echo 127.0.0.1:20003 -c 1000")]
     Load(LoadArgs),
+
+    /// Read captures of packets and report how each TCP connection ended.
+    ///
+    /// Exit codes: 0 success; 1 a capture was damaged or cut off; 2 wrong usage; 3 a file cannot be
+    /// opened, or is no capture.
+    #[command(verbatim_doc_comment, hide = true)]
+    #[command(
+        after_help = "Example: the connections that the peer reset, in a compressed capture:\n  \
+        closecall read --only peer_reset trace.pcap.gz"
+    )]
+    Read(ReadArgs),
 
     /// Holds its stdout until it is killed. `client --end killed` starts and kills it.
     #[command(hide = true)]

@@ -20,6 +20,7 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
         Some("client") => "see closecall client --help",
         Some("lab") => "see closecall lab --help",
         Some("load") => "see closecall load --help",
+        Some("read") => "see closecall read --help",
         _ => "see closecall --help",
     };
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
