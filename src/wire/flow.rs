@@ -229,7 +229,11 @@ impl Flow {
             return Handshake::Completed;
         }
         match self.asker {
-            Some(asker) if !self.directions.iter().any(Direction::has_talked) => {
+            // With the answer alone, the other direction may not be in the capture.
+            Some(asker)
+                if self.directions[asker].has_syn()
+                    && !self.directions.iter().any(Direction::has_talked) =>
+            {
                 Handshake::Unfinished { asker, is_answered: self.has_syn_ack }
             }
             _ => Handshake::Unseen,

@@ -46,7 +46,7 @@ pub struct OutsideVerdict {
 /// | any other | peer's | peer's first | else | `peer_fin.reply_refused` |
 /// | any other | peer's | none | retransmitting, or probing with U 0 | `peer_reset.stale` |
 /// | any other | peer's | none | no byte either way | `peer_reset.probe` |
-/// | any other | peer's | none | U > 0 or unknown | `peer_reset.reply_undelivered` |
+/// | any other | peer's | none | U > 0 or unknown, or the peer's window is closed | `peer_reset.reply_undelivered` |
 /// | any other | peer's | none | the peer's last bytes came after ours | `peer_reset.before_reply` |
 /// | any other | peer's | none | else | `peer_reset.reply_acked` |
 /// | any other | none | both, peer's first | no byte either way | `peer_fin.probe` |
@@ -158,6 +158,8 @@ fn peer_reset(view: &View, reset: SeenReset) -> OutsideVerdict {
         // An acknowledgement may have been delayed, and the reset takes that with it.
         Some(1..) => says(Kind::PeerResetReplyUndelivered, Likely),
         None => says(Kind::PeerResetReplyUndelivered, Unknown),
+        // What we had for it could not be sent, if we had something.
+        Some(0) if peer.has_closed_window => says(Kind::PeerResetReplyUndelivered, Likely),
         Some(0) if peer.has_last_word => {
             // Whether a reply was owed is not on the wire.
             let certainty = if ours.bytes == 0 { Certain } else { Likely };

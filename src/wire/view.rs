@@ -39,6 +39,8 @@ pub struct Sent {
     pub fin_acknowledged: bool,
     /// It sent new bytes when its TCP had the other end's FIN.
     pub sent_after_fin: bool,
+    /// It takes no more bytes: the last window that it offered was zero.
+    pub has_closed_window: bool,
     /// Its last new byte came behind the other end's last new byte: it had the last word.
     pub has_last_word: bool,
     /// Retransmissions that were not answered.
@@ -168,6 +170,7 @@ fn sent(own: &Direction, other: &Direction, until_ns: u64) -> Sent {
         fin: own.fin().is_some(),
         fin_acknowledged: own.is_fin_acknowledged(),
         sent_after_fin: own.after_fin() > 0,
+        has_closed_window: own.window() == Some(0),
         has_last_word: own.last_new() > other.last_new(),
         retransmitting: own.retransmitting(),
         probing: own.probing(),

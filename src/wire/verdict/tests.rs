@@ -94,6 +94,7 @@ fn resets_of_the_peer_alone_are_told_by_the_reply() {
     goes(">14 <37 >A +1000 <K >r", "peer_reset.stale", Likely);
     goes(">R", "peer_reset.probe", Certain);
     goes(">14 <37 >'r", "peer_reset.reply_undelivered", Likely);
+    goes(">14 <37 >14 >Z >R", "peer_reset.reply_undelivered", Likely);
     goes(">14 >R", "peer_reset.before_reply", Certain);
     goes(">14 <37 >14 <A >R", "peer_reset.before_reply", Likely);
     goes(">14 <37 >A >R", "peer_reset.reply_acked", Certain);
@@ -140,6 +141,7 @@ fn what_was_seen_in_part_is_likely_at_most() {
     ends(">~S <SA >A >14 <37 >F <F >A", "peer_fin.delivered", Certain);
     goes(">14 <~37 >F <F >A", "peer_fin.delivered", Likely);
     ends(">S <~SA >A >14 <~37 >F <~F >A", "unseen", Unknown);
+    ends("<SA", "unseen", Unknown);
     ends(">~S <~SA >~A >~14 <37 >~A <F", "unseen", Unknown);
     // A reset that its receiver need not accept, and the last word.
     goes(">14 <37 >A >X", "peer_reset.reply_acked", Likely);
