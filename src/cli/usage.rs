@@ -56,6 +56,9 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
                 None => format!("{}: expected once, was given twice or more", name(&option)),
             }
         }
+        (ErrorKind::MissingRequiredArgument, Some(argument)) => {
+            format!("{} is missing; {help}", name(argument.trim_start_matches('<')))
+        }
         (ErrorKind::MissingSubcommand, _)
         | (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
             format!("a subcommand is missing: {}; {help}", subcommands(arguments))
@@ -111,7 +114,7 @@ fn one_of(all: &[String]) -> String {
 
 /// `--listen` of `--listen <ADDR>`, `ADDR` of `[ADDR]`.
 fn name(option: &str) -> &str {
-    option.trim_start_matches('[').split([' ', '=', '[', ']']).next().unwrap_or(option)
+    option.trim_start_matches('[').split([' ', '=', '[', ']', '>']).next().unwrap_or(option)
 }
 
 /// The option, or the variable in the environment if the value came from there: that is so when the

@@ -13,6 +13,7 @@ mod skip;
 mod against;
 mod capture;
 mod experiments;
+mod read;
 mod scenarios;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod shown;
