@@ -163,7 +163,8 @@ impl Flow {
     fn must_accept(&self, segment: &Segment, from: usize) -> bool {
         let (own, other) = (&self.directions[from], &self.directions[1 - from]);
         let Some(place) = own.place(segment.seq) else {
-            // SYN-SENT: it acknowledges the SYN (RFC 9293, 3.10.7.3). Without a SYN nothing is known.
+            // SYN-SENT: it acknowledges the SYN (RFC 9293, 3.10.7.3). Without a SYN nothing is
+            // known.
             let acknowledged = other.place(segment.ack);
             let fits = acknowledged.is_some_and(|it| it >= 1 && it <= other.end_with_fin() as i64);
             return !other.has_syn() || (segment.flags.has(Flags::ACK) && fits);
@@ -211,8 +212,8 @@ impl Flow {
         reset.or(self.closed_at_ns).unwrap_or(self.last_ns)
     }
 
-    /// The round trip: from the SYN to the acknowledgement of the SYN-ACK, in nanoseconds. `None` if
-    /// one was not seen, or was seen twice.
+    /// The round trip: from the SYN to the acknowledgement of the SYN-ACK, in nanoseconds. `None`
+    /// if one was not seen, or was seen twice.
     pub fn round_trip_ns(&self) -> Option<u64> {
         let span = self.completed_at_ns?.checked_sub(self.syn_at_ns?)?;
         (!self.is_syn_repeated).then_some(span)

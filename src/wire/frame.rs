@@ -1,8 +1,8 @@
 //! Frames of a capture: link layer, IP, and the TCP segment inside.
 //!
-//! Bytes are borrowed and read by hand; nothing is allocated and no bytes can cause a panic. A frame
-//! that is not looked into is named, so that it can be counted: a packet that a reader cannot see
-//! must not look like one that was never sent.
+//! Bytes are borrowed and read by hand; nothing is allocated and no bytes can cause a panic. A
+//! frame that is not looked into is named, so that it can be counted: a packet that a reader cannot
+//! see must not look like one that was never sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

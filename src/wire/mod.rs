@@ -9,9 +9,9 @@
 //! bytes of a packet can cause a panic.
 //!
 //! Reading order: [`frame`] (what is read of a packet, and what is only counted), [`Segment`],
-//! [`Seq`] (arithmetic that wraps), [`Direction`] (what one end sends), [`Flow`] (both, and how they
-//! came to an end), [`Table`] (which segment belongs to which), [`View`] (what one end can have seen
-//! of it), [`judge`] (the decision table).
+//! [`Seq`] (arithmetic that wraps), [`Direction`] (what one end sends), [`Flow`] (both, and how
+//! they came to an end), [`Table`] (which segment belongs to which), [`View`] (what one end can
+//! have seen of it), [`judge`] (the decision table).
 
 mod direction;
 mod flow;

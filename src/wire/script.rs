@@ -9,8 +9,8 @@
 //! then lost, `~` it is lost by the capture only. Then: `S` SYN, `SA` SYN-ACK, `A` an
 //! acknowledgement, `F` a FIN, a number of bytes, perhaps with `F`, `again` its last segment once
 //! more, `K` a keepalive probe, `Z` an acknowledgement with a window of zero, `R` a reset by its
-//! program, `r` a reset that answers a segment, `RA` one that answers a SYN, `X` a reset that is not
-//! acceptable. `+3000` lets that number of milliseconds pass; each segment takes one more.
+//! program, `r` a reset that answers a segment, `RA` one that answers a SYN, `X` a reset that is
+//! not acceptable. `+3000` lets that number of milliseconds pass; each segment takes one more.
 
 use std::net::SocketAddr;
 
@@ -32,7 +32,8 @@ pub(super) fn server() -> SocketAddr {
 /// Plays a script.
 #[derive(Default)]
 struct Player {
-    /// By end, the client first: what it sends next, what it has received, what it has said of that.
+    /// By end, the client first: what it sends next, what it has received, what it has said of
+    /// that.
     next: [u32; 2],
     received: [u32; 2],
     said: [u32; 2],

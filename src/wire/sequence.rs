@@ -65,7 +65,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_place_is_found_again(isn: u32, place in 0_u64..1 << 40, off in -1_000_000_i64..1_000_000) {
+        fn a_place_is_found_again(
+            isn: u32,
+            place in 0_u64..1 << 40,
+            off in -1_000_000_i64..1_000_000,
+        ) {
             let near = place.saturating_add_signed(off);
             prop_assert_eq!(Seq(isn).plus(place as u32).place(Seq(isn), near), place as i64);
         }
