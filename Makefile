@@ -57,8 +57,9 @@ scale: ## measure the loop's cost of a connection among 1,000 and among a millio
 doc: ## build the documentation, target/doc/closecall/index.html
 	cargo doc --no-deps
 
-book: ## build the documents as a book with search, target/book/index.html (mdBook, python3)
-	command -v mdbook >/dev/null || cargo install mdbook --locked --version '^0.5'
+book: ## build the documents as a book with search, target/book/index.html (python3; installs mdBook)
+	command -v mdbook >/dev/null || cargo install mdbook --locked --version '^0.5' --no-default-features --features search
+	command -v mdbook-mermaid >/dev/null || cargo install mdbook-mermaid --locked --version '^0.17'
 	python3 book/make.py
 
 picture: ## draw docs/endings.svg from a run of the release binary

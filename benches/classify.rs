@@ -40,21 +40,20 @@ fn piece(choices: &mut Choices) -> Evidence {
     let errno = Errno(choices.pick(&errnos));
     let via = choices.pick(&[Via::Recv, Via::Send, Via::SoError]);
     let rx = choices.pick(&[0, 14, 14, 1_400]);
-    Evidence {
-        cause: (!orderly && choices.one_in(3)).then_some(cause),
-        error: (!orderly && errno.0 != 0).then_some(FirstError { errno, via }),
-        fin_received: Some(orderly || choices.one_in(2)),
-        fin_sent: orderly || choices.one_in(2),
-        sent_after_fin: choices.one_in(4),
-        rx,
-        tx: if rx > 0 { rx + 23 } else { 0 },
-        undelivered: choices.pick(&[Some(0), Some(0), Some(37), None]),
-        fin_acknowledged: orderly && !choices.one_in(8),
-        unsent: choices.pick(&[0, 0, 0, 100]),
-        retransmits: Some(choices.pick(&[0, 0, 0, 2])),
-        probes: Some(choices.pick(&[0, 0, 0, 1])),
-        ..Evidence::nothing(System::Linux)
-    }
+    let mut evidence = Evidence::nothing(System::Linux);
+    evidence.cause = (!orderly && choices.one_in(3)).then_some(cause);
+    evidence.error = (!orderly && errno.0 != 0).then_some(FirstError { errno, via });
+    evidence.fin_received = Some(orderly || choices.one_in(2));
+    evidence.fin_sent = orderly || choices.one_in(2);
+    evidence.sent_after_fin = choices.one_in(4);
+    evidence.rx = rx;
+    evidence.tx = if rx > 0 { rx + 23 } else { 0 };
+    evidence.undelivered = choices.pick(&[Some(0), Some(0), Some(37), None]);
+    evidence.fin_acknowledged = orderly && !choices.one_in(8);
+    evidence.unsent = choices.pick(&[0, 0, 0, 100]);
+    evidence.retransmits = Some(choices.pick(&[0, 0, 0, 2]));
+    evidence.probes = Some(choices.pick(&[0, 0, 0, 1]));
+    evidence
 }
 
 criterion_group! {

@@ -1,8 +1,8 @@
 //! A server in this process and a client beside it, over loopback: one echo, and one life from
 //! connect to verdict. The server's turns are taken on the client's own thread, when there is
-//! something for it to do: so nobody waits for a scheduler, and the time is what both ends and the
-//! kernel between them compute. Most of it is the kernel's; it is here to see a change, and
-//! `make bench` to compare servers.
+//! something for it to do: so neither waits for a scheduler, and the time is what both ends and the
+//! kernel need for computing. Most of it is the kernel's; it is here to show a change, and `make
+//! bench` to compare servers.
 
 mod common;
 

@@ -28,7 +28,7 @@ use common::SIZES;
 use common::cpu::Cpu;
 use common::held::Held;
 
-/// Those who are active at each size.
+/// The number of active connections at each size.
 const ACTIVE: u32 = 1_000;
 /// Events, loads or connections in one measurement, at least.
 const WORK: u32 = 1_000_000;
@@ -98,7 +98,7 @@ fn number(option: &str, value: &str, max: u32) -> Result<u32, String> {
 /// What is measured, in nanoseconds of CPU time for one.
 #[derive(Clone, Copy)]
 enum Column {
-    /// A newcomer gets its slot and its deadline.
+    /// A new connection gets its slot and its deadline.
     Accept,
     /// A message of one of 1,000 that are always the same is answered.
     Same,
@@ -131,7 +131,7 @@ impl Size {
         let before = resident_bytes();
         held.accept();
         let growth = resident_bytes().saturating_sub(before);
-        held.everybody_speaks();
+        held.every_client_sends();
         held.alarms();
         held.end(); // in the order of speaking, so from here on slots are given out in no order
         Size {
@@ -158,10 +158,10 @@ impl Size {
         black_box(end);
         self.note(Column::Walk, time, u64::from(WORK));
         // The first alarms ring in the order of accept, those after them in that of speaking.
-        self.held.everybody_speaks();
+        self.held.every_client_sends();
         self.held.alarms();
         for _ in 0..repeats {
-            self.held.everybody_speaks();
+            self.held.every_client_sends();
             self.time(cpu, Column::Alarm, Held::alarms);
         }
         self.time(cpu, Column::End, Held::end);

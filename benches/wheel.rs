@@ -1,13 +1,13 @@
-//! The timer wheel beside the two structures that anybody would take first, on the same operations:
-//! a `BTreeSet` of deadlines, and a `BinaryHeap` from which a deadline that has moved is dropped
-//! when it comes up. Read across the sizes: the wheel's line should stay flat until its entries, 16
-//! bytes each, no longer fit the caches; the others grow with the logarithm on top.
+//! The timer wheel beside the two obvious alternatives, on the same operations: a `BTreeSet` of
+//! deadlines, and a `BinaryHeap` from which a deadline that has moved is dropped when it comes up.
+//! Read across the sizes: the wheel's line should stay flat until its entries, 16 bytes each, no
+//! longer fit the caches; the others grow with the logarithm in addition.
 //!
-//! * `day`: somebody at random is active and gets a later deadline, about four times in the time
-//!   that a deadline lasts; who was silent that long, one in fifty-five, is taken out and armed
-//!   anew.
-//! * `arm`: the same, but whoever is active leaves, and a newcomer gets the place.
-//! * `expire`: nobody is active: the next one is taken out and armed anew.
+//! * `day`: a random connection is active and gets a later deadline, about four times in the time
+//!   that a deadline lasts; a connection that was silent that long, one in fifty-five, is taken out
+//!   and armed anew.
+//! * `arm`: the same, but the active connection closes, and a new one gets its place.
+//! * `expire`: no connection is active: the next one is taken out and armed anew.
 
 mod common;
 
@@ -23,7 +23,7 @@ use common::SIZES;
 use common::cpu::{Cpu, criterion};
 
 const DEADLINE_MS: u64 = 10_000;
-/// How long somebody is silent, on average.
+/// How long a connection is silent, on average.
 const SILENCE_MS: u64 = 2_500;
 
 /// What is compared: deadlines by key, in milliseconds.
@@ -148,7 +148,7 @@ impl Timers for Heap {
     }
 }
 
-/// A day in the life of so many connections. The operations follow from the seed alone.
+/// A day in the life of this many connections. The operations follow from the seed alone.
 struct Day<T> {
     timers: T,
     keys: u32,
@@ -157,7 +157,7 @@ struct Day<T> {
 }
 
 impl<T: Timers> Day<T> {
-    /// Everybody is armed, and two deadlines' time has passed: a heap keeps what has moved for that
+    /// All are armed, and the time of two deadlines has passed: a heap keeps moved entries for that
     /// long.
     fn new(keys: u32) -> Day<T> {
         let mut day = Day { timers: T::new(keys), keys, choices: Choices::seeded(7), now_us: 0 };
@@ -172,19 +172,19 @@ impl<T: Timers> Day<T> {
         self.now_us / 1_000 + DEADLINE_MS
     }
 
-    fn somebody(&mut self) -> u32 {
+    fn random_key(&mut self) -> u32 {
         self.choices.below(u64::from(self.keys)) as u32
     }
 
-    /// Somebody is active.
+    /// A random connection is active.
     fn activity(&mut self) {
-        let key = self.somebody();
+        let key = self.random_key();
         self.timers.arm(key, self.deadline());
         self.pass();
     }
 
     fn leave_and_come(&mut self) {
-        let key = self.somebody();
+        let key = self.random_key();
         self.timers.disarm(key);
         self.timers.arm(key, self.deadline());
         self.pass();
@@ -201,7 +201,7 @@ impl<T: Timers> Day<T> {
         }
     }
 
-    /// Everybody is silent for once, so that a heap has nothing left of what was before.
+    /// All are silent once, so that a heap has nothing left of what was before.
     fn silence(&mut self) {
         (0..self.keys).for_each(|_| self.expire());
     }

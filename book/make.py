@@ -2,11 +2,12 @@
 
 The documents are written to be read in the repository: they lie in several folders and link to
 source files. mdBook wants one folder, and only pages have a place in a book. So the pages that
-SUMMARY.md lists are copied to target/book-source under the paths that they have in the repository,
-which keeps the links between them right; README.md becomes index.md, the first page of its folder,
-as mdBook has it. An image is copied beside its page. Any other file that
+SUMMARY.md lists are copied to target/book-source/src under the paths that they have in the
+repository, which keeps the links between them right; README.md becomes index.md, the first page of
+its folder, as mdBook has it. An image is copied beside its page. Any other file that
 a page links to is copied as text, `src/config.rs` as `src/config.rs.txt`, and the link is adapted:
-a browser shows such a file, offline as well.
+a browser shows such a file, offline as well. Diagrams are drawn in the browser by Mermaid, which
+mdbook-mermaid puts beside the pages.
 
 After mdBook, each local link and anchor of the book is looked up. Exit code 1: mdBook warned, or a
 link leads nowhere.
@@ -23,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / "target" / "book-source"
+PAGES = STAGE / "src"
 BOOK = ROOT / "target" / "book"
 IMAGES = {".svg", ".png"}
 
@@ -66,7 +68,7 @@ def staged(page, pages):
         if not (ROOT / target).is_file():
             sys.exit(f"{page}: {link}: there is no {target}")
         if target not in pages:
-            copy = STAGE / place(target, pages)
+            copy = PAGES / place(target, pages)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / target, copy)
         path = os.path.relpath(place(target, pages), page.parent)
@@ -84,8 +86,8 @@ def stage():
     for page in pages:
         if not (ROOT / page).is_file():
             sys.exit(f"book/SUMMARY.md lists {page}, which does not exist")
-        (STAGE / page).parent.mkdir(parents=True, exist_ok=True)
-        (STAGE / place(page, pages)).write_text(staged(page, pages))
+        (PAGES / page).parent.mkdir(parents=True, exist_ok=True)
+        (PAGES / place(page, pages)).write_text(staged(page, pages))
 
     # The summary's links lead from book/; in the book's source it stands at the root.
     def moved(match):
@@ -93,16 +95,21 @@ def stage():
         return f"{match[1]}{place(path, pages)}{match[3]}"
 
     summary = (ROOT / "book" / "SUMMARY.md").read_text()
-    (STAGE / "SUMMARY.md").write_text(LINK.sub(moved, summary))
+    (PAGES / "SUMMARY.md").write_text(LINK.sub(moved, summary))
+    shutil.copyfile(ROOT / "book" / "book.toml", STAGE / "book.toml")
 
 
 def build():
     shutil.rmtree(BOOK, ignore_errors=True)
-    command = ["mdbook", "build", str(ROOT / "book")]
+    run("mdbook-mermaid", "install", STAGE)
+    run("mdbook", "build", STAGE)
+
+
+def run(*command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print(done.stdout, end="")
     if done.returncode != 0 or re.search(r"\b(WARN|ERROR)\b", done.stdout):
-        sys.exit("mdbook failed or warned")
+        sys.exit(f"{command[0]} failed or warned")
 
 
 class Page(html.parser.HTMLParser):

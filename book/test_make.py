@@ -30,7 +30,7 @@ class Staging(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         make.ROOT = Path(folder.name)
-        make.STAGE = make.ROOT / "target" / "book-source"
+        make.PAGES = make.ROOT / "target" / "book-source" / "src"
         self.files = ["README.md", "docs/DIAGNOSE.md", "docs/endings.svg", "examples/README.md"]
         for name in [*self.files, "src/config.rs", "atlas/README.md"]:
             (make.ROOT / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,9 +43,9 @@ class Staging(unittest.TestCase):
 
     def test_links_follow_what_they_lead_to(self):
         self.assertEqual(self.staged(PAGE), ADAPTED)
-        self.assertEqual((make.STAGE / "src/config.rs.txt").read_text(), "src/config.rs")
-        self.assertTrue((make.STAGE / "docs/endings.svg").is_file())
-        self.assertFalse((make.STAGE / "src/none.rs.txt").exists())
+        self.assertEqual((make.PAGES / "src/config.rs.txt").read_text(), "src/config.rs")
+        self.assertTrue((make.PAGES / "docs/endings.svg").is_file())
+        self.assertFalse((make.PAGES / "src/none.rs.txt").exists())
 
     def test_a_link_to_nothing_ends_it(self):
         with self.assertRaisesRegex(SystemExit, "none.rs"):

@@ -68,7 +68,7 @@ mod linux {
                     continue;
                 }
                 let key = event.data.u64() as usize;
-                // Each socket has one event in a round at most, and leaves in its own only.
+                // Each socket has one event in a round at most, and is removed only in its own.
                 if !is_open(&mut clients[key], &mut buffer) {
                     clients.remove(key); // its descriptor is closed, and epoll forgets it
                 }
@@ -76,7 +76,7 @@ mod linux {
         }
     }
 
-    /// One newcomer. If more are waiting, the next `epoll_wait` reports the listener again.
+    /// Accepts one connection. If more wait, the next `epoll_wait` reports the listener again.
     fn accept(listener: &TcpListener, epoll: &OwnedFd, clients: &mut Slab<Client>) {
         // Out of descriptors this fails, and the next `epoll_wait` returns at once.
         let Ok((socket, peer)) = listener.accept() else { return };
@@ -91,7 +91,7 @@ mod linux {
         }
     }
 
-    /// One read from a client that has something. Returns whether it stays.
+    /// Reads once from a ready client. Returns whether it stays connected.
     fn is_open(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
         match socket.read(buffer) {
             Ok(0) => println!("{peer}: recv = 0"),

@@ -1,12 +1,12 @@
 //! Rung 1: a thread for each client, and in it a loop over `recv`.
 //!
-//! New: nothing. This is the C++ server you know, branch for branch. Two of its bugs are gone with
+//! New: nothing. It is the C++ server, branch for branch. Two of its bugs are gone with
 //! the language: `sprintf("%s")` ended a reply at its first zero byte, and wrote past its buffer if
 //! the message was long.
 //!
-//! Still wrong: a thread for each client. An idle one holds its stack as long as the client likes,
-//! and the first that cannot be started ends `main`, and with it everybody's connection: that is
-//! what `std::thread` does when it throws and nobody catches.
+//! Still wrong: a thread for each client. An idle client holds its stack indefinitely, and the
+//! first thread that cannot be started ends `main`, and with it every connection: `std::thread` in
+//! C++ throws, and nothing catches it.
 //!
 //! Run it: `cargo run --example 1_threads [ADDRESS]`.
 
@@ -42,8 +42,8 @@ fn handle_client(mut socket: TcpStream, peer: SocketAddr) {
             Err(error) => return println!("{peer}: recv = -1, {error}"),
         };
         let reply = [PREFIX, &buffer[..bytes]].concat();
-        // Nobody looks at the result of send. It blocks until all is in the kernel's buffer, for
-        // as long as the client likes.
+        // The result of send is not checked. It blocks until all is in the kernel's buffer, for as
+        // long as the client does not read.
         let _ = socket.write_all(&reply);
     }
 }

@@ -1,13 +1,13 @@
-//! Rung 2: no call blocks, and one thread asks everybody, always.
+//! Rung 2: no call blocks, and one thread asks every client, always.
 //!
 //! New: non-blocking sockets. `EAGAIN -> continue`, which was dead code in rung 1, does all the
 //! work.
 //!
 //! Cures: no thread for each client. A client costs a descriptor and a few bytes.
 //!
-//! Still wrong: it asks at once again, so it burns a whole core while nobody says anything, and a
-//! thousand idle clients are a thousand system calls before anybody is asked twice. And `send` has
-//! the same branch: while one client does not read, all the others wait.
+//! Still wrong: it asks again at once, so it uses a whole core while all clients are idle, and a
+//! thousand idle clients are a thousand system calls before one of them is asked twice. And `send`
+//! has the same branch: while one client does not read, all the others wait.
 //!
 //! Run it: `cargo run --example 2_spinning [ADDRESS]`.
 
@@ -33,7 +33,8 @@ fn main() -> io::Result<()> {
     let mut clients: Vec<Client> = Vec::new();
     let mut buffer = vec![0; 65_536]; // one for all: only one is served at a time
     loop {
-        // An error is about one newcomer, or files are short. Either way the next round asks again.
+        // An error is about one new connection, or files are short. Either way the next round tries
+        // again.
         if let Ok((socket, peer)) = listener.accept()
             && socket.set_nonblocking(true).is_ok()
         {
@@ -43,13 +44,13 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Asks one client once. Says whether it stays.
+/// Serves one client once. Returns whether it stays connected.
 fn is_open(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
     match socket.read(buffer) {
         Ok(0) => println!("{peer}: recv = 0"),
         Ok(bytes) => {
             let reply = [PREFIX, &buffer[..bytes]].concat();
-            // What went wrong here, the next recv says as well.
+            // An error here is reported by the next recv as well.
             let _ = send_all(socket, &reply);
             return true;
         }
@@ -59,19 +60,19 @@ fn is_open(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
     false
 }
 
-/// Asks until the kernel has taken everything.
+/// Sends until the kernel has taken everything.
 fn send_all(socket: &mut TcpStream, mut reply: &[u8]) -> io::Result<()> {
     while !reply.is_empty() {
         match socket.write(reply) {
             Ok(bytes) => reply = &reply[bytes..],
-            Err(error) if is_passing(&error) => continue, // and nobody else is served meanwhile
+            Err(error) if is_passing(&error) => continue, // and no other client is served meanwhile
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Nothing was done and nothing is broken: EAGAIN, or a signal came in between.
+/// EAGAIN, or a signal came in between: nothing was done and nothing is broken.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

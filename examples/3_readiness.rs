@@ -1,14 +1,14 @@
-//! Rung 3: the kernel is asked once who has something, and the thread sleeps until somebody has.
+//! Rung 3: the kernel is asked once which sockets are ready, and the thread sleeps until one is.
 //!
 //! New: `mio::Poll`, which is epoll, kqueue or IOCP. Each socket is registered under a token, and
 //! an event names the token.
 //!
-//! Cures: an idle server does nothing at all. And nobody is waited for: who does not read does not
-//! hold up the others.
+//! Cures: an idle server does nothing at all. And a client that does not read does not block the
+//! others.
 //!
-//! Still wrong: one `send` for each reply, and what the socket does not take is gone. Whoever reads
-//! slowly loses bytes out of the middle of its stream, and nobody is told; nor does anything stop
-//! such a client from sending on and on.
+//! Still wrong: one `send` for each reply, and what the socket does not take is lost. A client that
+//! reads slowly loses bytes out of the middle of its stream without notice; nor does anything stop
+//! such a client from sending more.
 //!
 //! Run it: `cargo run --example 3_readiness [ADDRESS]`.
 
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     }
 }
 
-/// Events come once for each change, so newcomers are taken until there are no more.
+/// There is one event for each change, so connections are accepted until there are no more.
 fn accept_all(listener: &TcpListener, poll: &Poll, clients: &mut Slab<Client>) {
     while let Ok((mut socket, peer)) = listener.accept() {
         let entry = clients.vacant_entry();
@@ -73,7 +73,7 @@ fn accept_all(listener: &TcpListener, poll: &Poll, clients: &mut Slab<Client>) {
     }
 }
 
-/// Serves a client that has something, until it has nothing more. Says whether it stays.
+/// Serves a client until its input is empty. Returns whether it stays connected.
 fn is_open(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
     loop {
         match socket.read(buffer) {
@@ -83,7 +83,7 @@ fn is_open(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
                 let _ = socket.write(&reply); // here the bytes get lost
                 continue;
             }
-            // Where rung 2 asks again, this one goes back to sleep.
+            // Rung 2 would ask again here; this rung goes back to sleep.
             Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => println!("{peer}: recv = -1, {error}"),

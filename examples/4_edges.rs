@@ -2,14 +2,14 @@
 //! meanwhile.
 //!
 //! New: an outbox for each client, and events for room to send. Edge-triggered means that the
-//! kernel says a change once. So whoever is visited is served until EAGAIN: there will be no second
-//! event for what is left.
+//! kernel reports a change once. So each ready client is served until EAGAIN: there will be no
+//! second event for what is left.
 //!
 //! Cures: no byte is lost, and a client that does not read stops itself. Its replies fill the
 //! buffers, nothing more is read from it, and TCP tells it to wait: backpressure.
 //!
-//! Still wrong: a client that says nothing stays for ever, and so does one that vanished without a
-//! word. And a visit has no end while the client keeps sending: the others wait for it.
+//! Still wrong: a silent client stays indefinitely, and so does one that vanished without a packet.
+//! And a visit does not end while the client keeps sending: the others wait for it.
 //!
 //! Run it: `cargo run --example 4_edges [ADDRESS]`.
 
@@ -73,7 +73,7 @@ fn accept_all(listener: &TcpListener, poll: &Poll, clients: &mut Slab<Client>) {
 }
 
 impl Client {
-    /// Does all that can be done now. Says whether it stays.
+    /// Does everything that can be done now. Returns whether the client stays connected.
     fn is_open(&mut self, buffer: &mut [u8]) -> bool {
         loop {
             match self.step(buffer) {

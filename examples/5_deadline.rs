@@ -1,13 +1,13 @@
 //! Rung 5: ten seconds without a byte, and the client is closed.
 //!
-//! New: a timer wheel, one for all. A client's deadline is a number, and each byte moves it without
-//! touching the wheel. The wheel holds one entry for each client; when that comes up early, it is
-//! hung up again. Only `main` reads the clock, and everything else is told what time it is.
+//! New: one timer wheel for all clients. A client's deadline is a number, and each byte moves it
+//! without touching the wheel. The wheel holds one entry for each client; an entry that comes up
+//! early is armed again. Only `main` reads the clock; time is an argument everywhere else.
 //!
-//! Cures: the silent, the stalled and the vanished leave their places.
+//! Cures: silent, stalled and vanished clients are closed.
 //!
 //! Still wrong: it does not know how a connection ended. `recv = 0` stands for a client that has
-//! read its reply and for one that never got it; after a close nobody looks what became of the
+//! read its reply and for one that never got it; after a close nothing checks what became of the
 //! bytes that were sent.
 //!
 //! Run it: `cargo run --example 5_deadline [ADDRESS [DEADLINE_MS]]`.
@@ -90,7 +90,7 @@ impl Server {
         }
     }
 
-    /// Does all that can be done for a client now.
+    /// Does everything that can be done for a client now.
     fn visit(&mut self, key: usize, now: Moment) {
         let Some(client) = self.clients.get_mut(key) else { return };
         loop {
@@ -125,7 +125,7 @@ impl Server {
 }
 
 impl Client {
-    /// As on rung 4.
+    /// As in rung 4.
     fn step(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         if !self.outbox.is_empty() {
             let taken = self.socket.write(self.outbox.pending())?;

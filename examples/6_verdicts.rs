@@ -1,14 +1,14 @@
-//! Rung 6: it says how each connection ended.
+//! Rung 6: the server prints how each connection ended.
 //!
 //! New: the library's [`Connection`] decides what to do, and its [`Kernel`] does it. After a FIN
-//! the socket stays open until the kernel has said what became of the reply; then [`classify`] has
-//! the evidence it needs. The `match` in `visit` is the whole of it: a step is asked for, done, and
-//! its outcome reported.
+//! the socket stays open until the kernel has reported what became of the reply; then [`classify`]
+//! has the evidence that it needs. The `match` in `visit` is all of it: it asks for a step, does
+//! it, and reports the result.
 //!
 //! Cures: `recv = 0` becomes `peer_fin.delivered` or `peer_fin.reply_refused`, whichever is true.
 //!
-//! Still wrong: it has no limits. Out of files it stops accepting, and nothing tells it when there
-//! are files again; a client that keeps sending keeps the loop; there is no orderly stop.
+//! Still wrong: it has no limits. Out of files it stops accepting, and does not start again when
+//! there are files; a client that keeps sending occupies the loop; there is no orderly stop.
 //!
 //! Run it: `cargo run --example 6_verdicts [ADDRESS [DEADLINE_MS]]`.
 
@@ -87,7 +87,7 @@ impl Server {
             }
         }
         if newcomers {
-            self.accept_all(); // last: no event of this turn is meant for a newcomer
+            self.accept_all(); // last: no event of this turn is meant for a new connection
         }
         self.expire();
     }
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// Does what a connection wants done, until it wants nothing or is over.
+    /// Does the steps of a connection until there is none or it has ended.
     fn visit(&mut self, key: u32) {
         let (kernel, context) = (&mut self.kernel, &self.context);
         let (socket, connection) = &mut self.entries[key as usize];
@@ -178,11 +178,11 @@ impl Server {
         }
     }
 
-    /// Asks the kernel for the last time, says how it ended, and parts with the socket.
+    /// Reads the evidence, prints how the connection ended, and closes the socket.
     fn conclude(&mut self, key: u32) {
         self.wheel.disarm(key);
         let (socket, mut connection) = self.entries.remove(key as usize);
-        // In the order in which evidence is not lost: an error is handed out once.
+        // In the order in which evidence is not lost: an error is reported once.
         let Conclusion { verdict, .. } = connection.conclude(&socket);
         println!("{}: {}", connection.peer(), verdict.kind.name());
         self.kernel.close(socket, connection.goodbye());

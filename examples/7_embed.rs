@@ -3,12 +3,13 @@
 //! New: a [`Config`] and a [`Server`]. What rung 6 did by hand is [`Server::turn`], with a budget
 //! for each visit and each turn, limits, pauses when files run out, and an orderly stop.
 //!
-//! Cures: newcomers are served again as soon as there are files, and Enter ends the program without
-//! cutting off a reply. The loop below sees every ending, those of the last turns too.
+//! Cures: new connections are accepted again as soon as there are files, and Enter ends the program
+//! without cutting off a reply. The loop below sees every ending, including those of the last
+//! turns.
 //!
-//! Still wrong: nothing that this page could mend. It is one loop on one thread, on purpose, and
-//! your report runs on it: one that blocks, as `println!` does when nobody reads its output, holds
-//! up everybody. `closecall serve` writes from another thread.
+//! Still wrong: nothing that this page could change. It is one loop on one thread, on purpose, and
+//! your report runs on it: a report that blocks, as `println!` does when its output is not read,
+//! blocks every connection. `closecall serve` writes from another thread.
 //!
 //! It needs no feature. Run it:
 //! `cargo run --no-default-features --example 7_embed [ADDRESS [DEADLINE_MS]]`.

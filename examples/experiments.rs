@@ -2,8 +2,7 @@
 //! into docs/EXPERIMENTS.template.md, whose text and diagrams are written by hand.
 //!
 //! `make experiments` runs it. It needs Linux and CAP_NET_RAW. As an example it is compiled by
-//! `cargo test`, has no more than anybody else of the library, and is no part of the program that
-//! people install.
+//! `cargo test`, uses only the public library, and is not part of the installed program.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -125,7 +124,7 @@ fn verdict(row: &Row) -> String {
     format!("`{name}`{}", sure.unwrap_or_default())
 }
 
-/// Those fields of the close log that a verdict rests on, where they say anything.
+/// The fields of the close log on which a verdict rests, if they have a value.
 fn evidence(evidence: &EvidenceRecord) -> String {
     let EvidenceRecord { errno, via, fin_received, rx, tx, undelivered, unsent, .. } = evidence;
     let mut text = String::new();
@@ -158,7 +157,7 @@ fn odds(race: &Race) -> String {
     format!("of {runs} runs each: closecall {}; recv {}", counts(verdicts), counts(recv_loop))
 }
 
-/// A line each; of many the first and the last.
+/// One line for each; of many only the first and the last.
 fn packets(packets: &[Packet]) -> String {
     let lines = |packets: &[Packet]| -> String {
         packets.iter().map(|packet| format!("{packet}\n")).collect()

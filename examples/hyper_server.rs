@@ -33,7 +33,7 @@ async fn main() -> io::Result<()> {
         };
         let stream = TokioIo::new(Observed::new(stream, peer).reports(print));
         tokio::spawn(async move {
-            // An error of hyper's says what HTTP missed; how the connection ended is printed.
+            // hyper's error is about HTTP; the ending of the connection is printed.
             let _ = http1::Builder::new().serve_connection(stream, service_fn(hello)).await;
         });
     }

@@ -1,4 +1,5 @@
-//! Every limit and every duration, in one plain struct, each with its unit and its default.
+//! Configuration: every limit and every duration in one plain struct, each with its unit and its
+//! default.
 
 pub(crate) mod ranges;
 mod set;
@@ -9,11 +10,11 @@ pub use self::ranges::ConfigError;
 
 use crate::machine::reply::Framing;
 
-/// Connections that are leaving still hold their slots and files when a newcomer is accepted in
-/// their place: at most this many at a time beyond `max_connections`.
+/// Connections that are closing still hold their slots and files when a new connection is accepted
+/// in their place: at most this many at a time beyond `max_connections`.
 pub(crate) const LEAVING_MAX: usize = 4;
 
-/// What happens to newcomers at `max_connections` or when the process is out of files.
+/// What happens to new connections at `max_connections` or when the process is out of files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Overload {
@@ -32,25 +33,25 @@ pub enum Overload {
 /// more settings: a literal ends with `..Config::default()`.
 ///
 /// [`validate`](Self::validate) checks the ranges, as the command line does. Without it a value out
-/// of its range is taken as it is: a table for `max_connections` is reserved at the start, a longer
-/// prefix or read buffer takes its memory, and a coarser tick makes deadlines later.
+/// of its range is used as it is: a table for `max_connections` is reserved at the start, a longer
+/// prefix or read buffer uses its memory, and a coarser tick makes deadlines later.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    // ---- where, and what is said ----
+    // ---- addresses and replies ----
     /// Addresses to listen on; port 0 picks one. Default: `127.0.0.1:20003`.
     pub listen: Vec<SocketAddr>,
     /// Bytes put before each reply, at most
     /// [`PREFIX_BYTES_MAX`](crate::machine::reply::PREFIX_BYTES_MAX) bytes. Default: `from server
     /// back[rust]:`.
     pub prefix: Vec<u8>,
-    /// What a reply is made of. Default: [`Framing::Chunk`].
+    /// The unit of a reply. Default: [`Framing::Chunk`].
     pub framing: Framing,
     /// The longest read, in bytes. Default: 65,536.
     pub read_buffer_bytes: usize,
 
     // ---- durations ----
     /// Silence longer than this ends a connection, in milliseconds; `None` is never. Default:
-    /// 10,000. Its path from here to that end is drawn on
+    /// 10,000. The steps from this setting to that end are drawn on
     /// [`Connection`](crate::machine::connection::Connection#deadlines).
     pub read_deadline_ms: Option<u64>,
     /// No progress of pending output for this long ends a connection, in milliseconds; `None` is
@@ -61,11 +62,11 @@ pub struct Config {
     pub verdict_wait_ms: u64,
     /// How long a drain may take, in milliseconds. Default: 5,000.
     pub drain_ms: u64,
-    /// The grain of all deadlines, in milliseconds, at most 10. None is early, none later than two
-    /// grains and the turn under way. Default: 8.
+    /// The resolution of all deadlines, in milliseconds, at most 10. None is early, and none is
+    /// later than two ticks and the current turn. Default: 8.
     pub tick_ms: u64,
-    /// The pause before a send or receive for which the system was short of memory is tried again,
-    /// in milliseconds. Default: 20.
+    /// The pause before a send or receive that failed for lack of memory is tried again, in
+    /// milliseconds. Default: 20.
     pub retry_ms: u64,
     /// The pause before accept is tried again after the process ran out of files or memory, in
     /// milliseconds. Default: 100.
@@ -78,31 +79,31 @@ pub struct Config {
     pub keepalive_ms: Option<u64>,
 
     // ---- limits ----
-    /// Connections at a time, those included that wait for their evidence. Default: 1,048,576.
+    /// Connections at a time, including those that wait for their evidence. Default: 1,048,576.
     pub max_connections: usize,
     /// Connections at a time from one IPv4 address or from one /64 of IPv6; `None` is no limit.
     /// Default: `None`.
     pub max_per_ip: Option<u32>,
     /// A connection older than this ends politely, in milliseconds: what has arrived is answered,
-    /// then our FIN goes out. Up to a tenth less, by the connection's number, so that those of one
-    /// moment do not end in one moment. `None` is no limit. Default: `None`.
+    /// then our FIN is sent. The limit is up to a tenth lower, by the connection's number, so that
+    /// connections of one moment do not end in one moment. `None` is no limit. Default: `None`.
     pub max_age_ms: Option<u64>,
-    /// What all pending output together may take, in bytes: near it reads become small. Beyond it
-    /// each connection may own one small reply, see
+    /// The memory for all pending output together, in bytes: near the limit reads become small.
+    /// Beyond it each connection may have one small reply, see
     /// [`output_bytes_max`](Self::output_bytes_max). `None` is no limit. Default: `None`.
     pub output_memory_bytes: Option<u64>,
-    /// What happens to newcomers beyond `max_connections`. Default: [`Overload::Wait`].
+    /// What happens to new connections beyond `max_connections`. Default: [`Overload::Wait`].
     pub overload: Overload,
     /// Connections that the kernel may keep before they are accepted (listen(2)). Default: 4,096.
     pub backlog: i32,
     /// Whether several processes may listen on one port: SO_REUSEPORT (socket(7)). Default: no.
     pub reuse_port: bool,
-    /// Whether the kernel is asked what became of the last reply. Without it verdicts say less.
-    /// Default: yes.
+    /// Whether the kernel is asked what became of the last reply. Without it verdicts are less
+    /// exact. Default: yes.
     pub asks_kernel: bool,
 
     // ---- budgets: what one turn of the loop may do ----
-    /// Newcomers accepted in a turn, over all listeners: less than 200 µs; or a quarter of what
+    /// Connections accepted in a turn, over all listeners: less than 200 µs; or a quarter of what
     /// serving cost in it, if that is more. 0 counts as 1. Default: 16.
     pub accepts_per_turn: u32,
     /// Bytes received from and sent to one connection in one visit, where each call counts as 4,096
@@ -111,15 +112,15 @@ pub struct Config {
     /// Bytes for which connections are served in a turn: this many for those with an event, and as
     /// many again for those that were stopped by a budget. 0 counts as 1. Default: 2,097,152.
     pub bytes_per_turn: u64,
-    /// Deadlines looked at in a turn: less than 200 µs, which the others wait for; or half of what
-    /// serving cost in it, if that is more. 0 counts as 1. Default: 16.
+    /// Deadlines handled in a turn: less than 200 µs, for which the other connections wait; or half
+    /// of what serving cost in it, if that is more. 0 counts as 1. Default: 16.
     pub expiries_per_turn: u32,
-    /// Ended connections whose evidence is taken and whose sockets are closed in a turn: less than
+    /// Ended connections whose evidence is read and whose sockets are closed in a turn: less than
     /// 200 µs; or half of what serving cost in it, if that is more. 0 counts as 1. Default: 16.
     pub reaps_per_turn: u32,
-    /// Connections served between two looks at the clock. Default: 64.
+    /// Connections served between two readings of the clock. Default: 64.
     pub clock_interval: u32,
-    /// Endings kept until they are asked for; more are counted and not kept. Default: 65,536.
+    /// Endings kept until they are read; further ones are only counted. Default: 65,536.
     pub endings_max: usize,
 }
 
@@ -164,14 +165,14 @@ impl Config {
         Config::default()
     }
 
-    /// What all pending output together can take at most, in bytes: the longest reply for each
-    /// connection, or less where [`output_memory_bytes`](Self::output_memory_bytes) is less.
+    /// The most memory that all pending output together can use, in bytes: the longest reply for
+    /// each connection, or less if [`output_memory_bytes`](Self::output_memory_bytes) is less.
     ///
     /// ```
     /// use closecall::config::Config;
     ///
     /// let mut config = Config { max_connections: 10_000, ..Config::default() };
-    /// assert_eq!(config.output_bytes_max(), 10_004 * 65_559); // four may be leaving
+    /// assert_eq!(config.output_bytes_max(), 10_004 * 65_559); // four may be closing
     /// config.output_memory_bytes = Some(64 << 20);
     /// assert_eq!(config.output_bytes_max(), (64 << 20) + 10_004 * 279);
     /// ```
@@ -184,13 +185,13 @@ impl Config {
         slots.saturating_mul(longest).min(cap.saturating_add(slots.saturating_mul(shortest)))
     }
 
-    /// Above this many open connections none begins to wait for evidence: seven eighths of the
-    /// limit.
+    /// Above this number of open connections no further one begins to wait for evidence: seven
+    /// eighths of the limit.
     pub fn settles_up_to(&self) -> usize {
         self.max_connections - self.max_connections / 8
     }
 
-    /// Slots of the table: one for each connection there may be, and those that are leaving.
+    /// Slots of the table: one for each connection that may be open, and those that are closing.
     pub(crate) fn slots(&self) -> usize {
         self.max_connections.saturating_add(LEAVING_MAX)
     }

@@ -1,15 +1,19 @@
-//! How a TCP connection ended: which side closed it, how, and what became of the last bytes, with
-//! the evidence.
+//! A library that reports how a TCP connection ended: which side closed it, how, and what became of
+//! the last bytes, with the evidence.
 //!
-//! For a stream of your own program there is [`Observed`] (std, and tokio with the feature
-//! `tokio`); for a socket in a loop of your own, [`Observer`]. Both are in the [first two
-//! sections](#how-did-this-connection-end). [`Server`] is an echo server that says it of every
-//! connection, on one thread with one readiness-driven loop. The README of the repository shows the
-//! command line, and `docs/` tells the rest.
+//! | to observe | use |
+//! |---|---|
+//! | a `TcpStream` of your program: std, or tokio with the feature `tokio` | [`Observed`] |
+//! | any other socket, in a loop of your own | [`Observer`] |
+//! | an echo server that reports the ending of every connection, on one thread with one readiness loop | [`Server`] |
+//!
+//! The result is an [`Ending`]. Its [`Verdict`] has a [`Kind`], such as `peer_fin.delivered`, and a
+//! [`Certainty`]; its [`Evidence`] contains the facts behind them. `docs/CLOSING.md` in the
+//! repository explains each verdict, and the README shows the command line.
 //!
 //! # How did this connection end?
 //!
-//! A stream of std. With tokio it is the same, and `finish` is `async`.
+//! A stream of std; with tokio the only difference is that `finish` is `async`:
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -34,8 +38,8 @@
 //! # assert_eq!(serve(stream, peer).verdict.kind, closecall::Kind::PeerFinProbe);
 //! ```
 //!
-//! Any other socket: [`Observer`] is told what each call came to, and asks the socket through
-//! everything that is `AsFd` or `AsSocket`.
+//! For any other socket, report the result of each call to an [`Observer`]. It asks the socket for
+//! its evidence through `AsFd` or `AsSocket`:
 //!
 //! ```
 //! use closecall::{Observer, Settling};
@@ -48,7 +52,7 @@
 //! # let (mut socket, _) = listener.accept().unwrap();
 //! # let mut buffer = [0; 64];
 //! let mut seen = Observer::new();
-//! seen.read(&socket.read(&mut buffer)); // each read and write is told
+//! seen.read(&socket.read(&mut buffer)); // each read and write is reported
 //! seen.wrote(&socket.write(b"reply"));
 //! # drop(client);
 //! # loop {
@@ -63,52 +67,51 @@
 //! }
 //! ```
 //!
-//! # The map of the house
+//! # Layers
 //!
-//! `machine/` decides, `reactor/` serves, `kernel/` acts, `cli/` asks.
+//! `machine/` decides, `reactor/` serves, `kernel/` acts, `cli/` is the command line.
 //!
-//! | layer | what it is | what it may know |
+//! | layer | contents | may depend on |
 //! |---|---|---|
-//! | [`machine`] | pure state machines: time, bytes, one connection's life, how it ended | nothing of ours, no socket, no clock, no log |
-//! | `socket` | what the operating system tells of one socket; all `unsafe` code there is | plain types of `machine` |
-//! | [`kernel`] | one trait: all that is asked of the operating system; mio behind it | plain types of `machine`, `socket` |
+//! | [`machine`] | pure state machines: time, bytes, one connection's life, how it ended | no other layer, no socket, no clock, no log |
+//! | `socket` | what the operating system reports about one socket; all `unsafe` code | plain types of `machine` |
+//! | [`kernel`] | one trait with all operations of the operating system, and its implementation on mio | plain types of `machine`, `socket` |
 //! | [`config`] | every limit and every duration, with its default | `machine` |
-//! | [`reactor`] | one turn of the loop: lines and budgets, the table, the listeners, output memory | `kernel`, `machine`, [`config`] |
-//! | `simulation` | the second kernel: a seeded world with a virtual clock, and the loop run in it (feature `simulation`) | everything above |
-//! | [`server`] | a configuration becomes a loop on the real kernel | everything above but `simulation` |
-//! | `record` | an ending in the words of the close log (feature `serde`) | `machine` |
-//! | `wire` | connections seen from outside: packets, sequence numbers, and a verdict from them (feature `cli`) | `machine` |
-//! | [`observed`] | a TCP stream of your own program that knows how it ended: std, and tokio (feature `tokio`) | `machine`, `socket` |
-//! | [`client`] | the other side: every way to end a connection, as a script | nothing of ours |
-//! | `lab` | every ending, played against our server and a bare recv loop, and judged (feature `cli`) | everything above but `simulation` |
-//! | `load` | many clients in one loop: how fast, how many, and is every reply right (feature `cli`) | `kernel`, `machine` |
-//! | `cli` | text becomes a configuration, endings become lines | everything above but `simulation` |
+//! | [`reactor`] | one turn of the loop: queues and budgets, the table, the listeners, output memory | `kernel`, `machine`, [`config`] |
+//! | `simulation` | the second kernel: a seeded world with a virtual clock, in which the loop is tested (feature `simulation`) | everything above |
+//! | [`server`] | the loop on the real kernel, created from a configuration | everything above but `simulation` |
+//! | `record` | an ending as a record of the close log (feature `serde`) | `machine` |
+//! | `wire` | connections seen from outside: packets, sequence numbers, and a verdict (feature `cli`) | `machine` |
+//! | [`observed`] | a wrapper for the TCP streams of your own program: std, and tokio (feature `tokio`) | `machine`, `socket` |
+//! | [`client`] | every way in which a client can end a connection, as a script | no other layer |
+//! | `lab` | every ending, played against our server and a plain recv loop, and compared with what is expected (feature `cli`) | everything above but `simulation` |
+//! | `load` | the load generator: many clients in one loop, every reply compared (feature `cli`) | `kernel`, `machine` |
+//! | `cli` | the command line: options become a configuration, endings become log lines | everything above but `simulation` |
 //!
-//! Imports point towards [`machine`] only, which is up in this table. `tests/tidy.rs` keeps that
-//! law.
+//! Imports point towards [`machine`] only, which is upwards in this table. `tests/tidy.rs` checks
+//! that.
 //!
 //! # Reading order
 //!
-//! 1. [`kernel::Kernel`]: one page, everything a server asks of its operating system.
+//! 1. [`kernel::Kernel`]: one page, everything that a server asks of its operating system.
 //! 2. [`reactor::Reactor::turn`]: one turn of the loop.
-//! 3. [`machine::connection`]: one life, without any I/O.
-//! 4. [`machine::wheel`], [`machine::reply`], [`machine::outbox`]: what a turn needs on the way.
+//! 3. [`machine::connection`]: the life of one connection, without any I/O.
+//! 4. [`machine::wheel`], [`machine::reply`], [`machine::outbox`]: the parts that a turn uses.
 //! 5. [`machine::close`]: how it ended; from [`Evidence`] through
 //!    [`classify`](fn@machine::close::classify) to [`Kind`].
-//! 6. [`server`]: the same on real sockets, for a program of your own.
-//! 7. [`client`], then `lab` and `load`: the other side.
-//! 8. `simulation`: the world in which the loop is held to its promises.
+//! 6. [`server`]: the same on real sockets, for your own program.
+//! 7. [`client`], then `lab` and `load`: the clients.
+//! 8. `simulation`: the world in which the loop is tested.
 //!
-//! # What is stable
+//! # Stability
 //!
-//! For programs of your own: [`server`] with its [`Handle`], [`config`] with
-//! [`Framing`], and what comes out of them, which is [`reactor::Turn`],
-//! [`reactor::Counters`], [`reactor::Ending`] and in it [`machine::close`] and
-//! [`machine::errno`]. The names at the root are these. Names of verdicts and fields of the close
-//! log may grow and are never renamed. [`kernel::Kernel`] and the rest of [`machine`] are open so
-//! that they can be read, tested and put to other uses; they change with a new minor version until
-//! 1.0. The modules of the feature `cli` are the program's own, public for its tests and benches,
-//! and no interface.
+//! For your own programs: [`server`] with its [`Handle`], [`config`] with [`Framing`], and their
+//! results, which are [`reactor::Turn`], [`reactor::Counters`] and [`reactor::Ending`] with the
+//! types of [`machine::close`] and [`machine::errno`] in it. The names at the root are these.
+//! Verdicts and fields of the close log may be added and are never renamed. [`kernel::Kernel`] and
+//! the rest of [`machine`] are public so that they can be read, tested and used elsewhere; they
+//! change with a new minor version until 1.0. The modules of the feature `cli` belong to the
+//! program; they are public for its tests and benches, and are not an interface.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -77,42 +77,61 @@ fn by_socket() -> Cow<'static, str> {
     "socket".into()
 }
 
-/// What a verdict rests on, in the order of the close log.
+/// The evidence of a verdict, in the order of the close log.
+///
+/// Fields that only the owner of a socket knows (`fin_sent`, `rx`, `discarded`, `tx`, `unsent` and
+/// the two times) are never null where `seen_by` is "socket".
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(missing_docs)] // docs/close-log.schema.json has a sentence for each
 #[non_exhaustive]
-// `deserialize_with`: the field may be null, but not missing. `schemars(with)`: the derived schema is
-// the lab's, which reads only records of programs that had the connection.
+// `deserialize_with`: the field may be null, but not missing. `schemars(with)`: the derived schema
+// is the lab's, which reads only records of programs that had the connection.
 pub struct EvidenceRecord {
+    /// 0 normal, 1 closed by the peer, 2 timeout, 3 any other.
     pub status: u8,
+    /// The side that moved first: "peer", "local", "network" or "unknown".
     pub initiator: Cow<'static, str>,
+    /// "certain", "likely" or "unknown".
     pub certainty: Cow<'static, str>,
+    /// The name of the first error, such as "ECONNRESET", or its number; null if there was none.
     pub errno: Option<Cow<'static, str>>,
+    /// The call that returned it: "recv", "send" or "so_error".
     pub via: Option<Cow<'static, str>>,
+    /// Whether the peer's FIN arrived; null if the system does not report it.
     pub fin_received: Option<bool>,
+    /// Whether our FIN was sent.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(with = "bool"))]
     pub fin_sent: Option<bool>,
+    /// Bytes read.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub rx: Option<u64>,
+    /// Bytes that were read and dropped, because they arrived after our end had begun.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub discarded: Option<u64>,
+    /// Bytes that our kernel accepted.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub tx: Option<u64>,
+    /// Bytes of `tx` that the peer's TCP has not acknowledged; null if it is unknown.
     pub undelivered: Option<u32>,
+    /// Bytes of the reply that our kernel did not accept.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub unsent: Option<u64>,
+    /// Bytes that arrived and were not read; null if the system does not report it.
     pub unread: Option<u32>,
+    /// Unanswered retransmissions at the end; null if the system does not report it.
     pub retransmits: Option<u8>,
+    /// Unanswered probes at the end; null if the system does not report it.
     pub probes: Option<u8>,
+    /// From accept or connect to the verdict, in milliseconds.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub duration_ms: Option<u64>,
+    /// From our FIN to the verdict, in milliseconds.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub verdict_wait_ms: Option<u64>,

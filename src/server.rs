@@ -1,4 +1,4 @@
-//! The server: a [`Config`] becomes listeners, listeners become a loop that serves.
+//! The server: a [`Config`] becomes listeners, and listeners become a running loop.
 //!
 //! ```
 //! use closecall::{Config, Server};
@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The loop runs until another thread calls [`Handle::drain`] or [`Handle::abort`]. It reads every
-//! ending, also those that the stop makes: the server is over in a turn in which nothing ended.
+//! ending, including those that the stop causes: the last turn is one in which nothing ended.
 
 mod embed;
 
@@ -42,14 +42,14 @@ use crate::kernel::mio_kernel::{Handle, MioKernel};
 use crate::machine::packed_address::PackedAddress;
 use crate::reactor::{Counters, Ending, Reactor, Turn};
 
-/// An address that could not be listened on, or a server that could not start. Its text does not
+/// An address on which the server cannot listen, or a server that cannot start. Its text does not
 /// repeat its [source](std::error::Error::source).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BindError {
     /// The address; `None` if the error is not about one.
     pub address: Option<SocketAddr>,
-    /// The error of the system.
+    /// The system's error.
     pub source: io::Error,
 }
 
@@ -88,11 +88,12 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Listens on every address of `config`. From here on newcomers are queued.
+    /// Listens on every address of `config`. From here on the kernel queues new connections.
     ///
     /// # Errors
-    /// An address is in use, not ours or not permitted, or the system has no file for it. Or there
-    /// is no memory for so many connections ([`io::ErrorKind::OutOfMemory`]).
+    /// An address is in use, is not an address of this machine or is not permitted, or the system
+    /// has no file for it. Or there is not enough memory for all connections
+    /// ([`io::ErrorKind::OutOfMemory`]).
     pub fn bind(mut config: Config) -> Result<Server, BindError> {
         for address in &mut config.listen {
             *address = PackedAddress::from(*address).into(); // [::ffff:127.0.0.1] is 127.0.0.1
@@ -108,14 +109,14 @@ impl Server {
         Server::start(listeners, config)
     }
 
-    /// Serves listeners that a program has made itself or inherited, such as those of a service
+    /// Serves listeners that a program has created or inherited, such as those of a service
     /// manager. [`Config::listen`], [`backlog`](Config::backlog) and
-    /// [`reuse_port`](Config::reuse_port) are not used. What connections inherit is set on the
-    /// listeners, except on connections that wait in a backlog already; and the listeners are made
-    /// non-blocking.
+    /// [`reuse_port`](Config::reuse_port) are not used. Options that connections inherit are set on
+    /// the listeners, which does not affect connections that wait in a backlog already; and the
+    /// listeners are made non-blocking.
     ///
     /// # Errors
-    /// A listener is none, or as for [`bind`](Self::bind).
+    /// A socket is not a listener, or as for [`bind`](Self::bind).
     pub fn from_listeners(
         listeners: Vec<TcpListener>,
         config: Config,
@@ -141,8 +142,8 @@ impl Server {
         Ok(Server { reactor, addresses, handle, watch: None })
     }
 
-    /// The addresses that are listened on, in the order of the configuration, with the ports that
-    /// port 0 became.
+    /// The addresses on which the server listens, in the order of the configuration, with the real
+    /// port in place of port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -155,13 +156,13 @@ impl Server {
     /// One turn of the loop; it sleeps until there is something to do.
     ///
     /// # Errors
-    /// The poll is broken. No peer can cause that.
+    /// The poll failed. A peer cannot cause that.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.turn_within(None)
     }
 
-    /// The same, and it never sleeps longer than `most`, rounded down to milliseconds. Zero does
-    /// what is ready and returns.
+    /// The same, but it never sleeps longer than `most`, rounded down to milliseconds. With zero it
+    /// does what is ready and returns.
     ///
     /// For a loop that has other work as well, or that waits for the poll's descriptor itself: the
     /// server is `AsFd` on Unix. Such a loop waits until the descriptor is readable, or until
@@ -173,8 +174,8 @@ impl Server {
         self.turn_within(Some(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// How long [`turn`](Self::turn) would sleep now, if no event came; `None` is without end. Ask
-    /// right before waiting: the time that passes in between is not taken off.
+    /// How long [`turn`](Self::turn) would sleep now, if no event came; `None` is indefinitely.
+    /// Call it right before waiting: time that passes in between is not subtracted.
     pub fn timeout(&mut self) -> Option<Duration> {
         self.reactor.sleeps_ms().map(Duration::from_millis)
     }
@@ -187,26 +188,26 @@ impl Server {
         Ok(turn)
     }
 
-    /// The endings since this was last called, oldest first. Read them after each turn: at most
-    /// [`endings_max`](Config::endings_max) are kept, and more are counted and not kept.
+    /// The endings since the last call, oldest first. Read them after each turn: at most
+    /// [`endings_max`](Config::endings_max) are kept, and further ones are only counted.
     pub fn endings(&mut self) -> Drain<'_, Ending> {
         self.reactor.endings()
     }
 
-    /// How many connections were accepted, are open, and have ended in each way so far.
+    /// The numbers of connections that were accepted, are open, and have ended in each way so far.
     pub fn counters(&self) -> &Counters {
         self.reactor.counters()
     }
 
-    /// The counters for other threads. From now on each turn in which they change brings them up to
-    /// date; a server of which this is never asked does not pay for it.
+    /// The counters for other threads. From now on each turn in which they change updates them; a
+    /// server on which this is never called has no cost for it.
     pub fn watch_counters(&mut self) -> CounterWatch {
         let watch = self.watch.get_or_insert_with(|| Published::new(self.reactor.counters()));
         watch.reader()
     }
 
-    /// Serves until [`Handle::drain`] or [`Handle::abort`] has ended the server, and hands each
-    /// ending to `report`. Gives the last turn.
+    /// Serves until [`Handle::drain`] or [`Handle::abort`] has ended the server, and passes each
+    /// ending to `report`. Returns the last turn.
     ///
     /// # Errors
     /// As for [`turn`](Self::turn).
@@ -223,13 +224,13 @@ impl Server {
     }
 }
 
-/// Whether there is memory for what is reserved at the start. It is asked for in one piece and
-/// given back: where the reactor itself is refused it, the allocator ends the process.
+/// Checks whether there is memory for what is reserved at the start, by allocating it in one piece
+/// and freeing it: if the reactor itself is refused it, the allocator ends the process.
 fn has_memory(config: &Config) -> io::Result<()> {
     let bytes = Reactor::<MioKernel>::bytes_reserved(config);
     let mut probe: Vec<u8> = Vec::new();
     let reserved = probe.try_reserve_exact(bytes);
-    std::hint::black_box(&probe); // or the compiler leaves out what is not used
+    std::hint::black_box(&probe); // or the compiler removes what is not used
     reserved.map_err(|_| {
         let connections = config.max_connections;
         let text = format!("no memory for {connections} connections, which takes {bytes} bytes");
@@ -237,8 +238,8 @@ fn has_memory(config: &Config) -> io::Result<()> {
     })
 }
 
-/// Sets on a listener what its connections inherit, so that none of it costs a system call for each
-/// of them.
+/// Sets options on a listener that its connections inherit, so that none of them costs a system
+/// call for each connection.
 fn set_inherited(listener: &Socket, config: &Config) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?; // a reply is one write: waiting for more only delays it
     listener.set_out_of_band_inline(true)?; // urgent data is data, and is counted as such
@@ -255,8 +256,8 @@ fn set_inherited(listener: &Socket, config: &Config) -> io::Result<()> {
 /// A listener at `address`.
 fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // We often close first, and our side of the address is in TIME_WAIT then: a restart must bind.
-    // On Windows the option lets other programs take the address over, and its opposite is wanted.
+    // We often close first, so the server's side is in TIME_WAIT: a restart must be able to bind.
+    // On Windows the option allows other programs to take the address, and its opposite is needed.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     #[cfg(windows)]
@@ -281,8 +282,8 @@ fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Idle for `idle_ms`, then three probes a third of it apart. Systems count in seconds. On some,
-/// OpenBSD among them, the system chooses the probes.
+/// Idle for `idle_ms`, then three probes at intervals of a third of it. Systems count in seconds.
+/// On some, such as OpenBSD, the system chooses the probes.
 fn keepalive(idle_ms: u64) -> TcpKeepalive {
     let seconds = |ms: u64| Duration::from_secs(ms.div_ceil(1000).max(1));
     let keepalive = TcpKeepalive::new().with_time(seconds(idle_ms));

@@ -1,4 +1,4 @@
-//! The walls of the house. A rule that a tool can check is checked here, over the source as text.
+//! The rules of the source. A rule that a tool can check is checked here, over the source as text.
 
 #[path = "tidy/circles.rs"]
 mod circles;

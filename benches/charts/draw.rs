@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn refuse(code: u8, text: &str) -> ExitCode {
-    // Where stderr is closed there is nobody to tell.
+    // With a closed stderr this cannot be reported.
     let _ = writeln!(io::stderr(), "draw: {text}");
     ExitCode::from(code)
 }

@@ -13,8 +13,8 @@ pub(crate) const INK: RGBColor = RGBColor(36, 41, 47);
 pub(crate) const PALE_INK: RGBColor = RGBColor(96, 103, 112);
 pub(crate) const GRID: RGBColor = RGBColor(226, 229, 233);
 
-/// Okabe and Ito's, who chose them so that people with any kind of colour vision can tell them
-/// apart. Without the yellow, which is lost on white.
+/// The palette of Okabe and Ito, made to be distinguishable with any kind of colour vision. Without
+/// its yellow, which is hard to see on white.
 pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

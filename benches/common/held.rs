@@ -1,4 +1,4 @@
-//! The real loop over the calm kernel, with so many connections held.
+//! The real loop over the calm kernel, with this number of connections held.
 
 use closecall::config::Config;
 use closecall::reactor::{Reactor, Turn};
@@ -10,17 +10,17 @@ pub(crate) struct Held {
     connections: u32,
 }
 
-/// In how many turns everybody says something, and how long they take together.
+/// The number of turns in which every client sends something, and their total time.
 const ROUND_TURNS: u32 = 1_000;
 const ROUND_MS: u64 = 1_000;
 
-/// Half of the deadline: who speaks once in it has spoken in time, and after the last alarm.
+/// Half of the deadline: a client that sends once in it is in time, and after the last alarm.
 const PAUSE_MS: u64 = 5_000;
 
 impl Held {
-    /// A loop of which `connections` are expected. Nobody is there before [`accept`](Self::accept).
+    /// A loop for `connections` connections. None is there before [`accept`](Self::accept).
     pub(crate) fn new(connections: u32) -> Held {
-        // Near its limit a loop lets nobody wait for evidence.
+        // Near its limit a loop lets no connection wait for evidence.
         let max_connections = 2 * connections as usize;
         let config = Config {
             max_connections,
@@ -31,20 +31,20 @@ impl Held {
         Held { reactor: Reactor::new(Calm::new(u64::from(connections)), config), connections }
     }
 
-    /// Everybody connects. Gives how many.
+    /// All clients connect. Returns how many.
     pub(crate) fn accept(&mut self) -> u64 {
         self.reactor.kernel().connect(self.connections);
         while self.reactor.kernel().open() < self.connections {
             self.turn();
         }
-        // Time passes before anybody is to speak: see `alarms`.
+        // Time passes before any client is to send: see `alarms`.
         self.reactor.kernel().turn_takes(PAUSE_MS);
         self.speak(Speakers::Same(1), 1);
         self.reactor.kernel().turn_takes(0);
         u64::from(self.connections)
     }
 
-    /// Turns with these speakers, in which no time passes. Gives the messages that were answered.
+    /// Turns with these speakers, in which no time passes. Returns the messages that were answered.
     pub(crate) fn speak(&mut self, speakers: Speakers, turns: u32) -> u64 {
         self.reactor.kernel().speak(speakers);
         let answered = (0..turns).map(|_| u64::from(self.turn().visits)).sum();
@@ -52,8 +52,8 @@ impl Held {
         answered
     }
 
-    /// Everybody says something, one after the other, within a second. Gives how many.
-    pub(crate) fn everybody_speaks(&mut self) -> u64 {
+    /// Every client sends something, one after another, within a second. Returns how many.
+    pub(crate) fn every_client_sends(&mut self) -> u64 {
         let each = self.connections.div_ceil(ROUND_TURNS);
         self.reactor.kernel().turn_takes(ROUND_MS / u64::from(ROUND_TURNS));
         let answered = self.speak(Speakers::InTurn(each), self.connections.div_ceil(each));
@@ -61,20 +61,20 @@ impl Held {
         answered
     }
 
-    /// Nobody says anything until every alarm rang that was set before; who spoke since has its
-    /// moved on. Gives how many rang.
+    /// No client sends anything until every alarm that was set before has expired; the alarms of
+    /// those that have sent since have moved. Returns how many expired.
     pub(crate) fn alarms(&mut self) -> u64 {
         let mut rang = 0;
         while rang < u64::from(self.connections) {
             let turn = self.turn();
-            assert_eq!(turn.ended, 0, "somebody spoke too late");
+            assert_eq!(turn.ended, 0, "a client sent too late");
             rang += u64::from(turn.alarms);
         }
         rang
     }
 
-    /// Nobody says anything any more, so everybody is ended: alarm, our FIN, theirs, verdict. Gives
-    /// how many ended.
+    /// No client sends anything any more, so all connections are ended: alarm, our FIN, the peer's
+    /// FIN, verdict. Returns how many ended.
     pub(crate) fn end(&mut self) -> u64 {
         let mut ended = 0;
         while self.reactor.kernel().open() > 0 {

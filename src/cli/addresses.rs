@@ -1,8 +1,7 @@
-//! Addresses on the command line: how they are written, and what they stand for on this machine.
+//! Addresses on the command line: their syntax, and how this machine resolves them.
 //!
-//! How an address is written is checked when the options are parsed, and is a usage error where it
-//! makes no sense. What a name or a zone stands for is asked of the machine afterwards: if it does
-//! not know, the machine refuses.
+//! The syntax is checked when the options are parsed; a mistake is a usage error. Names and zones
+//! are resolved afterwards; one that this machine does not know is a refusal (exit code 3).
 //!
 //! Addresses are canonical: `[::ffff:127.0.0.1]:80` is `127.0.0.1:80`, here and in everything that
 //! is printed (RFC 4291, section 2.5.5.2). A zone (RFC 4007, section 11) is printed as its number,
@@ -62,11 +61,9 @@ impl Endpoint {
                 let host = host.strip_suffix(']').filter(|host| host.contains(':'));
                 let address = Address::parse(host.ok_or(EXPECTED)?).ok_or(EXPECTED)?;
                 if address.is_link_local() && address.zone == Zone::Default {
-                    return Err(
-                        "expected the interface as well, because this address is link-local: \
-                                such as [fe80::1%eth0]:20003"
-                            .to_owned(),
-                    );
+                    return Err("expected an interface with this link-local address, such as \
+                                [fe80::1%eth0]:20003"
+                        .to_owned());
                 }
                 Host::Address(address)
             }
@@ -81,10 +78,10 @@ impl Endpoint {
         Ok(Endpoint { host, port })
     }
 
-    /// All addresses that it stands for, at least one. `option` says where it was given.
+    /// All addresses of this endpoint, at least one. `option` is its name in an error.
     ///
     /// # Errors
-    /// The name has no address here, or there is no such interface.
+    /// The name cannot be resolved, or there is no such interface.
     pub(super) fn resolve(&self, option: &str) -> Result<Vec<SocketAddr>, Failure> {
         match &self.host {
             Host::Address(address) => {
@@ -93,8 +90,8 @@ impl Endpoint {
             }
             Host::Name(name) => look_up(name, self.port).map_err(|reason| {
                 Failure::Refused(format!(
-                    "{option} {self}: this name has no address here ({reason}): is it written \
-                     right, and does name resolution work?"
+                    "{option} {self}: cannot resolve this name ({reason}); check its spelling, and \
+                     the name resolution of this machine"
                 ))
             }),
         }
@@ -113,27 +110,27 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// ADDR of a command that connects to it, which `command` names.
+/// The ADDR of `command`, which connects to it.
 ///
 /// # Errors
-/// It was not given.
+/// ADDR is missing.
 pub(super) fn given<'a>(
     address: Option<&'a Endpoint>,
     command: &str,
 ) -> Result<&'a Endpoint, Failure> {
     address.ok_or_else(|| {
         Failure::Usage(format!(
-            "ADDR is missing: expected the server to connect to, such as 127.0.0.1:20003; see \
+            "ADDR is missing: give the address of the server, such as 127.0.0.1:20003; see \
              closecall {command} --help"
         ))
     })
 }
 
-/// All addresses of `server` that can be reached from the source, which is an option and whether
-/// that is IPv4; at least one.
+/// All addresses of `server` with the IP version of `source`, at least one. `source` is the option
+/// for an error, and whether it is IPv4.
 ///
 /// # Errors
-/// The name has no address here, there is no such interface, or none is of the source's version.
+/// The name cannot be resolved, there is no such interface, or no address has that version.
 pub(super) fn servers(
     server: &Endpoint,
     source: Option<(String, bool)>,
@@ -141,7 +138,7 @@ pub(super) fn servers(
     reachable(server.resolve("ADDR")?, source)
 }
 
-/// Those of `all` that have the source's version of IP.
+/// The addresses of `all` that have the source's version of IP.
 fn reachable(
     all: Vec<SocketAddr>,
     source: Option<(String, bool)>,
@@ -152,7 +149,9 @@ fn reachable(
     if fitting.is_empty() {
         let version = if is_ipv4 { "IPv6" } else { "IPv4" };
         let server = all[0];
-        return Err(Failure::Usage(format!("{option}: expected {version}, as {server} is")));
+        return Err(Failure::Usage(format!(
+            "{option}: expected an {version} address, because the server's address is {server}"
+        )));
     }
     Ok(fitting)
 }
@@ -187,14 +186,14 @@ impl Address {
             Zone::Number(number) => return Ok(*number),
             Zone::Name(name) => name,
         };
-        // getaddrinfo(3) knows interfaces by name, and asks no other machine about an address.
+        // getaddrinfo(3) resolves names of interfaces, and sends no query for a numeric address.
         let found =
             (self.to_string().as_str(), 0).to_socket_addrs().ok().and_then(|mut it| it.next());
         match found {
             Some(SocketAddr::V6(address)) if address.scope_id() != 0 => Ok(address.scope_id()),
             _ => Err(Failure::Refused(format!(
-                "{option} {self}: this machine has no interface '{}'; give one that it has, see \
-                 ip link",
+                "{option} {self}: this machine has no interface '{}'; `ip link` lists its \
+                 interfaces",
                 name.escape_debug()
             ))),
         }
@@ -231,7 +230,7 @@ fn socket_address(ip: IpAddr, scope: u32, port: u16) -> SocketAddr {
     }
 }
 
-/// The addresses of a name, each once, or why there is none.
+/// The addresses of a name, without duplicates, or the reason why there are none.
 fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = (name, port).to_socket_addrs().map_err(|it| it.to_string().replace('\n', " "))?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -245,28 +244,28 @@ fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err("the answer is empty".to_owned()) } else { Ok(addresses) }
+    if addresses.is_empty() { Err("no address found".to_owned()) } else { Ok(addresses) }
 }
 
 // ---- one port for all addresses of a name -------------------------------------------------------
 
-/// How many ports are tried before it is given up that one is free on all addresses of a name.
+/// The most ports that are tried to find one that is free on all addresses of a name.
 const PORTS_TRIED_MAX: u32 = 16;
 
-/// Binds a server to `groups`, each of which is what one `--listen` stands for. Port 0 is one port
-/// for a whole group.
+/// Binds a server to `groups`, each the addresses of one `--listen`. For port 0 all addresses of a
+/// group get the same port.
 ///
 /// # Errors
 /// As for [`Server::bind`].
 pub(super) fn bind(config: Config, groups: &[Vec<SocketAddr>]) -> Result<Server, BindError> {
     bind_to(config, groups, |first| {
-        // Where this fails, the server fails as well and says why.
+        // If this fails, binding the server fails as well and reports why.
         TcpListener::bind(first).and_then(|it| it.local_addr()).map_or(0, |it| it.port())
     })
 }
 
-/// The same, with the source of ports that are free on the first address of a group. Such a port is
-/// free again until the server takes it, so it may be gone by then, or be taken on another address.
+/// [`bind`] with `free_port`, which finds a free port of the first address of a group. Until the
+/// server binds that port, another program may take it, or it may be in use on another address.
 fn bind_to(
     mut config: Config,
     groups: &[Vec<SocketAddr>],
@@ -344,9 +343,9 @@ mod tests {
     }
 
     #[test]
-    fn what_this_machine_does_not_know_is_refused_and_no_usage_error() {
+    fn an_unknown_name_or_interface_is_refused_and_is_no_usage_error() {
         for (text, reason) in [
-            ("nowhere.invalid:1", "--listen nowhere.invalid:1: this name has no address here ("),
+            ("nowhere.invalid:1", "--listen nowhere.invalid:1: cannot resolve this name ("),
             ("[fe80::1%nowhere0]:1", "--listen fe80::1%nowhere0: this machine has no interface"),
         ] {
             let Err(Failure::Refused(line)) = Endpoint::parse(text).unwrap().resolve("--listen")

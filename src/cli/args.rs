@@ -152,7 +152,7 @@ pub(super) struct ClientArgs {
 }
 
 /// Options of a run, which have no meaning where a report is only shown.
-const NOT_WITH_FROM: [&str; 10] = [
+const NOT_WITH_FROM: [&str; 12] = [
     "address",
     "observe",
     "via",
@@ -163,6 +163,23 @@ const NOT_WITH_FROM: [&str; 10] = [
     "repeat",
     "capture",
     "pcap",
+    "grade",
+    "pid",
+];
+
+/// Options of the scenarios, which have no meaning where a server is graded.
+const NOT_WITH_GRADE: [&str; 11] = [
+    "observe",
+    "via",
+    "message",
+    "any_reply",
+    "fail_on",
+    "only",
+    "list",
+    "repeat",
+    "capture",
+    "pcap",
+    "long",
 ];
 
 /// The options of `closecall lab`.
@@ -239,6 +256,19 @@ pub(super) struct LabArgs {
     /// selects rows. The exit code is 0, or 1 if --fail-on names a change in the report.
     #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_FROM, verbatim_doc_comment)]
     pub(super) from: Option<PathBuf>,
+
+    /// Grade the echo server at ADDR, in any language: seven levels, from 1 (echoes) to 7 (drains
+    /// on SIGTERM). Each failure says what to change; see docs/GRADE.md. The exit code is 0 if all
+    /// levels are passed, or 1. JSON: docs/grade.schema.json.
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = NOT_WITH_GRADE)]
+    #[arg(verbatim_doc_comment)]
+    pub(super) grade: bool,
+
+    /// The process of the server at ADDR, on this machine. --grade ends it in level 7: it sends
+    /// SIGTERM, and the server has to finish what it has begun.
+    #[arg(long, value_name = "PID", value_parser = values::load::pid, verbatim_doc_comment)]
+    #[arg(allow_hyphen_values = true, conflicts_with_all = NOT_WITH_GRADE)]
+    pub(super) pid: Option<u32>,
 
     /// Print a table, JSON (docs/lab.schema.json), or Markdown to paste into an issue.
     #[arg(long, value_name = "table|json|markdown", default_value = "table")]

@@ -1,5 +1,5 @@
-//! `closecall client`: one connection, or many, ended in a way of your choice, and what happened
-//! when.
+//! `closecall client`: opens connections, ends them in the chosen way, and prints each step with
+//! its time.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -17,16 +17,16 @@ use super::words::thousands;
 use super::{EXIT_FAILED, Failure, signals};
 use crate::client::{Act, Client, Did, Performed, Plan, ServerEnd, Way};
 
-/// Ctrl-C came: what happened so far is shown.
+/// Set by Ctrl-C. The client then shows the steps so far.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// How much of a message a line shows, in bytes.
 const SHOWN_BYTES_MAX: usize = 64;
 
-/// Plays the script and tells it.
+/// Plays the script and prints each step.
 ///
 /// # Errors
-/// Nothing was played: no address was given, or nobody is there.
+/// No connection was opened: no address is given, or no server accepts.
 pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
     let End::As(way) = args.end else {
         return say(&list()).map(|()| ExitCode::SUCCESS);
@@ -34,7 +34,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
     let source = args.source.as_ref();
     let from = source.map(|source| (format!("--source {source}"), source.ip.is_ipv4()));
     let servers = servers(given(args.address.as_ref(), "client")?, from)?;
-    // Without it Ctrl-C ends the process at once, and that is no reason not to begin.
+    // If this fails, Ctrl-C ends the process at once, which is acceptable.
     let _ = signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let mut plan = Plan {
         message: args.message.0.clone(),
@@ -51,18 +51,19 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// `closecall hold`, for nobody to type: keeps its stdout open until it is killed, or until its
-/// stdin ends, for its parent is gone then.
+/// `closecall hold`, which only closecall itself starts: keeps its stdout open until it is killed,
+/// or until its stdin ends because its parent has ended.
 pub(super) fn hold() -> ExitCode {
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
     ExitCode::SUCCESS
 }
 
+/// The command that runs [`hold`].
 pub(super) fn holder() -> Vec<OsString> {
     std::env::current_exe().map_or_else(|_| Vec::new(), |it| vec![it.into(), "hold".into()])
 }
 
-/// The first of them that is there; the plan is for that one from then on.
+/// Connects to the first server that accepts, and sets the plan to that server.
 fn connect(
     plan: &mut Plan,
     servers: &[SocketAddr],
@@ -75,7 +76,7 @@ fn connect(
         match Client::connect(plan) {
             Ok(connected) => return Ok(connected),
             Err(_) if is_interrupted() => {
-                return Err(Failure::Unsaid(format!("interrupted, not connected to {server}")));
+                return Err(Failure::Unsaid(format!("interrupted while connecting to {server}")));
             }
             Err(error) => {
                 refusals.push(format!("{server}: {}", refused(&error, plan.source.is_some())));
@@ -85,7 +86,8 @@ fn connect(
     Err(Failure::Refused(refusals.join("; ")))
 }
 
-/// One connection, told act by act. It is played to its end, whoever can be told.
+/// Plays one connection and prints each act. If stdout fails, the script is still played to its
+/// end.
 fn once(
     mut client: Client,
     connected: &Performed,
@@ -101,7 +103,7 @@ fn once(
     });
     said?;
     if is_interrupted() {
-        return Err(Failure::Unsaid("interrupted, and closed".to_owned()));
+        return Err(Failure::Unsaid("interrupted; the connection is closed".to_owned()));
     }
     Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
@@ -110,7 +112,7 @@ fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Many, one after the other, and a summary.
+/// Plays `count` connections, one after the other, and prints a summary.
 fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Failure> {
     let begin = Instant::now();
     let mut first = Some(first);
@@ -136,13 +138,13 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Fa
             if performed.failed() && !is_interrupted() {
                 failure.get_or_insert_with(|| told(performed, client, plan));
             }
-            // The next one would hang as well, and nobody has that much time.
+            // The next connection would time out as well, which would take too long.
             hung |= performed.at >= plan.patience && performed.failed();
         });
         sent += client.sent() as u64;
         received += client.received() as u64;
         if !ok && is_interrupted() {
-            played -= 1; // it was broken off, and has not failed
+            played -= 1; // it was interrupted and did not fail
             break;
         }
         failed += u32::from(!ok);
@@ -162,7 +164,7 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Fa
     );
     if let Some(failure) = failure {
         // Writing to memory does not fail.
-        let _ = writeln!(summary, "the first failure: {failure}");
+        let _ = writeln!(summary, "first failure: {failure}");
     }
     say(&summary)?;
     if is_interrupted() {
@@ -172,7 +174,7 @@ fn many(first: Client, plan: &Plan, way: Way, count: u32) -> Result<ExitCode, Fa
     Ok(if failed > 0 { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// `--end list`.
+/// The text of `--end list`.
 fn list() -> String {
     let names = Way::all().map(|way| way.name().len()).max().unwrap_or(0);
     Way::all().fold(String::new(), |mut text, way| {
@@ -181,18 +183,18 @@ fn list() -> String {
     })
 }
 
-/// Time, what was done, what goes over the wire.
+/// A line with the time, the act, and what goes over the wire.
 fn line(performed: &Performed, client: &Client, plan: &Plan) -> String {
     let ms = performed.at.as_secs_f64() * 1000.0;
     let line = format!("{ms:10.3} ms  {:60}  {}", told(performed, client, plan), performed.wire());
     format!("{}\n", line.trim_end())
 }
 
-/// An act and what came of it, in words.
+/// An act and its result, in words.
 fn told(performed: &Performed, client: &Client, plan: &Plan) -> String {
     let ended = |end: &ServerEnd| match end {
-        ServerEnd::Fin => "its FIN",
-        ServerEnd::Reset => "its reset",
+        ServerEnd::Fin => "FIN",
+        ServerEnd::Reset => "reset",
     };
     let did = &performed.did;
     match (performed.act, did) {
@@ -202,30 +204,30 @@ fn told(performed: &Performed, client: &Client, plan: &Plan) -> String {
             format!("{}: interrupted", act.doing())
         }
         (Some(act), Did::GaveUp) => {
-            format!("{}: not within {} s, gave up", act.doing(), plan.patience.as_secs())
+            format!("{}: timed out after {} s", act.doing(), plan.patience.as_secs())
         }
         (_, Did::Connected) => "connected".to_owned(),
         (Some(Act::Fill), Did::Sent(bytes)) => {
-            format!("sent {} bytes, until no more were taken", thousands(*bytes as u64))
+            format!("sent {} bytes, until all buffers were full", thousands(*bytes as u64))
         }
         (_, Did::Sent(bytes)) => {
             format!("sent {} bytes {}", thousands(*bytes as u64), shown(&plan.message))
         }
         (_, Did::Holds(bytes)) => {
-            format!("the reply is here, {} bytes, unread", thousands(*bytes as u64))
+            format!("received the reply, {} bytes, unread", thousands(*bytes as u64))
         }
         (_, Did::ReadPart { read, of }) => format!("read {read} of {of} bytes"),
         (_, Did::Read(bytes, None)) => {
             format!("read {} bytes {}", thousands(*bytes as u64), shown(client.kept()))
         }
         (_, Did::Read(bytes, Some(end))) => {
-            format!("read {} bytes, and then {}", thousands(*bytes as u64), ended(end))
+            format!("read {} bytes, then the server's {}", thousands(*bytes as u64), ended(end))
         }
-        (_, Did::Saw(end)) => format!("the server ended it: {}", ended(end)),
+        (_, Did::Saw(end)) => format!("the server sent its {}", ended(end)),
         (_, Did::Waited(time)) => format!("waited {} ms", time.as_millis()),
-        (Some(Act::ShutDownRead), _) => "shut down its reading side".to_owned(),
+        (Some(Act::ShutDownRead), _) => "shut down the reading side".to_owned(),
         (Some(Act::ShutDownBoth), _) => "shut down both sides".to_owned(),
-        (_, Did::SentFin) => "shut down its writing side".to_owned(),
+        (_, Did::SentFin) => "shut down the writing side".to_owned(),
         (_, Did::Quiet) => "set SO_LINGER to 0".to_owned(),
         (act, Did::Closed { unread, .. }) => {
             let how = if act == Some(Act::Die) { "was killed" } else { "closed" };
@@ -237,33 +239,31 @@ fn told(performed: &Performed, client: &Client, plan: &Plan) -> String {
     }
 }
 
-/// The beginning of a message, escaped: what a server sends never reaches a terminal raw.
+/// The beginning of a message, escaped, so that no byte of a server reaches the terminal raw.
 fn shown(bytes: &[u8]) -> String {
     let more = if bytes.len() > SHOWN_BYTES_MAX { "…" } else { "" };
     format!("\"{}\"{more}", bytes[..bytes.len().min(SHOWN_BYTES_MAX)].escape_ascii())
 }
 
-/// Why there is no connection, and what to do about it.
+/// Why a connect failed, and the remedy.
 pub(super) fn refused(error: &io::Error, has_source: bool) -> String {
     use io::ErrorKind::*;
     let remedy = match (error.kind(), has_source) {
         (ConnectionRefused, _) => "nothing listens there; start `closecall serve`",
         (ConnectionReset, _) => {
-            "a server listens there and resets new connections; is it at a limit?"
+            "the server reset the connection at once; is it at its connection limit?"
         }
         (AddrNotAvailable, true) => {
-            "--source is no address of this machine, or all of its ports are taken; give another \
-             one, or leave it out"
+            "the --source address is not one of this machine, or all of its ports are in use; give \
+             another address, or leave --source out"
         }
         (AddrNotAvailable | AddrInUse, _) => {
-            "no address or port is left to connect from; wait a minute, or give a --source"
+            "no local address or port is free; wait a minute, or give a --source"
         }
-        (TimedOut, _) => "no answer; is the address right, is a firewall between?",
-        (NetworkUnreachable | HostUnreachable, _) => {
-            "there is no way to it from here; is the address right?"
-        }
-        _ if is_out_of_files(error) => "raise the limit of open files, see ulimit -n",
-        _ => "is the address right?",
+        (TimedOut, _) => "no answer; check the address, and any firewall on the way",
+        (NetworkUnreachable | HostUnreachable, _) => "no route to this address; check it",
+        _ if is_out_of_files(error) => "raise the limit of open files (ulimit -n)",
+        _ => "check the address",
     };
     format!("{error}: {remedy}")
 }
@@ -288,12 +288,12 @@ mod tests {
     fn of_several_addresses_the_first_that_answers_is_taken() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 1)); // nobody has listened there for decades
-        let mut plan = Plan::new(nobody);
-        assert!(connect(&mut plan, &[nobody, there], None).is_ok());
-        assert_eq!(plan.server, there, "and is asked first from then on");
-        let refused = connect(&mut plan, &[nobody, nobody], None);
-        let Err(Failure::Refused(line)) = refused else { panic!("somebody is there") };
+        let unused = SocketAddr::from(([127, 0, 0, 1], 1)); // tcpmux, which no system runs today
+        let mut plan = Plan::new(unused);
+        assert!(connect(&mut plan, &[unused, there], None).is_ok());
+        assert_eq!(plan.server, there, "the plan keeps this server");
+        let refused = connect(&mut plan, &[unused, unused], None);
+        let Err(Failure::Refused(line)) = refused else { panic!("a server listens there") };
         assert_eq!(line.matches("127.0.0.1:1: ").count(), 2, "{line}");
     }
 }

@@ -1,7 +1,7 @@
-//! The close log: one JSON object for each ended connection, a line each.
+//! Close log: one JSON object for each ended connection, one per line.
 //!
-//! The fields, their order and their values are a promise, see `docs/close-log.schema.json`: fields
-//! may be added, none is renamed. What a system does not tell is null.
+//! The fields, their order and their values are stable, see `docs/close-log.schema.json`: fields
+//! may be added, none is renamed. A field that the system does not report is null.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,21 +13,21 @@ use super::words::thousands;
 use crate::reactor::Ending;
 use crate::record::Record;
 
-/// Records that wait to be written: about 17 MB at the most.
+/// The most records that wait to be written: about 17 MB.
 const RECORDS_MAX: usize = 65_536;
 
-/// An ending and the time of day at which it was reported.
+/// An ending and the time of day of its report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reported {
     pub(super) time: SystemTime,
     pub(super) ending: Ending,
 }
 
-/// Lines of the close log.
+/// Sink of the close log's lines.
 pub(super) type RecordSink = Sink<Reported>;
 
-/// Starts a sink of records that begins with the text `preamble`. `path` is the name of the file,
-/// for what is said when it is reopened.
+/// Starts a sink of records that begins with the text `preamble`. `path` is the name of the file in
+/// log lines.
 ///
 /// # Errors
 /// The system has no thread for it.
@@ -44,12 +44,11 @@ pub(super) fn start_sink(
 /// Opens the file of the close log for appending.
 ///
 /// # Errors
-/// It cannot be opened. The line says why.
+/// The file cannot be opened. The line has the reason.
 pub(super) fn open(path: &Path) -> Result<Descriptor, Failure> {
     Descriptor::open(path).map_err(|error| {
         Failure::Refused(format!(
-            "--close-log {path:?} cannot be opened: {error}; name a file that can be written, or - \
-             for stdout"
+            "--close-log {path:?}: cannot open it: {error}; give a writable file, or - for stdout"
         ))
     })
 }
@@ -68,20 +67,20 @@ impl Content for Records {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        log::error!("the close log cannot be written, records are being lost: {error}");
+        log::error!("cannot write the close log: {error}; records are lost until a write succeeds");
     }
 
     fn lost(&mut self, lost: u64, _into: &mut Vec<u8>) {
-        log::error!("{} records of the close log were lost", thousands(lost));
+        log::error!("{} close log records were lost", thousands(lost));
     }
 
     fn reopened(&mut self, result: io::Result<()>) {
         let path = self.path.as_deref().unwrap_or(Path::new("-"));
         match result {
-            Ok(()) => log::info!("the close log {path:?} is reopened"),
+            Ok(()) => log::info!("reopened the close log {path:?}"),
             Err(error) => log::error!(
-                "the close log {path:?} cannot be reopened: {error}; the file that was open is \
-                 still written to: make {path:?} a file that can be written, and send SIGHUP again"
+                "cannot reopen the close log {path:?}: {error}; the server still writes to the old \
+                 file: make {path:?} a writable file, and send SIGHUP again"
             ),
         }
     }
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_null() {
+    fn an_unknown_field_is_null() {
         let line = line(|e| {
             e.local = None;
             e.evidence = Facts::nothing(System::Windows);

@@ -1,29 +1,29 @@
-//! Text in columns: how wide it is on a terminal, and padding, cutting and wrapping by that width.
+//! Text layout: width on a terminal, padding, cutting and wrapping.
 //!
-//! A width is in columns of a terminal, as Unicode has it: a Chinese character takes two, a
+//! A width is in columns of a terminal, by the Unicode tables: a Chinese character takes two, a
 //! combining accent none.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// A name on a line of its own is this far to the left of what it names.
+/// The indent of a text below a name that has a line of its own.
 const INDENT: usize = 4;
 
-/// How many columns `text` takes.
+/// The number of columns of `text`.
 pub(super) fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// `text`, and spaces behind it up to `columns`.
+/// `text` with spaces behind it, `columns` wide.
 pub(super) fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
 }
 
-/// `text` behind spaces, both together `columns` wide.
+/// `text` with spaces before it, `columns` wide.
 pub(super) fn pad_start(text: &str, columns: usize) -> String {
     format!("{}{text}", " ".repeat(columns.saturating_sub(width(text))))
 }
 
-/// `text`, or as much of it as fits into `columns`, with a mark where something is left out.
+/// `text`, or as much of it as fits into `columns`, with an ellipsis if it is cut.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -32,19 +32,19 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     format!("{}…", text[..fitting(text, room)].trim_end())
 }
 
-/// Each line of `text` within `columns`, broken at spaces.
+/// Each line of `text` wrapped at `columns`.
 pub(super) fn paragraphs(text: &str, columns: usize) -> String {
     text.lines().map(|line| behind("", line, columns)).collect()
 }
 
-/// `text` behind `name`, and its further lines below its beginning.
+/// `text` behind `name`, wrapped, with further lines aligned to its beginning.
 pub(super) fn behind(name: &str, text: &str, columns: usize) -> String {
     let whole = |(before, line): (String, &str)| format!("{}\n", (before + line).trim_end());
     lines(name, text, columns).into_iter().map(whole).collect()
 }
 
-/// The same, a line at a time: what stands before the text, and the text. A name that would take
-/// more than half of the width has a line of its own, or several.
+/// The lines of [`behind`], each as the part before the text and the text. A name that takes more
+/// than half of the width has one or more lines of its own.
 pub(super) fn lines<'a>(name: &str, text: &'a str, columns: usize) -> Vec<(String, &'a str)> {
     let taken = width(name);
     let is_alone = taken > columns / 2;
@@ -61,15 +61,15 @@ pub(super) fn lines<'a>(name: &str, text: &'a str, columns: usize) -> Vec<(Strin
     lines
 }
 
-/// Lines of at most `room` columns; at least one. A word that is longer is cut.
+/// `text` in lines of at most `room` columns; at least one line. A longer word is split.
 fn broken(text: &str, room: usize) -> Vec<&str> {
     let (mut lines, mut rest) = (Vec::new(), text);
     while width(rest) > room {
-        // A character that is wider than the room has a line of its own.
+        // A character wider than the room has a line of its own.
         let first = rest.chars().next().map_or(0, char::len_utf8);
         let end = fitting(rest, room).max(first);
         let next = rest[end..].chars().next().map_or(0, char::len_utf8);
-        // A space may also be the first character that has no room.
+        // The first character that does not fit may be a space.
         let space = rest[..end + next].rfind(' ').filter(|space| *space > 0);
         let (line, more) = rest.split_at(space.unwrap_or(end));
         lines.push(line.trim_end());
@@ -81,8 +81,8 @@ fn broken(text: &str, room: usize) -> Vec<&str> {
     lines
 }
 
-/// How many bytes of `text` are its characters that fit into `room` columns. Never too many: a
-/// sequence of characters is not wider than all of them.
+/// The number of bytes of the characters of `text` that fit into `room` columns. It is never too
+/// high: a sequence of characters is not wider than the sum of its characters.
 fn fitting(text: &str, room: usize) -> usize {
     let mut taken = 0;
     let over = text.char_indices().find(|(_, letter)| {
@@ -109,7 +109,7 @@ mod tests {
 
     /// A character counted as one column: Chinese text was twice as wide as it should be.
     #[test]
-    fn a_width_is_what_a_terminal_shows_and_not_a_number_of_characters() {
+    fn a_width_counts_terminal_columns_and_not_characters() {
         assert_eq!([width("服务器"), width("e\u{301}"), width("→ …")], [6, 1, 3]);
         assert_eq!(pad("服务器", 8), "服务器  ");
         assert_eq!(pad_start("服务器", 8), "  服务器");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_stands_below_its_beginning_or_below_its_name() {
+    fn wrapped_text_is_aligned_to_its_beginning_or_below_its_name() {
         assert_eq!(behind("  id  ", "one two", 12), "  id  one\n      two\n");
         assert_eq!(behind("  a long name  ", "one two", 13), "  a long name\n    one two\n");
         assert_eq!(behind("  a long name  ", "one two", 99), "  a long name  one two\n");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_were_there_are_kept() {
+    fn existing_line_breaks_are_kept() {
         assert_eq!(paragraphs("one two\nthree\n", 5), "one\ntwo\nthree\n");
         assert_eq!(paragraphs("one two\nthree\n", 99), "one two\nthree\n");
         assert_eq!(paragraphs("", 5), "");

@@ -1,7 +1,8 @@
-//! `closecall lab`: every way in which a connection can end, played and shown.
+//! `closecall lab`: plays the scenarios and prints the report.
 
 mod brief;
 mod from;
+mod grade;
 mod list;
 mod long;
 mod markdown;
@@ -30,26 +31,29 @@ use super::words::thousands;
 use super::{EXIT_FAILED, Failure, limits, signals};
 use crate::lab::{self, Change, Elsewhere, LabReport, Options, Row, RowOutcome, Scenario, Target};
 
-/// Ctrl-C came: what has been played is shown.
+/// Set by Ctrl-C. The lab then shows the rows so far.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// `--patience`, if it is not given.
+/// The default of `--patience`.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// Threads that run at a time beside the one that plays: two servers, a capture, its reader.
+/// Threads at a time besides the playing one: two servers, a capture, its reader.
 const THREADS: usize = 4;
 
-/// Plays, shows, and gives the exit code.
+/// Plays the scenarios, prints the report, and returns the exit code.
 ///
 /// # Errors
-/// Nothing was played: the servers or the capture cannot be started, or the file cannot be written.
-/// Or it was, and the report cannot be written.
+/// Nothing was played, because the servers or the capture cannot start or a file cannot be written;
+/// or the report cannot be written.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     let scenarios = chosen(&args.only);
     let screen = Screen::of_stdout();
+    if args.grade || args.pid.is_some() {
+        return grade::run(args, &screen);
+    }
     if args.long && args.format == Format::Json {
         return Err(Failure::Usage(
-            "--long is for a table or markdown: --format json has everything; leave one out".into(),
+            "--long is for table and markdown, --format json has all details; leave one out".into(),
         ));
     }
     if args.list {
@@ -62,7 +66,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode, Failure> {
     play(args, scenarios, &screen)
 }
 
-/// Shows a report that was written.
+/// Shows a stored report.
 fn again(
     path: &Path,
     args: &LabArgs,
@@ -88,7 +92,7 @@ fn play(
     let against = against(args)?;
     limits::memory_for_threads(THREADS)?;
     let wire = wire::open(args)?;
-    // Without it Ctrl-C leaves nothing, and that is no reason not to begin.
+    // If this fails, Ctrl-C ends the process without a report, which is acceptable.
     let _ = signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let bar = bar(scenarios.len() as u64, "{pos}/{len}");
     let wanted = scenarios.len();
@@ -124,7 +128,7 @@ fn play(
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
-/// The server elsewhere, if one is named.
+/// The external server, if ADDR is given.
 fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
     let needs = |option: &str, what: &str| {
         Err(Failure::Usage(format!("{option} needs {what}; see closecall lab --help")))
@@ -140,11 +144,11 @@ fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
         ];
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(None),
-            Some((option, _)) => needs(option, "ADDR, the server to play against"),
+            Some((option, _)) => needs(option, "ADDR, the server to test"),
         };
     };
     if args.fail_on.is_some() && args.via.is_none() {
-        return needs("--fail-on", "--via, the proxy whose changes are looked for");
+        return needs("--fail-on", "--via, the proxy to compare with");
     }
     let message = args.message.as_ref().map_or(lab::MESSAGE, |message| &message.0);
     Ok(Some(Target {
@@ -157,7 +161,7 @@ fn against(args: &LabArgs) -> Result<Option<Target>, Failure> {
     }))
 }
 
-/// Whether `--fail-on` calls it a failure.
+/// Whether `--fail-on` makes this report a failure.
 fn is_unwanted(report: &LabReport, fail_on: Option<FailOn>) -> bool {
     let least = match fail_on {
         None => return false,
@@ -167,21 +171,21 @@ fn is_unwanted(report: &LabReport, fail_on: Option<FailOn>) -> bool {
     report.change() >= least
 }
 
-/// What `--only` means, in the order of the table.
+/// The scenarios of `--only`, in the order of the table.
 fn chosen(only: &[String]) -> Vec<&'static Scenario> {
     let named: Vec<_> = only.iter().flat_map(|word| lab::named(word)).map(|it| it.id).collect();
     lab::all().iter().filter(|it| only.is_empty() || named.contains(&it.id)).collect()
 }
 
-/// The rows of these scenarios. That others were played is no interruption.
+/// The rows of these scenarios. The report then no longer counts as interrupted.
 fn only(mut report: LabReport, scenarios: &[&Scenario]) -> LabReport {
     report.rows.retain(|row| scenarios.iter().any(|scenario| scenario.id == row.id));
     report.planned = None;
     report
 }
 
-/// Whether a row was not played, for a reason that was known before: a number says that there are
-/// such, and `--list` says why.
+/// Whether a row was skipped for a reason that is known before the run. The summary only counts
+/// such rows; `--list` has the reasons.
 fn is_left_out(row: &Row) -> bool {
     let Some(scenario) = lab::all().iter().find(|scenario| scenario.id == row.id) else {
         return false;
@@ -193,24 +197,28 @@ fn is_left_out(row: &Row) -> bool {
     row.outcome == RowOutcome::Skipped && row.note.strip_prefix("needs ") == Some(needs)
 }
 
-/// What to do about a connect that failed; `absent` where nothing listens.
+/// The remedy for a failed connect; `absent` if nothing listens there.
 fn remedy(refusals: &[(SocketAddr, io::Error)], absent: &'static str) -> &'static str {
     match refusals.last().map(|(_, error)| error.kind()) {
-        Some(io::ErrorKind::ConnectionReset) => "it resets new connections: is it at a limit?",
+        Some(io::ErrorKind::ConnectionReset) => {
+            "it reset the connection at once; is it at its connection limit?"
+        }
         Some(io::ErrorKind::TimedOut) => {
-            "no answer: is the address right, is its backlog full, is a firewall between?"
+            "no answer; check the address, the server's backlog, and any firewall on the way"
         }
         _ => absent,
     }
 }
 
-/// One line that names the remedy.
+/// The error as one line with its remedy.
 fn refused(error: lab::Error) -> Failure {
     let remedy = match &error {
         lab::Error::Interrupted => return Failure::Unsaid(error.to_string()),
-        lab::Error::Servers(_) => "raise the limits (ulimit -n, ulimit -u, for memory ulimit -v)",
-        lab::Error::NoServer(refusals) => remedy(refusals, "start one"),
-        lab::Error::NoProxy(refusals) => remedy(refusals, "start it, or leave --via out"),
+        lab::Error::Servers(_) => {
+            "raise the limits of open files (ulimit -n), threads (ulimit -u) and memory (ulimit -v)"
+        }
+        lab::Error::NoServer(refusals) => remedy(refusals, "start the server"),
+        lab::Error::NoProxy(refusals) => remedy(refusals, "start the proxy, or leave --via out"),
         lab::Error::CloseLog(..) => {
             "--observe needs the file that the server at ADDR writes with --close-log"
         }

@@ -1,72 +1,74 @@
-//! Limits: how many connections the open files allow, how much memory pending output may take, and
-//! the line that announces both.
+//! Limits of a server: connections by the limit of open files, memory of pending output, and the
+//! log line about both.
 
 use super::Failure;
 use super::values::OrOff;
 use super::words::{self, thousands};
 use crate::config::Config;
 
-/// Files that the process needs for itself, beside its listeners: three standard streams and copies
-/// of two of them, the poll, its waker, the reserve descriptor, both ends of the signals' pipe, the
-/// close log, and two more for it while it is reopened and its last byte is read. That makes
-/// thirteen; four are for connections that are leaving while newcomers take their place, and the
-/// rest is for what was inherited.
+/// Files that the process needs for itself, besides its listeners: three standard streams and
+/// copies of two of them, the poll, its waker, the reserve descriptor, both ends of the signals'
+/// pipe, the close log, and two more for it while it is reopened and its last byte is read. That
+/// makes thirteen; four are for connections that are closing while new ones take their place, and
+/// the rest is for inherited files.
 const FILES_RESERVED: u64 = 20;
 
-/// Connections at a time where the limit of open files allows more, or does not exist.
+/// The default of `--max-connections` if the limit of open files allows more or does not exist.
 const CONNECTIONS_DEFAULT_MAX: u64 = 1 << 20;
 
-/// What a thread takes: std's default stack (`std::thread`, "Stack size"), its guard page, and what
-/// it allocates before it does anything.
+/// Memory of a thread, in bytes: std's default stack (`std::thread`, "Stack size"), its guard page,
+/// and its first allocations.
 const THREAD_BYTES: usize = (2 << 20) + (128 << 10);
 
-/// What reading the command line takes at most, with the first words about it, in bytes.
+/// Memory to parse the command line and to print an error about it, in bytes, at most.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// Whether there is memory to read the command line. Where there is none, nothing may be allocated,
-/// not even a line that says so: the allocator would end the process.
+/// Whether there is memory to parse the command line. If not, the program must not allocate, not
+/// even for an error message: the allocator would abort the process.
 pub(super) fn is_enough_memory_to_begin() -> bool {
     is_there(FIRST_BYTES)
 }
 
-/// Whether the allocator has this much memory now. It is given back at once.
+/// Whether the allocator has this much memory now. The memory is freed at once.
 fn is_there(bytes: usize) -> bool {
     let mut probe: Vec<u8> = Vec::new();
     let reserved = probe.try_reserve_exact(bytes);
-    std::hint::black_box(&probe); // or the compiler leaves out what is not used
+    std::hint::black_box(&probe); // keeps the compiler from removing an unused allocation
     reserved.is_ok()
 }
 
-/// Looks whether there is memory for the stacks of `threads` threads.
+/// Checks that there is memory for the stacks of `threads` threads.
 ///
 /// # Errors
-/// There is not. pthread_create(3) would say EAGAIN then, which means too many threads as well.
+/// There is not enough. pthread_create(3) would fail with EAGAIN, which also means too many
+/// threads.
 pub(super) fn memory_for_threads(threads: usize) -> Result<(), Failure> {
     let bytes = threads * THREAD_BYTES;
     if is_there(bytes) {
         return Ok(());
     }
     Err(Failure::Refused(format!(
-        "no memory for {threads} threads, which take {}: raise the limit of memory (ulimit -v)",
+        "not enough memory for {threads} threads ({}): raise the memory limit (ulimit -v)",
         words::bytes(bytes as u64)
     )))
 }
 
-/// The limit of open files, after it was raised as far as we may. `None`: this system has none.
+/// Raises the limit of open files as far as the system allows, and returns it. `None`: this system
+/// has no such limit.
 pub(super) fn raise_open_files() -> Option<u64> {
     #[cfg(unix)]
     {
-        // It fails where the limit cannot even be asked; accept finds out then.
+        // It fails if the limit cannot be read; then accept meets the limit.
         rlimit::increase_nofile_limit(u64::MAX).ok()
     }
     #[cfg(not(unix))]
     None
 }
 
-/// How many connections to serve at a time: what was `asked` for, or as many as `open_files` allow.
+/// The most connections at a time: the number `asked` for, or as many as `open_files` allows.
 ///
 /// # Errors
-/// That is too few: the line says for what, and what to do about it.
+/// `open_files` allows too few. The line has the limit and the remedy.
 pub(super) fn connections(
     asked: Option<usize>,
     open_files: Option<u64>,
@@ -77,8 +79,8 @@ pub(super) fn connections(
     let limit = thousands(open_files.unwrap_or(u64::MAX));
     if room == 0 {
         return Err(Failure::Refused(format!(
-            "the limit of {limit} open files leaves no room for connections: raise it to more than \
-             {reserved} (ulimit -n)"
+            "the limit of {limit} open files allows no connections: raise it above {reserved} \
+             (ulimit -n)"
         )));
     }
     match asked.map(|asked| asked as u64) {
@@ -92,11 +94,11 @@ pub(super) fn connections(
     }
 }
 
-/// One part in this many of the memory there is may be taken by pending output. Sockets, which the
-/// kernel keeps, and other programs need the rest.
+/// Pending output may use one part in this many of the memory. The kernel's sockets and other
+/// programs need the rest.
 const OUTPUT_MEMORY_PARTS: u64 = 4;
 
-/// The cap on all pending output together, in bytes: what was `asked` for, or a quarter of
+/// The cap on all pending output together, in bytes: the number `asked` for, or a quarter of
 /// `memory_bytes`. `None` is no cap.
 pub(super) fn output_memory(asked: Option<OrOff<u64>>, memory_bytes: Option<u64>) -> Option<u64> {
     match asked {
@@ -105,7 +107,7 @@ pub(super) fn output_memory(asked: Option<OrOff<u64>>, memory_bytes: Option<u64>
     }
 }
 
-/// What the limits of `config` come to.
+/// The log line about the limits of `config`.
 pub(super) fn line(config: &Config, open_files: Option<u64>) -> String {
     let (prefix_bytes, buffer_bytes) = (config.prefix.len(), config.read_buffer_bytes);
     let longest = config.framing.reply_bytes_max(prefix_bytes, buffer_bytes) as u64;
@@ -114,18 +116,18 @@ pub(super) fn line(config: &Config, open_files: Option<u64>) -> String {
     let bound = config.output_bytes_max();
     let made_of = match config.output_memory_bytes {
         Some(cap) if bound < without_cap => format!(
-            "{} of pending replies, and beyond that one of {} bytes for each",
+            "{} in all, and beyond that {} bytes for each connection",
             words::bytes(cap),
             thousands(shortest)
         ),
-        _ => format!("a whole reply of {} bytes pending for each", thousands(longest)),
+        _ => format!("{} bytes for each connection", thousands(longest)),
     };
     let files = match open_files {
-        Some(files) => format!(" (the limit of open files is {})", thousands(files)),
+        Some(files) => format!(" (limit of open files: {})", thousands(files)),
         None => String::new(),
     };
     format!(
-        "at most {} connections{files}, and at most {} of memory: {made_of}",
+        "at most {} connections{files} and {} of memory for pending replies: {made_of}",
         thousands(config.max_connections as u64),
         words::bytes(bound)
     )
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pending_output_has_a_quarter_of_the_memory_unless_told_otherwise() {
+    fn pending_output_has_a_quarter_of_the_memory_by_default() {
         assert_eq!(output_memory(None, Some(4 << 30)), Some(1 << 30));
         assert_eq!(output_memory(None, None), None);
         assert_eq!(output_memory(Some(OrOff(None)), Some(4 << 30)), None);
@@ -144,22 +146,22 @@ mod tests {
     }
 
     #[test]
-    fn the_line_has_the_bound_that_holds() {
+    fn the_line_has_the_bound_of_the_configuration() {
         let mut config = Config { max_connections: 10_000, ..Config::default() };
         let line = |config: &Config, files| super::line(config, files);
         assert_eq!(
             line(&config, Some(20_000)),
-            "at most 10,000 connections (the limit of open files is 20,000), and at most 625.5 MiB \
-             of memory: a whole reply of 65,559 bytes pending for each"
+            "at most 10,000 connections (limit of open files: 20,000) and 625.5 MiB of memory for \
+             pending replies: 65,559 bytes for each connection"
         );
         config.output_memory_bytes = Some(64 << 20);
         assert_eq!(
             line(&config, None),
-            "at most 10,000 connections, and at most 66.7 MiB of memory: 64.0 MiB of pending \
-             replies, and beyond that one of 279 bytes for each"
+            "at most 10,000 connections and 66.7 MiB of memory for pending replies: 64.0 MiB in \
+             all, and beyond that 279 bytes for each connection"
         );
         config.output_memory_bytes = Some(1 << 40); // more than all of them can have
-        assert!(line(&config, None).contains("625.5 MiB of memory: a whole reply"));
+        assert!(line(&config, None).contains(" 625.5 MiB of memory for pending replies: 65,559 "));
     }
 
     #[test]
@@ -176,6 +178,6 @@ mod tests {
         let Err(Failure::Refused(line)) = connections(Some(44), Some(64), 1) else { panic!() };
         assert!(line.contains("ulimit -n 65") && line.contains("allows 43"), "{line}");
         let Err(Failure::Refused(line)) = connections(None, Some(21), 1) else { panic!() };
-        assert!(line.contains("more than 21"), "{line}");
+        assert!(line.contains("above 21"), "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! `closecall load`: from options to a run, and to what it came to.
+//! `closecall load`: options, run and report of the load generator.
 
 mod conditions;
 mod find;
@@ -34,14 +34,14 @@ use crate::load::{
     Conductor, Fleet, Generator, LoadReport, Lost, Mode, Outcome, Plan, Process, child, scout,
 };
 
-/// How often idle connections say something, where nothing else is asked for.
+/// The default of `--every`: how often an idle connection sends a message.
 const EVERY_MS: u64 = 5000;
 
-/// Carries out what was asked for, and gives the exit code.
+/// Runs the command, and returns the exit code.
 ///
 /// # Errors
-/// Nothing was measured: the options contradict each other, nobody is there, or the machine does
-/// not let us.
+/// Nothing was measured: the options contradict each other, no server accepts, or the system does
+/// not allow the run.
 pub(super) fn run(what: &Load) -> Result<ExitCode, Failure> {
     match what {
         Load::Hold(args) => measure(&args.run()),
@@ -52,19 +52,19 @@ pub(super) fn run(what: &Load) -> Result<ExitCode, Failure> {
     }
 }
 
-/// `closecall load process`, for nobody to type. Signals are the parent's: it tells us.
+/// `closecall load process`, which only closecall itself starts. The parent handles the signals and
+/// passes them on.
 fn process() -> Result<ExitCode, Failure> {
     limits::raise_open_files();
-    let deaf = || drop(signals::on_interrupt(|| ()));
-    let done = child(BufReader::new(io::stdin()), io::stdout(), deaf);
+    let ignore_signals = || drop(signals::on_interrupt(|| ()));
+    let done = child(BufReader::new(io::stdin()), io::stdout(), ignore_signals);
     Ok(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
-/// The read deadline that servers like ours have by default, in milliseconds.
+/// The default read deadline of `closecall serve`, in milliseconds.
 const SILENT_MS: u64 = 10_000;
 
-/// Threads beside the generator: one that hears signals, one that looks for the server, one that
-/// shows how far it is.
+/// Threads besides the generator: for signals, for the first connection, and for the progress.
 const THREADS: usize = 3;
 
 fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
@@ -77,17 +77,18 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     let server = args.pid.map(Process);
     if let Some(Process(pid)) = server.filter(|server| !server.is_there()) {
         return Err(Failure::Refused(format!(
-            "--pid {pid}: there is no such process, or it may not be looked at; give the server's"
+            "--pid {pid}: no such process, or no permission to read it; give the process id of \
+             the server"
         )));
     }
     let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
-    // `--every off` says that connections are to be silent.
+    // With `--every off` silent connections are intended.
     if let (Mode::Echo, Some(rate), Some(_)) = (run.mode, run.rate(), every_ms(run))
         && u64::from(args.connections) * 1000 / u64::from(rate) >= SILENT_MS
     {
         warn(
-            "at this rate a connection is silent for 10 s and more: a server with a read deadline \
-             will close it; ask more often with --rate, or open fewer with -c",
+            "at this rate each connection is silent for 10 s or longer, and a server with a read \
+             deadline closes it; give a higher --rate, or a lower -c",
         );
     }
     limits::memory_for_threads(THREADS + args.processes as usize)?;
@@ -120,7 +121,7 @@ fn measure(run: &RunArgs<'_>) -> Result<ExitCode, Failure> {
     told.and(code)
 }
 
-/// Runs the plan, here or in several processes. What follows is output.
+/// Runs the plan, in this process or in several. Only output follows.
 fn conduct(
     plan: &Plan,
     args: &CommonArgs,
@@ -152,15 +153,15 @@ fn generate(
     Ok(fleet.run(conductor))
 }
 
-/// There is no process, thread or file for the run.
+/// The error for a run without a process, a thread or a file.
 fn not_started(error: io::Error) -> Failure {
     Failure::Refused(format!(
-        "the load cannot be started: {error}; raise the limits (ulimit -n, ulimit -u, for memory \
-         ulimit -v)"
+        "cannot start the load: {error}; raise the limits of open files (ulimit -n), threads \
+         (ulimit -u) and memory (ulimit -v)"
     ))
 }
 
-/// Tells what it came to.
+/// Prints the report and the warnings, saves the histogram, and returns the exit code.
 fn show(
     report: &LoadReport,
     args: &CommonArgs,
@@ -186,35 +187,35 @@ fn show(
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// What whoever reads the figures has to know about them.
+/// Warnings about the figures of the report.
 fn remark(report: &LoadReport, outcome: &Outcome, watch: &Watch) {
     if report.generator_was_the_limit() {
         warn(
-            "the generator was at its limit: these are figures about it, and not about the \
-             server; give it more --processes, or ask less with --rate",
+            "the generator was at its limit: the figures describe the generator, not the server; \
+             give more --processes, or a lower --rate",
         );
     } else if report.machine_was_the_limit() {
         warn(
-            "the machine was at its limit: the generator had no rest and had to wait for a \
-             processor, and that is in the latencies; leave one to it, or ask less with --rate",
+            "the machine was at its limit: the generator was always busy and had to wait for a \
+             processor, which adds to the latencies; leave a processor free, or lower --rate",
         );
     }
     if let Some(Process(pid)) = watch.idle_server().filter(|_| outcome.done > 0) {
-        warn(&format!("--pid {pid}: that process did nothing meanwhile; is it the server's?"));
+        warn(&format!("--pid {pid}: this process used no CPU during the run; is it the server?"));
     }
     if outcome.interrupted {
-        warn("interrupted: this is what there was until then");
+        warn("interrupted: the report covers the time until then");
     } else if report.warmup_s > 0.0 && outcome.connected > 0 && outcome.seconds == 0.0 {
-        warn("over in the warm-up: no connection was left");
+        warn("ended during the warm-up: no connection was left");
     } else if outcome.seconds > 0.0 && report.ended_early() {
         let (real, target) = (report.duration_s, report.target_duration_s);
-        warn(&format!("over after {real:.1} s of {target:.1} s: no connection was left"));
+        warn(&format!("ended after {real:.1} s of {target:.1} s: no connection was left"));
     }
 }
 
 // ---- from options to a plan -------------------------------------------------------------------
 
-/// Where to connect to, if the options go together.
+/// The server to connect to, if the options are consistent.
 fn usable<'a>(run: &RunArgs<'a>) -> Result<&'a Endpoint, Failure> {
     let args = run.common;
     if args.processes > args.connections {
@@ -228,7 +229,7 @@ fn usable<'a>(run: &RunArgs<'a>) -> Result<&'a Endpoint, Failure> {
         && run.open_loop.is_some_and(|options| options.arrivals.is_some())
     {
         return Err(Failure::Usage(
-            "--arrivals: expected with --rate or --find-rate, for the open loop".to_owned(),
+            "--arrivals needs --rate or --find-rate (the open loop)".to_owned(),
         ));
     }
     given(args.address.as_ref(), &format!("load {}", run.mode.name()))
@@ -259,20 +260,20 @@ fn plan(run: &RunArgs<'_>, server: SocketAddr) -> Result<Plan, Failure> {
     })
 }
 
-/// How often an idle connection says something; `None` is never.
+/// The interval of an idle connection's messages, in milliseconds; `None` is never.
 fn every_ms(run: &RunArgs<'_>) -> Option<u64> {
     run.idle.and_then(|idle| idle.every).map_or(Some(EVERY_MS), |every| every.0)
 }
 
-/// How often whoever waits for the first look sees whether it was interrupted.
+/// How often the wait for the first connection checks for an interrupt.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-/// The plan for the first server that is there, or why nothing was learnt from it; `None` if that
-/// was interrupted. A thread of its own looks for it, because a thread that waits for a server does
-/// not hear Ctrl-C.
+/// The plan for the first server that accepts, or why its prefix could not be learnt; `None` after
+/// an interrupt. A thread of its own connects, because a thread that waits for a server cannot
+/// react to Ctrl-C.
 ///
 /// # Errors
-/// There is no server, or the system has no thread to look for one.
+/// No server accepts, or the system has no thread.
 fn look(
     plans: Vec<Plan>,
     args: &CommonArgs,
@@ -280,14 +281,14 @@ fn look(
 ) -> Result<Option<Result<Plan, Lost>>, Failure> {
     let learns = args.prefix == AUTO;
     let (tell, found) = mpsc::sync_channel(1);
-    // Whoever was interrupted does not hear it any more.
+    // After an interrupt the receiver is gone, and the result is dropped.
     let scout = thread::Builder::new();
     scout.spawn(move || tell.send(find(&plans, learns)).is_ok()).map_err(not_started)?;
     loop {
         match found.recv_timeout(LOOK_UP) {
             Ok(Err((server, Lost::NoServer(error)))) => {
                 let why = match error.kind() {
-                    // The addresses are right: `possible` has bound them.
+                    // The addresses are valid: `possible` has bound them.
                     io::ErrorKind::AddrNotAvailable => no_port_left(server),
                     _ => refused(&error, args.source.is_some()),
                 };
@@ -300,7 +301,7 @@ fn look(
     }
 }
 
-/// Finds the first server that is there, and learns what its replies begin with.
+/// Finds the first server that accepts, and learns the prefix of its replies.
 fn find(plans: &[Plan], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
     let mut last = (plans[0].server, Lost::NoServer(io::ErrorKind::AddrNotAvailable.into()));
     for plan in plans {
@@ -313,5 +314,5 @@ fn find(plans: &[Plan], learns: bool) -> Result<Plan, (SocketAddr, Lost)> {
     Err(last)
 }
 
-/// What `--prefix` is where it is to be learnt.
+/// The value of `--prefix` that learns the prefix from the first reply.
 const AUTO: &str = "auto";

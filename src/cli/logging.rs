@@ -1,7 +1,7 @@
-//! The log: env_logger in front, the sink of stderr behind it.
+//! Logging: env_logger formats and filters records, and the sink of stderr writes them.
 //!
-//! One record is one line, whatever is in it: control characters are escaped once more here,
-//! although a log of a client's bytes has done so already.
+//! Each record is one line, whatever it contains: control characters are escaped here once more,
+//! although the code that logs a client's bytes escapes them already.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -11,19 +11,20 @@ use log::{LevelFilter, Record};
 use super::sink::{Content, Out, PIPE_BUF, Sink};
 use super::words::thousands;
 
-/// Lines that wait for stderr. A line is seldom longer than a kilobyte, so this is a few megabytes.
+/// The most lines that wait for stderr. Few lines are longer than a kilobyte, so this is a few
+/// megabytes.
 const LINES_MAX: usize = 4096;
 
-/// The longest line, in bytes: with the newline that ends a torn line before it, it is still one
-/// call on a pipe, which no other writer tears. A line is about a kilobyte at most, unless it
-/// repeats a longer path or RUST_LOG. Where PIPE_BUF is 512 a long line may be torn: that is better
-/// than to cut it.
+/// The longest line, in bytes. Together with a newline that ends a torn line before it, it fits one
+/// call on a pipe, so that no other writer can tear it. A line is about a kilobyte at most, unless
+/// it repeats a longer path or RUST_LOG. If PIPE_BUF is 512, a long line may be torn, which is
+/// better than to cut it.
 const LINE_BYTES_MAX: usize = if PIPE_BUF < 4096 { 4094 } else { PIPE_BUF - 2 };
 
-/// The variable that drives the log.
+/// The environment variable with the log filter.
 const VARIABLE: &str = "RUST_LOG";
 
-/// stderr: whole lines, newline included.
+/// Sink of stderr: whole lines, newline included.
 pub(super) type LineSink = Sink<Vec<u8>>;
 
 struct LogLines;
@@ -35,7 +36,7 @@ impl Content for LogLines {
         into.extend_from_slice(line);
     }
 
-    fn failed(&mut self, _error: &io::Error) {} // there is nowhere to say it
+    fn failed(&mut self, _error: &io::Error) {} // there is no other place to report it
 
     fn lost(&mut self, lost: u64, into: &mut Vec<u8>) {
         let text = format!("… {} log lines were dropped\n", thousands(lost));
@@ -51,7 +52,7 @@ pub(super) fn start_sink(out: impl Out) -> io::Result<LineSink> {
     Sink::start("stderr", out, LogLines, LINES_MAX, Vec::new())
 }
 
-/// Sends the log to `sink`, as much of it as RUST_LOG asks for.
+/// Sends the log to `sink`, filtered by RUST_LOG.
 pub(super) fn start(sink: LineSink) {
     let asked = std::env::var(VARIABLE).unwrap_or_default();
     let (directives, ignored) = directives(&asked);
@@ -63,7 +64,7 @@ pub(super) fn start(sink: LineSink) {
     }
     builder.format(line);
     builder.target(env_logger::Target::Pipe(Box::new(Pipe(sink))));
-    // Another logger in the same process was there first: then it stays.
+    // It fails if the process already has a logger, which then stays.
     if builder.try_init().is_err() {
         return;
     }
@@ -74,8 +75,8 @@ pub(super) fn start(sink: LineSink) {
     }
 }
 
-/// What of RUST_LOG makes sense, and what does not. env_logger would say the latter with
-/// `eprintln!`, which panics on a full stderr and blocks on a stuck one.
+/// Splits RUST_LOG into valid directives and invalid ones. env_logger would report the invalid ones
+/// with `eprintln!`, which panics if stderr is full and blocks if no process reads it.
 fn directives(asked: &str) -> (String, Vec<String>) {
     let (asked, filter) = match asked.split_once('/') {
         Some((asked, filter)) if !filter.contains('/') => (asked, Some(filter)),
@@ -105,12 +106,12 @@ fn directives(asked: &str) -> (String, Vec<String>) {
 fn line(into: &mut env_logger::fmt::Formatter, record: &Record<'_>) -> io::Result<()> {
     let time = into.timestamp_millis();
     let mut message = OneLine(String::new());
-    // A value that cannot be formatted costs what follows it in this line.
+    // If a value cannot be formatted, the rest of the line is lost.
     let _ = message.write_fmt(*record.args());
     writeln!(into, "{time} {:<5} {}: {}", record.level(), record.target(), message.0)
 }
 
-/// Text without control characters.
+/// Text on one line: control characters are escaped.
 struct OneLine(String);
 
 impl fmt::Write for OneLine {
@@ -126,13 +127,13 @@ impl fmt::Write for OneLine {
     }
 }
 
-/// A line that is not too long, its newline included.
+/// The line, cut to [`LINE_BYTES_MAX`] with its newline.
 fn shortened(line: &[u8]) -> Vec<u8> {
     if line.len() <= LINE_BYTES_MAX {
         return line.to_vec();
     }
     const END: &str = "…\n";
-    let is_start = |byte: u8| byte & 0xC0 != 0x80; // of a character of UTF-8
+    let is_start = |byte: u8| byte & 0xC0 != 0x80; // of a character in UTF-8
     let mut length = LINE_BYTES_MAX - END.len();
     while length > 0 && !is_start(line[length]) {
         length -= 1;
@@ -140,7 +141,7 @@ fn shortened(line: &[u8]) -> Vec<u8> {
     [&line[..length], END.as_bytes()].concat()
 }
 
-/// Where env_logger writes: each call is a line.
+/// The target of env_logger: each call is one line.
 struct Pipe(LineSink);
 
 impl Write for Pipe {
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_no_sense_in_rust_log_is_set_aside() {
+    fn invalid_directives_of_rust_log_are_set_aside() {
         let set = |asked| {
             let (good, bad) = directives(asked);
             (good, bad.join(" "))

@@ -1,21 +1,21 @@
-//! The memory of this machine, or of the control group that the process runs in (cgroups(7)).
+//! Memory of this machine, or of the control group that the process runs in (cgroups(7)).
 //!
-//! A container has a limit of its own, and one that takes more is ended by the kernel, whatever the
-//! machine has. Each group above it may have a smaller limit: the smallest one counts.
+//! A container has a limit of its own, and the kernel kills a container that exceeds it, whatever
+//! the machine has. Each group above it may have a smaller limit: the smallest one counts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Without a limit version 1 gives the largest number of pages there is. A number above this one,
-/// an exbibyte, is none.
+/// Without a limit, version 1 reports the largest possible number of pages. A number above this
+/// one, an exbibyte, counts as no limit.
 const LIMIT_BYTES_MAX: u64 = 1 << 60;
 
-/// The memory that this process can count on, in bytes; `None` where the system does not tell.
+/// The memory that this process can use, in bytes; `None` if unknown.
 pub(super) fn bytes() -> Option<u64> {
     bytes_by(&|path| fs::read_to_string(path).ok())
 }
 
-/// The same, from the files that `read` gives.
+/// [`bytes`], with `read` in place of the file system.
 fn bytes_by(read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
     let machine = read(Path::new("/proc/meminfo")).and_then(|text| total(&text));
     machine.into_iter().chain(limits_of_groups(read)).min()
@@ -27,7 +27,7 @@ fn total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The limits of our own group and of those above it, as far as they are mounted.
+/// The limits of this process's group and of the groups above it, as far as they are mounted.
 fn limits_of_groups(read: &dyn Fn(&Path) -> Option<String>) -> Vec<u64> {
     let cgroups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
     let mounts = read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
@@ -55,7 +55,7 @@ fn limits_of_groups(read: &dyn Fn(&Path) -> Option<String>) -> Vec<u64> {
     limits
 }
 
-/// Where a mount of this kind shows the group `path`: the mount point, and a folder in it. A line
+/// The folder in which a mount of this kind shows the group `path`, behind its mount point. A line
 /// of mountinfo is `36 35 0:26 ROOT POINT OPTIONS … - KIND SOURCE OPTIONS`.
 fn folder(mount: &str, kind: &str, path: &str) -> Option<(PathBuf, PathBuf)> {
     let (place, what) = mount.split_once(" - ")?;

@@ -1,17 +1,18 @@
-//! Asks: text becomes a configuration, endings become lines, outcomes become exit codes.
+//! Command line of closecall: arguments become a configuration, endings become log lines, and
+//! outcomes become exit codes.
 //!
-//! | exit code | means |
+//! | exit code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | it ran, and something failed: the second signal ended it by force, stdout is full |
-//! | 2 | usage: one line names the option or the variable, the value and what is allowed |
-//! | 3 | the environment refused: one line names the remedy |
+//! | 1 | the command ran and something failed: for example, a second signal, or stdout is full |
+//! | 2 | usage error: one line with the option or variable, its value, and what is allowed |
+//! | 3 | the system does not allow it: one line with the reason and the remedy |
 //!
-//! Whatever is printed may meet a pipe that is not read, a full disk or a closed descriptor, and
-//! none of it may stop the server. So nothing here uses `println!`, which panics then: while a
-//! server runs everything goes through a `sink`; before that, one write is tried and its result
-//! ignored. The other commands have nothing to say but their report: that it cannot be written is
-//! a failure, unless its reader has closed the pipe.
+//! An output may be a pipe that no process reads, a full disk, or a closed descriptor. None of
+//! these may stop the server, and `println!` panics on them, so no code here uses it. While a
+//! server runs, all output goes through a `sink`. Before that, the program tries one write and
+//! ignores its result. The other commands print a report: a report that cannot be written is a
+//! failure, unless its reader has closed the pipe.
 
 mod addresses;
 mod args;
@@ -42,29 +43,29 @@ use clap::Parser;
 
 use self::args::{Cli, Command};
 
-/// It ran, and something failed.
+/// Exit code of a command that ran, and in which something failed.
 const EXIT_FAILED: u8 = 1;
-/// What was asked for makes no sense.
+/// Exit code of a usage error.
 const EXIT_USAGE: u8 = 2;
-/// The machine does not let us.
+/// Exit code of a command that the system does not allow.
 const EXIT_REFUSED: u8 = 3;
 
-/// Why nothing was done, or why its report could not be written. Each holds the one line that says
-/// so.
+/// Why a command did nothing, or why it could not write its report. Each variant holds the error
+/// message, one line.
 #[derive(Debug)]
 enum Failure {
-    /// What was asked for makes no sense.
+    /// The options are wrong.
     Usage(String),
-    /// The machine does not let us.
+    /// The system does not allow it.
     Refused(String),
-    /// It is done and the report cannot be written, or it was interrupted.
+    /// The command ran, and its report cannot be written, or it was interrupted.
     Unsaid(String),
 }
 
-/// The program `closecall`.
+/// Entry point of the program `closecall`.
 pub fn main() -> ExitCode {
     if !limits::is_enough_memory_to_begin() {
-        let line = b"closecall: no memory to begin with: raise the limit of memory (ulimit -v)\n";
+        let line = b"closecall: not enough memory to start: raise the memory limit (ulimit -v)\n";
         let _ = io::stderr().write_all(line);
         return ExitCode::from(EXIT_REFUSED);
     }
@@ -80,7 +81,7 @@ pub fn main() -> ExitCode {
             Command::Hold => Ok(client::hold()),
         },
         Err(error) if !error.use_stderr() => {
-            // --help and --version.
+            // For --help and --version.
             say::say(&error.to_string()).map(|()| ExitCode::SUCCESS)
         }
         Err(error) => Err(Failure::Usage(usage::line(&error, &arguments))),

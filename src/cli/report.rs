@@ -1,7 +1,7 @@
-//! Endings become log lines: the first 20 of a verdict in a second are written, the rest counted.
+//! Log of endings: in each second the first 20 of each verdict are logged, and the rest is counted.
 //!
-//! A newcomer sees each ending, a busy server stays quiet and fast: beyond the twentieth an ending
-//! costs an addition, and where the log's level leaves a verdict out it costs a look.
+//! So a new user sees each ending, and a busy server stays quiet and fast: beyond the twentieth, an
+//! ending costs an addition; if the log level excludes its verdict, it costs a comparison.
 //!
 //! ```text
 //!   serving thread: first 20 ──▶ a line each
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The summary has a thread of its own, because the serving thread may sleep for long when the
-//! traffic stops. That thread is parked while there is nothing to sum up: an idle server does not
-//! wake.
+//! traffic stops. The summary thread is parked while there is nothing to sum up, so that an idle
+//! server never wakes.
 
 use std::array;
 use std::fmt;
@@ -31,10 +31,10 @@ use crate::reactor::Ending;
 /// The log's target for endings.
 const TARGET: &str = "closecall::close";
 
-/// Lines of one verdict in a second.
+/// The most lines of one verdict in a second.
 const LINES_PER_SECOND: u32 = 20;
 
-/// Takes the endings, after each turn.
+/// Logs the endings of each turn, and queues them for the close log.
 pub(super) struct EndingLog {
     started: Instant,
     windows: [Window; Kind::COUNT],
@@ -43,10 +43,10 @@ pub(super) struct EndingLog {
     close_log: Option<RecordSink>,
 }
 
-/// What of one verdict was written in one second.
+/// The lines of one verdict in the current second.
 #[derive(Clone, Copy, Default)]
 struct Window {
-    /// Whether the log wants it at all.
+    /// Whether the log level includes this verdict.
     logged: bool,
     second: u64,
     lines: u32,
@@ -63,15 +63,15 @@ impl Window {
     }
 }
 
-/// Endings that were counted and not written, and are not summed up yet.
+/// Endings that were counted instead of logged, and are not summed up yet.
 struct Suppressed {
     counts: [AtomicU64; Kind::COUNT],
-    /// The summary thread is awake, or about to be.
+    /// Whether the summary thread is awake or about to wake.
     pending: AtomicBool,
 }
 
 impl EndingLog {
-    /// A report to the log, as it is set up by now, and to the close log.
+    /// Starts a report to the log, which must be set up by now, and to the close log.
     ///
     /// # Errors
     /// The system has no thread for the summary.
@@ -105,7 +105,7 @@ impl EndingLog {
         }
     }
 
-    /// Sums up what is not summed up yet: nothing more will come.
+    /// Logs the last summary: no more endings will come.
     pub(super) fn finish(&self) {
         self.suppressed.sum_up();
     }
@@ -121,7 +121,7 @@ impl EndingLog {
             return;
         }
         self.suppressed.counts[kind as usize].fetch_add(1, Ordering::Relaxed);
-        // Once a second at most: it stays set until the summary thread begins to count.
+        // At most once a second: the flag stays set until the summary thread begins to count.
         if !self.suppressed.pending.load(Ordering::Relaxed)
             && !self.suppressed.pending.swap(true, Ordering::AcqRel)
         {
@@ -131,7 +131,7 @@ impl EndingLog {
 }
 
 impl Suppressed {
-    /// Writes what was counted since the last time. Each ending is in one summary.
+    /// Logs the counts since the last summary. Each ending is in exactly one summary.
     fn sum_up(&self) {
         for kind in Kind::all() {
             let more = self.counts[kind as usize].swap(0, Ordering::AcqRel);
@@ -148,10 +148,11 @@ fn sum_up_each_second(suppressed: &Suppressed, started: Instant) {
         while !suppressed.pending.load(Ordering::Acquire) {
             thread::park();
         }
-        // The seconds are those of the windows.
+        // Sleeps to the end of the windows' current second.
         let elapsed = started.elapsed();
         thread::sleep(Duration::from_secs(elapsed.as_secs() + 1).saturating_sub(elapsed));
-        // First this and then the counts: what is counted in between asks for another round.
+        // The flag is cleared before the counts are read: an ending in between starts another
+        // round.
         suppressed.pending.store(false, Ordering::Release);
         suppressed.sum_up();
     }
@@ -166,7 +167,7 @@ fn level(kind: Kind) -> log::Level {
     }
 }
 
-/// `peer_fin.delivered 127.0.0.1:50000 #1 status=1 rx=14 tx=37 12ms`, and what else is remarkable.
+/// `peer_fin.delivered 127.0.0.1:50000 #1 status=1 rx=14 tx=37 12ms`, and its other notable facts.
 struct Line<'a>(&'a Ending);
 
 impl fmt::Display for Line<'_> {
@@ -175,13 +176,13 @@ impl fmt::Display for Line<'_> {
         let (name, status) = (verdict.kind.name(), verdict.status);
         let (rx, tx) = (evidence.rx, evidence.tx);
         write!(f, "{name} {peer} #{id} status={status} rx={rx} tx={tx} {duration_ms}ms")?;
-        let remarkable = [
+        let notable = [
             ("undelivered", evidence.undelivered.map_or(0, u64::from)),
             ("unsent", evidence.unsent),
             ("discarded", evidence.discarded),
             ("unread", evidence.unread.map_or(0, u64::from)),
         ];
-        for (name, bytes) in remarkable.into_iter().filter(|(_, bytes)| *bytes > 0) {
+        for (name, bytes) in notable.into_iter().filter(|(_, bytes)| *bytes > 0) {
             write!(f, " {name}={bytes}")?;
         }
         if let Some(error) = evidence.error {
@@ -205,14 +206,14 @@ mod tests {
     use crate::machine::errno::{Errno, System};
 
     #[test]
-    fn twenty_a_second_are_written() {
+    fn twenty_lines_a_second_are_written() {
         let mut window = Window { logged: true, ..Window::default() };
         let mut written = |second| (0..100).filter(|_| window.admits(second)).count();
         assert_eq!([written(0), written(0), written(1), written(7)], [20, 0, 20, 20]);
     }
 
     #[test]
-    fn a_line_shows_what_is_remarkable() {
+    fn a_line_shows_the_notable_facts() {
         let mut ending = Ending {
             id: 2,
             peer: "[::1]:50000".parse().unwrap(),

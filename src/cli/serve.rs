@@ -1,7 +1,7 @@
-//! `closecall serve`: from options to a running server, and to its end.
+//! `closecall serve`: options, start, and stop of the server.
 //!
-//! What may fail comes first, while nothing is listening and nothing logged, so a refusal is one
-//! line.
+//! The steps that may fail come first, before the server listens or logs, so that a failed start
+//! prints one line.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,19 +23,18 @@ use crate::machine::errno::{Errno, Meaning, System};
 use crate::reactor::{Stage, Turn};
 use crate::server::{BindError, Server};
 
-/// How long the exit waits for the close log and stdout, and after them for stderr: four seconds in
-/// all, where no program reads them. A reader that is alive takes a moment, and on a machine that
-/// is short of processors a long one.
+/// How long the exit waits for the close log and stdout, and then again for stderr: four seconds in
+/// all if no process reads them. A live reader needs a moment, and longer on a busy machine.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// Threads beside the loop: a writer each for stderr, stdout and the close log, the one that hears
-/// signals, and the one that sums lines up.
+/// Threads besides the loop: one writer each for stderr, stdout and the close log, one for signals,
+/// and one for the summary lines.
 const THREADS: usize = 5;
 
-/// Serves until a signal, and gives the exit code.
+/// Serves until a signal stops the server, and returns the exit code.
 ///
 /// # Errors
-/// Nothing was served: the options contradict each other, or the machine does not let us.
+/// The server did not start: the options contradict each other, or the system does not allow it.
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let machine = Machine { open_files: limits::raise_open_files(), memory_bytes: memory::bytes() };
     let listen = listen(args)?;
@@ -86,7 +85,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The loop.
+/// Runs the event loop until the server has stopped.
 fn serve(
     server: &mut Server,
     report: &mut EndingLog,
@@ -95,9 +94,9 @@ fn serve(
 ) -> io::Result<Turn> {
     let mut stage = Stage::Serving;
     loop {
-        let turn = server
-            .turn()
-            .inspect_err(|error| log::error!(target: "closecall", "the poll is broken: {error}"))?;
+        let turn = server.turn().inspect_err(|error| {
+            log::error!(target: "closecall", "cannot wait for events: {error}; the server stops");
+        })?;
         let counted = so_far.set(server.counters());
         if turn.ended > 0 {
             report.take(server.endings());
@@ -113,12 +112,12 @@ fn serve(
     }
 }
 
-/// The last lines: how it went, on stderr, whatever RUST_LOG says.
+/// Prints the table of verdicts to stderr, whatever RUST_LOG is.
 fn finish(server: &Server, stdout: &RecordSink, close_log: Option<&RecordSink>, stderr: &LineSink) {
     let counters = server.counters();
     let end = Instant::now() + FINISH;
     let patience = || end.saturating_duration_since(Instant::now());
-    // What the loop had no room to list never came to the close log.
+    // An ending that did not fit into the list of a turn never reached the close log.
     let lost = close_log.map_or(0, |sink| sink.finish(patience()) + counters.endings_missed);
     stdout.finish(patience());
     let records = Records { lost, waiting: 0 };
@@ -126,7 +125,7 @@ fn finish(server: &Server, stdout: &RecordSink, close_log: Option<&RecordSink>, 
     stderr.finish(FINISH);
 }
 
-/// SIGUSR1: how it goes, on stderr, whatever RUST_LOG says.
+/// Prints the table of verdicts so far to stderr (SIGUSR1), whatever RUST_LOG is.
 fn say_so_far(so_far: &SoFar, close_log: Option<&RecordSink>, stderr: &LineSink) {
     let (counters, records) = so_far.look(|counters| {
         let (lost, waiting) = close_log.map_or((0, 0), RecordSink::so_far);
@@ -136,24 +135,24 @@ fn say_so_far(so_far: &SoFar, close_log: Option<&RecordSink>, stderr: &LineSink)
     stderr.push(table::text_so_far(&counters, records).into_bytes());
 }
 
-/// The addresses that each `--listen` stands for.
+/// Resolves each `--listen` to its addresses.
 fn listen(args: &ServeArgs) -> Result<Vec<Vec<SocketAddr>>, Failure> {
     args.listen.iter().map(|endpoint| endpoint.resolve("--listen")).collect()
 }
 
-/// What this machine has; `None` where that is not known.
+/// Resources of this machine; `None` if unknown.
 #[derive(Clone, Copy, Default)]
 struct Machine {
     open_files: Option<u64>,
     memory_bytes: Option<u64>,
 }
 
-/// From options to a configuration.
+/// Builds the configuration from the options.
 fn config(args: &ServeArgs, listen: Vec<SocketAddr>, machine: Machine) -> Result<Config, Failure> {
     for (index, address) in listen.iter().enumerate() {
         if address.port() != 0 && listen[..index].contains(address) {
             return Err(Failure::Usage(format!(
-                "--listen {address}: expected once, was given twice or more"
+                "--listen {address} is given more than once; give it once"
             )));
         }
     }
@@ -194,15 +193,15 @@ const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "androi
 fn available(option: &str, asked: bool, available: bool) -> Result<(), Failure> {
     if asked && !available {
         return Err(Failure::Refused(format!(
-            "{option}: this system has no such thing; leave it out"
+            "{option} is not available on this system; leave it out"
         )));
     }
     Ok(())
 }
 
-// ---- what is said -----------------------------------------------------------------------------
+// ---- log lines and errors ---------------------------------------------------------------------
 
-/// A line for each address.
+/// One line for each address.
 fn listening(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(|address| format!("listening on {address}\n")).collect()
 }
@@ -212,32 +211,32 @@ fn say_stage(stage: Stage, open: u64, config: &Config) {
         Stage::Serving => {}
         Stage::Draining => log::info!(
             target: "closecall",
-            "draining: {} open, for at most {}; a second signal ends at once",
+            "draining: {} open, for at most {}; a second signal resets them at once",
             thousands(open),
             duration(config.drain_ms)
         ),
         Stage::Stopped => log::info!(target: "closecall", "drained"),
         Stage::Forced => {
-            log::warn!(target: "closecall", "ended by force: connections were reset");
+            log::warn!(target: "closecall", "stopped: connections that were still open were reset");
         }
     }
 }
 
-/// Why an address cannot be listened on, and what to do about it.
+/// The error for an address that the server cannot listen on, with the remedy.
 fn refused(error: &BindError) -> Failure {
     let meaning = error.source.raw_os_error().map(|number| Errno(number).meaning(System::HERE));
     let remedy = match error.source.kind() {
         io::ErrorKind::AddrInUse => {
-            "stop the program there, or choose another port with --listen (0 picks a free one)"
+            "stop the program that uses it, or choose another port with --listen (0: any free port)"
         }
         io::ErrorKind::AddrNotAvailable => {
-            "listen on an address of this machine, on 127.0.0.1, or on 0.0.0.0 or [::] for all"
+            "use an address of this machine, such as 127.0.0.1, or 0.0.0.0 or [::] for all of them"
         }
         io::ErrorKind::PermissionDenied => {
-            "choose a port above 1023, or allow it (root, or CAP_NET_BIND_SERVICE)"
+            "choose a port above 1023, or run as root or with CAP_NET_BIND_SERVICE"
         }
         io::ErrorKind::OutOfMemory => {
-            "raise the limit of memory (ulimit -v), or lower --max-connections or --read-buffer"
+            "raise the memory limit (ulimit -v), or lower --max-connections or --read-buffer"
         }
         _ if meaning == Some(Meaning::NoFiles) => "raise the limit of open files (ulimit -n)",
         _ => "choose another address with --listen",
@@ -247,8 +246,8 @@ fn refused(error: &BindError) -> Failure {
 
 fn no_sink(error: io::Error) -> Failure {
     Failure::Refused(format!(
-        "no thread or file for the output: {error}; raise the limits (ulimit -u, ulimit -n, for \
-         memory ulimit -v)"
+        "cannot start the threads for signals and output: {error}; raise the limits of threads \
+         (ulimit -u), open files (ulimit -n) and memory (ulimit -v)"
     ))
 }
 
@@ -260,7 +259,7 @@ mod tests {
     use crate::cli::args::{Cli, Command};
 
     #[test]
-    fn without_options_it_is_the_default_configuration() {
+    fn serve_without_options_has_the_default_configuration() {
         let cli = Cli::try_parse_from(["closecall", "serve"]).unwrap();
         let Command::Serve(args) = cli.command else { panic!("{cli:?}") };
         let listen = listen(&args).unwrap().concat();

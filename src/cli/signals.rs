@@ -1,24 +1,24 @@
-//! Signals: which ones the program handles, and what each one asks for.
+//! Signals that the program handles, and what each one does.
 //!
 //! | signal | `serve` | `client`, `lab`, `load` |
 //! |---|---|---|
-//! | SIGINT, SIGTERM | drain; the second one ends the server at once | show what there is so far |
-//! | SIGHUP | reopen the close log | as SIGINT |
+//! | SIGINT, SIGTERM | drain; the second one stops the server at once | stop and show results |
+//! | SIGHUP | reopen the close log | like SIGINT |
 //! | SIGUSR1 | print the table of verdicts so far | not handled |
 //! | SIGXFSZ | a write fails with EFBIG | the same |
 //!
-//! A SIGHUP that was ignored when the program started (`nohup`) stays ignored. The signals that are
-//! handled are unblocked, because a signal mask is inherited and a blocked SIGTERM never arrives.
-//! What a signal asks for is done in a thread, where nothing is forbidden, and not in a handler.
+//! A SIGHUP that was ignored when the program started (`nohup`) stays ignored. The handled signals
+//! are unblocked, because a signal mask is inherited and a blocked SIGTERM never arrives. A thread
+//! acts on the signals, because a signal handler may call few functions.
 //!
-//! Windows has Ctrl-C only: it is delivered as SIGINT is.
+//! Windows has Ctrl-C only, which is treated as SIGINT.
 
 use std::io;
 
-/// What a signal asks the server for.
+/// What a signal asks the server to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
-    /// Drain, or end at once if it was asked for before.
+    /// Drain, or stop at once if the server is draining already.
     Stop,
     /// Reopen the close log.
     #[cfg_attr(windows, allow(dead_code))]
@@ -43,16 +43,16 @@ mod system {
 
     use super::{Asked, io};
 
-    /// To be called once, at the start of every command: from here on a write beyond the limit of
-    /// file sizes (RLIMIT_FSIZE) fails with EFBIG, as a full disk fails with ENOSPC. Without it
-    /// SIGXFSZ ends the process.
+    /// Every command calls this once, at its start. From then on a write beyond the limit of file
+    /// sizes (RLIMIT_FSIZE) fails with EFBIG, as a write to a full disk fails with ENOSPC. Without
+    /// it SIGXFSZ would end the process.
     pub(in crate::cli) fn prepare() {
-        // A handler that does next to nothing serves as well as SIG_IGN, and a program that is
-        // started from here does not inherit it. It fails for signals that do not exist.
+        // A handler that only sets a flag works like SIG_IGN, but child processes do not inherit
+        // it. Registration fails on systems without SIGXFSZ.
         let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     }
 
-    /// The signals of a server. They are caught from the moment that this exists.
+    /// The signals of a server, caught from the moment that this value exists.
     pub(in crate::cli) struct Signals(signal_hook::iterator::Signals);
 
     impl Signals {
@@ -64,7 +64,7 @@ mod system {
             caught(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map(Signals)
         }
 
-        /// Hands over each signal, in a thread of its own, those included that came before this
+        /// Calls `to` for each signal, in a thread of its own, also for those that came before this
         /// call.
         ///
         /// # Errors
@@ -86,36 +86,38 @@ mod system {
         }
     }
 
-    /// Calls `told` for each SIGINT, SIGTERM and SIGHUP, in a thread of its own.
+    /// Calls `interrupted` for each SIGINT, SIGTERM and SIGHUP, in a thread of its own.
     ///
     /// # Errors
-    /// The system has no thread or no file for it: then these signals end the process.
-    pub(in crate::cli) fn on_interrupt(mut told: impl FnMut() + Send + 'static) -> io::Result<()> {
+    /// The system has no thread or no file for it. Then these signals end the process.
+    pub(in crate::cli) fn on_interrupt(
+        mut interrupted: impl FnMut() + Send + 'static,
+    ) -> io::Result<()> {
         let mut signals = caught(&[SIGINT, SIGTERM, SIGHUP])?;
-        let deliver = move || signals.forever().for_each(|_| told());
+        let deliver = move || signals.forever().for_each(|_| interrupted());
         thread::Builder::new().name("signals".to_owned()).spawn(deliver).map(drop)
     }
 
-    /// Catches `signals`, but for a SIGHUP that is ignored, and unblocks them in this thread and in
-    /// those that it starts from now on.
+    /// Catches `signals`, except for an ignored SIGHUP, and unblocks them in this thread and in the
+    /// threads that it starts afterwards.
     fn caught(signals: &[c_int]) -> io::Result<signal_hook::iterator::Signals> {
         let is_wanted = |&signal: &c_int| signal != SIGHUP || !is_ignored(SIGHUP);
         let wanted: Vec<c_int> = signals.iter().copied().filter(is_wanted).collect();
         let caught = signal_hook::iterator::Signals::new(&wanted)?;
-        // Last: one that has been blocked and pending until now finds its handler.
+        // This comes last, so that a blocked signal that is pending finds its handler.
         let known = wanted.iter().filter_map(|&signal| Signal::try_from(signal).ok());
         known.collect::<SigSet>().thread_unblock()?;
         Ok(caught)
     }
 
-    /// Whether this process ignores `signal`. `false` where there is no /proc as Linux has it: then
+    /// Whether this process ignores `signal`; `false` on systems without the /proc of Linux. There
     /// a SIGHUP under `nohup` is handled, which does not stop a server either.
     fn is_ignored(signal: c_int) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         ignored(&status).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
     }
 
-    /// The signals that are ignored, signal 1 in the lowest bit. Source: proc_pid_status(5).
+    /// The mask of ignored signals, signal 1 in the lowest bit. Source: proc_pid_status(5).
     fn ignored(status: &str) -> Option<u64> {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
         u64::from_str_radix(mask.trim(), 16).ok()
@@ -141,10 +143,10 @@ mod system {
 
     use super::{Asked, io};
 
-    /// There is no limit of file sizes.
+    /// Does nothing: Windows has no limit of file sizes.
     pub(in crate::cli) fn prepare() {}
 
-    /// Ctrl-C, from the moment that this exists.
+    /// Ctrl-C, caught from the moment that this value exists.
     pub(in crate::cli) struct Signals(mpsc::Receiver<()>);
 
     impl Signals {
@@ -153,12 +155,12 @@ mod system {
         /// # Errors
         /// The console has no room for another handler.
         pub(in crate::cli) fn of_server() -> io::Result<Signals> {
-            let (tell, told) = mpsc::channel();
-            on_interrupt(move || _ = tell.send(()))?;
-            Ok(Signals(told))
+            let (sender, receiver) = mpsc::channel();
+            on_interrupt(move || _ = sender.send(()))?;
+            Ok(Signals(receiver))
         }
 
-        /// Hands over each Ctrl-C, in a thread of its own, those included that came before this
+        /// Calls `to` for each Ctrl-C, in a thread of its own, also for those that came before this
         /// call.
         ///
         /// # Errors
@@ -172,11 +174,13 @@ mod system {
         }
     }
 
-    /// Calls `told` for each Ctrl-C, in a thread of its own.
+    /// Calls `interrupted` for each Ctrl-C, in a thread of its own.
     ///
     /// # Errors
     /// The console has no room for another handler.
-    pub(in crate::cli) fn on_interrupt(told: impl FnMut() + Send + 'static) -> io::Result<()> {
-        ctrlc::set_handler(told).map_err(io::Error::other)
+    pub(in crate::cli) fn on_interrupt(
+        interrupted: impl FnMut() + Send + 'static,
+    ) -> io::Result<()> {
+        ctrlc::set_handler(interrupted).map_err(io::Error::other)
     }
 }

@@ -1,16 +1,18 @@
-//! Where lines go: a bounded queue, and behind it a thread that writes.
+//! Bounded queue of lines with a writer thread behind it.
 //!
-//! The thread that serves never writes. It [pushes](Sink::push), which takes a moment whatever the
-//! descriptor does. A stuck, closed or full one costs lines, which are counted, and nothing else.
+//! The serving thread never writes. It [pushes](Sink::push) lines into the queue, which is quick
+//! whatever the descriptor does. If the descriptor blocks, is closed or is full, lines are lost and
+//! counted, and nothing else happens.
 //!
 //! ```text
 //!   serving thread ──push──▶ [ queue, bounded ] ──batch──▶ writer thread ──write(2)──▶ descriptor
 //!                     full: lost += 1                failed: lost += lines not wholly written
 //! ```
 //!
-//! A line is written whole: no other writer of the same pipe or file tears it ([`out`] has how many
-//! bytes a call has), and a file that ends in the middle of a line gets a newline before the next
-//! one. Pushed = written + lost + waiting, at every moment; at the end nothing is waiting.
+//! A line is written whole: no other writer of the same pipe or file tears it ([`out`] has the
+//! number of bytes for each call), and a file that ends in the middle of a line gets a newline
+//! before the next line. Pushed = written + lost + waiting, at every moment; at the end no line is
+//! waiting.
 
 mod out;
 mod writer;
@@ -24,8 +26,8 @@ use std::time::Duration;
 pub(super) use self::out::{Descriptor, Out, PIPE_BUF};
 use self::writer::{Called, Writer};
 
-/// `text` in pieces that other writers of the same pipe do not tear: whole lines, up to PIPE_BUF
-/// bytes. A line that is longer is a piece.
+/// Splits `text` into pieces that other writers of the same pipe cannot tear: whole lines, up to
+/// PIPE_BUF bytes. A longer line is a piece of its own.
 pub(super) fn calls(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let newline = |text: &[u8]| text.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);
     std::iter::from_fn(move || {
@@ -41,36 +43,36 @@ pub(super) fn calls(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Lines that are taken from the queue at once.
+/// The most lines that the writer takes from the queue at a time.
 const BATCH_MAX: usize = 256;
 
-/// After a batch more is gathered for this long, so that a busy server does not wake the writer for
-/// each line: a wake-up costs the serving thread a system call.
+/// After a batch the writer waits this long for more lines, so that a busy server does not wake it
+/// for each line: a wake-up costs the serving thread a system call.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// How long the end waits for a call that is under way and depends on no reader.
+/// How long the exit waits for a call that is in progress and depends on no reader.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// What a sink carries, and what it says when some of it was lost. Runs in the writer thread.
+/// The items of a sink, and how it reports lost ones. Runs in the writer thread.
 pub(super) trait Content: Send + 'static {
-    /// What waits in the queue.
+    /// The type of the queue's items.
     type Item: Send + 'static;
 
     /// Adds `item` to `into`, its newline included.
     fn render(&mut self, item: &Self::Item, into: &mut Vec<u8>);
 
-    /// A write failed, for the first time or after one that did not.
+    /// A write failed, for the first time or after a successful one.
     fn failed(&mut self, error: &io::Error);
 
-    /// Since this was last said `lost` items were lost, and now something could be written, or it
-    /// is the end. Adds a line about it to `into`, or says it elsewhere.
+    /// Since the last report, `lost` items were lost, and now a write succeeded or the sink ends.
+    /// Adds a line about it to `into`, or reports it elsewhere.
     fn lost(&mut self, lost: u64, into: &mut Vec<u8>);
 
-    /// The descriptor was opened anew, or that failed and the old one goes on.
+    /// The descriptor was reopened, or reopening failed and the old one stays.
     fn reopened(&mut self, _result: io::Result<()>) {}
 }
 
-/// A queue with a writer. Cheap to clone; all clones are one.
+/// A queue with a writer. Cheap to clone; all clones share one queue.
 pub(super) struct Sink<T> {
     shared: Arc<Shared<T>>,
 }
@@ -83,7 +85,7 @@ impl<T> Clone for Sink<T> {
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// For the writer: there is something to write, or nothing more will come.
+    /// For the writer: there is something to write, or the sink is closed.
     wake: Condvar,
     /// For the thread that waits in [`Sink::finish`].
     finished: Condvar,
@@ -92,38 +94,38 @@ struct Shared<T> {
 
 struct State<T> {
     queue: VecDeque<T>,
-    /// Items that the writer has taken and not yet written.
+    /// Items that the writer has taken and not written yet.
     in_flight: usize,
     /// Items that were not written and will not be.
     lost: u64,
     /// The writer is in a call that returns at once.
     calling: bool,
-    /// The descriptor is to be opened anew.
+    /// The writer must reopen the descriptor.
     reopen: bool,
-    /// The writer sleeps and wants to be woken.
+    /// The writer sleeps and must be woken.
     idle: bool,
-    /// Nothing more will come.
+    /// No more items will come.
     closed: bool,
-    /// What was not written by then is lost: nothing more may be written.
+    /// The items left are counted as lost: the writer must not write any more.
     given_up: bool,
-    /// The writer is done.
+    /// The writer has ended.
     finished: bool,
 }
 
-/// What the writer does next.
+/// The next step of the writer.
 enum Next {
-    /// It writes the items that it was given.
+    /// Write a batch of items.
     Batch,
-    /// It opens the descriptor anew.
+    /// Reopen the descriptor.
     Reopen,
-    /// It says what was lost: nothing is left, and nothing more will come.
+    /// Report the lost items and end: the queue is empty and closed.
     End,
-    /// It writes nothing more.
+    /// End without another write.
     GivenUp,
 }
 
 impl<T: Send + 'static> Sink<T> {
-    /// Starts a writer to `out` behind a queue of `items_max`. It begins with `preamble`.
+    /// Starts a writer to `out` behind a queue of `items_max` items. It writes `preamble` first.
     ///
     /// # Errors
     /// The system has no thread for it.
@@ -161,12 +163,13 @@ impl<T: Send + 'static> Sink<T> {
         Sink { shared: Arc::new(shared) }
     }
 
-    /// Queues an item, or counts it as lost if the queue is full. Never waits for the descriptor.
+    /// Queues an item, or counts it as lost if the queue is full. It never waits for the
+    /// descriptor.
     pub(super) fn push(&self, item: T) {
         self.push_up_to(item, self.shared.items_max);
     }
 
-    /// Queues an item even if the queue is full: for the one that must not be missing, at the end.
+    /// Queues an item even if the queue is full. For the last item, which must not be lost.
     pub(super) fn push_last(&self, item: T) {
         self.push_up_to(item, usize::MAX);
     }
@@ -183,7 +186,7 @@ impl<T: Send + 'static> Sink<T> {
         }
     }
 
-    /// Has the writer open its descriptor anew, before it writes anything more. Waits for nothing.
+    /// Asks the writer to reopen its descriptor before the next write. Returns at once.
     pub(super) fn reopen(&self) {
         let mut state = self.shared.lock();
         state.reopen = true;
@@ -191,16 +194,16 @@ impl<T: Send + 'static> Sink<T> {
         self.shared.wake.notify_one();
     }
 
-    /// Items that were lost so far, and items that wait to be written.
+    /// The numbers of items lost so far, and of items that wait to be written.
     pub(super) fn so_far(&self) -> (u64, u64) {
         let state = self.shared.lock();
         (state.lost, (state.queue.len() + state.in_flight) as u64)
     }
 
-    /// Lets the writer end, waits for it up to `patience`, and gives the number of items that were
-    /// lost, those included that it did not get to. After that it writes nothing more, so that what
-    /// is counted as lost does not appear after all. A call that is under way is waited for, where
-    /// it depends on no reader.
+    /// Ends the writer, waits for it up to `patience`, and returns the number of lost items,
+    /// including those that it could not write in time. After that it writes no more, so that an
+    /// item counted as lost never appears. If a call is in progress that depends on no reader, this
+    /// waits for it.
     pub(super) fn finish(&self, patience: Duration) -> u64 {
         let mut state = self.shared.lock();
         state.closed = true;
@@ -218,12 +221,12 @@ impl<T: Send + 'static> Sink<T> {
 }
 
 impl<T> Shared<T> {
-    /// Nothing can be half done under this lock, so a panic under it spoils nothing.
+    /// The state is consistent whenever the lock is held, so a poisoned lock is safe to use.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the writer while `what` holds, up to `patience`.
+    /// Waits for the writer while `what` is true, up to `patience`.
     fn wait<'a>(
         &self,
         state: MutexGuard<'a, State<T>>,
@@ -234,7 +237,8 @@ impl<T> Shared<T> {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Waits until there is something to do. Moves a batch of items to `batch`, which is empty.
+    /// Waits until there is something to do. Moves a batch of items to `batch`, which must be
+    /// empty.
     fn next(&self, batch: &mut Vec<T>) -> Next {
         let mut state = self.lock();
         while state.queue.is_empty() && !state.closed && !state.reopen {
@@ -254,7 +258,7 @@ impl<T> Shared<T> {
         if count > 0 { Next::Batch } else { Next::End }
     }
 
-    /// Lets a few items come together, unless there is enough for a batch or it is the end.
+    /// Waits for more items, unless there are enough for a batch or the sink is closed.
     fn gather(&self) {
         let state = self.lock();
         let waits =
@@ -262,7 +266,7 @@ impl<T> Shared<T> {
         drop(self.wake.wait_timeout_while(state, GATHER, waits));
     }
 
-    /// Before each call of the writer. Gives why there shall be none.
+    /// Must precede each call of the writer. Returns a reason not to call.
     fn begin_call(&self, returns_at_once: bool) -> Option<Called> {
         let mut state = self.lock();
         if state.given_up {
@@ -275,8 +279,8 @@ impl<T> Shared<T> {
         None
     }
 
-    /// After each call: `whole` more items are written. Those that `finish` has counted already
-    /// stay lost.
+    /// Must follow each call: `whole` more items are written. Items that `finish` has counted
+    /// already stay lost.
     fn end_call(&self, whole: usize) {
         let mut state = self.lock();
         state.calling = false;
@@ -286,7 +290,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// What is in flight is lost.
+    /// Counts the items in flight as lost.
     fn lose_in_flight(&self) {
         let mut state = self.lock();
         state.lost += std::mem::take(&mut state.in_flight) as u64;
@@ -296,7 +300,7 @@ impl<T> Shared<T> {
         self.lock().lost
     }
 
-    /// The writer is done.
+    /// Marks the writer as ended.
     fn set_finished(&self) {
         self.lock().finished = true;
         self.finished.notify_all();

@@ -1,4 +1,4 @@
-//! The table of verdicts, on the way out and on SIGUSR1: how many connections ended how.
+//! Table of verdicts: the number of connections by verdict, printed on exit and on SIGUSR1.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,21 +8,21 @@ use super::words::thousands;
 use crate::machine::close::Kind;
 use crate::reactor::Counters;
 
-/// The close log at some moment, in records. All are 0 where there is none.
+/// State of the close log, in records; all 0 without a close log.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Records {
     pub(super) lost: u64,
-    /// They are in the queue of the close log.
+    /// Records in the queue of the close log.
     pub(super) waiting: u64,
 }
 
-/// The counters of the last turn, for other threads than the one that serves.
+/// The counters of the last turn, for threads other than the serving thread.
 #[derive(Clone, Default)]
 pub(super) struct SoFar(Arc<Mutex<Counters>>);
 
 impl SoFar {
-    /// After a turn: what happened so far. While what this gives is held, [`look`](Self::look)
-    /// waits: the endings of the turn are not yet where they are reported to.
+    /// Stores the counters after a turn. While the caller holds the guard, [`look`](Self::look)
+    /// waits, because the endings of the turn are not reported yet.
     pub(super) fn set(&self, counters: &Counters) -> MutexGuard<'_, Counters> {
         let mut seen = self.lock();
         if (seen.accepted, seen.open) != (counters.accepted, counters.open) {
@@ -31,8 +31,8 @@ impl SoFar {
         seen
     }
 
-    /// Looks at the counters, in a moment at which each ending that they count is reported. The
-    /// thread that serves waits meanwhile, so this does not take long.
+    /// Passes the counters to `looks`, at a moment when each counted ending is reported. The
+    /// serving thread waits meanwhile, so `looks` must be quick.
     pub(super) fn look<T>(&self, looks: impl FnOnce(&Counters) -> T) -> T {
         looks(&self.lock())
     }
@@ -42,7 +42,7 @@ impl SoFar {
     }
 }
 
-/// The table on exit, as text of several lines.
+/// The table on exit.
 ///
 /// ```text
 /// verdict                connections
@@ -55,7 +55,7 @@ pub(super) fn text(counters: &Counters, records: Records) -> String {
     with_head("verdict", counters, records)
 }
 
-/// The table while the server serves. Its head is `verdict so far`.
+/// The table while the server runs. Its head is `verdict so far`.
 pub(super) fn text_so_far(counters: &Counters, records: Records) -> String {
     with_head("verdict so far", counters, records)
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_happened_is_listed_and_it_adds_up() {
+    fn the_table_lists_only_verdicts_that_occurred_and_adds_up() {
         let mut counters = Counters { accepted: 4815, open: 1, ..Counters::default() };
         counters.verdicts[Kind::PeerFinDelivered as usize] = 4812;
         counters.verdicts[Kind::TimeoutRead as usize] = 2;

@@ -1,4 +1,4 @@
-//! clap's paragraphs, cut down to one line: which option or variable, what was given, what is
+//! Usage errors: each error of clap as one line with the option or variable, its value, and what is
 //! allowed.
 
 use std::env;
@@ -10,10 +10,10 @@ use clap::{CommandFactory, Error};
 
 use super::args::Cli;
 
-/// The longest piece of a value that is repeated in an error, in characters.
+/// The most characters of a value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 60;
 
-/// The one line about `error`, which parsing `arguments` gave.
+/// The line about `error`, the result of parsing `arguments`.
 pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
     let help = match arguments.get(1).and_then(|first| first.to_str()) {
         Some("serve") => "see closecall serve --help",
@@ -30,12 +30,12 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
         }
         (ErrorKind::ValueValidation, Some(option)) => {
             let expected = error.source().map_or_else(|| help.to_owned(), ToString::to_string);
-            format!("{} {}: {expected}", who(&option, arguments), shown(&value))
+            format!("{} {}: {expected}", named(&option, arguments), shown(&value))
         }
         (ErrorKind::InvalidValue, Some(option)) => not_allowed(error, &option, arguments, help),
         (ErrorKind::UnknownArgument, Some(argument)) if argument.starts_with('-') => {
             if let Some(others) = modes_with(&argument, arguments) {
-                return format!("{argument}: expected with {others}; {help}");
+                return format!("{argument} is an option of {others}; {help}");
             }
             let similar = text(error, ContextKind::SuggestedArg)
                 .map_or_else(String::new, |similar| format!(", did you mean {similar}"));
@@ -45,15 +45,15 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
             format!("unexpected argument {}; {help}", shown(&argument))
         }
         (ErrorKind::TooManyValues, Some(option)) => {
-            format!("{} {}: expected no value", who(&option, arguments), shown(&value))
+            format!("{} {}: expected no value", named(&option, arguments), shown(&value))
         }
         (ErrorKind::ArgumentConflict, Some(option)) => {
             match text(error, ContextKind::PriorArg).filter(|other| *other != option) {
                 Some(other) => {
                     let (option, other) = (name(&option), name(&other));
-                    format!("{option} and {other} contradict each other; leave one out")
+                    format!("{option} and {other} cannot be used together; leave one out")
                 }
-                None => format!("{}: expected once, was given twice or more", name(&option)),
+                None => format!("{} is given more than once; give it once", name(&option)),
             }
         }
         (ErrorKind::MissingRequiredArgument, Some(argument)) => {
@@ -61,7 +61,7 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
         }
         (ErrorKind::MissingSubcommand, _)
         | (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
-            format!("a subcommand is missing: {}; {help}", subcommands(arguments))
+            format!("a subcommand is missing: expected {}; {help}", subcommands(arguments))
         }
         (ErrorKind::InvalidSubcommand, _) => {
             let given = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -76,9 +76,9 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
     }
 }
 
-/// A value that is none of those that are allowed, or no value at all.
+/// The line about a value that is not allowed, or about a missing value.
 fn not_allowed(error: &Error, option: &str, arguments: &[OsString], help: &str) -> String {
-    let (name, value) = (who(option, arguments), text(error, ContextKind::InvalidValue));
+    let (name, value) = (named(option, arguments), text(error, ContextKind::InvalidValue));
     match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(all)) if !is_missing(option, arguments) => {
             format!("{name} {}: expected {}", shown(&value.unwrap_or_default()), one_of(all))
@@ -94,8 +94,8 @@ fn text(error: &Error, kind: ContextKind) -> Option<String> {
     }
 }
 
-/// Whether the option is the last argument, or another option follows it. To clap that is an empty
-/// value.
+/// Whether the option is the last argument, or another option follows it. clap reports that as an
+/// empty value.
 fn is_missing(option: &str, arguments: &[OsString]) -> bool {
     let Some(at) = arguments.iter().position(|argument| argument == name(option)) else {
         return false;
@@ -103,7 +103,8 @@ fn is_missing(option: &str, arguments: &[OsString]) -> bool {
     arguments.get(at + 1).is_none_or(|next| next.as_encoded_bytes().starts_with(b"--"))
 }
 
-/// "table, json or markdown". Only a path has no list of values, and is refused when it is empty.
+/// "table, json or markdown". Only a path has no list of values; the error is then that it is
+/// empty.
 fn one_of(all: &[String]) -> String {
     match all.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
@@ -117,9 +118,9 @@ fn name(option: &str) -> &str {
     option.trim_start_matches('[').split([' ', '=', '[', ']', '>']).next().unwrap_or(option)
 }
 
-/// The option, or the variable in the environment if the value came from there: that is so when the
-/// option is not among the arguments.
-fn who(option: &str, arguments: &[OsString]) -> String {
+/// The option, or the environment variable if the value came from there, that is, if the option is
+/// not among the arguments.
+fn named(option: &str, arguments: &[OsString]) -> String {
     let name = name(option);
     let given = arguments.iter().filter_map(|argument| argument.to_str()).any(|argument| {
         argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
@@ -141,7 +142,7 @@ fn variables() -> impl Iterator<Item = (String, OsString)> {
     pairs.into_iter()
 }
 
-/// Those that there are: of the program, or of its subcommand that has some.
+/// The names of the subcommands of the program, or of the given subcommand if it has its own.
 fn subcommands(arguments: &[OsString]) -> String {
     let program = Cli::command();
     let first = arguments.get(1).and_then(|first| program.find_subcommand(first));
@@ -161,7 +162,7 @@ fn modes_with(option: &str, arguments: &[OsString]) -> Option<String> {
     (!modes.is_empty()).then(|| one_of(&modes))
 }
 
-/// Which argument or variable it was that is no text.
+/// The argument or variable that is not UTF-8.
 fn not_utf8(arguments: &[OsString]) -> String {
     let is_text = |value: &OsStr| value.to_str().is_some();
     if let Some(argument) = arguments.iter().find(|argument| !is_text(argument)) {
@@ -176,7 +177,7 @@ fn not_utf8(arguments: &[OsString]) -> String {
     "an argument".to_owned()
 }
 
-/// A value in quotes, on one line, and not longer than a line: it may be anything.
+/// A value in quotes, escaped and cut: it may contain anything.
 fn shown(value: &str) -> String {
     let mut shown: String =
         value.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();

@@ -1,5 +1,5 @@
-//! From the text of one option to its value. Each error says what is allowed; who said it, and
-//! what, is added by [`super::usage`].
+//! Parsers for the values of single options. An error has what is allowed; [`super::usage`] adds
+//! the option or variable and the value.
 
 pub(super) mod load;
 mod read;
@@ -25,29 +25,29 @@ use crate::machine::reply::Framing;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct OrOff<T>(pub(super) Option<T>);
 
-/// What `--end` stands for.
+/// The value of `--end`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
     /// Show all ways.
     List,
-    /// End as this one does.
+    /// End a connection in this way.
     As(Way),
 }
 
-/// What `--message` stands for: bytes.
+/// The value of `--message`: bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Message(pub(super) Vec<u8>);
 
-/// What `--fail-on` stands for: this change, or a worse one, is a failure.
+/// The value of `--fail-on`: this change, or a worse one, is a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(super) enum FailOn {
     /// The proxy changes something.
     Differs,
-    /// A reply, or a part of one, is lost.
+    /// A reply, or a part of it, is lost.
     Lost,
 }
 
-/// What `--format` stands for.
+/// The value of `--format`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Format {
     /// For a terminal.
@@ -115,7 +115,7 @@ fn or_off<T>(text: &str, value: Option<T>) -> Option<OrOff<T>> {
     if text == "off" { Some(OrOff(None)) } else { value.map(|value| OrOff(Some(value))) }
 }
 
-/// Says what was expected, if it was not that.
+/// The value, or an error with what was expected.
 fn expect<T>(value: Option<T>, what: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("expected {what}"))
 }
@@ -141,7 +141,7 @@ pub(super) fn message(text: &str) -> Result<Message, String> {
     expect(value, &format!("1 to {MESSAGE_BYTES_MAX} bytes ({escapes})"))
 }
 
-/// `None` if there is an escape that is none.
+/// `None` if an escape is invalid.
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -175,7 +175,7 @@ pub(super) fn count(text: &str) -> Result<u32, String> {
     expect(number(text, 1..=u32::MAX), &format!("a number from 1 to {}", u32::MAX))
 }
 
-/// `--only`: an id, or the number of several.
+/// `--only`: the id of a scenario, or a number that several share.
 pub(super) fn scenario(text: &str) -> Result<String, String> {
     let value = (!lab::named(text).is_empty()).then(|| text.to_owned());
     let ids: Vec<_> = lab::all().iter().map(|scenario| scenario.id).collect();
@@ -256,11 +256,11 @@ pub(super) fn backlog(text: &str) -> Result<i32, String> {
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     match text.len() {
         bytes if PREFIX_BYTES.contains(&bytes) => Ok(text.to_owned()),
-        bytes => Err(format!("expected at most {} bytes, these are {bytes}", PREFIX_BYTES.end())),
+        bytes => Err(format!("expected at most {} bytes, got {bytes}", PREFIX_BYTES.end())),
     }
 }
 
-/// A switch's variable in the environment.
+/// The environment variable of a switch.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     let value = match text {
         "1" | "true" | "yes" | "on" => Some(true),

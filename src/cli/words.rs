@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers, sizes and durations as text for people.
 
 /// 4,812
 pub(super) fn thousands(number: u64) -> String {
@@ -28,7 +28,7 @@ pub(super) fn bytes(number: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// 250ms, 10s: as it would be typed.
+/// 250ms, 10s: the format of the options.
 pub(super) fn duration(ms: u64) -> String {
     if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }

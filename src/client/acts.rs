@@ -1,4 +1,4 @@
-//! What a client does for each act.
+//! How a client carries out each act.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -13,19 +13,19 @@ use super::reply::{but_not_whole, early};
 use super::wait::Pause;
 use super::{Act, Did, ServerEnd};
 
-/// What [`Act::Fill`] sends at a time, about.
+/// About how much [`Act::Fill`] sends at a time, in bytes.
 const FILL_BYTES: usize = 1 << 16;
 
-/// Whoever takes more than this without an answer is read will take anything.
+/// A server that takes more than this while its answers are not read has no limit.
 const FILL_BYTES_MAX: usize = 64 << 20;
 
-/// Whatever is longer than this is not read to its end for a reply.
+/// A reply longer than this is not read to its end.
 const REPLY_BYTES_MAX: usize = 64 << 20;
 
-/// Whoever sends more than this without an end has none. The echo of all that was filled in fits.
+/// A server that sends more than this has no end. The echo of the longest fill fits.
 const READ_BYTES_MAX: usize = 2 * FILL_BYTES_MAX;
 
-/// How long nothing may move before buffers count as full.
+/// How long nothing may move before the buffers count as full.
 const STILL: Duration = Duration::from_millis(250);
 
 impl Client {
@@ -86,7 +86,7 @@ impl Client {
         let copies = FILL_BYTES.div_ceil(self.plan.message.len().max(1));
         let block = self.plan.message.repeat(copies);
         let (mut sent, mut looks, mut moved) = (0, 0, Instant::now());
-        // At least two looks: one may have been all that the other side needed.
+        // At least two checks: one may have been all that the other side needed.
         while !block.is_empty() && (looks < 2 || moved.elapsed() < STILL) {
             match self.stream()?.write(&block[sent % block.len()..]) {
                 Ok(bytes) => {
@@ -103,18 +103,18 @@ impl Client {
             pause.check()?;
             if sent > FILL_BYTES_MAX {
                 let mib = FILL_BYTES_MAX >> 20;
-                return Err(io::Error::other(format!("the server took {mib} MiB and takes more")));
+                return Err(io::Error::other(format!("the server took {mib} MiB without an end")));
             }
         }
         Ok(Did::Sent(sent))
     }
 
-    /// Waits until the whole reply lies in the receive queue, and says how long it is.
+    /// Waits until the whole reply lies in the receive queue, and returns its length.
     fn hold(&mut self, pause: &mut Pause<'_>) -> io::Result<usize> {
         let expected = self.plan.message.repeat(self.owed);
         let mut space = vec![0; 4096];
         while self.owed > 0 {
-            // First: what lies in the queue then is all that will ever be there.
+            // First, because nothing can arrive in the queue after the end.
             let mut end = self.watch.end.map(|(end, _)| end);
             let here = match self.stream()?.peek(&mut space) {
                 Ok(bytes) if bytes == space.len() => {
@@ -143,7 +143,7 @@ impl Client {
         Ok(0)
     }
 
-    /// The same, but reads what comes: a long reply may not fit into the receive queue.
+    /// The same, but reads the reply: a long one may not fit into the receive queue.
     fn read_reply(&mut self, pause: &mut Pause<'_>) -> io::Result<usize> {
         let expected = self.plan.message.repeat(self.owed);
         let mut space = vec![0; 1 << 16];
@@ -158,7 +158,7 @@ impl Client {
                 Ok(bytes) => {
                     self.keep(&space[..bytes]);
                     reply.extend_from_slice(&space[..bytes]);
-                    // What is here is here, though the time is up.
+                    // What has arrived counts, although the time has passed.
                     if self.is_reply(&expected, &reply) { Ok(()) } else { pause.check() }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause(pause),
@@ -175,9 +175,9 @@ impl Client {
             match self.watch.end.map(|(end, _)| end) {
                 None => self.pause(pause)?,
                 Some(ServerEnd::Fin) => return Ok(Did::Saw(ServerEnd::Fin)),
-                // Or the network's doing. Nothing is read any more, so that it does no harm to ask.
-                // The observer does not: the client is what the classifier is held against, and
-                // knows nothing of machine/ (tests/tidy.rs).
+                // The network may have caused it. Nothing more is read, so asking does no harm. The
+                // observer is not used here: the client is what the classifier is compared with,
+                // and must not know machine/ (tests/tidy.rs).
                 Some(ServerEnd::Reset) => match self.stream()?.take_error()? {
                     Some(error) if !is_reset(&error) => return Err(error),
                     _ => return Ok(Did::Saw(ServerEnd::Reset)),
@@ -186,7 +186,7 @@ impl Client {
         }
     }
 
-    /// Reads so many bytes, which are there.
+    /// Reads this many bytes, which have arrived.
     fn read(&mut self, bytes: usize) -> io::Result<usize> {
         let mut space = vec![0; bytes];
         let read = if bytes == 0 { 0 } else { self.stream()?.read(&mut space)? };
@@ -203,7 +203,7 @@ impl Client {
                 Ok(0) => ServerEnd::Fin,
                 Ok(_) if self.received - before > READ_BYTES_MAX => {
                     return Err(io::Error::other(format!(
-                        "the server sent {} MiB and sends more",
+                        "the server sent {} MiB without an end",
                         READ_BYTES_MAX >> 20
                     )));
                 }
@@ -240,11 +240,12 @@ impl Client {
         Ok(if side == Shutdown::Read { Did::Quiet } else { Did::SentFin })
     }
 
-    /// What closing the socket now does on the wire. It takes no time: somebody may be in a race.
+    /// The effect of closing the socket now on the wire. It takes no time, because the script may
+    /// be in a race.
     fn closing(&mut self) -> io::Result<Did> {
         self.watch.look(Duration::ZERO, self.shut)?;
         let unread = self.unread()?;
-        // Behind both FINs, or a reset, there is nothing left to end.
+        // After both FINs, or a reset, there is nothing left to end.
         let gone = self.watch.gone || (self.watch.fin && self.shut.write);
         let reset = !gone && (self.linger0 || unread > 0);
         let fin = !gone && !reset && !self.shut.write;

@@ -1,4 +1,4 @@
-//! What a client is told before it begins, and what it tells.
+//! The plan of a client, and the results of its acts.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -7,38 +7,38 @@ use std::time::Duration;
 
 use super::Act;
 
-/// What a client has to know before it begins.
+/// The settings of a client.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Whom to connect to.
+    /// The server's address.
     pub server: SocketAddr,
-    /// From which address; port 0 and `None` leave it to the system.
+    /// The source address; port 0 and `None` leave the choice to the system.
     pub source: Option<SocketAddr>,
     /// What to send.
     pub message: Vec<u8>,
-    /// How long [`Act::Wait`] is.
+    /// The length of [`Act::Wait`].
     pub wait: Duration,
-    /// How long an act may take before it is given up.
+    /// How long an act may take before it is abandoned.
     pub patience: Duration,
     /// The same for acts that wait for the server's end.
     pub end_patience: Duration,
-    /// Set from elsewhere: nothing more is waited for, whatever the patience.
+    /// Set from elsewhere: no act waits any longer.
     pub stop: Option<&'static AtomicBool>,
-    /// SO_RCVBUF, in bytes; `None` leaves it to the system. A small one is full soon.
+    /// SO_RCVBUF, in bytes; `None` leaves it to the system. A small buffer is full soon.
     pub receive_buffer: Option<usize>,
     /// SO_SNDBUF, in bytes; `None` leaves it to the system, which lets it grow.
     pub send_buffer: Option<usize>,
-    /// Whatever bytes come are the reply: the server need not echo.
+    /// Any bytes count as the reply: the server need not echo.
     pub any_reply: bool,
-    /// How much of what is received is kept, in bytes. The rest is counted.
+    /// How much of what is received is kept, in bytes. The rest is only counted.
     pub kept_bytes_max: usize,
-    /// A command that says nothing and runs until its stdin ends, such as `cat`: [`Act::Die`] gives
-    /// it the socket as its stdout, and kills it.
+    /// A command that prints nothing and runs until its stdin ends, such as `cat`: [`Act::Die`]
+    /// gives it the socket as its stdout, and kills it.
     pub holder: Vec<OsString>,
 }
 
 impl Plan {
-    /// The article's client: its message, and no waiting.
+    /// The article's client, with its message and without waiting.
     pub fn new(server: SocketAddr) -> Plan {
         Plan {
             server,
@@ -57,7 +57,7 @@ impl Plan {
     }
 }
 
-/// How the server ended its side, as far as a client can see.
+/// How the server ended its side, as a client sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServerEnd {
     /// Its FIN.
@@ -66,69 +66,69 @@ pub enum ServerEnd {
     Reset,
 }
 
-/// What came of an act.
+/// The result of an act.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Did {
-    /// The connection is there.
+    /// The connection was established.
     Connected,
-    /// So many bytes went out.
+    /// This many bytes were sent.
     Sent(usize),
-    /// So many bytes came and lie unread.
+    /// This many bytes arrived and are unread.
     Holds(usize),
-    /// So many bytes were read, and then the server's end, if that was waited for.
+    /// This many bytes were read, and then the server's end, if the act waits for it.
     Read(usize, Option<ServerEnd>),
-    /// Some of the bytes that are there were read.
+    /// Some of the bytes that had arrived were read.
     ReadPart {
         /// Bytes that were read.
         read: usize,
-        /// Bytes that had come.
+        /// Bytes that had arrived.
         of: usize,
     },
     /// The server ended its side.
     Saw(ServerEnd),
     /// Time passed.
     Waited(Duration),
-    /// Our FIN went out.
+    /// Our FIN was sent.
     SentFin,
     /// Something was set or shut down that puts nothing on the wire.
     Quiet,
-    /// The socket is gone. What that does on the wire is the kernel's doing, and told as far as it
-    /// could be known just before: what arrives in the same moment can make a reset of a FIN.
+    /// The socket was closed. The kernel decides what it sends; this is what could be known just
+    /// before: data that arrives in the same moment can turn a FIN into a reset.
     Closed {
-        /// Bytes that nobody had read.
+        /// Bytes that were unread.
         unread: usize,
         /// Whether that puts a reset on the wire: for unread bytes, or for SO_LINGER 0.
         reset: bool,
-        /// Whether it puts a FIN there, because none went before.
+        /// Whether that sends a FIN, because none was sent before.
         fin: bool,
-        /// Whether a reply is still to come: the kernel will answer it with a reset.
+        /// Whether a reply is still to arrive: the kernel will answer it with a reset.
         late: bool,
     },
     /// It did not happen within the patience.
     GaveUp,
-    /// The system said no, or the server did not play its part.
+    /// A system call failed, or the server did not act as expected.
     Failed(String),
 }
 
-/// An act, and what came of it.
+/// An act and its result.
 #[derive(Clone, Debug)]
 pub struct Performed {
-    /// When it was over, from the beginning of connect.
+    /// When it finished, from the beginning of connect.
     pub at: Duration,
-    /// What was to be done; `None` is to connect.
+    /// The act; `None` is the connect.
     pub act: Option<Act>,
-    /// What came of it.
+    /// Its result.
     pub did: Did,
 }
 
 impl Performed {
-    /// Whether it did not come as it was meant to.
+    /// Whether it did not succeed.
     pub fn failed(&self) -> bool {
         matches!(self.did, Did::GaveUp | Did::Failed(_))
     }
 
-    /// What is expected on the wire for it: `→` goes to the server, `←` comes from it, and
-    /// acknowledgements are not shown.
+    /// The packets that are expected for it: `→` goes to the server, `←` comes from it;
+    /// acknowledgements are left out.
     pub fn wire(&self) -> String {
         let end = |end: &ServerEnd| match end {
             ServerEnd::Fin => "← FIN",
@@ -136,7 +136,7 @@ impl Performed {
         };
         match &self.did {
             Did::Connected => "→ SYN ← SYN → ACK".to_owned(),
-            // The last of them may lie in our own buffer.
+            // The last of them may be in our own buffer.
             Did::Sent(bytes) if self.act == Some(Act::Fill) => format!("→ {bytes} bytes at most"),
             Did::Sent(bytes) => format!("→ {bytes} bytes"),
             Did::Holds(0) | Did::Read(0, None) => String::new(),

@@ -19,12 +19,12 @@ pub struct Client {
     pub(super) started: Instant,
     local: SocketAddr,
     pub(super) watch: Watch,
-    /// `None` once it is closed.
+    /// `None` after it is closed.
     pub(super) stream: Option<TcpStream>,
     pub(super) sent: usize,
     pub(super) received: usize,
     pub(super) kept: Vec<u8>,
-    /// Messages whose replies were not read yet.
+    /// Messages whose replies have not been read.
     pub(super) owed: usize,
     /// Those replies lie in the receive queue.
     pub(super) held: bool,
@@ -46,12 +46,12 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// What the system says: refused, unreachable, no such source address, out of files or ports;
-    /// [`ErrorKind::TimedOut`] when the patience is over, [`ErrorKind::Interrupted`] when
+    /// The system's error: refused, unreachable, no such source address, out of files or ports;
+    /// [`ErrorKind::TimedOut`] when the patience has passed, [`ErrorKind::Interrupted`] when
     /// [`Plan::stop`] was set meanwhile.
     pub fn connect(plan: &Plan) -> io::Result<(Client, Performed)> {
         let started = Instant::now();
-        let mut watch = Watch::new()?; // first: without a file for it, no connection is begun
+        let mut watch = Watch::new()?; // first: without a file for it, do not connect
         let socket = Socket::new(Domain::for_address(plan.server), Type::STREAM, None)?;
         if let Some(bytes) = plan.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
@@ -62,7 +62,7 @@ impl Client {
         if let Some(source) = plan.source {
             bind_source(&socket, source)?;
         }
-        // What a connection costs is all that depends on it.
+        // Only the cost of a connection depends on it.
         let _ = limit_ports(&socket, &ALL_PORTS);
         let deadline = started + plan.patience;
         let mut pause = Pause { meanwhile: None, deadline, stop: plan.stop };
@@ -72,10 +72,10 @@ impl Client {
         Ok((client, performed))
     }
 
-    /// Takes over a connection that is there already.
+    /// Takes over a connection that is already established.
     ///
     /// # Errors
-    /// Out of files, or the connection is gone.
+    /// Out of files, or the connection has ended.
     pub fn over(plan: &Plan, stream: std::net::TcpStream) -> io::Result<Client> {
         Client::new(plan, Watch::new()?, stream.into(), Instant::now())
     }
@@ -111,19 +111,19 @@ impl Client {
         &self.kept
     }
 
-    /// How many bytes were read so far.
+    /// The number of bytes that were read so far.
     pub fn received(&self) -> usize {
         self.received
     }
 
-    /// How many bytes were sent so far.
+    /// The number of bytes that were sent so far.
     pub fn sent(&self) -> usize {
         self.sent
     }
 
-    /// Whether all that was read is the whole echo of all that was sent. Of long ones only their
-    /// lengths are compared: see [`Plan::kept_bytes_max`].
-    /// With [`Plan::any_reply`] any bytes will do.
+    /// Whether everything that was read is the complete echo of everything that was sent. For long
+    /// ones only the lengths are compared: see [`Plan::kept_bytes_max`]. With [`Plan::any_reply`]
+    /// any bytes will do.
     pub fn is_echoed(&self) -> bool {
         if self.plan.any_reply {
             return self.received > 0;
@@ -146,13 +146,14 @@ impl Client {
     }
 
     /// The server's FIN or reset, whichever was first, and when it was seen, from the beginning of
-    /// connect. Only who waits sees it.
+    /// connect. It is seen only while the client waits.
     pub fn server_end(&self) -> Option<(ServerEnd, Duration)> {
         self.watch.end.map(|(end, at)| (end, at.saturating_duration_since(self.started)))
     }
 
-    /// Plays a whole script, alone, and tells of each act. Behind a failure it only does the last
-    /// one, which closes: what else there is needs the server. Says whether all went as meant.
+    /// Plays a whole script, alone, and passes each result to `told`. After a failure it only does
+    /// the last act, which closes, because the others need the server. Returns whether every act
+    /// succeeded.
     pub fn play_all(&mut self, script: &[Act], mut told: impl FnMut(&Performed, &Client)) -> bool {
         let Some((last, acts)) = script.split_last() else { return true };
         let mut failed = false;
@@ -169,13 +170,13 @@ impl Client {
         !failed && !performed.failed()
     }
 
-    /// Does `act`, alone: what it has to wait for comes from elsewhere.
+    /// Does `act`, alone: what it waits for comes from elsewhere.
     pub fn play(&mut self, act: Act) -> Performed {
         self.play_beside(act, None)
     }
 
-    /// Does `act`, and calls `meanwhile` whenever it has to wait: whoever is waited for acts there
-    /// and nowhere else.
+    /// Does `act`, and calls `meanwhile` whenever it must wait, so that the server acts there and
+    /// nowhere else.
     pub fn play_beside(&mut self, act: Act, meanwhile: Option<&mut dyn FnMut()>) -> Performed {
         let patience = match act {
             Act::ReadToEnd | Act::AwaitEnd => self.plan.end_patience,
@@ -184,7 +185,7 @@ impl Client {
         let deadline = Instant::now() + patience;
         let mut pause = Pause { meanwhile, deadline, stop: self.plan.stop };
         let did = self.does(act, &mut pause).unwrap_or_else(|error| {
-            // An error is handed out once: no event tells of it afterwards.
+            // An error is reported once: no event reports it afterwards.
             if self.is_the_servers_reset(&error) {
                 self.watch.gone = true;
                 self.watch.sees(ServerEnd::Reset);
@@ -198,8 +199,9 @@ impl Client {
         Performed { at: self.started.elapsed(), act: Some(act), did }
     }
 
-    /// Whether this error is a reset of the server's. A send after our own FIN is a broken pipe as
-    /// well, and with both sides shut our own kernel resets the connection when a reply comes.
+    /// Whether this error is a reset by the server. A send after our own FIN is a broken pipe as
+    /// well, and after a shutdown of both sides our own kernel resets the connection when a reply
+    /// arrives.
     fn is_the_servers_reset(&self, error: &io::Error) -> bool {
         match error.kind() {
             ErrorKind::ConnectionReset => !(self.shut.read && self.shut.write),
@@ -208,7 +210,7 @@ impl Client {
     }
 }
 
-/// A reset behind a FIN is called a broken pipe.
+/// A reset after a FIN is reported as a broken pipe.
 pub(super) fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
@@ -222,8 +224,8 @@ mod tests {
 
     use super::*;
 
-    /// Regression: a call took the error, so no event told of it, and the reset behind a half-close
-    /// was called a FIN.
+    /// Regression: the call took the error, so no event reported it, and the reset after a
+    /// half-close was reported as a FIN.
     #[test]
     fn a_reset_that_a_call_has_taken_is_a_reset() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -239,7 +241,7 @@ mod tests {
         assert_eq!(client.server_end().map(|(end, _)| end), Some(ServerEnd::Reset));
     }
 
-    /// Regression: what had come in the moment of a Ctrl-C was called half a reply.
+    /// Regression: a reply that arrived in the moment of a Ctrl-C was reported as half a reply.
     #[test]
     fn a_reply_that_is_here_when_the_time_is_up_is_the_reply() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,23 +1,24 @@
-//! When a reply is whole: what a server lays before its echo, and how often, is its own business.
+//! Check whether a reply is complete, whatever prefix the server puts before its echo, and how
+//! often.
 
 use std::io::{self, ErrorKind};
 
 use super::ServerEnd;
 
-/// No prefix that is laid before each of several pieces is longer than this.
+/// The longest prefix of each piece.
 const PREFIX_BYTES_MAX: usize = 4096;
 
-/// Whether `received` is `sent` and nothing but it, or has all of it at its end, or with one and
-/// the same prefix laid before each of its pieces.
+/// Whether `received` is exactly `sent`, or ends with all of it, or is `sent` in pieces with the
+/// same prefix before each.
 pub(super) fn is_whole(sent: &[u8], received: &[u8]) -> bool {
     let Some(more) = received.len().checked_sub(sent.len()) else { return false };
-    // Prefixes are all of one length, so that one goes into what there is more.
+    // Prefixes all have one length, so the length divides the excess.
     let mut lengths =
         (1..=more.min(PREFIX_BYTES_MAX)).filter(|length| more.is_multiple_of(*length));
     received.ends_with(sent) || lengths.any(|length| is_woven(sent, received, length))
 }
 
-/// Whether `received` is pieces of `sent`, each with its first `length` bytes laid before it.
+/// Whether `received` is pieces of `sent`, each with its first `length` bytes before it.
 fn is_woven(sent: &[u8], received: &[u8], length: usize) -> bool {
     let (prefix, mut rest) = received.split_at(length);
     let mut sent = sent.iter();
@@ -31,22 +32,24 @@ fn is_woven(sent: &[u8], received: &[u8], length: usize) -> bool {
     }
 }
 
-/// The reply will never be whole.
+/// The reply will never be complete.
 pub(super) fn early(end: ServerEnd) -> io::Error {
     io::Error::other(match end {
         ServerEnd::Fin => "the server closed early",
-        ServerEnd::Reset => "the server reset it early",
+        ServerEnd::Reset => "the server reset the connection early",
     })
 }
 
-/// Why the reply did not come, when something came.
+/// Why the reply is incomplete, if some bytes arrived.
 pub(super) fn but_not_whole(error: io::Error, here: usize) -> io::Error {
     match (here, error.kind()) {
         (0, _) => error,
         (_, ErrorKind::TimedOut) => {
-            io::Error::other(format!("{here} bytes came, and they are not the whole echo"))
+            io::Error::other(format!("{here} bytes arrived, which are not the complete echo"))
         }
-        _ => io::Error::other(format!("{error}, after {here} bytes that are not the whole echo")),
+        _ => {
+            io::Error::other(format!("{error}, after {here} bytes that are not the complete echo"))
+        }
     }
 }
 

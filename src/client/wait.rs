@@ -1,4 +1,4 @@
-//! How a client waits, and what it learns meanwhile of the server's end.
+//! Waiting in a client, during which it notices the server's end.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use socket2::Socket;
 
 use super::ServerEnd;
 
-/// How often whoever waits looks whether to stop. Nothing wakes it for that.
+/// The interval at which a waiting client checks whether to stop. Nothing wakes it for that.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
-/// For whom an act waits, and until when.
+/// How long an act waits, and what acts meanwhile.
 pub(super) struct Pause<'a> {
     pub(super) meanwhile: Option<&'a mut dyn FnMut()>,
     pub(super) deadline: Instant,
@@ -28,7 +28,7 @@ impl Pause<'_> {
         self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
-    /// When to look again, at the latest.
+    /// When to check again, at the latest.
     fn next_look(&self) -> Instant {
         match self.stop {
             Some(_) => self.deadline.min(Instant::now() + STOP_LOOK),
@@ -36,7 +36,7 @@ impl Pause<'_> {
         }
     }
 
-    /// Lets this much time pass, or less if it is stopped; gives what has passed.
+    /// Waits for this time, or less if it is stopped; returns the time that has passed.
     pub(super) fn rests(&self, time: Duration) -> Duration {
         let (begin, end) = (Instant::now(), Instant::now() + time);
         while !self.is_stopped() && Instant::now() < end {
@@ -46,7 +46,7 @@ impl Pause<'_> {
         if self.is_stopped() { begin.elapsed().min(time) } else { time }
     }
 
-    /// Whoever never has to wait needs an end as well.
+    /// The time limit for an act that never has to wait.
     pub(super) fn check(&self) -> io::Result<()> {
         match !self.is_stopped() && Instant::now() < self.deadline {
             true => Ok(()),
@@ -59,11 +59,11 @@ impl Pause<'_> {
 pub(super) struct Watch {
     poll: Poll,
     events: Events,
-    /// The server's end, the first that there was, and when it was seen.
+    /// The first end of the server's, and when it was seen.
     pub(super) end: Option<(ServerEnd, Instant)>,
-    /// Its FIN is here.
+    /// Its FIN has arrived.
     pub(super) fin: bool,
-    /// There is no connection any more, whoever ended it.
+    /// The connection has ended, whichever side ended it.
     pub(super) gone: bool,
 }
 
@@ -73,10 +73,10 @@ impl Watch {
         Ok(Watch { poll, events, end: None, fin: false, gone: false })
     }
 
-    /// Connects, without holding up a stop.
+    /// Connects, without delaying a stop.
     ///
     /// # Errors
-    /// What the system says, or that the patience is over, or that it was stopped.
+    /// The system's error, or that the patience has passed, or that it was stopped.
     pub(super) fn connects(
         &mut self,
         socket: &Socket,
@@ -89,7 +89,7 @@ impl Watch {
             Err(error) if is_in_progress(&error) => {}
             Err(error) => return Err(error),
         }
-        // A second name of the socket: what is registered here is not the one that stays.
+        // A duplicate of the socket: what is registered here is not the one that remains.
         let mut stream = TcpStream::from_std(socket.try_clone()?.into());
         self.add(&mut stream)?;
         let connected = loop {
@@ -98,8 +98,8 @@ impl Watch {
                 Err(error) if error.kind() != ErrorKind::Interrupted => break Err(error),
                 _ => {}
             }
-            // Not the observer's question: there is no connection yet, and SO_ERROR has what
-            // connect(2) came to.
+            // The observer is not used here: there is no connection yet, and SO_ERROR has the
+            // result of connect(2).
             match (stream.take_error()?, stream.peer_addr()) {
                 (Some(error), _) => break Err(error),
                 (None, Ok(_)) => break Ok(()),
@@ -123,7 +123,7 @@ impl Watch {
         self.poll.registry().register(stream, Token(0), Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Waits until something may have happened. What was shut down by ourselves is `shut`.
+    /// Waits until something may have happened. `shut` is what we have shut down ourselves.
     pub(super) fn pause(&mut self, pause: &mut Pause<'_>, shut: Shut) -> io::Result<()> {
         pause.check()?;
         let moment = pause.next_look();
@@ -146,7 +146,7 @@ impl Watch {
         }
     }
 
-    /// Takes the events that come within `timeout`, and keeps what they say of the server's end.
+    /// Takes the events that arrive within `timeout`, and records the server's end.
     pub(super) fn look(&mut self, timeout: Duration, shut: Shut) -> io::Result<()> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -162,7 +162,8 @@ impl Watch {
         if fin {
             self.sees(ServerEnd::Fin);
         }
-        // With both sides shut, our own kernel resets the connection when a reply comes.
+        // After a shutdown of both sides, our own kernel resets the connection when a reply
+        // arrives.
         if reset && !(shut.read && shut.write) {
             self.sees(ServerEnd::Reset);
         }
@@ -170,7 +171,7 @@ impl Watch {
     }
 }
 
-/// A connect that does not wait has begun.
+/// A connect that does not block has begun.
 fn is_in_progress(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EINPROGRESS) {

@@ -1,42 +1,42 @@
 //! The ways in which a client can end a connection, each as a script.
 
-/// One thing that a client does.
+/// One step of a script.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Act {
     /// Sends the message.
     Send,
-    /// Sends the message over and over until nobody takes any more, and reads nothing: all buffers
+    /// Sends the message repeatedly until the server takes no more, and reads nothing: all buffers
     /// are full.
     Fill,
-    /// Waits until the whole reply to all that was sent and not answered yet lies in the receive
-    /// queue, and leaves it there.
+    /// Waits until the whole reply to all unanswered messages lies in the receive queue, and leaves
+    /// it there.
     Hold,
-    /// Waits for that, and reads it.
+    /// Waits for the whole reply, and reads it.
     Read,
-    /// Waits for that, and reads half of it.
+    /// Waits for the whole reply, and reads half of it.
     ReadHalf,
     /// Reads until the server's FIN or reset.
     ReadToEnd,
     /// Waits for the server's FIN or reset, and reads nothing.
     AwaitEnd,
-    /// Waits as long as it was told to.
+    /// Waits for the configured time.
     Wait,
-    /// shutdown(SHUT_WR): its FIN goes out, and it can go on reading.
+    /// shutdown(SHUT_WR): sends a FIN; reading remains possible.
     ShutDownWrite,
     /// shutdown(SHUT_RD): puts nothing on the wire.
     ShutDownRead,
-    /// shutdown(SHUT_RDWR): its FIN goes out, and the kernel answers what comes with a reset.
+    /// shutdown(SHUT_RDWR): sends a FIN, and the kernel answers further data with a reset.
     ShutDownBoth,
-    /// Sets SO_LINGER to 0: the close will be a reset.
+    /// Sets SO_LINGER to 0: close(2) will send a reset.
     Linger0,
     /// close(2).
     Close,
-    /// The process that holds the socket is killed (SIGKILL): the kernel closes it.
+    /// The process that holds the socket is killed (SIGKILL), and the kernel closes it.
     Die,
 }
 
 impl Act {
-    /// What is tried, in words, for what fails: "shutdown: Transport endpoint is not connected".
+    /// The name of the operation, for its error: "shutdown: Transport endpoint is not connected".
     pub fn doing(self) -> &'static str {
         match self {
             Act::Send | Act::Fill => "send",
@@ -51,7 +51,7 @@ impl Act {
         }
     }
 
-    /// Whether it waits for something that the server does.
+    /// Whether it waits for an action of the server.
     pub fn waits_for_server(self) -> bool {
         use Act::*;
         match self {
@@ -64,7 +64,7 @@ impl Act {
 
 /// A way to end a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)] // each has its sentence in the table below
+#[allow(missing_docs)] // the table below describes each
 pub enum Way {
     Close,
     CloseUnread,
@@ -89,7 +89,7 @@ pub enum Way {
     Stall,
 }
 
-/// Name, scenario, what it does in a sentence, and the script.
+/// Name, scenario, description, and script.
 type Row = (Way, &'static str, &'static str, &'static str, &'static [Act]);
 
 const WAYS: &[Row] = {
@@ -216,7 +216,7 @@ const WAYS: &[Row] = {
 };
 
 impl Way {
-    /// All of them, in the order of their scenarios.
+    /// All ways, in the order of their scenarios.
     pub fn all() -> impl Iterator<Item = Way> {
         WAYS.iter().map(|row| row.0)
     }
@@ -225,7 +225,7 @@ impl Way {
         &WAYS[self as usize]
     }
 
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         self.row().1
     }
@@ -235,12 +235,12 @@ impl Way {
         self.row().2
     }
 
-    /// What it does, in a sentence.
+    /// A description in one sentence.
     pub fn says(self) -> &'static str {
         self.row().3
     }
 
-    /// What it does, act by act.
+    /// Its acts, in order.
     pub fn script(self) -> &'static [Act] {
         self.row().4
     }
@@ -262,7 +262,7 @@ mod tests {
             assert_eq!(Way::named(row.1), Some(row.0));
             let ends = row.4.iter().filter(|act| matches!(act, Act::Close | Act::Die)).count();
             assert!(ends == 1 && matches!(row.4.last(), Some(Act::Close | Act::Die)), "{}", row.1);
-            // So says --help.
+            // As --help states.
             assert_eq!(row.4.contains(&Act::Wait), !row.3.contains("at once"), "{}", row.1);
         }
     }

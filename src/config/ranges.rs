@@ -1,4 +1,4 @@
-//! What each setting may be. The command line uses the same ranges.
+//! Ranges of the settings. The command line uses the same ranges.
 
 use std::error::Error;
 use std::fmt;
@@ -90,8 +90,8 @@ fn check<T: Copy + TryInto<i128>>(
 
 impl Config {
     /// Checks that each setting is in the range that the command line allows for it.
-    /// [`Server::bind`](crate::server::Server::bind) does not: what a value beyond it does is said
-    /// there.
+    /// [`Server::bind`](crate::server::Server::bind) does not: the documentation of [`Config`]
+    /// describes what a value out of its range does.
     ///
     /// # Errors
     /// The first setting that is out of its range.

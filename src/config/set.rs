@@ -1,4 +1,4 @@
-//! Settings one after the other, with durations as [`Duration`].
+//! Setters for the configuration, with durations as [`Duration`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{Config, Overload};
 use crate::machine::reply::Framing;
 
-/// Milliseconds, rounded up, so that a short time does not become none. What does not fit is out of
-/// every range.
+/// Milliseconds, rounded up, so that a short time does not become 0. A value that does not fit is
+/// out of every range.
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
@@ -44,7 +44,7 @@ impl Config {
         self
     }
 
-    /// What a reply is made of.
+    /// The unit of a reply.
     pub fn framing(mut self, framing: Framing) -> Config {
         self.framing = framing;
         self
@@ -80,13 +80,13 @@ impl Config {
         self
     }
 
-    /// The grain of all deadlines.
+    /// The resolution of all deadlines.
     pub fn tick(mut self, grain: Duration) -> Config {
         self.tick_ms = milliseconds(grain);
         self
     }
 
-    /// The pause before a send or receive for which the system was short of memory is tried again.
+    /// The pause before a send or receive that failed for lack of memory is tried again.
     pub fn retry(mut self, pause: Duration) -> Config {
         self.retry_ms = milliseconds(pause);
         self
@@ -104,7 +104,7 @@ impl Config {
         self
     }
 
-    /// SO_KEEPALIVE, after this long without a byte; `None` is without.
+    /// SO_KEEPALIVE, after this long without a byte; `None` turns it off.
     pub fn keepalive(mut self, idle: impl Into<Option<Duration>>) -> Config {
         self.keepalive_ms = idle.into().map(milliseconds);
         self
@@ -128,13 +128,13 @@ impl Config {
         self
     }
 
-    /// What all pending output together may take, in bytes; `None` is no limit.
+    /// The memory for all pending output together, in bytes; `None` is no limit.
     pub fn output_memory_bytes(mut self, bytes: impl Into<Option<u64>>) -> Config {
         self.output_memory_bytes = bytes.into();
         self
     }
 
-    /// What happens to newcomers at a limit.
+    /// What happens to new connections at a limit.
     pub fn overload(mut self, overload: Overload) -> Config {
         self.overload = overload;
         self

@@ -1,4 +1,4 @@
-//! The real operating system, through mio and socket2.
+//! The kernel interface on the real operating system, through mio and socket2.
 //!
 //! Tokens, the waker, EINTR and the reserve descriptor stay in this file.
 
@@ -29,8 +29,8 @@ const STOP: Token = Token(usize::MAX);
 /// The token of the reserve. It never has an event.
 const RESERVE: Token = Token(1 << 31);
 
-/// Whether the system may be out of watches while it has files: Linux has a limit on them for each
-/// user, `fs.epoll.max_user_watches` (epoll(7)).
+/// Whether the system may run out of watches while it has files: Linux limits them for each user,
+/// `fs.epoll.max_user_watches` (epoll(7)).
 const WATCHES_RUN_OUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Whether mio's readiness comes from epoll or kqueue, which report a socket again when something
@@ -57,7 +57,7 @@ const HAS_EDGES: bool = cfg!(all(
     )
 ));
 
-/// Events taken from the kernel at once. What is left comes with the next wait.
+/// The number of events taken from the kernel at once. The rest follow with the next wait.
 const EVENTS_PER_WAIT: usize = 256;
 
 /// The longest sleep in one wait, in milliseconds: a day. epoll_wait(2) takes the milliseconds as
@@ -92,20 +92,20 @@ impl Handle {
         self.ask(Stop::Drain);
     }
 
-    /// Ends the server at once, whether it drains or not: every connection is ended in the state in
-    /// which it is, and each has its ending. Further calls change nothing.
+    /// Ends the server at once, whether it drains or not: every connection is ended in its current
+    /// state, and each has its ending. Further calls change nothing.
     pub fn abort(&self) {
         self.ask(Stop::Abort);
     }
 
     fn ask(&self, stop: Stop) {
         if self.asked.fetch_max(stop as u8, Ordering::AcqRel) < stop as u8 {
-            // It fails only where the poll is gone, and then there is nothing left to stop.
+            // It fails only if the poll no longer exists, and then there is nothing left to stop.
             let _ = self.waker.wake();
         }
     }
 
-    /// What was asked for so far.
+    /// The request so far.
     fn asked(&self) -> Option<Stop> {
         match self.asked.load(Ordering::Acquire) {
             0 => None,
@@ -120,16 +120,16 @@ pub struct MioKernel {
     poll: Poll,
     events: Events,
     listeners: Vec<TcpListener>,
-    /// The address of every connection, where there is one listener and it is not for all
-    /// addresses: a system call less for each ending.
+    /// The local address of every connection, if there is one listener and it is not for all
+    /// addresses: it saves a system call for each ending.
     only_address: Option<SocketAddr>,
     handle: Handle,
     started: Instant,
-    /// An open file to give up when there is none left, so that a newcomer can be accepted and
-    /// told.
+    /// An open file that is closed when no other is left, so that a new connection can be accepted
+    /// and reset.
     reserve: Option<UdpSocket>,
-    /// Whether the reserve has a watch, to give up when there is no other. A newcomer is accepted
-    /// only while it has: one that cannot be registered would have to be reset.
+    /// Whether the reserve has a watch, for when there is no other. A connection is accepted only
+    /// while it has one: a connection that cannot be registered would have to be reset.
     reserve_is_registered: bool,
 }
 
@@ -183,17 +183,17 @@ impl MioKernel {
         self.handle.clone()
     }
 
-    /// The registry of the poll: with it go its descriptor and its readiness.
+    /// The registry of the poll: it gives access to its descriptor and its readiness.
     pub(crate) fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// Takes the next newcomer, whether there is a watch for it or not.
+    /// Accepts the next connection, whether there is a watch for it or not.
     fn take_newcomer(&mut self, listener: usize) -> Io<(TcpStream, SocketAddr)> {
         uninterrupted(|| self.listeners[listener].accept())
     }
 
-    /// Sees to it that a newcomer can be registered.
+    /// Ensures that a new connection can be registered.
     ///
     /// # Errors
     /// There is no watch.
@@ -206,7 +206,7 @@ impl MioKernel {
         Ok(())
     }
 
-    /// Gives up the watch that is kept for this. Says whether there was one.
+    /// Removes the watch that is reserved for this. Returns whether there was one.
     fn give_up_watch(&mut self) -> bool {
         let Some(reserve) = &mut self.reserve else { return false };
         let had_watch = std::mem::take(&mut self.reserve_is_registered);
@@ -214,13 +214,13 @@ impl MioKernel {
     }
 }
 
-/// A descriptor that is good for nothing but being closed, and never has an event.
+/// A descriptor whose only purpose is to be closed; it never has an event.
 fn reserve() -> Option<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
     Some(UdpSocket::from_std(socket.into()))
 }
 
-/// Runs a call until no signal interrupts it.
+/// Repeats a call until no signal interrupts it.
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Io<T> {
     loop {
         return match call() {
@@ -232,17 +232,17 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> Io<T>
     }
 }
 
-/// The raw number; an error of Rust's own making has none and becomes 0, which no table knows.
+/// The raw number; an error that Rust itself created has none and becomes 0, which is in no table.
 pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(0))
 }
 
-/// Without `::ffff:`, which is not shown.
+/// Without the prefix `::ffff:`, which is not shown.
 fn canonical(address: SocketAddr) -> SocketAddr {
     PackedAddress::from(address).into()
 }
 
-/// Registers `source`, or fails and leaves it as it was.
+/// Registers `source`; on failure it remains as it was.
 fn register(
     registry: &Registry,
     source: &mut impl Source,
@@ -250,7 +250,8 @@ fn register(
     interest: Interest,
 ) -> Result<(), Errno> {
     registry.register(source, token, interest).map_err(|error| {
-        // In debug builds mio takes it for registered all the same, and refuses the next attempt.
+        // In debug builds mio regards it as registered after a failure, and refuses the next
+        // attempt.
         let _ = registry.deregister(source);
         errno(&error)
     })
@@ -260,7 +261,7 @@ fn register(
 fn input() -> Interest {
     let interest = Interest::READABLE;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let interest = interest | Interest::PRIORITY; // urgent data splits a read: say so
+    let interest = interest | Interest::PRIORITY; // urgent data splits a read, and is reported
     interest
 }
 
@@ -386,7 +387,7 @@ impl Kernel for MioKernel {
 
     fn close(&mut self, socket: TcpStream, goodbye: Goodbye) {
         if goodbye == Goodbye::Reset {
-            // It fails only where the connection is gone already, and then nothing lingers either.
+            // It fails only if the connection has ended already, and then nothing lingers.
             let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
         }
         drop(socket);

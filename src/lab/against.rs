@@ -1,14 +1,14 @@
-//! A server elsewhere: what a client can see of it, whether it survives each scenario, and what it
-//! says itself if its close log can be read. Directly, and through a proxy or balancer.
+//! Tests of an external server: what a client sees of it, whether it survives each scenario, and
+//! its verdicts from its close log. Directly, and through a proxy or balancer.
 //!
-//! Its turns are its own, so that only those orders are forced which a client alone can force; the
-//! others are races, or are not played. It may speak first, never answer, never end: every act has
-//! an end in time and in bytes.
+//! The lab does not run such a server, so it forces only the orders that a client alone can force;
+//! the other scenarios are races or are skipped. The server may speak first, never answer, or never
+//! close: every act is bounded in time and in bytes.
 
 mod compare;
 mod message;
 mod played;
-mod side;
+pub(super) mod side;
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,20 +30,20 @@ use super::stepped::{receive_buffer, send_buffer};
 use super::wire::{self, RACES_SEEN_MAX, Wire};
 use crate::client::{Act, Client, Performed, Plan, Way};
 
-/// How long somebody has to start a server again that has died.
+/// How long the lab waits for a dead server to be restarted, for example by its supervisor.
 const RESTART: Duration = Duration::from_secs(2);
 
-/// How often is looked whether somebody has.
+/// How often the lab checks whether the server is back.
 const RESTART_LOOK: Duration = Duration::from_millis(50);
 
-/// Which way a client takes.
+/// The path of a client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Path {
     Direct,
     Through,
 }
 
-/// A server elsewhere, and how to get there.
+/// An external server, and the paths to it.
 pub(super) struct Against<'a> {
     look: Look<'a>,
     messages: Messages,
@@ -54,10 +54,11 @@ pub(super) struct Against<'a> {
 }
 
 impl<'a> Against<'a> {
-    /// Sees whether the server is there, and whether the close log is its own.
+    /// Connects to the server and to the proxy, and finds that connection in the close log.
     ///
     /// # Errors
-    /// It is not, or it is not.
+    /// The server or the proxy does not accept, the close log is not the server's, or the capture
+    /// cannot see them.
     pub(super) fn start(
         options: &'a Options<'a>,
         target: &'a Target,
@@ -93,12 +94,12 @@ impl<'a> Against<'a> {
         Ok(Against { look, messages, log, wire, direct, via })
     }
 
-    /// Plays `scenario`, on both ways if there are two, and tells how often a race was run.
+    /// Plays `scenario` on each path. `tell` gets the number of finished runs of a race.
     pub(super) fn row(&mut self, scenario: &'static Scenario, tell: Tell<'_>) -> Row {
         match (scenario.play, scenario.elsewhere()) {
             (Play::Skip { needs, .. }, _) | (_, Elsewhere::Skip(needs)) => skipped(scenario, needs),
             _ if !self.revives(Path::Direct) => {
-                skipped(scenario, &format!("a server: {}", self.direct.says()))
+                skipped(scenario, &format!("the server: {}", self.direct.says()))
             }
             (Play::Way(way), _) if scenario.order == Order::Race && self.log.is_some() => {
                 self.raced(scenario, way, tell)
@@ -107,7 +108,7 @@ impl<'a> Against<'a> {
         }
     }
 
-    /// The server and the proxy as they are at last, and the wire.
+    /// The final state of the server and the proxy, and the wire.
     pub(super) fn into_parts(mut self) -> (ServerRow, Option<ServerRow>, Wire<'a>) {
         let paths: &[Path] = match self.via {
             Some(_) => &[Path::Direct, Path::Through],
@@ -123,7 +124,7 @@ impl<'a> Against<'a> {
         (self.direct.row(), self.via.as_ref().map(Side::row), self.wire)
     }
 
-    /// What a client sends: where a close log is read, something of its own.
+    /// The message of the next client: with a close log, one of a different length.
     fn message(&mut self) -> Vec<u8> {
         match &mut self.log {
             None => self.messages.stem(),
@@ -144,10 +145,10 @@ impl<'a> Against<'a> {
 
     // ---- how the server is ----------------------------------------------------------------------
 
-    /// Asks how it is on that way.
+    /// Checks the server's health on that path.
     fn asks(&mut self, path: Path) {
         let message = self.message();
-        // Not by `side`, for `look` is ours as well.
+        // Not by `side`, which would borrow all of `self`.
         let side = match &mut self.via {
             Some(via) if path == Path::Through => via,
             _ => &mut self.direct,
@@ -155,7 +156,7 @@ impl<'a> Against<'a> {
         side.asks(&self.look, message);
     }
 
-    /// Whether it is well there, or becomes so: somebody may start it again.
+    /// Whether the server is healthy on that path, or becomes so after a restart.
     fn revives(&mut self, path: Path) -> bool {
         let Some(wait) = self.side(path).patience_left(RESTART) else { return false };
         let give_up = Instant::now() + wait;
@@ -169,8 +170,8 @@ impl<'a> Against<'a> {
         self.side(path).is_well()
     }
 
-    /// What the server said of a connection, which began when all those up to the number `before`
-    /// had ended.
+    /// The server's account of a connection, which began after all connections up to the number
+    /// `before` had ended.
     fn told(
         &mut self,
         path: Path,
@@ -186,12 +187,12 @@ impl<'a> Against<'a> {
         let why = why.clone();
         Some(Err(match before.and_then(|before| self.never_accepted(before, ours)) {
             Some(true) => Untold::NeverSeen("the server never accepted the connection".to_owned()),
-            _ => Untold::NoLineYet(format!("{why}: the connection may be open at the server")),
+            _ => Untold::NoLineYet(format!("{why}: the server may still hold the connection open")),
         }))
     }
 
     /// Whether all connections that the server has accepted since the number `before` are known to
-    /// be others: it numbers them, and one that comes now has the next number.
+    /// be others. The server numbers its connections, and a new one shows the current number.
     fn never_accepted(&mut self, before: u64, ours: &Ours) -> Option<bool> {
         if self.look.options.is_stopped() {
             return None;
@@ -209,7 +210,7 @@ impl<'a> Against<'a> {
 
     // ---- one scenario ---------------------------------------------------------------------------
 
-    /// Plays on one way.
+    /// Plays on one path.
     fn plays(&mut self, path: Path, scenario: &Scenario, way: Way) -> Played {
         let address = self.side(path).address;
         let before = self.log.as_mut().and_then(CloseLog::clear);
@@ -229,12 +230,12 @@ impl<'a> Against<'a> {
         Played { told, ..Played::by(&client, performed, &plan, reply_bytes, ours) }
     }
 
-    /// What was on the wire. Of a server that is not ours only the client's part is expected, and
-    /// only where all went as meant.
+    /// Adds the captured packets. With an external server only the client's packets are expected,
+    /// and only if no act failed.
     fn looks(&mut self, path: Path, scenario: &Scenario, played: &mut Played) {
         let Some(Ours { peer: client, sent, .. }) = played.ours else { return };
         let forced = matches!(scenario.elsewhere(), Elsewhere::Forced(_));
-        // Of a server that has never echoed nothing is known that the client would answer.
+        // If the server never echoed, the client's answers cannot be predicted.
         let echoes =
             self.direct.reply_bytes(1).is_some() && !played.performed.iter().any(Performed::failed);
         let bytes = match scenario.script().contains(&Act::Fill) {
@@ -253,7 +254,7 @@ impl<'a> Against<'a> {
         });
     }
 
-    /// How the server is after it, and whose death it was if it is not well; `None` if it is.
+    /// Checks the server after a scenario; a note about the server or the proxy if one has failed.
     fn survives(
         &mut self,
         path: Path,
@@ -261,7 +262,7 @@ impl<'a> Against<'a> {
         reached: bool,
     ) -> Option<String> {
         self.asks(path);
-        // Who dies behind a proxy takes what the proxy says with it.
+        // If the server behind the proxy dies, the proxy fails as well: find out which one died.
         if path == Path::Through && !self.side(path).is_well() && self.direct.is_well() {
             self.asks(Path::Direct);
         }
@@ -272,13 +273,13 @@ impl<'a> Against<'a> {
             false if !side.is_well() => side.found_unwell(),
             false => {}
         }
-        let who = if blamed == Path::Through { "the proxy" } else { "the server" };
+        let name = if blamed == Path::Through { "the proxy" } else { "the server" };
         let (fate, says) = (side.fate(), side.says());
         match (self.side(path).is_well(), reached) {
             (true, true) => None,
-            (true, false) => Some(format!("{who} could not be connected to at first")),
-            (false, true) => Some(format!("{who} {fate}: {says}")),
-            (false, false) => Some(format!("{who} was gone before this began: {says}")),
+            (true, false) => Some(format!("the first connect to {name} failed")),
+            (false, true) => Some(format!("{name} {fate}: {says}")),
+            (false, false) => Some(format!("{name} had failed before this scenario: {says}")),
         }
     }
 
@@ -286,7 +287,7 @@ impl<'a> Against<'a> {
         let mut direct = self.plays(Path::Direct, scenario, way);
         let dead = self.survives(Path::Direct, scenario, direct.reached());
         direct.seen.serves = self.direct.is_well();
-        // Now: what was still to come of it came before the answer to a new one.
+        // Now, because its last packets came before the reply to the health check.
         self.looks(Path::Direct, scenario, &mut direct);
         let (outcome, note) = self.thought(scenario, &direct, dead);
         let ((verdict, evidence), log) = (direct.said(), direct.log());
@@ -306,8 +307,8 @@ impl<'a> Against<'a> {
         self.through(scenario, way, row, sent)
     }
 
-    /// What is to be thought of what was played directly, and why. What a row says of our own
-    /// server does not hold for every other.
+    /// The outcome of the direct run, with the reason. The reason of the scenario holds for
+    /// closecall's own server only.
     fn thought(
         &self,
         scenario: &Scenario,
@@ -316,10 +317,9 @@ impl<'a> Against<'a> {
     ) -> (RowOutcome, String) {
         let complaint = dead.or_else(|| direct.complaint(scenario));
         match (complaint, direct.untold(), &direct.told) {
-            (Some(why), ..) if self.look.target.any_reply && direct.is_unfilled() => (
-                RowOutcome::Skipped,
-                format!("needs a server that lets its buffers be filled: {why}"),
-            ),
+            (Some(why), ..) if self.look.target.any_reply && direct.is_unfilled() => {
+                (RowOutcome::Skipped, format!("needs a server whose buffers can be filled: {why}"))
+            }
             (Some(complaint), ..) => (RowOutcome::Failed, complaint),
             (None, Some(untold), _) => (RowOutcome::Skipped, format!("needs a verdict: {untold}")),
             (None, None, Some(Ok(told))) if scenario.verdicts.contains(&told.kind) => {
@@ -329,14 +329,14 @@ impl<'a> Against<'a> {
         }
     }
 
-    /// Runs a race over and over, to count what the server says of it.
+    /// Runs a race many times, and counts the server's verdicts.
     fn raced(&mut self, scenario: &'static Scenario, way: Way, tell: Tell<'_>) -> Row {
         let mut tally = Tally::default();
         let mut last = Played::default();
         while tally.goes_on(self.look.options) {
             let mut played = self.runs(Path::Direct, scenario, way, tally.runs());
             if self.look.options.is_stopped() {
-                break; // what was broken off does not count
+                break; // an interrupted run does not count
             }
             let complaint = played.complaint(scenario);
             let told = played.told.as_ref().and_then(|told| told.as_ref().ok()).cloned();
@@ -352,7 +352,7 @@ impl<'a> Against<'a> {
         let order = Order::Race.how().to_owned();
         let before = Row { order, ..row(scenario) };
         let row = tally.row(scenario, self.look.options.repeat, &before);
-        // Where nobody looks, the last run stands for all.
+        // Without a capture, the last run represents all.
         let wire = if self.look.options.capture.is_some() { row.wire.clone() } else { last.wire() };
         let (sent, log) = (last.sent(), last.log());
         let untold = last.untold().map(|why| format!("needs a verdict: {why}"));
@@ -365,7 +365,7 @@ impl<'a> Against<'a> {
         self.through(scenario, way, row, sent)
     }
 
-    /// One run of a race, which is looked at if it is one of the first.
+    /// One run of a race, captured if it is one of the first.
     fn runs(&mut self, path: Path, scenario: &Scenario, way: Way, before: u32) -> Played {
         let mut played = self.plays(path, scenario, way);
         if before < RACES_SEEN_MAX {
@@ -378,14 +378,14 @@ impl<'a> Against<'a> {
     }
 }
 
-/// A row before it is played: whose order is not ours is a race.
+/// A row before it is played. A scenario whose order cannot be forced is a race.
 fn row(scenario: &Scenario) -> Row {
     let (client, order) = match (scenario.play, scenario.elsewhere()) {
         (Play::Way(way), Elsewhere::Race(_)) => {
-            (format!("{} (a race)", way.says()), "it is not: both run freely, once")
+            (format!("{} (a race)", way.says()), "not forced: both sides run freely, once")
         }
         (Play::Way(way), _) => {
-            (way.says().to_owned(), "the client waits for what has to come first")
+            (way.says().to_owned(), "the client waits for each event that must come first")
         }
         (Play::Skip { client, .. }, _) => (client.to_owned(), ""),
     };

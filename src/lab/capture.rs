@@ -1,10 +1,11 @@
-//! What really went over the wire: every TCP packet on the loopback device, as the kernel saw it.
+//! Packet capture on the loopback device: every TCP packet, as the kernel saw it.
 //!
-//! A packet socket takes each packet before TCP does. So what a program has been told of, by an
-//! event, a result or an error, has been taken before; [`Capture::settle`] waits until it has been
-//! read as well.
+//! A packet socket gets each packet before TCP does. So the packets behind any event, result or
+//! error that a program has seen are in the socket already; [`Capture::settle`] waits until the
+//! capture has read them as well.
 //!
-//! It needs CAP_NET_RAW, and Linux. It sees the loopback device only: both ends are here.
+//! A capture needs Linux and CAP_NET_RAW. It sees only the loopback device: both ends of a
+//! connection are on this machine.
 
 mod contradiction;
 #[cfg(target_os = "linux")]
@@ -38,36 +39,37 @@ pub use self::packet::Packet;
 pub use self::segment::Flags;
 pub use self::story::story;
 
-/// So much of a packet is kept at most, in bytes: all headers, and some of the payload. The lengths
-/// are those of the headers.
+/// The most bytes of a packet that are kept: all headers, and some of the payload. Lengths are
+/// taken from the headers.
 const SNAP_BYTES: u32 = 160;
 
-/// So many packets are kept, about 30 MB at most. What comes later is counted.
+/// The most packets that are kept, about 30 MB. Later packets are only counted.
 const PACKETS_MAX: usize = 1 << 17;
 
-/// When [`Capture::settle`] marks again: its first mark met a full buffer.
+/// After this time [`Capture::settle`] sends its mark again, because a full buffer may have dropped
+/// it.
 const MARK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long the kernel may take to begin with its timestamps. It is a matter of microseconds.
+/// How long to wait for the kernel's first timestamp. It usually comes within microseconds.
 const STAMPS_WAIT: Duration = Duration::from_secs(1);
 
-/// When [`Capture::settle`] gives up.
+/// After this time [`Capture::settle`] gives up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A capture that runs, until it is dropped.
+/// A capture that runs until it is dropped.
 pub struct Capture {
     shared: Arc<Shared>,
-    /// Sends to itself: see [`Capture::settle`].
+    /// A socket that sends marks to itself: see [`Capture::settle`].
     marker: UdpSocket,
     marks: AtomicU64,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread that reads and the others share.
+/// State shared by the reader thread and the other threads.
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// A mark was seen, or no more will be.
+    /// Notified when a mark was read, or when the reader has ended.
     marked: Condvar,
     stop: AtomicBool,
 }
@@ -75,16 +77,16 @@ struct Shared {
 #[derive(Default)]
 struct State {
     seen: Vec<KeptPacket>,
-    /// `None`: all are.
+    /// The watched ports; `None`: all.
     watched: Option<Vec<u16>>,
-    /// The last mark that was seen; 0 is none.
+    /// The last mark that was read; 0 is none.
     mark: u64,
-    /// The kernel said when it saw that.
+    /// Whether that mark had a timestamp of the kernel.
     stamped: bool,
     losses: Losses,
-    /// What the socket had lost by the first mark.
+    /// The number of packets that the socket had dropped by the first mark.
     lost_before: u64,
-    /// Why the thread reads no more.
+    /// Why the reader thread has ended.
     failed: Option<(io::ErrorKind, String)>,
 }
 
@@ -101,16 +103,16 @@ struct KeptPacket {
 /// Packets that were on the wire and are not in the capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Losses {
-    /// Nobody read them in time, and the socket's buffer was full.
+    /// Packets that the socket dropped because its buffer was full.
     pub unread: u64,
-    /// There were more than the capture keeps.
+    /// Packets beyond the number that the capture keeps.
     pub beyond: u64,
-    /// TCP by their IP header, and nothing that can be taken apart.
+    /// Packets that are TCP by their IP header and cannot be parsed.
     pub malformed: u64,
 }
 
 impl Losses {
-    /// Nothing is missing.
+    /// Whether no packet is missing.
     pub fn is_none(self) -> bool {
         self == Losses::default()
     }
@@ -121,19 +123,19 @@ impl fmt::Display for Losses {
         let Losses { unread, beyond, malformed } = self;
         write!(
             f,
-            "the capture misses {unread} packets that nobody read in time, {beyond} beyond the \
-             {PACKETS_MAX} that it keeps, {malformed} malformed ones"
+            "the capture is incomplete: {unread} packets were dropped because its buffer was full, \
+             {beyond} were beyond its limit of {PACKETS_MAX}, {malformed} were malformed"
         )
     }
 }
 
 impl Capture {
-    /// Begins: every TCP packet that is sent on the loopback device after this is seen.
+    /// Starts a capture of every TCP packet that is sent on the loopback device from now on.
     ///
     /// # Errors
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) without CAP_NET_RAW,
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems than Linux, or what the system
-    /// says: there is no loopback device, or no file left.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems than Linux, or another
+    /// error of the system, for example without a loopback device or a free file.
     pub fn start() -> io::Result<Capture> {
         let marker = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let own = marker.local_addr()?;
@@ -154,27 +156,27 @@ impl Capture {
         }
     }
 
-    /// From here on keeps only what goes to this port or comes from there. Called again, that port
-    /// as well. Without it a busy machine fills the capture with what is not of interest.
+    /// From now on keeps only packets to or from this port, and those of earlier calls. Without it,
+    /// a busy machine fills the capture with unrelated packets.
     pub fn watch(&self, port: u16) {
         self.shared.lock().watched.get_or_insert_default().push(port);
     }
 
-    /// From here on keeps no more of what goes to this port or comes from there.
+    /// Stops keeping packets to or from this port.
     pub fn unwatch(&self, port: u16) {
         if let Some(watched) = &mut self.shared.lock().watched {
             watched.retain(|&it| it != port);
         }
     }
 
-    /// Returns when all is in the capture that any program here can have been told of before the
-    /// call: a reply, an end, an error, or that something is acknowledged.
+    /// Waits until the capture has all packets whose effects any local program can have seen before
+    /// the call: a reply, an end, an error, or an acknowledgement.
     ///
-    /// A marker is sent over the same device, and waited for. What was sent and has had no effect
-    /// yet may come behind it.
+    /// It sends a mark over the same device and waits for it. A packet that has had no effect yet
+    /// may come after the mark.
     ///
     /// # Errors
-    /// The capture has ended, or the marker does not get through for 5 s.
+    /// The capture has ended, or no mark arrives within 5 s.
     pub fn settle(&self) -> io::Result<()> {
         let mark = self.marks.fetch_add(1, Ordering::Relaxed) + 1;
         let give_up = Instant::now() + PATIENCE;
@@ -194,24 +196,24 @@ impl Capture {
                 return Err(io::Error::new(*kind, why.clone()));
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "the capture does not see its own marker"))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the capture does not receive its own marks"))
     }
 
-    /// What was seen of the last connection between these two, in order; nothing if its beginning
-    /// was not seen.
+    /// The packets of the last connection between these two, in order; empty if its beginning was
+    /// not captured.
     pub fn packets(&self, client: SocketAddr, server: SocketAddr) -> Vec<Packet> {
         let state = self.shared.lock();
         let seen = state.seen.iter().map(|seen| (seen.at, &seen.segment));
         packet::connection(seen, client, server)
     }
 
-    /// What is missing, as of the last [`settle`](Self::settle).
+    /// The missing packets, as of the last [`settle`](Self::settle).
     pub fn losses(&self) -> Losses {
         self.shared.lock().losses
     }
 
-    /// Writes all packets between these pairs as a pcap file, for Wireshark or tcpdump, and says
-    /// how many. Checksums in it are wrong: on the loopback device nobody computes them.
+    /// Writes all packets between these pairs as a pcap file, for Wireshark or tcpdump, and returns
+    /// their number. Their checksums are wrong, because the kernel computes none on loopback.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -219,7 +221,7 @@ impl Capture {
         let between = |segment: &Segment| {
             pairs.iter().any(|&(a, b)| segment.goes(a, b) || segment.goes(b, a))
         };
-        // Copied: nobody reads packets while the disk writes, otherwise.
+        // Copied, so that the reader thread is not blocked while the disk writes.
         let state = self.shared.lock();
         let seen: Vec<KeptPacket> =
             state.seen.iter().filter(|seen| between(&seen.segment)).cloned().collect();
@@ -238,7 +240,7 @@ impl fmt::Debug for Capture {
 impl Drop for Capture {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        // It wakes the thread. If it is lost, the thread looks by itself within a second.
+        // This wakes the thread. If it is lost, the thread checks by itself within a second.
         let _ = self.marker.send(&u64::MAX.to_be_bytes());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -251,7 +253,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads until it is told to stop, or cannot.
+    /// Reads until `stop` is set or a read fails.
     fn reads(&self, mut tap: Tap) {
         while !self.stop.load(Ordering::Relaxed) {
             match tap.read() {
@@ -271,9 +273,9 @@ impl Shared {
 }
 
 impl State {
-    /// Keeps a packet, or counts it; `true` if it was a mark.
+    /// Keeps a packet or counts it; `true` if it is a mark.
     fn takes(&mut self, frame: &Frame<'_>) -> bool {
-        // What comes before the first mark comes before the capture.
+        // Packets before the first mark are older than the capture.
         if self.mark == 0 {
             self.lost_before = frame.lost;
         }
@@ -298,7 +300,7 @@ impl State {
             self.losses.beyond += 1;
             return false;
         }
-        // Two processors may stamp in another order than they deliver.
+        // Two processors may deliver packets in a different order than they stamp them.
         let at = self.seen.last().map_or(frame.at, |last| frame.at.max(last.at));
         self.seen.push(KeptPacket { at, bytes: frame.bytes.into(), segment });
         false

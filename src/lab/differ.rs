@@ -1,4 +1,4 @@
-//! What a proxy or balancer hides: the same scenario, directly and through it.
+//! Differences between a scenario played directly and through a proxy or balancer.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use super::words::{counted, span};
 use crate::client::Act;
 use crate::machine::close::Kind;
 
-/// Ends that are so near to each other are at the same time, in microseconds.
+/// Ends within this time of each other count as simultaneous, in microseconds.
 const NEAR_US: u64 = 250_000;
 
-/// What of a scenario is chance, and says nothing.
+/// The results of a scenario that depend on chance and are not compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Chance {
     /// Nothing.
     Nothing,
-    /// How many bytes go into full buffers, or come before the client has gone.
+    /// The number of bytes that fit into full buffers, or that arrive before the client closes.
     Bytes,
-    /// How the server's end comes.
+    /// How the server ends its side.
     End,
-    /// Both: all that the client sees.
+    /// Both: everything that the client sees.
     Race,
 }
 
 impl Chance {
-    /// What is chance in a scenario, beside a server whose turns are not ours.
+    /// The results that depend on chance against an external server.
     pub(super) fn of(scenario: &Scenario) -> Chance {
         let script = scenario.script();
         let waits =
@@ -48,8 +48,8 @@ impl Chance {
     }
 }
 
-/// Each difference in words, the direct way first. That the server says another of the verdicts
-/// that are `right` is none. `sent` is what the client sent directly, and through the proxy.
+/// Each difference in words, the direct result first. Another verdict out of `right` is no
+/// difference. `sent` has the bytes that the client sent directly and through the proxy.
 pub(super) fn differences(
     row: &Row,
     via: &Via,
@@ -69,19 +69,19 @@ pub(super) fn differences(
         all.push(when(direct, &via.seen));
     }
     if chance != Chance::Race {
-        all.push(changed("the client:", in_vain(direct), in_vain(&via.seen)));
+        all.push(changed("the client:", failure(direct), failure(&via.seen)));
     }
     let mut all: Vec<String> = all.into_iter().flatten().collect();
     if let (Some(verdict), Some(reply)) = (&via.verdict, via.seen.reply)
         && is_denied(via)
     {
         let Reply { got, of } = reply;
-        all.push(format!("the client got {got} of {of} bytes, and the server says {verdict}"));
+        all.push(format!("the client got {got} of {of} bytes, but the server reports {verdict}"));
     }
     all
 }
 
-/// How bad that is, once the differences are known.
+/// The kind of change, once the differences are known.
 pub(super) fn change(row: &Row, via: &Via, chance: Chance) -> Change {
     let is_less = row.seen.as_ref().is_some_and(|direct| is_less(direct, &via.seen, chance));
     match (is_less || is_denied(via), via.differs.is_empty()) {
@@ -94,21 +94,22 @@ pub(super) fn change(row: &Row, via: &Via, chance: Chance) -> Change {
 /// Whether the client gets less of its reply through the proxy.
 fn is_less(direct: &ClientView, via: &ClientView, chance: Chance) -> bool {
     match (direct.reply.map(Reply::missing), via.reply.map(Reply::missing)) {
-        // How much fits into full buffers is chance, but not that all of it comes.
+        // How much fits into full buffers is chance; whether all of it arrives is not.
         (Some(0), Some(1..)) => chance != Chance::Race,
         (Some(direct), Some(via)) => chance.has_bytes() && via > direct,
         _ => chance.has_bytes() && direct.bytes > 0 && via.bytes == 0,
     }
 }
 
-/// Whether the server takes its reply for one that was delivered, and the client did not get it.
+/// Whether the server reports a reply as delivered that the client did not get.
 fn is_denied(via: &Via) -> bool {
     let delivered = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed].map(Kind::name);
     let says_so = via.verdict.as_deref().is_some_and(|verdict| delivered.contains(&verdict));
     says_so && via.seen.reply.is_some_and(|reply| reply.missing() > 0)
 }
 
-/// What the client gets. Messages have lengths of their own: what counts is what is missing.
+/// Differences in what the client gets. Messages have different lengths, so the missing bytes are
+/// compared.
 fn gets(direct: &ClientView, via: &ClientView) -> Option<String> {
     let same = match (direct.reply, via.reply) {
         (Some(direct), Some(via)) => direct.missing() == via.missing(),
@@ -121,7 +122,7 @@ fn gets(direct: &ClientView, via: &ClientView) -> Option<String> {
     (!same).then(|| format!("the client gets {} → {}", says(direct), says(via)))
 }
 
-/// What the server gets of what was sent.
+/// Differences in what the server gets of the sent bytes.
 fn taken(direct: (u64, u64), via: (u64, u64)) -> Option<String> {
     let missing = |(rx, sent): (u64, u64)| sent.saturating_sub(rx);
     let says = |(rx, sent)| match sent {
@@ -136,7 +137,7 @@ fn of_verdicts(row: &Row, via: &Via, right: &[Kind]) -> Option<String> {
     let (verdict, other) = (row.verdict.as_deref()?, via.verdict.as_deref()?);
     match right.iter().any(|kind| kind.name() == other) {
         true => None,
-        false => changed("the server says", verdict, other),
+        false => changed("the server reports", verdict, other),
     }
 }
 
@@ -152,16 +153,16 @@ fn end(seen: &ClientView) -> &'static str {
     }
 }
 
-/// The same end, and clearly sooner or later.
+/// The same end, but clearly earlier or later.
 fn when(direct: &ClientView, via: &ClientView) -> Option<String> {
     let (a, b) = direct.end_us.zip(via.end_us).filter(|_| direct.end == via.end)?;
     let far = a.abs_diff(b) > NEAR_US.max(a / 4);
     let after = |us| span(Duration::from_micros(us));
-    far.then(|| format!("its end comes after {} → {}", after(a), after(b)))
+    far.then(|| format!("the server ends its side after {} → {}", after(a), after(b)))
 }
 
-fn in_vain(seen: &ClientView) -> &str {
-    seen.in_vain.as_deref().unwrap_or("all is as it should be")
+fn failure(seen: &ClientView) -> &str {
+    seen.in_vain.as_deref().unwrap_or("no failure")
 }
 
 #[cfg(test)]
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_does_not_differ() {
+    fn equal_results_do_not_differ() {
         assert_eq!(differ(seen(37, 400), seen(37, 900), Chance::Nothing), Vec::<String>::new());
         // A tenth of a second is a network, a second of ten is noise.
         assert_eq!(differ(seen(37, 400), seen(37, 200_000), Chance::Nothing), Vec::<String>::new());
@@ -209,15 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_said_in_words() {
+    fn each_difference_has_its_text() {
         let reset = ClientView { end: Some(SeenEnd::Reset), ..seen(0, 900) };
         let all = differ(seen(37, 400), reset, Chance::Nothing);
         assert_eq!(all, ["the client gets 37 bytes → 0 bytes", "the client sees FIN → RST"]);
         let sooner = differ(seen(37, 10_000_000), seen(37, 5_000_000), Chance::Nothing);
-        assert_eq!(sooner, ["its end comes after 10 s → 5 s"]);
-        let in_vain = ClientView { in_vain: Some("waits in vain".to_owned()), ..seen(37, 400) };
-        let all = differ(seen(37, 400), in_vain, Chance::Nothing);
-        assert_eq!(all, ["the client: all is as it should be → waits in vain"]);
+        assert_eq!(sooner, ["the server ends its side after 10 s → 5 s"]);
+        let timed_out = ClientView { in_vain: Some("timed out".to_owned()), ..seen(37, 400) };
+        let all = differ(seen(37, 400), timed_out, Chance::Nothing);
+        assert_eq!(all, ["the client: no failure → timed out"]);
     }
 
     #[test]
@@ -233,7 +234,7 @@ mod tests {
             differences(&row, &via, Chance::Race, &right, (14, 14))
         };
         assert_eq!(differs(Kind::PeerResetReplyAcked), Vec::<String>::new());
-        let says = ["the server says peer_fin.reply_refused → peer_fin.delivered"];
+        let says = ["the server reports peer_fin.reply_refused → peer_fin.delivered"];
         assert_eq!(differs(Kind::PeerFinDelivered), says);
     }
 

@@ -1,4 +1,4 @@
-//! The lab's own servers: every order of events is forced, and both sides are seen.
+//! Run against the lab's own servers: every order of events is forced, and both sides are recorded.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,16 +19,16 @@ use crate::machine::close::Kind;
 
 const DEADLINE: Duration = Duration::from_millis(DEADLINE_MS);
 
-/// How long a client waits for anything.
+/// The timeout of each act of a client.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a recv loop may keep a client waiting that is to find it hanging.
+/// How long a client waits for a recv loop that hangs in send.
 const HANGS: Duration = Duration::from_millis(DEADLINE_MS + DEADLINE_MS / 4);
 
 /// The recv loop's buffer, as in the article.
 const BUFFER_BYTES: usize = 65_535;
 
-/// Our own server and the bare recv loop.
+/// Closecall's own server and the plain recv loop.
 pub(super) struct Embedded<'a> {
     options: &'a Options<'a>,
     /// The server that most scenarios share.
@@ -37,9 +37,9 @@ pub(super) struct Embedded<'a> {
     wire: Wire<'a>,
 }
 
-/// What came of a scenario beside our server.
+/// The result of a scenario against closecall's server.
 struct Played {
-    /// The client.
+    /// The client's address.
     peer: SocketAddr,
     performed: Vec<Performed>,
     told: Option<ServerAccount>,
@@ -89,7 +89,7 @@ impl<'a> Embedded<'a> {
         }
     }
 
-    /// Plays `scenario` beside both servers.
+    /// Plays `scenario` against both servers.
     pub(super) fn row(&mut self, scenario: &'static Scenario, tell: Tell<'_>) -> Row {
         let row = Row::of(scenario);
         let result = match scenario.play {
@@ -97,16 +97,18 @@ impl<'a> Embedded<'a> {
                 let note = format!("needs {needs}");
                 return Row { outcome: RowOutcome::Skipped, note, ..row };
             }
-            Play::Way(_) if self.server.is_over() => Err(io::Error::other("the server is over")),
+            Play::Way(_) if self.server.is_over() => {
+                Err(io::Error::other("the lab's server has stopped"))
+            }
             Play::Way(way) if scenario.order == Order::Race => {
                 self.raced(scenario, way, &row, tell)
             }
             Play::Way(way) => self.once(scenario, way, &row),
         };
-        // What the system refuses in one scenario need not concern the next.
+        // A system error in one scenario need not affect the next.
         result.unwrap_or_else(|error| Row {
             outcome: RowOutcome::Failed,
-            note: format!("could not be played: {error}"),
+            note: format!("cannot be played: {error}"),
             ..row
         })
     }
@@ -159,7 +161,7 @@ impl<'a> Embedded<'a> {
         })
     }
 
-    /// Plays the same beside the recv loop, and gives what its last recv returned.
+    /// Plays the scenario against the recv loop, and returns the result of its last recv.
     fn beside_recv_loop(
         &self,
         scenario: &Scenario,
@@ -199,7 +201,7 @@ impl<'a> Embedded<'a> {
         Ok(recv_loop.last_recv(peer, PATIENCE))
     }
 
-    /// Runs a race, against both servers, over and over.
+    /// Runs a race many times against both servers.
     fn raced(
         &mut self,
         scenario: &'static Scenario,
@@ -238,7 +240,7 @@ impl<'a> Embedded<'a> {
     }
 }
 
-/// Plays `way` alone, and gives the client's address.
+/// Plays `way`, and returns the client's address.
 fn runs(plan: &Plan, way: Way) -> io::Result<SocketAddr> {
     let (mut client, _) = Client::connect(plan)?;
     for &act in way.script() {
@@ -247,7 +249,7 @@ fn runs(plan: &Plan, way: Way) -> io::Result<SocketAddr> {
     Ok(client.local())
 }
 
-/// Plays a script beside a server that acts only while the client waits, and when it is done.
+/// Plays a script against a server that acts only while the client waits, and after its last act.
 fn played(
     server: &mut SteppedServer,
     plan: &Plan,
@@ -265,7 +267,7 @@ fn played(
                 server.drain();
             }
             performed.push(client.play_beside(act, Some(&mut || server.turn())));
-            // What comes after it would be another scenario.
+            // The acts after a failed one would be another scenario.
             if performed.last().is_some_and(Performed::failed) {
                 break;
             }
@@ -280,10 +282,10 @@ fn played(
     })
 }
 
-/// What is expected on the wire, the handshake left out.
+/// The expected sequence on the wire without the handshake.
 fn expected(performed: &[Performed], then: &str) -> String {
     let text = |performed: &Performed| match performed.did {
-        // What a late reply meets is in `then`, which knows the reply.
+        // The fate of a late reply is in `then`, which has its length.
         Did::Closed { reset: false, fin: true, .. } => "→ FIN".to_owned(),
         Did::Closed { reset: false, .. } => String::new(),
         _ => performed.wire(),

@@ -1,4 +1,4 @@
-//! What came of a scenario, held against what has to.
+//! Comparison of a scenario's result with the expected one.
 
 use super::report::{Article, Race, RecvSays, Row};
 use super::scenario::{Experiment, Scenario};
@@ -7,7 +7,8 @@ use crate::machine::close::{Certainty, Kind};
 use crate::reactor::Ending;
 use crate::record::EvidenceRecord;
 
-/// What a server of ours says of an ended connection, told by itself or by its close log.
+/// A closecall server's account of an ended connection, from the server itself or from its close
+/// log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ServerAccount {
     pub(super) kind: Kind,
@@ -20,7 +21,7 @@ impl From<&Ending> for ServerAccount {
     }
 }
 
-/// What of `scenario` did not come as it has to; `None` if everything did.
+/// What is not as `scenario` expects; `None` if everything is.
 pub(super) fn complaint(
     scenario: &Scenario,
     performed: &[Performed],
@@ -30,28 +31,32 @@ pub(super) fn complaint(
         return Some(of_client(performed));
     }
     let Some(told) = told else {
-        return Some(format!("no verdict came; expected {}", names(scenario.verdicts)));
+        return Some(format!("no verdict, expected {}", names(scenario.verdicts)));
     };
     of_verdict(scenario, told).or_else(|| {
-        // A forced order leaves no room for doubt.
+        // With a forced order the verdict must be certain.
         let (certainty, forced) = (&*told.evidence.certainty, scenario.verdicts.len() == 1);
-        // But a reset never tells whether what it acknowledged was read.
+        // Except here: a reset does not show whether the client read the acknowledged bytes.
         let can_be = told.kind != Kind::PeerFinReplyDiscarded;
         (forced && can_be && certainty != Certainty::Certain.name())
-            .then(|| format!("{certainty} only, expected certain"))
+            .then(|| format!("certainty {certainty}, expected certain"))
     })
 }
 
-/// The same for one run of a race, where a verdict may be less than certain.
+/// What is wrong with one run of a race, where a verdict need not be certain.
 pub(super) fn of_verdict(scenario: &Scenario, told: &ServerAccount) -> Option<String> {
     if let Some(complaint) = of_kind(scenario.verdicts, told) {
         return Some(complaint);
     }
     let name = told.kind.name();
-    // What the system does not tell cannot be wrong.
+    // A fact that the system does not report cannot be wrong.
     let fin = told.evidence.fin_received.zip(scenario.fin);
     if let Some((true, false) | (false, true)) = fin {
-        let whether = if scenario.fin == Some(true) { "no FIN, expected one" } else { "a FIN" };
+        let whether = if scenario.fin == Some(true) {
+            "no FIN, expected one"
+        } else {
+            "a FIN, expected none"
+        };
         return Some(format!("{name}: {whether}"));
     }
     let undelivered = told.evidence.undelivered?;
@@ -64,24 +69,23 @@ pub(super) fn of_verdict(scenario: &Scenario, told: &ServerAccount) -> Option<St
     }
 }
 
-/// The same where nothing but the verdict is settled.
+/// What is wrong with the verdict alone.
 pub(super) fn of_kind(kinds: &[Kind], told: &ServerAccount) -> Option<String> {
     let name = told.kind.name();
     (!kinds.contains(&told.kind)).then(|| format!("{name}, expected {}", names(kinds)))
 }
 
-/// What of `row` is not the same as in `first`, though it should be.
+/// How `row` differs from `first`, although both should be the same.
 pub(super) fn difference(row: &Row, first: &Row) -> Option<String> {
     let facts = |row: &Row| row.evidence.as_ref().map(|it| (it.fin_received, it.undelivered));
     if row.verdict != first.verdict || facts(row) != facts(first) {
-        return Some(format!("not the same verdict and evidence as {}", first.id));
+        return Some(format!("verdict or evidence differs from {}", first.id));
     }
     (steps(&row.wire) != steps(&first.wire))
-        .then(|| format!("not the same on the wire as {}: {}", first.id, first.wire))
+        .then(|| format!("the packets differ from {}: {}", first.id, first.wire))
 }
 
-/// What goes over the wire, step by step, without what is sent a second time: whether that happens
-/// is up to the kernel's timers.
+/// The steps on the wire without retransmissions, which depend on the kernel's timers.
 fn steps(wire: &str) -> Vec<&str> {
     let begins = wire.match_indices(['→', '←']).map(|(at, _)| at);
     let ends = begins.clone().skip(1).chain([wire.len()]);
@@ -91,7 +95,7 @@ fn steps(wire: &str) -> Vec<&str> {
     first.filter(|step| !step.ends_with(" again")).collect()
 }
 
-/// What was found here of an experiment of the article.
+/// The result of an experiment of the article here.
 pub(super) fn article(
     experiment: &Experiment,
     recv: Option<&RecvSays>,
@@ -108,11 +112,11 @@ pub(super) fn article(
         (None, Some(says)) => {
             let status = says.status.map_or("none".to_owned(), |status| status.to_string());
             let same = says.recv == experiment.recv;
-            let word = if same { "the same" } else { "differs" };
-            let said = format!("recv gives {} (status {status} in its final code)", says.recv);
+            let word = if same { "same" } else { "differs" };
+            let said = format!("recv returns {} (status {status} in its final code)", says.recv);
             (Some(same), format!("{word}: {said}; closecall: {ours}"))
         }
-        (None, None) => (None, format!("the recv loop said nothing; closecall: {ours}")),
+        (None, None) => (None, format!("no result from the recv loop; closecall: {ours}")),
     };
     Article { found: experiment.found.to_owned(), agrees, here }
 }
@@ -121,33 +125,33 @@ fn raced(race: &Race, differs: u32) -> String {
     let odds = |counts: &std::collections::BTreeMap<String, u32>| {
         let mut counts: Vec<_> = counts.iter().collect();
         counts.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
-        let texts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let texts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} ×{count}")).collect();
         texts.join(", ")
     };
     let word = match differs {
-        0 => "no reset showed this time".to_owned(),
-        count => format!("differs, {count} of {}: it is a race", race.runs),
+        0 => "no reset in these runs".to_owned(),
+        count => format!("differs in {count} of {} runs: it is a race", race.runs),
     };
     format!("{word}; recv: {}; closecall: {}", odds(&race.recv_loop), odds(&race.verdicts))
 }
 
-/// What a client failed in.
+/// The failure of a client.
 pub(super) fn of_client(performed: &Performed) -> String {
-    let waits_for = match performed.act {
-        Some(Act::Hold | Act::Read | Act::ReadHalf) => "the whole reply",
-        Some(Act::ReadToEnd | Act::AwaitEnd) => "the server's end",
-        Some(Act::Fill) => "the buffers to be full",
-        _ => "room to send",
+    let timed_out = match performed.act {
+        Some(Act::Hold | Act::Read | Act::ReadHalf) => "the whole reply did not arrive",
+        Some(Act::ReadToEnd | Act::AwaitEnd) => "the server did not close",
+        Some(Act::Fill) => "the buffers did not fill up",
+        _ => "the client could not send everything",
     };
     match (&performed.did, performed.act) {
         (Did::Failed(why), Some(Act::Hold | Act::Read | Act::ReadHalf)) => {
-            format!("the whole reply did not come: {why}")
+            format!("the whole reply did not arrive: {why}")
         }
         (Did::Failed(why), Some(act)) => {
-            format!("the client could not go on: {}: {why}", act.doing())
+            format!("the client failed: {}: {why}", act.doing())
         }
         (Did::Failed(why), None) => format!("the client could not connect: {why}"),
-        _ => format!("the client waited in vain for {waits_for}"),
+        _ => timed_out.to_owned(),
     }
 }
 
@@ -197,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_come_is_no_complaint() {
+    fn the_expected_result_is_no_complaint() {
         assert_eq!(said(|_| ()), None);
-        // What a system does not tell is not held against it.
+        // A fact that the system does not report is no complaint.
         assert_eq!(said(|it| it.evidence.fin_received = None), None);
         assert_eq!(said(|it| it.evidence.undelivered = None), None);
     }
@@ -213,21 +217,21 @@ mod tests {
         let wrong = said(|it| it.evidence.undelivered = Some(0)).unwrap();
         assert!(wrong.ends_with("0 bytes undelivered, expected some"), "{wrong}");
         let wrong = said(|it| it.verdict.certainty = Certainty::Likely).unwrap();
-        assert_eq!(wrong, "likely only, expected certain");
+        assert_eq!(wrong, "certainty likely, expected certain");
     }
 
     #[test]
-    fn no_verdict_at_all_fails_and_so_does_a_client_that_waits_in_vain() {
+    fn a_missing_verdict_fails_and_so_does_a_client_that_times_out() {
         let nothing = complaint(scenario("S9"), &[], None).unwrap();
-        assert_eq!(nothing, "no verdict came; expected timeout.read");
+        assert_eq!(nothing, "no verdict, expected timeout.read");
         let at = Duration::ZERO;
         let performed = Performed { at, act: Some(Act::AwaitEnd), did: Did::GaveUp };
-        let in_vain = complaint(
+        let timed_out = complaint(
             scenario("S3 FIN first"),
             &[performed],
             Some(&ServerAccount::from(&ending(|_| ()))),
         );
-        assert_eq!(in_vain.unwrap(), "the client waited in vain for the server's end");
+        assert_eq!(timed_out.unwrap(), "the server did not close");
     }
 
     fn row(id: &str, wire: &str, change: impl FnOnce(&mut Ending)) -> Row {
@@ -254,11 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_the_same_is_compared() {
+    fn rows_that_should_be_the_same_are_compared() {
         let first = row("S1", "→ FIN", |_| ());
         assert_eq!(difference(&row("S2", "→ FIN", |_| ()), &first), None);
         let wire = difference(&row("S2", "→ RST", |_| ()), &first).unwrap();
-        assert_eq!(wire, "not the same on the wire as S1: → FIN");
+        assert_eq!(wire, "the packets differ from S1: → FIN");
         let twice = row("S2", "→ 14 bytes → 14 bytes again → FIN → FIN again ← RST ×2", |_| ());
         assert_eq!(difference(&twice, &row("S1", "→ 14 bytes → FIN ← RST", |_| ())), None);
         let sum = row("S2", "→ 70 bytes, 20 again ⇄ ← 5 bytes → FIN", |_| ());
@@ -266,7 +270,7 @@ mod tests {
         assert!(difference(&sum, &row("S1", "→ 71 bytes ⇄ ← 5 bytes → FIN", |_| ())).is_some());
         assert!(difference(&twice, &row("S1", "→ 15 bytes → FIN ← RST", |_| ())).is_some());
         let other = row("S2", "→ FIN", |it| it.evidence.undelivered = Some(1));
-        assert!(difference(&other, &first).unwrap().starts_with("not the same verdict"));
+        assert!(difference(&other, &first).unwrap().starts_with("verdict or evidence differs"));
     }
 
     #[test]
@@ -278,6 +282,6 @@ mod tests {
         race.recv_loop.insert("-1 ECONNRESET".to_owned(), 1);
         let differs = article(&five, None, None, Some(&race));
         assert_eq!(differs.agrees, Some(false));
-        assert!(differs.here.starts_with("differs, 1 of 3"), "{}", differs.here);
+        assert!(differs.here.starts_with("differs in 1 of 3 runs"), "{}", differs.here);
     }
 }

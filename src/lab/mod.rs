@@ -1,18 +1,19 @@
-//! The lab: every way in which a connection can end, played, seen and told.
+//! Lab of TCP connection endings: plays each way to end a connection and reports both sides.
 //!
-//! A [`Scenario`] says what the client does, in which order, and what has to come of it. [`run()`]
-//! plays each of them twice: beside our own server, whose turns are taken on the same thread, so
-//! that every order is forced; and beside a [`recv_loop`], the blocking server of the article, to
-//! hear what that would have said. Each gives a [`Row`]. With a [`capture`], what goes over the
-//! wire is not only expected but seen, and has to be right as well.
+//! A [`Scenario`] has the client's acts, the order of events, and the expected result. [`run()`]
+//! plays each scenario twice: against closecall's own server, whose turns run on the same thread,
+//! so that every order of events is forced; and against a [`recv_loop`], the blocking server of the
+//! article, to record what such a server learns. Each scenario gives a [`Row`]. With a [`capture`],
+//! the packets on the wire are compared with the expected ones as well.
 //!
-//! The article's five experiments stand first. The fifth is a race, so it is run freely and often,
-//! and its odds are told.
+//! The article's five experiments come first. The fifth is a race: it runs many times without a
+//! forced order, and its results are counted.
 
 mod against;
 pub mod capture;
 mod differ;
 mod embedded;
+pub mod grade;
 mod judge;
 mod observe;
 mod options;

@@ -1,11 +1,11 @@
-//! The close log of a server elsewhere: which line is about a connection of ours.
+//! Close log of an external server: finds the lines of the lab's own connections.
 //!
-//! On the direct way a line has the client's port. Behind a proxy it has a port of the proxy, so
-//! that other facts must agree: it must have begun after our connect, and its length must be the
-//! one that was sent, which no other connection of ours has. Where the length says nothing, a line
-//! is ours only if it is the only candidate.
+//! For a direct connection the line has the client's port. Behind a proxy it has a port of the
+//! proxy, so other facts must agree: the connection must begin after the client's connect, and have
+//! received the number of bytes that the client sent, which no other connection of the lab has. If
+//! the length is no evidence, a line counts only if it is the only candidate.
 //!
-//! It comes from another program and maybe from another machine: no line is waited for without end.
+//! Another program, maybe on another machine, writes the log, so each wait for a line is bounded.
 
 mod line;
 mod tail;
@@ -23,54 +23,57 @@ use super::judge::ServerAccount;
 use super::words::span;
 use crate::machine::close::Kind;
 
-/// How often the file is looked at. Nothing portable tells that a file has grown.
+/// How often the file is read. There is no portable notification that a file has grown.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// So many lines of others are kept, the newest: a busy server writes many.
+/// The most lines of other connections that are kept, the newest ones: a busy server writes many.
 const LINES_MAX: usize = 10_000;
 
 /// After this many direct connections in a row without a line, the lab no longer waits for lines.
 const MISSED_MAX: u32 = 2;
 
-/// How much earlier than our connect a line may say that it began: its clock has milliseconds, and
-/// the two clocks were compared by a connection that was maybe accepted late.
+/// How much earlier than the client's connect a line may begin: its clock has milliseconds, and the
+/// two clocks were compared by a connection that may have been accepted late.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
-/// How long after the client has gone a proxy may connect, where nothing else tells whose line it
-/// is; and how long a second candidate is waited for.
+/// How long after the client's close a proxy may still connect, if nothing else identifies the
+/// line; and how long the lab waits for a second candidate.
 const LATE: Duration = Duration::from_millis(250);
 
-/// How long lines of others are looked out for before a line counts as the only candidate: longer
-/// than balancers wait between two health checks, as a rule.
+/// How long the lab watches for lines of other connections before a line counts as the only
+/// candidate: longer than the usual time between two health checks of a balancer.
 const LOOK_OUT: Duration = Duration::from_millis(2_500);
 
-/// More bytes than this came from a client that fills buffers: no request of ours and no health
-/// check is that long.
+/// A client that fills buffers sends more bytes than this. No other request of the lab and no
+/// health check is that long.
 const FILLED_BYTES_MIN: u64 = 4_096;
 
-/// A connection of ours.
+/// A connection of the lab.
 #[derive(Clone, Debug)]
 pub(super) struct Ours {
     /// The client's own address.
     pub(super) peer: SocketAddr,
-    /// Before it connected.
+    /// The time before it connected.
     pub(super) connected: SystemTime,
-    /// When the client was done with it.
+    /// The time after the client's last act.
     pub(super) closed: SystemTime,
-    /// How long its message is, in bytes. No other connection of this time has one of that length.
+    /// The length of its message, in bytes. No other connection at this time has a message of that
+    /// length.
     pub(super) message: u64,
-    /// Bytes that it sent, all messages together.
+    /// The number of bytes that it sent, all messages together.
     pub(super) sent: u64,
 }
 
 impl Ours {
-    /// Whether the server read what was sent, or whole messages of it: then the line is ours.
+    /// Whether `rx` is the number of sent bytes, or of a part in whole messages: then the line
+    /// belongs to this connection.
     fn is_length(&self, rx: u64) -> bool {
         let is_part = rx < self.sent && !self.is_filled() && rx.is_multiple_of(self.message.max(1));
         rx > 0 && (rx == self.sent || is_part)
     }
 
-    /// Whether it may be what the server read of it, as far as others are not told apart by that.
+    /// Whether the server may have read `rx` bytes of this connection. Other connections may match
+    /// too.
     fn may_be(&self, rx: u64) -> bool {
         match self.is_filled() {
             true => (FILLED_BYTES_MIN..=self.sent).contains(&rx),
@@ -78,11 +81,11 @@ impl Ours {
         }
     }
 
-    /// Its line, in words.
+    /// A description of its line.
     fn which(&self) -> String {
         match self.sent {
-            0 => "of a connection without a byte".to_owned(),
-            _ if self.is_filled() => "of a client that fills its buffers".to_owned(),
+            0 => "for a connection without data".to_owned(),
+            _ if self.is_filled() => "for a client that fills its buffers".to_owned(),
             sent => format!("with the {sent} bytes that were sent"),
         }
     }
@@ -91,20 +94,20 @@ impl Ours {
         self.sent > FILLED_BYTES_MIN && self.sent > 2 * self.message
     }
 
-    /// Whether the length cannot say which line it is.
+    /// Whether the length cannot identify the line.
     fn is_nameless(&self) -> bool {
         self.sent == 0 || self.is_filled()
     }
 }
 
-/// Why the server's verdict is not known.
+/// Why the server's verdict is unknown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Untold {
-    /// No line came in time: the connection may be open there still.
+    /// No line appeared in time: the server may still hold the connection open.
     NoLineYet(String),
-    /// The server never accepted it.
+    /// The server never accepted the connection.
     NeverSeen(String),
-    /// Lines came, and whose they are, or what they say, cannot be told.
+    /// Lines appeared, and it is unknown to which connections they belong, or what they mean.
     Unclear(String),
 }
 
@@ -118,34 +121,34 @@ impl fmt::Display for Untold {
 /// The end of a close log that another program writes.
 pub(super) struct CloseLog {
     tail: Tail,
-    /// Set from elsewhere: nothing more is waited for.
+    /// Set by another thread to stop waiting.
     stop: &'static AtomicBool,
     patience: Duration,
     opened: Instant,
-    /// Lines that no connection has asked for.
+    /// Lines that belong to no connection so far.
     lines: Vec<Line>,
-    /// Lines that are none of a close log.
+    /// The number of lines that are not close log records.
     strange: u64,
-    /// Lines in a row that did not come on the direct way.
+    /// The number of direct connections in a row without a line.
     missed: u32,
-    /// How much later than ours the server's clock is, in milliseconds, once that is known.
+    /// How much later than this machine's clock the server's clock is, in milliseconds, once known.
     skew_ms: Option<i64>,
-    /// The numbers of all connections that have their line, the newest.
+    /// The numbers of the connections that have a line, the newest ones.
     ids: BTreeSet<u64>,
-    /// Two lines had one number: several processes write this log, or one was started again.
+    /// Two lines had the same number: several processes write this log, or one was restarted.
     ids_repeat: bool,
-    /// Lengths that were never ours.
+    /// Lengths of other connections.
     others: BTreeSet<u64>,
-    /// Lengths that were ours.
+    /// Lengths of the lab's connections.
     own: BTreeSet<u64>,
 }
 
 impl CloseLog {
-    /// Begins at the end: what is there already is of others. A line is waited for until
-    /// `patience` is over.
+    /// Starts at the end of the file, because older lines are of other connections. `patience`
+    /// bounds the wait for a line.
     ///
     /// # Errors
-    /// It is no file, or cannot be read.
+    /// The path is not a regular file, or it cannot be read.
     pub(super) fn open(
         path: &Path,
         patience: Duration,
@@ -167,18 +170,18 @@ impl CloseLog {
         })
     }
 
-    /// Whether a message of this length would be taken for that of others.
+    /// Whether other connections use messages of this length.
     pub(super) fn is_of_others(&self, message: u64) -> bool {
         self.others.contains(&message)
     }
 
-    /// A connection of ours will send this many bytes.
+    /// Announces that a connection of the lab will send this many bytes.
     pub(super) fn expects(&mut self, sent: u64) {
         self.own.insert(sent);
     }
 
-    /// Drops the lines that no connection has asked for, and gives the highest number of a
-    /// connection that has its line: one that is accepted from now on has a higher one.
+    /// Drops the lines that belong to no connection, and returns the highest number of a connection
+    /// with a line. Connections that are accepted from now on have higher numbers.
     pub(super) fn clear(&mut self) -> Option<u64> {
         while self.reads() {}
         for line in self.lines.drain(..) {
@@ -190,8 +193,8 @@ impl CloseLog {
         self.ids.last().copied()
     }
 
-    /// The line of a connection that went to the server directly: by its port, for its address may
-    /// have been translated on the way.
+    /// The line of a direct connection. It is found by the port, because the address may be
+    /// translated on the way.
     pub(super) fn direct(&mut self, ours: &Ours) -> Result<(u64, ServerAccount), Untold> {
         let patience = match self.missed {
             0..MISSED_MAX => self.patience,
@@ -217,8 +220,7 @@ impl CloseLog {
         Ok((line.id, told(line)?))
     }
 
-    /// The line of a connection that went to the server through a proxy, which has ports of its
-    /// own.
+    /// The line of a connection through a proxy, which has its own ports.
     pub(super) fn through(&mut self, ours: &Ours) -> Result<ServerAccount, Untold> {
         let earliest = self.earliest(ours).unwrap_or(SystemTime::UNIX_EPOCH);
         let life = ours.closed.duration_since(ours.connected).unwrap_or_default();
@@ -231,20 +233,20 @@ impl CloseLog {
             if let Some(index) = lines.iter().position(is_exact) {
                 return Some(index);
             }
-            // The only candidate counts when a second one could have come.
+            // A single candidate counts once a second one would have appeared.
             let index = lines.iter().position(may_be).filter(|_| nameless)?;
             let seen = *first.get_or_insert_with(Instant::now);
             (opened.elapsed() >= LOOK_OUT && seen.elapsed() >= LATE).then_some(index)
         });
-        // Or the patience was too short for that.
+        // The patience may be too short for that.
         let last = || self.lines.iter().position(may_be).filter(|_| nameless);
         let Some(index) = found.or_else(last) else {
             return Err(self.missing(&ours.which(), self.patience));
         };
         if found.is_none() && opened.elapsed() < LOOK_OUT {
             return Err(Untold::Unclear(format!(
-                "a line of the close log may be ours, and {} are too short to know that it is not \
-                 that of another connection",
+                "a close log line may belong to this connection, but a --patience of {} is too \
+                 short to exclude other connections",
                 span(self.patience)
             )));
         }
@@ -257,31 +259,31 @@ impl CloseLog {
         match others.count() {
             0 if exact || !self.others.contains(&line.rx()) => told(line),
             0 => Err(Untold::Unclear(
-                "other connections at the server send as little, such as health checks of the \
-                 proxy: whose line is ours cannot be told"
+                "other connections, such as the proxy's health checks, send as few bytes: it is \
+                 unknown which close log line belongs to this one"
                     .to_owned(),
             )),
             more => Err(Untold::Unclear(format!(
-                "{} lines of the close log may be ours, and which one is cannot be told",
+                "{} close log lines may belong to this connection: it is unknown which one does",
                 more + 1
             ))),
         }
     }
 
-    /// Whether a line has come that may be that of `ours`, as far as its length goes.
+    /// Whether there is a line that may belong to `ours`, by its length.
     pub(super) fn has_candidate(&self, ours: &Ours) -> bool {
         self.lines.iter().any(|line| ours.may_be(line.rx()))
     }
 
-    /// Whether all connections that were accepted between these two numbers have their lines.
+    /// Whether all connections that were accepted between these two numbers have lines.
     pub(super) fn has_all_between(&self, before: u64, after: u64) -> bool {
         let between = before.saturating_add(1)..after;
         let wanted = after.saturating_sub(before).saturating_sub(1);
         !self.ids_repeat && before < after && self.ids.range(between).count() as u64 == wanted
     }
 
-    /// The earliest moment, by the server's clock, at which a connection of ours can have been
-    /// accepted; `None` while that clock is not known.
+    /// The earliest time, by the server's clock, at which this connection can have been accepted;
+    /// `None` while the difference of the clocks is unknown.
     fn earliest(&self, ours: &Ours) -> Option<SystemTime> {
         let skew = Duration::from_millis(self.skew_ms?.unsigned_abs());
         let connected = match self.skew_ms? < 0 {
@@ -294,15 +296,15 @@ impl CloseLog {
     fn missing(&self, which: &str, patience: Duration) -> Untold {
         let strange = match self.strange {
             0 => String::new(),
-            strange => format!(", and {strange} that are none of a close log"),
+            strange => format!("; lines that are not close log records: {strange}"),
         };
         Untold::NoLineYet(match self.missed > MISSED_MAX {
-            true => format!("the close log has no lines of our connections any more{strange}"),
-            false => format!("no line of the close log {which} within {}{strange}", span(patience)),
+            true => format!("the close log no longer has lines of the lab's connections{strange}"),
+            false => format!("no close log line {which} within {}{strange}", span(patience)),
         })
     }
 
-    /// Reads on until `take` gives something.
+    /// Reads lines until `take` returns a value.
     fn waited<T>(
         &mut self,
         patience: Duration,
@@ -321,7 +323,7 @@ impl CloseLog {
         }
     }
 
-    /// Takes what has been added; `false` if that is nothing.
+    /// Reads the new lines; `false` if there are none.
     fn reads(&mut self) -> bool {
         let CloseLog { tail, lines, strange, ids, ids_repeat, .. } = self;
         let more = tail.reads(|text| match Line::parse(text) {
@@ -339,7 +341,7 @@ impl CloseLog {
     }
 }
 
-/// From one moment to the other; negative if that is earlier.
+/// The time from `from` to `to`; negative if `to` is earlier.
 fn millis_between(from: SystemTime, to: SystemTime) -> i64 {
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     match to.duration_since(from) {
@@ -352,7 +354,7 @@ fn told(line: Line) -> Result<ServerAccount, Untold> {
     match Kind::named(&line.verdict) {
         Some(kind) => Ok(ServerAccount { kind, evidence: line.evidence }),
         None => Err(Untold::Unclear(format!(
-            "the close log says {:?}, which is no verdict here",
+            "the close log has {:?}, which is not a known verdict",
             line.verdict
         ))),
     }

@@ -1,4 +1,4 @@
-//! What the lab is asked to play, how far it has come, and why it cannot begin.
+//! Options, progress and errors of the lab.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,20 +10,20 @@ use std::{fmt, io};
 use super::capture::Capture;
 use super::scenario::Scenario;
 
-/// What to play.
+/// Options of a run.
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
-    /// These, in this order.
+    /// The scenarios to play, in this order.
     pub scenarios: Vec<&'static Scenario>,
-    /// How often a race is run.
+    /// The number of runs of a race.
     pub repeat: u32,
     /// A command that runs until it is killed, see [`Plan::holder`](crate::client::Plan::holder).
     pub holder: Vec<OsString>,
-    /// A server elsewhere; without one the lab embeds its own.
+    /// An external server; without one the lab starts its own.
     pub against: Option<Target>,
-    /// Looks at the wire: what is seen there is told, and has to be right.
+    /// Captures the packets; each row is then compared with them.
     pub capture: Option<&'a Capture>,
-    /// Set from elsewhere: play no more, and give what there is.
+    /// Set by another thread to stop the lab; it then returns the rows so far.
     pub stop: &'static AtomicBool,
 }
 
@@ -33,37 +33,37 @@ impl Options<'_> {
     }
 }
 
-/// Whom to play against.
+/// An external server, and how to test it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The server: the first of these that can be connected to.
+    /// Addresses of the server; the first that accepts a connection is used.
     pub server: Vec<SocketAddr>,
-    /// A proxy or balancer before it, likewise: each scenario is played through that as well.
+    /// Addresses of a proxy or balancer before it: each scenario is played through it as well.
     pub via: Option<Vec<SocketAddr>>,
-    /// The close log of the server, a file here that grows.
+    /// The close log of the server, a file on this machine.
     pub observe: Option<PathBuf>,
-    /// How long to wait for the server's end, and for a line of its close log; for a reply a
-    /// quarter of it, or 3 s if that is more.
+    /// How long to wait for the server's FIN or reset, and for a line of its close log; for a reply
+    /// a quarter of it, or 3 s if that is more.
     pub patience: Duration,
-    /// What each client sends. With `observe` something is added, so that each connection has a
-    /// length of its own.
+    /// The message of each client. With `observe` it is padded, so that each connection sends a
+    /// different number of bytes.
     pub message: Vec<u8>,
-    /// Whatever bytes come are the reply: the server need not echo.
+    /// Accept any bytes as the reply: the server need not echo.
     pub any_reply: bool,
 }
 
-/// How far it is.
+/// Progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// What is played now.
+    /// The scenario that is played now.
     pub scenario: &'static Scenario,
-    /// Rows that are done.
+    /// The number of finished rows.
     pub done: usize,
-    /// How often it has been run, if it is a race; 0 before.
+    /// The number of finished runs, if the scenario is a race.
     pub runs: u32,
 }
 
-/// Is told how often a race has been run.
+/// Called with the number of finished runs of a race.
 pub(super) type Tell<'a> = &'a mut dyn FnMut(u32);
 
 /// Why nothing was played.
@@ -75,26 +75,29 @@ pub enum Error {
     NoServer(Vec<(SocketAddr, io::Error)>),
     /// The same for the proxy.
     NoProxy(Vec<(SocketAddr, io::Error)>),
-    /// It was stopped before the first scenario.
+    /// The lab was stopped before the first scenario.
     Interrupted,
     /// The close log to observe cannot be read, or is not that of the server.
     CloseLog(PathBuf, io::Error),
-    /// A capture sees the loopback device only, and this address is elsewhere.
+    /// A capture sees only the loopback device, and this address is not on this machine.
     Unseen(SocketAddr),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Servers(error) => write!(f, "the lab's servers cannot be started: {error}"),
+            Error::Servers(error) => write!(f, "cannot start the lab's servers: {error}"),
             Error::NoServer(refusals) => {
-                write!(f, "no server to play against at {}", joined(refusals))
+                write!(f, "no server at {}", joined(refusals))
             }
             Error::NoProxy(refusals) => write!(f, "no proxy at {}", joined(refusals)),
             Error::Interrupted => f.write_str("interrupted before the first row"),
             Error::CloseLog(path, error) => write!(f, "close log {path:?}: {error}"),
             Error::Unseen(address) => {
-                write!(f, "a capture sees the loopback device only, and {address} is elsewhere")
+                write!(
+                    f,
+                    "a capture sees only the loopback device, and {address} is not on this machine"
+                )
             }
         }
     }

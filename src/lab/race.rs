@@ -1,4 +1,4 @@
-//! The odds of a race.
+//! Results of a race, counted over its runs.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +10,41 @@ use super::scenario::Scenario;
 use super::wire::{self, OnWire};
 use crate::machine::close::Kind;
 
-/// The odds of a race so far.
+/// The results of a race so far.
 #[derive(Default)]
 pub(super) struct Tally {
     race: Race,
-    /// One of each kind that came.
+    /// One account for each verdict that occurred.
     told: Vec<ServerAccount>,
     recvs: Vec<LastRecv>,
-    /// How often each way was seen on the wire.
+    /// The number of runs with each sequence on the wire.
     wires: BTreeMap<String, u32>,
-    /// What was seen of one of each kind.
+    /// The packets of one run for each verdict.
     seen: Vec<(Kind, OnWire)>,
-    /// The first that was not as it has to be.
+    /// The packets of the first run that was not as expected.
     contradicted: Option<OnWire>,
     complaint: Option<String>,
-    /// No verdict came: none will.
+    /// A run had no verdict, so no further run will have one.
     lost: bool,
 }
 
 impl Tally {
-    /// The odds alone.
+    /// The counts alone.
     pub(super) fn into_race(self) -> Race {
         self.race
     }
 
-    /// How often it was run.
+    /// The number of finished runs.
     pub(super) fn runs(&self) -> u32 {
         self.race.runs
     }
 
-    /// Whether it is to be run again.
+    /// Whether to run it again.
     pub(super) fn goes_on(&self, options: &Options<'_>) -> bool {
         self.race.runs < options.repeat && !options.is_stopped() && !self.lost
     }
 
-    /// One more run: what the server said, and what is wrong with that.
+    /// Counts one more run: the server's account, and what is wrong with it.
     pub(super) fn counts(&mut self, told: Option<ServerAccount>, complaint: Option<String>) {
         self.race.runs += 1;
         self.complaint = self.complaint.take().or(complaint);
@@ -58,7 +58,7 @@ impl Tally {
         }
     }
 
-    /// What the wire showed of the run that `told` is about, if somebody looked.
+    /// Counts the packets of the run that `told` is about, if there is a capture.
     pub(super) fn sees(&mut self, seen: Option<OnWire>, told: Option<&ServerAccount>) {
         let Some(mut seen) = seen else { return };
         *self.wires.entry(seen.wire()).or_default() += 1;
@@ -73,6 +73,7 @@ impl Tally {
         }
     }
 
+    /// Counts the last result of the recv loop in one run.
     pub(super) fn hears(&mut self, last: Option<LastRecv>) {
         let name = last.map_or("nothing".to_owned(), LastRecv::name);
         *self.race.recv_loop.entry(name).or_default() += 1;
@@ -81,7 +82,7 @@ impl Tally {
         }
     }
 
-    /// The row: what came most often stands for all of the `repeat` runs.
+    /// The row: the most frequent results represent all of the `repeat` runs.
     pub(super) fn row(self, scenario: &Scenario, repeat: u32, row: &Row) -> Row {
         let runs = self.race.runs;
         let complaint = self.complaint;
@@ -103,7 +104,7 @@ impl Tally {
         };
         let recv = most(&self.race.recv_loop);
         let recv = self.recvs.iter().find(|it| Some(it.name()) == recv).map(|it| it.says());
-        // The article is about recv loops.
+        // The article's results are results of a recv loop.
         let article = scenario
             .experiment
             .filter(|_| !self.race.recv_loop.is_empty())
@@ -124,7 +125,7 @@ impl Tally {
     }
 }
 
-/// The name that was counted most often.
+/// The name with the highest count.
 fn most(counts: &BTreeMap<String, u32>) -> Option<String> {
     counts.iter().max_by_key(|(_, count)| **count).map(|(name, _)| name.clone())
 }

@@ -1,8 +1,8 @@
-//! The article's server: a thread for each connection, a blocking recv with a deadline, and the
-//! same prefix before each reply. All it ever learns of an end is what its last recv returned.
+//! Server of the article: a thread for each connection, a blocking recv with a deadline, and a
+//! prefix before each reply. It learns of an end only by the result of its last recv.
 //!
-//! Nothing here is from a table. The only difference to the original is a gate before accept, so
-//! that a client can be done before it is looked at.
+//! The results here are from the real system calls. The only difference to the original is a gate
+//! before accept, so that a client can finish before it is accepted.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,17 +14,17 @@ use std::time::Duration;
 use super::report::RecvSays;
 use crate::machine::errno::{Errno, Meaning, System};
 
-/// What it lays before each reply, as ours does: the replies must be equally long.
+/// The prefix of each reply, as long as that of closecall's server.
 const PREFIX: &[u8] = b"from server back[rust]:";
 
-/// What a connection's last recv returned.
+/// The result of a connection's last recv.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LastRecv {
     /// 0: the end of the stream.
     Zero,
     /// -1, and this error.
     Error(Errno),
-    /// It has not been called again: the loop hangs in send.
+    /// No further recv: the loop hangs in send.
     BlockedInSend,
 }
 
@@ -41,16 +41,16 @@ impl LastRecv {
         }
     }
 
-    /// The status that the article's last version would give it, were it not for its type
-    /// assertion, which panics at an EOF; none if it never would.
+    /// The status that the article's final code gives it, without its type assertion, which panics
+    /// at an EOF; `None` if it gives none.
     pub fn status(self) -> Option<u8> {
         match self {
             LastRecv::Zero => Some(1),
             LastRecv::Error(errno) => match errno.meaning(System::HERE) {
-                // By its text: "connection reset by peer". EPIPE has another one.
+                // The article matches the text "connection reset by peer". EPIPE has another text.
                 Meaning::Reset if errno.name(System::HERE) != Some("EPIPE") => Some(1),
                 Meaning::TimedOut => Some(2),
-                // The read deadline is no error of the connection.
+                // The read deadline.
                 _ if errno.name(System::HERE) == Some("EAGAIN") => Some(2),
                 _ => Some(3),
             },
@@ -64,7 +64,7 @@ impl LastRecv {
     }
 }
 
-/// How a connection of the loop stands.
+/// A connection of the loop.
 struct Line {
     peer: SocketAddr,
     in_send: bool,
@@ -73,7 +73,7 @@ struct Line {
 
 #[derive(Default)]
 struct State {
-    /// So many more may be accepted.
+    /// The number of connections that may still be accepted.
     gate: u32,
     accepted: u64,
     stopping: bool,
@@ -96,7 +96,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until `ready` gives something, at most so long.
+    /// Waits until `ready` returns a value, up to `patience`.
     fn wait<T>(
         &self,
         patience: Duration,
@@ -127,7 +127,7 @@ impl fmt::Debug for RecvLoop {
 }
 
 impl RecvLoop {
-    /// Listens on a free port. Nobody is accepted before [`let_in`](Self::let_in).
+    /// Listens on a free port. No connection is accepted before [`let_in`](Self::let_in).
     ///
     /// # Errors
     /// The system has no port, no file or no thread for it.
@@ -141,28 +141,28 @@ impl RecvLoop {
         Ok(RecvLoop { address, shared, thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Opens the gate for one more.
+    /// Opens the gate for one more connection.
     pub fn let_in(&self) {
         self.shared.change(|state| state.gate += 1);
     }
 
-    /// How many have been accepted so far.
+    /// The number of connections accepted so far.
     pub fn accepted(&self) -> u64 {
         self.shared.lock().accepted
     }
 
-    /// Waits until so many have been accepted in all.
+    /// Waits until `count` connections have been accepted in all, up to `patience`.
     pub fn wait_accepted(&self, count: u64, patience: Duration) {
         self.shared.wait(patience, |state| (state.accepted >= count).then_some(()));
     }
 
-    /// Waits until the connection from `peer` has ended, and gives its last recv. If it has not
-    /// ended by then, but hangs in send, that is what is said.
+    /// Waits up to `patience` until the connection from `peer` has ended, and returns the result of
+    /// its last recv, or [`LastRecv::BlockedInSend`] if it hangs in send by then.
     pub fn last_recv(&self, peer: SocketAddr, patience: Duration) -> Option<LastRecv> {
         let of_peer = |state: &mut State| {
             let index = state.lines.iter().position(|line| line.peer == peer)?;
@@ -181,7 +181,7 @@ impl RecvLoop {
 impl Drop for RecvLoop {
     fn drop(&mut self) {
         self.shared.change(|state| state.stopping = true);
-        // It may be in accept, which only a newcomer ends.
+        // The thread may be in accept, which only a new connection ends.
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -209,7 +209,7 @@ fn accepts(listener: &TcpListener, shared: &Arc<Shared>, deadline: Duration, buf
             state.lines.push(Line { peer, in_send: false, last: None });
         });
         let of_thread = Arc::clone(shared);
-        // Without a thread the client is reset, and its row says that nothing was heard.
+        // Without a thread the client is reset, and its row has no result of the recv loop.
         let _ = thread::Builder::new().spawn(move || {
             let last = serves(stream, &of_thread, peer, deadline, buffer_bytes);
             tells(&of_thread, peer, |line| line.last = Some(last));
@@ -225,7 +225,7 @@ fn tells(shared: &Shared, peer: SocketAddr, tell: impl FnOnce(&mut Line)) {
     });
 }
 
-/// recv, send, recv, send, …: the whole server.
+/// The loop of the server: recv, send, recv, send, …
 fn serves(
     mut stream: TcpStream,
     shared: &Shared,
@@ -242,7 +242,7 @@ fn serves(
             Ok(0) => return LastRecv::Zero,
             Ok(bytes) => {
                 tells(shared, peer, |line| line.in_send = true);
-                // As in the article, what send returns is nobody's business.
+                // As in the article, the result of send is ignored.
                 let _ = stream.write_all(&reply[..PREFIX.len() + bytes]);
                 tells(shared, peer, |line| line.in_send = false);
             }

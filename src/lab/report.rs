@@ -1,7 +1,7 @@
-//! What the lab gives: plain rows, as they stand in its JSON.
+//! Report of the lab: plain rows, with the fields of its JSON.
 //!
-//! The fields and their names are a promise, see `docs/lab.schema.json`: fields may be added, none
-//! is renamed. What is not known, or was not looked at, is null.
+//! The fields and their names are stable, see `docs/lab.schema.json`: fields may be added, none is
+//! renamed. A value that is unknown or was not measured is null.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,34 +12,34 @@ use super::capture::Packet;
 use super::scenario::Scenario;
 use crate::record::EvidenceRecord;
 
-/// Every way in which a connection can end, played against one server.
+/// Report of a run against one server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LabReport {
-    /// Against whom.
+    /// The server.
     pub server: ServerRow,
-    /// The proxy or balancer before it, if each scenario was played through one as well.
+    /// The proxy or balancer before it, if the scenarios were played through one as well.
     pub via: Option<ServerRow>,
-    /// Where the column `wire` is from.
+    /// The source of the column `wire`.
     pub wire: WireSource,
-    /// How many scenarios were to be played: an interrupt leaves fewer rows. Null in a report that
-    /// does not tell.
+    /// The number of scenarios that were selected: after an interrupt there are fewer rows. Null if
+    /// unknown.
     pub planned: Option<u32>,
-    /// One row a scenario; the article's five experiments stand first.
+    /// One row for each scenario; the article's five experiments come first.
     pub rows: Vec<Row>,
-    /// Each client whose packets were looked at, and its server: what
-    /// [`Capture::save`](super::capture::Capture::save) wants to know.
+    /// Each client whose packets were captured, and its server, for
+    /// [`Capture::save`](super::capture::Capture::save).
     #[serde(skip)]
     pub connections: Vec<(SocketAddr, SocketAddr)>,
 }
 
 impl LabReport {
-    /// Whether it was broken off before the last scenario.
+    /// Whether the run was interrupted before the last scenario.
     pub fn is_cut_short(&self) -> bool {
         self.planned.is_some_and(|planned| (self.rows.len() as u64) < u64::from(planned))
     }
 
-    /// Whether every row is as it has to be, and the server is still there.
+    /// Whether no row failed and the servers are still healthy.
     pub fn is_well(&self) -> bool {
         let servers = [Some(&self.server), self.via.as_ref()];
         let alive = |it: &&ServerRow| it.alive && it.died_of.is_empty() && it.hung_in.is_empty();
@@ -49,88 +49,88 @@ impl LabReport {
 }
 
 impl LabReport {
-    /// The worst of what the proxy changes.
+    /// The worst change by the proxy.
     pub fn change(&self) -> Change {
         let changes = self.rows.iter().filter_map(|row| row.via.as_ref()).map(|via| via.change);
         changes.max().unwrap_or(Change::Same)
     }
 }
 
-/// The server that was played against.
+/// A server or proxy of a run, and its health.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerRow {
     /// Its address.
     pub address: String,
-    /// Whether it still answered after everything.
+    /// Whether it still answered after the last scenario.
     pub alive: bool,
-    /// Whether it echoed in the beginning; if not, it is alive as long as it accepts. Null if an
-    /// interrupt came before that was known.
+    /// Whether it echoed at the beginning; if not, it counts as alive as long as it accepts. Null
+    /// if an interrupt came before that was known.
     pub echoes: Option<bool>,
-    /// The scenarios after which nobody listened any more.
+    /// The scenarios after which nothing listened any more.
     #[serde(default)]
     pub died_of: Vec<String>,
-    /// The scenarios after which it did not serve the next one in time.
+    /// The scenarios after which it did not serve the next connection in time.
     #[serde(default)]
     pub hung_in: Vec<String>,
     /// Its deadlines, in milliseconds, if they are known.
     pub deadline_ms: Option<u64>,
 }
 
-/// Where a description of the wire is from.
+/// The source of a description of the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WireSource {
-    /// From what both sides did: it is expected, and nobody looked.
+    /// Expected from the acts of both sides, without a capture.
     Expected,
     /// From a capture.
     Seen,
 }
 
-/// One scenario, and what came of it.
+/// A scenario and its result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
-    /// The scenario: its number in docs/CLOSING.md, and a word where there are several of it.
+    /// The scenario: its number in docs/CLOSING.md, and a word if several scenarios share it.
     pub id: String,
-    /// Which of the article's five experiments it is; null beyond them.
+    /// The number of the article's experiment; null for other scenarios.
     pub experiment: Option<u8>,
     /// What the client does.
     pub client: String,
     /// How the order of events was forced.
     pub order: String,
-    /// What goes over the wire: to the server (→) and from it (←), without acknowledgements and
-    /// without the handshake. Empty for a row that was skipped. Of a race that was captured: how
-    /// often each way was seen.
+    /// The sequence on the wire: to the server (→) and from it (←), without acknowledgements and
+    /// handshake. Empty for a skipped row. For a captured race: each sequence with its number of
+    /// runs.
     pub wire: String,
-    /// The packets that were seen, those of the handshake among them, times and numbers from its
-    /// beginning; null if nobody looked. Of a race those of one run, of the first that is not
-    /// as it has to be, if there is one.
+    /// The captured packets, including the handshake, with times and numbers relative to its
+    /// beginning; null without a capture. For a race the packets of one run: the first that is not
+    /// as expected, if any.
     pub packets: Option<Vec<Packet>>,
     /// The client whose packets these are, to find them in the file of `--pcap`.
     pub peer: Option<String>,
-    /// What a bare recv loop beside it was told.
+    /// The result of a plain recv loop in the same scenario.
     pub recv_loop: Option<RecvSays>,
-    /// Our verdict, one of those of the close log. Of a race the most frequent one.
+    /// The verdict of closecall, as in the close log. For a race the most frequent one.
     pub verdict: Option<String>,
-    /// What it rests on, in the fields of the close log.
+    /// The evidence for the verdict, with the fields of the close log.
     pub evidence: Option<EvidenceRecord>,
-    /// Whether the server's close log has this connection; null if it is not read.
+    /// Whether the server's close log has this connection; null without --observe.
     pub log: Option<Log>,
-    /// What the client saw of a server elsewhere.
+    /// What the client saw of an external server.
     pub seen: Option<ClientView>,
-    /// The same through a proxy or balancer.
+    /// The result through a proxy or balancer.
     pub via: Option<Via>,
-    /// What is to be thought of it.
+    /// The outcome.
     pub outcome: RowOutcome,
-    /// The scenario that looks the same on the wire.
+    /// The scenario with the same packets.
     pub same_as: Option<String>,
-    /// What the article found, for its own experiments.
+    /// The article's result, for its own experiments.
     pub article: Option<Article>,
-    /// The odds, for a race.
+    /// The counted results, for a race.
     pub race: Option<Race>,
-    /// Why it is this verdict, or what is wrong, or what is missing.
+    /// The reason for the verdict, or what is wrong, or what is missing.
     pub note: String,
 }
 
@@ -160,49 +160,49 @@ impl Row {
     }
 }
 
-/// What is to be thought of a row.
+/// The outcome of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RowOutcome {
-    /// It is as expected.
+    /// As expected.
     Ok,
-    /// It is not.
+    /// Not as expected.
     Failed,
-    /// It was not played: something is missing here.
+    /// Not played, or without a result: something is missing here.
     Skipped,
-    /// It is as expected, and another scenario looks the same on the wire.
+    /// As expected, and another scenario has the same packets.
     Same,
 }
 
-/// What a recv loop was told.
+/// The result of a recv loop.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecvSays {
-    /// What its last recv returned: "0", "-1 ECONNRESET", "-1 EAGAIN" for the deadline. Or
-    /// "blocked in send": it was not called again.
+    /// The result of its last recv: "0", "-1 ECONNRESET", "-1 EAGAIN" for the deadline; or "blocked
+    /// in send" if recv was not called again.
     pub recv: String,
     /// The article's status for that: 0 normal, 1 closed by the peer, 2 timeout, 3 any other. Null
-    /// if it never says.
+    /// if it gives none.
     pub status: Option<u8>,
 }
 
-/// What a client saw of a server that is not ours.
+/// What a client saw of an external server.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientView {
     /// Bytes that came back, read or not.
     pub bytes: u64,
-    /// How much of the reply came; null where there is none to expect: nothing was sent, or the
-    /// server is none that echoes.
+    /// How much of the reply the client received; null if no reply is expected, because the client
+    /// sent nothing or the server does not echo.
     pub reply: Option<Reply>,
-    /// How it ended its side, if the client was still there to see it.
+    /// How the server ended its side, if the client was still connected.
     pub end: Option<SeenEnd>,
-    /// When that was seen, in microseconds from the beginning of connect.
+    /// When the client saw that, in microseconds from the start of its connect.
     pub end_us: Option<u64>,
-    /// What the client waited for in vain, or what failed.
+    /// The act of the client that failed or timed out.
     pub in_vain: Option<String>,
-    /// Whether the server serves the next one as it did the first.
+    /// Whether the server serves the next connection like the first.
     pub serves: bool,
 }
 
@@ -212,13 +212,13 @@ pub struct ClientView {
 pub struct Reply {
     /// Bytes that this client received, read or not.
     pub got: u64,
-    /// Bytes of the whole reply: the prefix once, and all that was sent; or what came, if that is
-    /// more because the prefix stands before several pieces.
+    /// Bytes of the whole reply: one prefix and all sent bytes; or the received bytes, if there are
+    /// more because several pieces had a prefix.
     pub of: u64,
 }
 
 impl Reply {
-    /// Bytes of the reply that did not come.
+    /// Bytes of the reply that the client did not receive.
     pub fn missing(self) -> u64 {
         self.of.saturating_sub(self.got)
     }
@@ -229,13 +229,14 @@ impl Reply {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Log {
-    /// It has its line: see the verdict.
+    /// It has a line: see the verdict.
     Line,
-    /// No line came in time. The server may hold the connection open still.
+    /// No line appeared in time. The server may still hold the connection open.
     NoLineYet,
-    /// The server never accepted the connection: all that it accepted meanwhile are others.
+    /// The server never accepted the connection: all connections that it accepted meanwhile are
+    /// others.
     NeverSeen,
-    /// Lines came, and which of them is this connection's cannot be known.
+    /// Lines appeared, and it is unknown which one belongs to this connection.
     Unclear,
 }
 
@@ -244,72 +245,72 @@ pub enum Log {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SeenEnd {
-    /// Its FIN.
+    /// With a FIN.
     Fin,
-    /// Its reset.
+    /// With a reset.
     Reset,
 }
 
-/// A scenario once more, through a proxy or balancer.
+/// The result of a scenario through a proxy or balancer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Via {
-    /// What goes over the wire between the client and the proxy.
+    /// The sequence on the wire between the client and the proxy.
     #[serde(default)]
     pub wire: String,
     /// What the client saw.
     pub seen: ClientView,
-    /// What the server behind it said, if its close log tells.
+    /// The verdict of the server behind the proxy, if its close log has it.
     pub verdict: Option<String>,
-    /// What that rests on.
+    /// The evidence for that verdict.
     pub evidence: Option<EvidenceRecord>,
-    /// Whether the server's close log has this connection; null if it is not read.
+    /// Whether the server's close log has this connection; null without --observe.
     pub log: Option<Log>,
-    /// The odds, for a race.
+    /// The counted results, for a race.
     pub race: Option<Race>,
-    /// What the proxy changes.
+    /// The change by the proxy.
     pub change: Change,
-    /// Each difference to the direct way, in words.
+    /// Each difference from the direct run, in words.
     pub differs: Vec<String>,
-    /// Why there is no verdict, where one was to be had.
+    /// Why there is no verdict although a close log is read.
     pub note: Option<String>,
 }
 
-/// What a proxy changes, from good to bad.
+/// The change by a proxy, from good to bad.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// Nothing.
     Same,
-    /// Something, and no byte of a reply.
+    /// Something, but no byte of a reply is lost.
     Differs,
-    /// A reply, or a part of one: the client gets it directly and not through the proxy, or the
-    /// server says that it was delivered and the client did not get all of it.
+    /// A reply, or a part of it, is lost: the client gets it directly and not through the proxy, or
+    /// the server reports it as delivered and the client did not get all of it.
     Lost,
 }
 
-/// What the article found.
+/// The article's result, and the result here.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Article {
-    /// In its words, about.
+    /// The article's result, approximately in its words.
     pub found: String,
-    /// Whether the recv loop here was told the same.
+    /// Whether the recv loop here gave the same result.
     pub agrees: Option<bool>,
-    /// What was found here.
+    /// The result here.
     pub here: String,
 }
 
-/// How often a race ended how.
+/// The counted results of a race.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Race {
-    /// How often it was run against each server.
+    /// The number of runs against each server.
     pub runs: u32,
-    /// How often each verdict came.
+    /// The number of runs with each verdict.
     pub verdicts: BTreeMap<String, u32>,
-    /// How often each last recv came.
+    /// The number of runs with each result of the last recv.
     pub recv_loop: BTreeMap<String, u32>,
 }
 

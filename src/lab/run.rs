@@ -1,4 +1,4 @@
-//! Plays the scenarios, one after the other.
+//! Run of the lab: plays the scenarios one after the other.
 
 use super::against::Against;
 use super::embedded::Embedded;
@@ -7,8 +7,8 @@ use super::options::{Error, Options, Progress, Tell};
 use super::report::{ClientView, LabReport, Row, RowOutcome};
 use super::scenario::Scenario;
 
-/// Plays everything, against the server that is named or against the lab's own, and tells
-/// `progress` before each scenario.
+/// Plays all scenarios, against the external server or against the lab's own, and calls `progress`
+/// before each scenario and after each run of a race.
 ///
 /// # Errors
 /// Nothing was played.
@@ -37,8 +37,8 @@ pub fn run(options: &Options<'_>, progress: &mut dyn FnMut(Progress)) -> Result<
     Ok(LabReport { server, via: None, wire: source, planned, rows, connections })
 }
 
-/// Without those that are played already: the article's second and third experiment are its first
-/// one before other servers, and here there is one server.
+/// The scenarios without repetitions: the article's second and third experiments repeat the first
+/// with other servers, and here there is one server.
 fn folded(scenarios: &[&'static Scenario]) -> Vec<&'static Scenario> {
     let is_chosen = |id: &str| scenarios.iter().any(|other| other.id == id);
     let is_again = |it: &Scenario| {
@@ -48,7 +48,7 @@ fn folded(scenarios: &[&'static Scenario]) -> Vec<&'static Scenario> {
     scenarios.iter().copied().filter(|it| !is_again(it)).collect()
 }
 
-/// Plays one after the other, and gives each those before it.
+/// Plays one scenario after the other. `play` also gets the rows before.
 fn rows(
     options: &Options<'_>,
     scenarios: &[&'static Scenario],
@@ -62,7 +62,7 @@ fn rows(
         }
         progress(Progress { scenario, done, runs: 0 });
         let row = play(scenario, &rows, &mut |runs| progress(Progress { scenario, done, runs }));
-        // What was broken off says nothing, but for the odds of a race so far.
+        // An interrupted row has no result, except for the counts of a race so far.
         if !options.is_stopped() || row.race.as_ref().is_some_and(|race| race.runs > 0) {
             rows.push(row);
         }
@@ -70,7 +70,7 @@ fn rows(
     rows
 }
 
-/// A row that is called the same as another has to be. Nothing is said of one that was not played.
+/// Compares a row with the one that it should be the same as, if that one was played.
 fn compared(row: Row, rows: &[Row]) -> Row {
     let Some(first) = same(&row, rows) else { return alone(row) };
     match judge::difference(&row, first) {
@@ -81,10 +81,10 @@ fn compared(row: Row, rows: &[Row]) -> Row {
     }
 }
 
-/// A row against a server elsewhere is the same as another if a client sees the same.
+/// A row against an external server is the same as another if the client sees the same.
 fn called(row: Row, rows: &[Row]) -> Row {
     let sees = |row: &Row| {
-        // Messages have lengths of their own.
+        // Messages have different lengths, so the missing bytes are compared.
         let bytes =
             |seen: &ClientView| seen.reply.map_or((seen.bytes, None), |it| (0, Some(it.missing())));
         let seen = row.seen.as_ref().map(|seen| (bytes(seen), seen.end));
@@ -97,7 +97,7 @@ fn called(row: Row, rows: &[Row]) -> Row {
     }
 }
 
-/// The row that `row` is called the same as, if it was played.
+/// The row that `row` should be the same as, if it was played.
 fn same<'a>(row: &Row, rows: &'a [Row]) -> Option<&'a Row> {
     let first = rows.iter().find(|first| row.same_as.as_ref() == Some(&first.id))?;
     (first.outcome != RowOutcome::Skipped).then_some(first)
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn before_one_server_the_articles_first_three_experiments_are_one() {
+    fn against_one_server_the_articles_first_three_experiments_are_one() {
         let ids = |scenarios: &[&'static Scenario]| -> Vec<_> {
             folded(scenarios).iter().map(|it| it.id).collect()
         };

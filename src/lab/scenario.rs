@@ -1,4 +1,4 @@
-//! The table of scenarios: what the client does, in which order, and what has to come of it.
+//! Scenarios: the client's acts, the order of events, and the expected result.
 
 mod all;
 mod elsewhere;
@@ -15,110 +15,111 @@ pub use self::elsewhere::Elsewhere;
 pub struct Experiment {
     /// 1 to 5, in its order.
     pub number: u8,
-    /// What the article saw.
+    /// The article's result.
     pub found: &'static str,
-    /// What its server's last recv said, as Linux writes it.
+    /// The result of the last recv of the article's server, as Linux writes it.
     pub recv: &'static str,
 }
 
-/// What is played.
+/// How a scenario is played.
 #[derive(Clone, Copy, Debug)]
 pub enum Play {
-    /// This way of ending a connection.
+    /// The client ends the connection in this way.
     Way(Way),
-    /// Nothing, for a reason; and what the client would do.
+    /// Not played here.
     Skip {
         /// What the client would do.
         client: &'static str,
-        /// What it needs that is not here.
+        /// What it needs and the lab does not have.
         needs: &'static str,
     },
 }
 
-/// Which order of events is forced.
+/// The order of events that is forced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// The script's own: the server acts when the client waits for it, or is done.
+    /// The order of the script: the server acts when the client waits for it, or has finished.
     AsPlayed,
     /// The client is accepted before it does anything.
     AcceptedFirst,
-    /// The client is done before it is accepted.
+    /// The client has finished before it is accepted.
     ClientFirst,
     /// The reply is in the client's receive queue before it closes.
     ReplyFirst,
-    /// The server is told to stop, and sends its FIN before the client ends.
+    /// The server is drained, and sends its FIN before the client ends.
     ServerFirst,
-    /// None: both sides run freely.
+    /// No order is forced: both sides run freely.
     Race,
 }
 
 impl Order {
-    /// In words, for the table; empty where the script says it all.
+    /// The order in words, for the table; empty if the script is enough.
     pub fn says(self) -> &'static str {
         match self {
             Order::AsPlayed => "",
             Order::AcceptedFirst => "after accept",
             Order::ClientFirst => "before accept",
-            Order::ReplyFirst => "when the reply is there",
+            Order::ReplyFirst => "after the reply arrived",
             Order::ServerFirst => "the server is drained first",
             Order::Race => "a race",
         }
     }
 
-    /// How it is forced.
+    /// How the order is forced.
     pub fn how(self) -> &'static str {
         match self {
-            Order::AsPlayed => "the server's turns are taken only while the client waits",
-            Order::AcceptedFirst => "the server takes turns until it has accepted",
-            Order::ClientFirst => "the server takes no turn before the client is done",
-            Order::ReplyFirst => "the server takes turns until its reply is there",
-            Order::ServerFirst => "the server is told to stop when the client waits for its end",
-            Order::Race => "it is not: both run freely, --repeat N times",
+            Order::AsPlayed => "the server runs only while the client waits",
+            Order::AcceptedFirst => "the server runs until it has accepted the connection",
+            Order::ClientFirst => "the server does not run before the client has finished",
+            Order::ReplyFirst => "the server runs until its reply has arrived",
+            Order::ServerFirst => "the server is drained while the client waits for its end",
+            Order::Race => "not forced: both sides run freely, --repeat N times",
         }
     }
 }
 
-/// Which server it takes.
+/// The server of a scenario.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
-    /// The one that all share.
+    /// The shared server.
     Shared,
-    /// One of its own: it is drained.
+    /// A separate server, which is drained.
     Own,
-    /// One of its own that reads a request at a time, and one in a visit.
+    /// A separate server that reads one request in each visit.
     Sips,
-    /// One of its own that looks often at output that nobody takes.
+    /// A separate server that often checks output that its peer does not read.
     Full,
-    /// One of its own that has time for output that nobody takes for a while.
+    /// A separate server with a long write deadline, for output that its peer does not read for a
+    /// while.
     Filled,
 }
 
-/// A way to end a connection, and what has to come of it.
+/// A way to end a connection, and its expected result.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Its number in docs/CLOSING.md, and a word where there are several of it.
+    /// Its number in docs/CLOSING.md, and a word if several scenarios share it.
     pub id: &'static str,
-    /// The article's experiment, if it is one.
+    /// The article's experiment, if any.
     pub experiment: Option<Experiment>,
-    /// What is played.
+    /// How a scenario is played.
     pub play: Play,
-    /// In which order.
+    /// The forced order of events.
     pub order: Order,
-    /// Beside which server.
+    /// The server.
     pub setting: Setting,
-    /// The verdicts that are right. Where there is one, it has to be certain, if it can be.
+    /// The correct verdicts. A single one must be certain, if it can be.
     pub verdicts: &'static [Kind],
-    /// Whether the server gets the client's FIN, where that is settled.
+    /// Whether the server gets the client's FIN, if the order determines it.
     pub fin: Option<bool>,
-    /// Whether bytes of the reply are left without acknowledgement, where that is settled.
+    /// Whether bytes of the reply stay unacknowledged, if the order determines it.
     pub lost: Option<bool>,
-    /// What goes over the wire after the client's last act.
+    /// The packets after the client's last act.
     pub then: &'static str,
-    /// What a capture of it has to show.
+    /// The expected packets.
     pub on_wire: Expectation,
-    /// Why it is that verdict.
+    /// The reason for the verdict.
     pub why: &'static str,
-    /// Which scenario looks the same on the wire.
+    /// The scenario with the same packets.
     pub same_as: Option<&'static str>,
 }
 
@@ -140,7 +141,7 @@ impl Scenario {
         }
     }
 
-    /// The script, with what its order puts in.
+    /// The script, with the act that its order adds.
     pub fn script(&self) -> Vec<Act> {
         let Play::Way(way) = self.play else { return Vec::new() };
         let mut script = way.script().to_vec();
@@ -151,13 +152,13 @@ impl Scenario {
     }
 }
 
-/// All of them, the article's five experiments first.
+/// All scenarios, the article's five experiments first.
 pub fn all() -> &'static [Scenario] {
     all::ALL
 }
 
-/// Those that a word means, in their order: all with that number, or the one of that name. Where
-/// there is neither, the word is a number without its letter: S13 is S13a and S13b.
+/// The scenarios that a word selects, in their order: all with that number, or the one with that
+/// id. If there is neither, the word is a number without its letter: S13 is S13a and S13b.
 pub fn named(word: &str) -> Vec<&'static Scenario> {
     let readings: [fn(&Scenario) -> &'static str; 3] = [
         Scenario::number,
@@ -193,9 +194,9 @@ mod tests {
         }
     }
 
-    /// What the wire has to show is data of its own: it says the same as the verdicts do.
+    /// The expected packets are separate data, and must agree with the verdicts.
     #[test]
-    fn what_is_expected_on_the_wire_is_in_step_with_everything_else() {
+    fn the_expected_packets_agree_with_the_verdicts() {
         for row in all().iter().filter(|row| matches!(row.play, Play::Way(_))) {
             let Expectation { client, server, .. } = row.on_wire;
             let raced = row.order == Order::Race;
@@ -203,7 +204,7 @@ mod tests {
             assert!(row.fin.is_none() || row.fin == client.fin, "{}", row.id);
             let resets = |name: &str| row.verdicts.iter().all(|kind| kind.name().contains(name));
             let by_client = resets("reset") || resets("refused") || resets("discarded") || raced;
-            // Our own end of it was first; what the client answers is beside the verdict.
+            // The server closed first; the client's answer does not affect the verdict.
             let drained = row.order == Order::ServerFirst;
             assert!(drained || client.rst == Some(by_client), "{}", row.id);
             assert_eq!(server.rst, Some(resets("write_stall")), "{}", row.id);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_means_a_number_or_a_name_or_a_number_with_any_letter() {
+    fn a_word_selects_a_number_or_an_id_or_a_number_with_any_letter() {
         let ids = |word| named(word).iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!(ids("s1"), ["S1"], "and not S1c");
         assert_eq!(ids("S2"), ["S2", "S2 recv loop", "S2 Linux"]);

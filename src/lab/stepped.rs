@@ -1,5 +1,5 @@
-//! The servers that the lab embeds: one whose turns are taken on the lab's own thread, so that it
-//! acts when the client waits and never else, and one that runs freely.
+//! Embedded servers of the lab: one whose turns run on the lab's own thread, so that it acts only
+//! while the client waits, and one that runs freely.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,12 +17,12 @@ use crate::server::Server;
 /// The message of every client, as in the article.
 pub const MESSAGE: &[u8] = b"Hi,here is glp";
 
-/// What a client's buffers have in [`Way::HalfCloseFull`], in bytes. All of it has to go through
-/// again: without a bound it is 10 MB and more, and where the system is short of memory for sockets
-/// the two ends wait for each other's buffers for seconds.
+/// The size of a client's buffers in [`Way::HalfCloseFull`], in bytes. All of their data must be
+/// transferred in the end: without a bound it is 10 MB and more, and if the system is short of
+/// socket memory, the two ends wait seconds for each other's buffers.
 const FILLED_BYTES: usize = 1 << 16;
 
-/// SO_RCVBUF of a client whose buffers are to be full: a small window is full soon, and stays so.
+/// SO_RCVBUF of a client whose buffers must be full: a small window fills up soon and stays full.
 pub(super) fn receive_buffer(way: Way) -> Option<usize> {
     match way {
         Way::CloseFull | Way::Stall => Some(1),
@@ -31,25 +31,26 @@ pub(super) fn receive_buffer(way: Way) -> Option<usize> {
     }
 }
 
-/// SO_SNDBUF of the same.
+/// SO_SNDBUF of such a client.
 pub(super) fn send_buffer(way: Way) -> Option<usize> {
     (way == Way::HalfCloseFull).then_some(FILLED_BYTES)
 }
 
-/// Every deadline of the server, and the recv loop's, in milliseconds.
+/// Every deadline of the server and of the recv loop, in milliseconds.
 pub(super) const DEADLINE_MS: u64 = 1_000;
 
-/// The write deadline where a client goes while all buffers are full. The server looks at pending
-/// output every quarter of it, and the client takes two looks. A window probe comes after 200 ms,
-/// and one more after 600 that Linux does not answer: the client should be gone by then.
+/// The write deadline for a client that closes while all buffers are full. The server checks
+/// pending output every quarter of it, and the client waits for two checks. A window probe comes
+/// after 200 ms, and another one after 600 ms that Linux does not answer: the client should have
+/// closed by then.
 const FULL_MS: u64 = 900;
 
-/// The write deadline where a client reads again after all buffers were full. When the system is
-/// short of memory for sockets, the window opens in steps, and each waits for a window probe: a
-/// second and more passes without a byte.
+/// The write deadline for a client that reads again after all buffers were full. If the system is
+/// short of socket memory, the window opens in steps, each after a window probe, so that a second
+/// or more passes without a byte.
 const FILLED_MS: u64 = 4_000;
 
-/// No scenario takes this long. One that does is ended, and has failed.
+/// The time limit of a scenario. One that takes longer is stopped and has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The configuration for a setting.
@@ -81,7 +82,7 @@ fn bind(setting: Setting) -> io::Result<(Server, SocketAddr)> {
     Ok((server, address))
 }
 
-/// Stops a server, by force, that is not let go of in time.
+/// Aborts a server if it is not dropped in time.
 struct Watchdog {
     alive: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -90,7 +91,7 @@ struct Watchdog {
 impl Watchdog {
     fn start(handle: Handle) -> Watchdog {
         let (alive, ended) = mpsc::channel();
-        // Without a thread nothing stops a server that is stuck, and all others are played.
+        // Without a thread a stuck server is not stopped; the other scenarios are not affected.
         let thread = thread::Builder::new().spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 handle.abort();
@@ -109,7 +110,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// A server that does nothing but in [`turn`](SteppedServer::turn).
+/// A server that acts only in [`turn`](SteppedServer::turn).
 pub(super) struct SteppedServer {
     server: Server,
     address: SocketAddr,
@@ -129,18 +130,18 @@ impl SteppedServer {
         self.address
     }
 
-    /// Whether it serves no more.
+    /// Whether the server has stopped.
     pub(super) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Calls `play`; however long that waits, it comes back.
+    /// Calls `play`, with a time limit on the server.
     pub(super) fn guarded<T>(&mut self, play: impl FnOnce(&mut SteppedServer) -> T) -> T {
         let _watchdog = Watchdog::start(self.server.handle());
         play(self)
     }
 
-    /// One turn of its loop. It sleeps until there is something to do.
+    /// Runs one turn of its loop, which sleeps until there is something to do.
     pub(super) fn turn(&mut self) {
         if self.over {
             return thread::yield_now();
@@ -149,7 +150,7 @@ impl SteppedServer {
         self.endings.extend(self.server.endings());
     }
 
-    /// Turns until it has accepted one more.
+    /// Runs turns until the server has accepted one more connection.
     pub(super) fn accepts(&mut self) {
         let before = self.server.counters().accepted;
         while !self.over && self.server.counters().accepted == before {
@@ -157,12 +158,12 @@ impl SteppedServer {
         }
     }
 
-    /// Tells it to stop.
+    /// Starts the drain.
     pub(super) fn drain(&self) {
         self.server.handle().drain();
     }
 
-    /// Turns until the connection from `peer` has ended.
+    /// Runs turns until the connection from `peer` has ended.
     pub(super) fn ending_of(&mut self, peer: SocketAddr) -> Option<Ending> {
         loop {
             if let Some(index) = self.endings.iter().position(|ending| ending.peer == peer) {
@@ -192,7 +193,7 @@ impl FreeServer {
         let handle = server.handle();
         let (tell, endings) = mpsc::channel();
         let thread = thread::Builder::new().spawn(move || {
-            // A broken poll ends it, and whoever waits for an ending is told by the channel.
+            // If the poll fails, the server ends, and `ending_of` sees the closed channel.
             let _ = server.run(|ending| {
                 let _ = tell.send(*ending);
             });

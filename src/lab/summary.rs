@@ -1,4 +1,4 @@
-//! What a proxy changes, in groups: a pure view of a report that was played through one.
+//! Summary of the changes by a proxy, in groups. It is computed from the report alone.
 
 use super::report::{Change, ClientView, LabReport, Log, Row, RowOutcome, Via};
 use super::scenario::{Play, all};
@@ -12,20 +12,21 @@ pub enum Effect {
     ResetBecomesFin,
     /// The client sends a FIN, and the server behind the proxy gets a reset.
     FinBecomesReset,
-    /// The client refuses or discards the reply, and the server behind the proxy is told that it
-    /// was delivered.
+    /// The client refuses or discards the reply, and to the server behind the proxy it looks
+    /// delivered.
     RefusalHidden,
-    /// The client shuts down its sending side, and the reply, or a part of it, does not come.
+    /// The client shuts down its sending side, and does not get the whole reply.
     HalfCloseLosesReply,
-    /// The same for a client that sends no FIN before its reply is there.
+    /// A client that sends no FIN before its reply arrives does not get the whole reply.
     ReplyLost,
-    /// The client sees a FIN where the server sent a reset, or the other way round, or no end.
+    /// The client sees a FIN instead of the server's reset, a reset instead of its FIN, or no end.
     EndChanged,
-    /// The server's deadline ends the connection directly, and another way through the proxy.
+    /// The server's deadline ends the direct connection; through the proxy it ends for another
+    /// reason.
     DeadlineChanged,
-    /// The server never accepts a connection.
+    /// The server never gets a connection.
     NeverArrives,
-    /// Anything else.
+    /// Any other change.
     Other,
 }
 
@@ -39,7 +40,7 @@ impl Effect {
             Effect::HalfCloseLosesReply => "half-close loses reply",
             Effect::ReplyLost => "reply is lost",
             Effect::EndChanged => "client sees another end",
-            Effect::DeadlineChanged => "deadline ends otherwise",
+            Effect::DeadlineChanged => "deadline does not end it",
             Effect::NeverArrives => "server sees no client",
             Effect::Other => "other changes",
         }
@@ -53,7 +54,7 @@ impl Effect {
             Effect::RefusalHidden => REFUSALS.iter().any(|kind| pair.direct(kind.name())),
             Effect::HalfCloseLosesReply => pair.half_closes() && pair.expects_reply(),
             Effect::ReplyLost => !pair.half_closes() && pair.expects_reply(),
-            // What the client sees of a race is chance.
+            // The end that the client sees in a race depends on chance.
             Effect::EndChanged => {
                 pair.row.race.is_none() && pair.seen().is_some_and(|seen| seen.end.is_some())
             }
@@ -79,7 +80,7 @@ impl Effect {
     }
 }
 
-/// The order in which they are told.
+/// The effects in the order of the summary.
 const EFFECTS: [Effect; 8] = [
     Effect::ResetBecomesFin,
     Effect::FinBecomesReset,
@@ -91,21 +92,22 @@ const EFFECTS: [Effect; 8] = [
     Effect::NeverArrives,
 ];
 
-/// The verdicts of a reply that the client's TCP did not take although its FIN was there.
+/// The verdicts for a reply that the client's TCP refused after its FIN.
 const REFUSALS: [Kind; 2] = [Kind::PeerFinReplyRefused, Kind::PeerFinReplyDiscarded];
 
 /// The rows with the same change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
-    /// Which.
+    /// The effect.
     pub effect: Effect,
     /// The scenarios in which it was found, in the order of the table.
     pub ids: Vec<String>,
-    /// In how many it could have been found; of [`Effect::Other`] all that were compared.
+    /// The number of rows in which it could occur; for [`Effect::Other`] all compared rows.
     pub of: usize,
 }
 
-/// How many connections the server calls delivered although the client had not read the reply.
+/// The number of connections that the server reports as delivered although the client had not read
+/// the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claims {
     /// Directly.
@@ -117,19 +119,19 @@ pub struct Claims {
 /// What a proxy changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
-    /// How many rows could be compared.
+    /// The number of rows that could be compared.
     pub compared: usize,
-    /// How many of them are the same through the proxy.
+    /// The number of rows that are the same through the proxy.
     pub same: usize,
-    /// In how many a reply is lost.
+    /// The number of rows in which a reply is lost.
     pub lost: usize,
     /// The changes; a row may be in several.
     pub groups: Vec<Group>,
-    /// Deliveries that were none, if the server's verdicts are known.
+    /// Replies reported as delivered and not read, if the server's verdicts are known.
     pub claims: Option<Claims>,
 }
 
-/// What the proxy of this report changes; `None` if nothing was played through one.
+/// The changes by the proxy of this report; `None` without a proxy.
 pub fn changes(report: &LabReport) -> Option<Summary> {
     report.via.as_ref()?;
     let pairs: Vec<Pair<'_>> = report.rows.iter().filter_map(Pair::of).collect();
@@ -163,26 +165,27 @@ pub fn changes(report: &LabReport) -> Option<Summary> {
     })
 }
 
-/// Whether a server with this verdict takes the whole reply for delivered.
+/// Whether this verdict means that the whole reply was delivered.
 fn claims_delivery(verdict: Option<&str>) -> bool {
     let kinds = [Kind::PeerFinDelivered, Kind::PeerFinHalfCloseServed];
     kinds.iter().any(|kind| verdict == Some(kind.name()))
 }
 
-/// Whether both ways of this row are known, and were held against each other. That the server never
-/// accepted a connection is known as well.
+/// Whether both runs of this row have results and were compared. A connection that the server never
+/// accepted is a result as well.
 pub fn is_compared(row: &Row) -> bool {
     let is_known = |via: &Via| via.note.is_none() || via.log == Some(Log::NeverSeen);
     let via = row.via.as_ref().filter(|via| is_known(via));
     match row.outcome {
         RowOutcome::Skipped => false,
-        // What failed through the proxy is not the same there.
+        // A row that failed through the proxy is not the same there.
         RowOutcome::Failed => via.is_some_and(|via| via.change != Change::Same),
         RowOutcome::Ok | RowOutcome::Same => via.is_some(),
     }
 }
 
-/// The same; and a reply that the client did not get is lost, whatever the server says.
+/// Whether the row counts in the summary: if it was compared, or if the client lost its reply,
+/// whatever the server reports.
 fn counts(row: &Row) -> bool {
     is_compared(row) || row.via.as_ref().is_some_and(|via| via.change == Change::Lost)
 }
@@ -210,12 +213,12 @@ impl<'a> Pair<'a> {
         self.row.seen.as_ref()
     }
 
-    /// Whether the server's verdict begins so, without a proxy.
+    /// Whether the server's verdict of the direct run begins with `begin`.
     fn direct(&self, begin: &str) -> bool {
         self.row.verdict.as_deref().is_some_and(|verdict| verdict.starts_with(begin))
     }
 
-    /// The same with it.
+    /// Whether the server's verdict of the run through the proxy begins with `begin`.
     fn through(&self, begin: &str) -> bool {
         self.via.verdict.as_deref().is_some_and(|verdict| verdict.starts_with(begin))
     }
@@ -232,7 +235,7 @@ impl<'a> Pair<'a> {
         self.seen().is_some_and(got)
     }
 
-    /// Whether the server takes a reply for delivered that the client did not read, or not all of.
+    /// Whether the server reports a reply as delivered that the client did not read completely.
     fn claims(&self, verdict: &Option<String>, seen: Option<&ClientView>) -> bool {
         let reads = |act: &Act| matches!(act, Act::Read | Act::ReadToEnd);
         let is_unread = !self.script.is_empty() && !self.script.iter().any(reads);
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_is_lost_behind_a_half_close_is_told_apart_from_others() {
+    fn a_reply_lost_after_a_half_close_has_a_group_of_its_own() {
         let served = Some(Kind::PeerFinHalfCloseServed);
         let lost = row("S6", [served, Some(Kind::PeerFinReplyRefused)], 0, Change::Lost);
         let kept = row("S15b", [served, served], 37, Change::Same);
@@ -346,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_nowhere_is_another_change() {
+    fn a_change_without_a_group_is_another_change() {
         let mut late = row("S9", [None, None], 37, Change::Differs);
         let all = summary(vec![late.clone()]);
         assert_eq!(all.groups[0].effect, Effect::Other);

@@ -1,7 +1,7 @@
-//! The wire beside the scenarios: what was seen there, held against what has to be.
+//! Captured packets of the scenarios, compared with the expected ones.
 //!
-//! The recv loop's connections are not looked at. What its clients put on the wire is the same
-//! kernel's doing; of that loop only what it is told is of interest.
+//! The connections of the recv loop are not captured. The same kernel sends their packets; of that
+//! loop only its results are of interest.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,28 +10,28 @@ use std::net::SocketAddr;
 use super::capture::{Capture, Expectation, Losses, Packet, contradiction, story};
 use super::report::WireSource;
 
-/// How each story begins that nobody needs to read.
+/// The beginning of each story, which is left out.
 const HANDSHAKE: &str = "→ SYN ← SYN → ACK";
 
-/// So many runs of a race are captured: each is looked up among the packets of all.
+/// The most runs of a race that are captured: each is looked up among all packets.
 pub(super) const RACES_SEEN_MAX: u32 = 1_000;
 
-/// So many different ways are shown of a race.
+/// The most sequences of a race that are shown.
 const WAYS_MAX: usize = 4;
 
-/// Looks at the wire, if it is told to.
+/// The packets of the played connections, if there is a capture.
 pub(super) struct Wire<'a> {
     capture: Option<&'a Capture>,
-    /// Each client that was looked at, and its server.
+    /// Each captured client and its server.
     connections: Vec<(SocketAddr, SocketAddr)>,
     losses: Losses,
 }
 
-/// What was seen of a connection.
+/// The packets of a connection.
 pub(super) struct OnWire {
     pub(super) client: SocketAddr,
     pub(super) packets: Vec<Packet>,
-    /// What is not as it has to be, or what is missing.
+    /// What is not as expected, or what is missing.
     pub(super) complaint: Option<String>,
 }
 
@@ -44,26 +44,26 @@ impl<'a> Wire<'a> {
         if self.capture.is_some() { WireSource::Seen } else { WireSource::Expected }
     }
 
-    /// Each client that was looked at, and its server.
+    /// Each captured client and its server.
     pub(super) fn connections(self) -> Vec<(SocketAddr, SocketAddr)> {
         self.connections
     }
 
-    /// To be called before the first client connects to this server.
+    /// Must be called before the first client connects to this server.
     pub(super) fn watch(&self, server: SocketAddr) {
         if let Some(capture) = self.capture {
             capture.watch(server.port());
         }
     }
 
-    /// To be called when there will be no more of that server.
+    /// Must be called after the last connection to that server.
     pub(super) fn unwatch(&self, server: SocketAddr) {
         if let Some(capture) = self.capture {
             capture.unwatch(server.port());
         }
     }
 
-    /// What was seen of the connection that just ended; `None` if nobody looks.
+    /// The packets of the connection that just ended; `None` without a capture.
     ///
     /// # Errors
     /// The capture has ended.
@@ -84,7 +84,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// What is not as it has to be. Of packets that were lost meanwhile nobody knows whose they were.
+/// What is not as expected. If the capture lost packets meanwhile, they may be of this connection.
 fn complaint(
     expected: &Expectation,
     packets: &[Packet],
@@ -94,11 +94,11 @@ fn complaint(
     if lost != lost_before {
         return Some(lost.to_string());
     }
-    contradiction(expected, packets).map(|it| format!("on the wire {it}"))
+    contradiction(expected, packets).map(|it| format!("on the wire: {it}"))
 }
 
 impl OnWire {
-    /// The story, the handshake left out.
+    /// The story without the handshake.
     pub(super) fn wire(&self) -> String {
         let story = story(&self.packets);
         match story.strip_prefix(HANDSHAKE) {
@@ -108,13 +108,13 @@ impl OnWire {
     }
 }
 
-/// What was seen of a race, the most frequent first.
+/// The sequences of a race, the most frequent first.
 pub(super) fn ways(counts: &BTreeMap<String, u32>) -> String {
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort_by_key(|(wire, count)| (std::cmp::Reverse(**count), *wire));
     let rest: u32 = counts.iter().skip(WAYS_MAX).map(|(_, count)| **count).sum();
     let shown = counts.iter().take(WAYS_MAX).map(|(wire, count)| format!("{count}: {wire}"));
-    let rest = (rest > 0).then(|| format!("{rest}: in other ways"));
+    let rest = (rest > 0).then(|| format!("{rest}: other sequences"));
     shown.chain(rest).collect::<Vec<_>>().join("; ")
 }
 
@@ -126,7 +126,7 @@ mod tests {
     use crate::lab::capture::{self, End};
     use crate::lab::{self, Options, Row, RowOutcome, Scenario};
 
-    /// Plays `scenario` before a capture; `None` where this machine does not let us: that is said.
+    /// Plays `scenario` with a capture; `None` without CAP_NET_RAW, with a line about the skip.
     fn played(scenario: Scenario) -> Option<Row> {
         use io::ErrorKind::{PermissionDenied, Unsupported};
         let capture = match Capture::start() {
@@ -154,7 +154,7 @@ mod tests {
         *lab::all().iter().find(|scenario| scenario.id == id).unwrap()
     }
 
-    /// The verdict is right, and the wire is not as expected.
+    /// The verdict is right, and the packets are not as expected.
     #[test]
     fn a_wrong_expectation_fails_its_row() {
         for id in ["S2", "S3 race"] {
@@ -162,7 +162,7 @@ mod tests {
             let client = End { rst: Some(false), ..right.on_wire.client };
             let wrong = Scenario { on_wire: Expectation { client, ..right.on_wire }, ..right };
             let Some(row) = played(wrong) else { return };
-            let says = "on the wire the client sent a RST, and should not have";
+            let says = "on the wire: the client sent an unexpected RST";
             assert_eq!((row.outcome, &*row.note), (RowOutcome::Failed, says), "{id}");
             let packets = row.packets.unwrap();
             assert!(packets.iter().any(|it| it.to_server && it.flags.rst), "{id}: {packets:?}");
@@ -177,15 +177,15 @@ mod tests {
         let after = Losses { unread: 4, ..before };
         let any = Expectation::default();
         let says = complaint(&any, &[], before, after).unwrap();
-        assert!(says.contains("misses 4 packets"), "{says}");
+        assert!(says.contains("is incomplete: 4 packets "), "{says}");
         let says = complaint(&any, &[], before, before).unwrap();
-        assert_eq!(says, "on the wire no packet of the connection was seen");
+        assert_eq!(says, "on the wire: no packet of the connection was captured");
     }
 
     #[test]
-    fn the_most_frequent_way_of_a_race_comes_first_and_the_rare_ones_are_counted() {
+    fn the_most_frequent_sequence_of_a_race_comes_first_and_rare_ones_are_summed() {
         let counts = [("a", 1), ("b", 7), ("c", 2), ("d", 2), ("e", 1), ("f", 1)];
         let counts = counts.map(|(wire, count)| (wire.to_owned(), count)).into();
-        assert_eq!(ways(&counts), "7: b; 2: c; 2: d; 1: a; 2: in other ways");
+        assert_eq!(ways(&counts), "7: b; 2: c; 2: d; 1: a; 2: other sequences");
     }
 }

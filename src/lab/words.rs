@@ -1,4 +1,4 @@
-//! Durations and counts as people read them: one format in everything that the lab shows.
+//! Durations and counts as text, in one format for all output of the lab.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thing_is_not_several() {
+    fn a_count_of_one_is_singular() {
         assert_eq!([0, 1, 2].map(|it| counted(it, "row")), ["0 rows", "1 row", "2 rows"]);
     }
 }

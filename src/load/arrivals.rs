@@ -1,20 +1,20 @@
-//! Requests at random moments, as from many clients that know nothing of each other.
+//! Requests at random moments, as from many independent clients.
 //!
-//! They are a Poisson process of which the number in the whole time is given: then its moments are
+//! They are a Poisson process whose number in the whole time is given: then its moments are
 //! independent of each other and uniform over that time (Kingman, *Poisson Processes*, 2.4). So the
-//! time is cut into halves, and how many of a stretch's requests are in its first half is binomial,
-//! drawn from a hash of the stretch; and so on, until a stretch has a handful of requests. The
-//! moment of any request is found in a step for each halving: nothing is stored, no request has to
-//! be drawn before another one, and the same seed gives the same moments to every process.
+//! time is cut into halves, and the number of a period's requests in its first half is binomial,
+//! drawn from a hash of the period; and so on, until a period has a handful of requests. The moment
+//! of any request is found in one step for each halving: nothing is stored, requests can be drawn
+//! in any order, and the same seed gives the same moments to every process.
 
-/// In a stretch with no more requests than these, each is drawn by itself.
+/// In a period with at most this number of requests, each is drawn by itself.
 const LEAF: usize = 8;
 
-/// With more requests than these a binomial number is drawn as a normal one: its steps are then far
+/// With more requests than this, a binomial number is drawn as a normal one: its steps are then far
 /// finer than its deviation.
 const COUNTED_MAX: u64 = 1024;
 
-/// The first hash of all: the same moments in every run, so that two runs can be compared.
+/// The first hash: the same moments in every run, so that two runs can be compared.
 const SEED: u64 = 0x636c_6f73_6563_616c;
 
 /// `count` requests at random moments of a time that begins with 0.
@@ -26,13 +26,13 @@ pub(super) struct Poisson {
 }
 
 impl Poisson {
-    /// `number` tells one stream from another.
+    /// The number of the stream: streams are independent.
     pub(super) fn new(count: u64, length_ns: f64, number: u64) -> Poisson {
         Poisson { count, length_ns, root: child(SEED, number) }
     }
 
     /// When the request with this number is due, counted from 0 in the order of their moments; the
-    /// end of the time where there is none.
+    /// end of the time if there is no such request.
     pub(super) fn at(&self, request: u64) -> f64 {
         if request >= self.count {
             return self.length_ns;
@@ -58,7 +58,7 @@ impl Poisson {
     }
 }
 
-/// How many of `count` coins that the hash throws show heads.
+/// The number of heads in `count` coin tosses that the hash decides.
 fn half_of(count: u64, node: u64) -> u64 {
     if count > COUNTED_MAX {
         // Box and Muller, 1958.
@@ -79,7 +79,7 @@ fn uniform(hash: u64) -> f64 {
     (hash >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The hash for a part of what `node` stands for: splitmix64 (Steele, Lea, Flood, 2014).
+/// The hash for a part of the period of `node`: splitmix64 (Steele, Lea, Flood, 2014).
 fn child(node: u64, part: u64) -> u64 {
     let word = node.wrapping_add((part + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -145,7 +145,7 @@ mod tests {
         let poisson = Poisson::new(count, count as f64 * 100.0, 3);
         for request in [0, 1 << 32, (1 << 32) + 1, count - 1] {
             let (at, even) = (poisson.at(request), request as f64 * 100.0);
-            // What a million requests more or less are: the deviation is half the root of them all.
+            // The spread of a million requests: the deviation is half the root of their number.
             assert!((at - even).abs() < 1e8 * 3.0, "{request}: {at} {even}");
         }
         assert!(poisson.at(1 << 32) <= poisson.at((1 << 32) + 1));

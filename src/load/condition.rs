@@ -1,4 +1,4 @@
-//! Conditions on a run, such as `p99<5ms`: what is measured, how it is compared, and with what.
+//! Conditions on a run, such as `p99<5ms`: a metric, a comparison and a bound.
 //!
 //! | metric | of | bound |
 //! |---|---|---|
@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::Outcome;
 
-/// What is measured.
+/// The metric.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Metric {
     /// The latency below which this share of the replies is, from 0 to 1.
@@ -24,7 +24,7 @@ enum Metric {
     Rate,
 }
 
-/// How it is compared.
+/// The comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Comparison {
     Below,
@@ -33,14 +33,14 @@ enum Comparison {
     AtLeast,
 }
 
-/// What a figure counts in.
+/// The unit of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     /// Microseconds.
     Microseconds,
-    /// How many.
+    /// A number.
     Count,
-    /// How many a second.
+    /// A number per second.
     PerSecond,
 }
 
@@ -54,7 +54,7 @@ pub struct Condition {
     text: String,
 }
 
-/// A longer sign stands before the shorter one that it begins with.
+/// A longer sign stands before the shorter one with which it begins.
 const COMPARISONS: [(&str, Comparison); 4] = [
     ("<=", Comparison::AtMost),
     (">=", Comparison::AtLeast),
@@ -63,10 +63,10 @@ const COMPARISONS: [(&str, Comparison); 4] = [
 ];
 
 impl Condition {
-    /// The condition that `text` stands for.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// What is wrong with it, and what is allowed.
+    /// What is wrong with the text, and what is allowed.
     pub fn parse(text: &str) -> Result<Condition, String> {
         let sign = text.find(['<', '>']).ok_or("expected one of <, <=, > and >=, as in p99>5ms")?;
         let (name, rest) = (text[..sign].trim(), &text[sign..]);
@@ -85,30 +85,31 @@ impl Condition {
                 (microseconds(value), "a duration in ns, us, ms or s, such as 5ms")
             }
             Unit::Count => (value.parse().ok().map(|it: u32| it.into()), "a number, such as 0"),
-            Unit::PerSecond => (decimal(value), "a number a second, such as 9000"),
+            Unit::PerSecond => (decimal(value), "a number per second, such as 9000"),
         };
         let bound = bound.ok_or_else(|| {
-            format!("'{}' is no bound of {name}: expected {expected}", value.escape_debug())
+            format!("'{}' is not a bound for {name}: expected {expected}", value.escape_debug())
         })?;
         Ok(Condition { metric, comparison, bound, text: format!("{name}{sign}{value}") })
     }
 
-    /// The name of what is measured, such as `p99`.
+    /// The name of the metric, such as `p99`.
     pub fn metric(&self) -> &str {
         self.text.split(['<', '>']).next().unwrap_or_default()
     }
 
-    /// What the figure counts in.
+    /// The unit of the metric.
     pub fn unit(&self) -> Unit {
         self.metric.unit()
     }
 
-    /// Whether it is an upper bound: every figure that is low enough meets it.
+    /// Whether it is an upper bound: every low enough figure meets it.
     pub fn is_upper_bound(&self) -> bool {
         matches!(self.comparison, Comparison::Below | Comparison::AtMost)
     }
 
-    /// Whether it is an upper bound that no run meets: no latency is 0, and no count is below it.
+    /// Whether it is an upper bound that no run can meet: no latency is 0, and no count is below
+    /// it.
     pub fn is_out_of_reach(&self) -> bool {
         self.bound <= 0.0
             && match self.comparison {
@@ -118,7 +119,7 @@ impl Condition {
             }
     }
 
-    /// What the run came to, in this condition's unit; `None` if no reply was timed.
+    /// The value of the metric in this run, in its unit; `None` if no reply was timed.
     pub fn measured(&self, outcome: &Outcome) -> Option<f64> {
         let latency = &outcome.latency;
         Some(match self.metric {
@@ -163,7 +164,7 @@ impl Metric {
             "rate" => Metric::Rate,
             _ => {
                 let percent = name.strip_prefix('p').filter(|it| decimal(it).is_some())?;
-                // The number that is written 0.999; 99.9 divided by 100 is another one.
+                // The quantile as it is written, 0.999; 99.9 divided by 100 is a different number.
                 let quantile = format!("{percent}e-2").parse().ok()?;
                 return (quantile <= 1.0).then_some(Metric::Quantile(quantile));
             }
@@ -179,7 +180,7 @@ impl Metric {
     }
 }
 
-/// Digits, perhaps with a point between them. No sign, no exponent, no `inf`.
+/// Digits, with at most one point between them. No sign, no exponent, no `inf`.
 fn decimal(text: &str) -> Option<f64> {
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -207,7 +208,7 @@ fn microseconds(text: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// A thousand replies in two seconds, of 1 to 1,000 µs, and some trouble.
+    /// A thousand replies in two seconds, of 1 to 1,000 µs, and some errors.
     fn outcome() -> Outcome {
         let mut outcome = Outcome { in_time: 1000, seconds: 2.0, ..Outcome::default() };
         (1..=1000).for_each(|us| outcome.latency.record(us * 1000));
@@ -286,17 +287,17 @@ mod tests {
             ("p<5ms", "'p' is not a metric"),
             ("p9e1<5ms", "'p9e1' is not a metric"),
             ("p.5<5ms", "'p.5' is not a metric"),
-            ("p99<5", "'5' is no bound of p99: expected a duration"),
-            ("p99<", "'' is no bound of p99"),
-            ("p99<-5ms", "'-5ms' is no bound"),
-            ("p99<5m", "'5m' is no bound"),
-            ("p99<5 ms", "'5 ms' is no bound"),
-            ("p99<infms", "'infms' is no bound"),
-            ("p99<=>5ms", "'>5ms' is no bound"),
-            ("errors<1.5", "'1.5' is no bound of errors: expected a number"),
-            ("errors<5ms", "'5ms' is no bound of errors"),
-            ("rate<9k", "'9k' is no bound of rate: expected a number a second"),
-            ("p99<5ms,max<1s", "'5ms,max<1s' is no bound of p99"),
+            ("p99<5", "'5' is not a bound for p99: expected a duration"),
+            ("p99<", "'' is not a bound for p99"),
+            ("p99<-5ms", "'-5ms' is not a bound"),
+            ("p99<5m", "'5m' is not a bound"),
+            ("p99<5 ms", "'5 ms' is not a bound"),
+            ("p99<infms", "'infms' is not a bound"),
+            ("p99<=>5ms", "'>5ms' is not a bound"),
+            ("errors<1.5", "'1.5' is not a bound for errors: expected a number"),
+            ("errors<5ms", "'5ms' is not a bound for errors"),
+            ("rate<9k", "'9k' is not a bound for rate: expected a number per second"),
+            ("p99<5ms,max<1s", "'5ms,max<1s' is not a bound for p99"),
             ("p\n9<1s", r"'p\n9' is not a metric"),
         ] {
             let error = Condition::parse(text).unwrap_err();

@@ -1,4 +1,4 @@
-//! The life of one connection of ours, and what is counted about it. It holds no socket.
+//! The life of one client connection, and its counters. It holds no socket.
 //!
 //! ```text
 //!              connected              done with it           the server's FIN
@@ -9,11 +9,11 @@
 //!         └────────────────── Closed ◀─────────────────────┘
 //! ```
 //!
-//! We shut down our side and wait for the server's FIN before the socket is closed, at the end of
-//! every life. Who sends the first FIN keeps TIME_WAIT, and that is us: the server has nothing left
-//! of a cycle, as with any orderly client. Waiting shows that the server closed as well and did not
-//! reset; and a socket that is still open acknowledges that FIN even where the kernel's table of
-//! TIME_WAIT is full, while one that was closed at once would answer it with a reset.
+//! At the end of every life we shut down our side and wait for the server's FIN before we close the
+//! socket. The side that sends the first FIN keeps TIME_WAIT, and that is us: nothing of a cycle
+//! remains at the server, as with any orderly client. Waiting shows that the server closed as well
+//! and did not reset. And a socket that is still open acknowledges that FIN even if the kernel's
+//! table of TIME_WAIT is full; a socket that was closed at once would answer it with a reset.
 
 use std::ops::Range;
 
@@ -24,65 +24,65 @@ use crate::machine::time::Moment;
 /// Where a connection is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// There is no socket: between two cycles.
+    /// No socket: between two cycles.
     Closed,
-    /// The handshake is under way.
+    /// The handshake is in progress.
     Connecting,
-    /// Asking and hearing.
+    /// Requests and replies.
     Open,
-    /// Our FIN is out, the server's is awaited.
+    /// Our FIN was sent; the server's has not arrived.
     Closing,
 }
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Why {
-    /// We had all that we came for, and both sides closed.
+    /// All replies arrived, and both sides closed.
     Done,
     /// A reply, or the server's FIN, did not come in time.
     Timeout,
-    /// A reply was not what it had to be.
+    /// A reply was wrong.
     Mismatch,
     /// An interrupt ended the run.
     Interrupted,
-    /// The server ended it, or the network did.
+    /// The server or the network ended it.
     Server,
 }
 
-/// One connection, or one place in which cycle follows cycle.
+/// One connection, or one place in which one cycle follows another.
 #[derive(Debug)]
 pub(super) struct ClientConnection {
     pub(super) phase: Phase,
-    /// It has had no reply yet: it counts as open from its first reply on.
+    /// No reply has arrived yet: it counts as open from its first reply on.
     pub(super) is_new: bool,
-    /// Turns that were begun: requests, or cycles. The number of a turn is in its message.
+    /// Turns that have begun: requests, or cycles. The number of a turn is in its message.
     pub(super) asked: u64,
-    /// Turns that are over.
+    /// Turns that have ended.
     pub(super) answered: u64,
-    /// Turns from this one on are of the load; those before it kept the connection alive.
+    /// Turns from this one on belong to the load; those before it kept the connection alive.
     pub(super) first: u64,
-    /// Turns from this one on are measured; those before it warm up.
+    /// Turns from this one on are measured; those before it belong to the warm-up.
     pub(super) warm: u64,
     /// Turns from this one on only keep the connection alive until it is closed.
     pub(super) cool: u64,
-    /// Its turn to be closed has come; a reply that is under way is received first.
+    /// It is to be closed; a reply in flight is received first.
     pub(super) is_leaving: bool,
-    /// The open loop: turns of the load that have come due.
+    /// The open loop: turns of the load that are due.
     pub(super) due: u64,
-    /// Bytes that the socket has not taken of the message under way.
+    /// Bytes of the message in progress that the socket has not taken.
     pub(super) unsent: u32,
-    /// Bytes that it has.
+    /// Bytes of it that the socket has taken.
     taken: u32,
-    /// The reply that is being read.
+    /// How far the reply has been compared.
     pub(super) cursor: Cursor,
-    /// What its calls came to, in this life.
+    /// What its calls returned, in this life.
     pub(super) seen: Observer,
-    /// When it says something though nobody asks it to, or tries again to connect.
+    /// When it next sends a message to stay open, or tries again to connect.
     pub(super) wakes_at: Moment,
 }
 
 impl ClientConnection {
-    /// One that has not begun.
+    /// A connection that has not begun.
     pub(super) fn new(cursor: Cursor) -> ClientConnection {
         ClientConnection {
             phase: Phase::Closed,
@@ -102,7 +102,7 @@ impl ClientConnection {
         }
     }
 
-    /// The handshake begins, of the first socket in this place or of the next.
+    /// The handshake begins, of the first socket in this place or of the next one.
     pub(super) fn connects(&mut self, cursor: Cursor) {
         self.phase = Phase::Connecting;
         self.cursor = cursor;
@@ -110,17 +110,17 @@ impl ClientConnection {
         self.wakes_at = Moment::NEVER;
     }
 
-    /// Turns under way.
+    /// Turns in flight.
     pub(super) fn in_flight(&self) -> u64 {
         self.asked - self.answered
     }
 
-    /// Turns that have come due and were not begun.
+    /// Turns that are due and have not begun.
     pub(super) fn owed(&self) -> u64 {
         (self.first + self.due).saturating_sub(self.asked)
     }
 
-    /// Owes nothing any more, and gives the turns that it owed.
+    /// Drops the turns that are due and have not begun, and returns them.
     pub(super) fn gives_up(&mut self) -> Range<u64> {
         let owed = self.asked..self.asked + self.owed();
         self.due -= owed.end - owed.start;
@@ -132,7 +132,7 @@ impl ClientConnection {
         (self.warm..self.cool).contains(&turn)
     }
 
-    /// The turn that begins next is not measured, and neither is any after it.
+    /// The next turn is not measured, and neither is any after it.
     pub(super) fn cools(&mut self) {
         self.cool = self.cool.min(self.asked);
     }
@@ -144,7 +144,7 @@ impl ClientConnection {
         self.due = 0;
     }
 
-    /// From here on turns are measured, but for those that were due before.
+    /// From here on turns are measured, except those that were due before.
     pub(super) fn measure(&mut self) {
         self.warm = self.asked + self.owed();
     }
@@ -154,19 +154,19 @@ impl ClientConnection {
         (self.unsent, self.taken) = (size, 0);
     }
 
-    /// The socket took this much of it.
+    /// The socket took this many bytes of it.
     pub(super) fn took(&mut self, bytes: usize) {
         self.unsent -= bytes as u32;
         self.taken += bytes as u32;
         self.seen.sent(bytes);
     }
 
-    /// Bytes of the message under way that the socket has.
+    /// Bytes of the message in progress that the socket has taken.
     pub(super) fn taken(&self) -> usize {
         self.taken as usize
     }
 
-    /// Whether a message went out in part.
+    /// Whether a message was sent in part.
     pub(super) fn is_partly_sent(&self) -> bool {
         self.unsent > 0 && self.taken > 0
     }

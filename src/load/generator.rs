@@ -1,4 +1,4 @@
-//! One loop of one process: opens its connections, measures, and closes them.
+//! The generator: the loop of one process that opens connections, measures, and closes them.
 //!
 //! ```text
 //!   Opening ──▶ Ready ──▶ Running ──▶ Finishing ──▶ Measured ──▶ Closing ──▶ Over
@@ -44,31 +44,31 @@ use crate::machine::wheel::TimerWheel;
 const WAKE: Token = Token(usize::MAX);
 const TICK: Token = Token(usize::MAX - 1);
 
-/// Events taken from the kernel at once.
+/// The number of events taken from the kernel at once.
 const EVENTS_PER_WAIT: usize = 1024;
 
-/// Bytes received at once.
+/// The size of the receive buffer, in bytes.
 const INBOX_BYTES: usize = 1 << 16;
 
-/// The grain of timeouts, in milliseconds.
+/// The resolution of timeouts, in milliseconds.
 const WHEEL_TICK_MS: u64 = 8;
 
-/// Timeouts looked at in a turn.
+/// The number of timeouts handled in a turn.
 const EXPIRIES_PER_TURN: u32 = 256;
 
-/// How often somebody who watches is told, in milliseconds.
+/// The interval of progress reports, in milliseconds.
 const PROGRESS_MS: u64 = 100;
 
-/// A moment at which somebody may want to look at the server.
+/// A moment at which the caller may want to inspect the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Milestone {
-    /// All connections are open, and nothing is under way but what keeps them alive.
+    /// All connections are open; only messages that keep them alive are in flight.
     Connected,
-    /// All that was due is answered.
+    /// Everything that was due is answered.
     Measured,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Progress {
     /// Connections that are open.
@@ -81,36 +81,36 @@ pub struct Progress {
     pub is_closing: bool,
 }
 
-/// Who decides when to go on, and hears what happens.
+/// The caller's side of a run: it decides when to continue, and receives reports.
 pub trait Conductor {
-    /// It has come to this.
+    /// The run has reached this milestone.
     fn reached(&mut self, milestone: Milestone);
 
-    /// Whether to go on from there; who says no has to [wake](Handle::wake) the loop later.
+    /// Whether to continue from there. After `false`, [wake](Handle::wake) the loop later.
     fn releases(&mut self, milestone: Milestone) -> bool;
 
-    /// The first thing that went wrong, in words.
+    /// The first error, as text.
     fn trouble(&mut self, what: &str);
 
-    /// The warm-up, which had a length, is over.
+    /// The warm-up has ended; not called if its length is 0.
     fn warmed_up(&mut self) {}
 
-    /// Told ten times a second, if [`watches`](Self::watches) says so.
+    /// Called ten times a second, if [`watches`](Self::watches) returns true.
     fn progress(&mut self, _progress: &Progress) {}
 
-    /// A part of the measured time is over. What there is no room for is given back, and goes on;
-    /// for the last one there is always room. Called by the thread that measures.
+    /// An interval of the measured time has ended. If there is no room for it, it is returned and
+    /// continues; for the last one there is always room. Called by the thread that measures.
     fn interval(&mut self, _interval: Interval) -> Option<Interval> {
         None
     }
 
-    /// Whether anybody looks at the progress.
+    /// Whether progress is displayed.
     fn watches(&self) -> bool {
         false
     }
 }
 
-/// The way in from other threads. Cheap to clone.
+/// Access from other threads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
     interrupts: Arc<AtomicU32>,
@@ -118,8 +118,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The first call ends the run: nothing more is asked, everybody is closed, and what was
-    /// measured is told. The second does not wait for anybody.
+    /// The first call ends the run: no new request is sent, every connection is closed in order,
+    /// and what was measured is reported. The second call ends it at once.
     pub fn interrupt(&self) {
         self.interrupts.fetch_add(1, Ordering::AcqRel);
         self.wake();
@@ -127,7 +127,7 @@ impl Handle {
 
     /// Makes the loop ask its conductor again.
     pub fn wake(&self) {
-        // It fails only where the poll is gone, and then there is nothing left to wake.
+        // It fails only if the poll no longer exists, and then there is nothing to wake.
         let _ = self.waker.wake();
     }
 }
@@ -145,53 +145,53 @@ struct Place {
     connection: ClientConnection,
 }
 
-/// The loop, and all that it owns.
+/// The loop, with everything that it owns.
 pub struct Generator {
     plan: Plan,
     poll: Poll,
     events: Events,
     handle: Handle,
     started: Instant,
-    /// When this turn's events had been seen to: the clock is read once a turn, and for each reply.
+    /// The time after this turn's events: the clock is read once a turn, and for each reply.
     turn_at: u64,
     script: Script,
-    /// A connection's key is its place: they are put in one after the other, and none again.
+    /// A connection's key is its place: connections are inserted in order, once.
     slab: Slab<Place>,
     wheel: TimerWheel,
     inbox: Box<[u8]>,
-    /// When each turn under way was begun, `depth` of them for each place, in nanoseconds.
+    /// When each turn in flight began, `depth` of them for each place, in nanoseconds.
     begun_at: Box<[u64]>,
     stage: RunPhase,
     window: Window,
     pace: Option<Pace>,
     ticker: Option<Ticker>,
-    /// Places that were filled.
+    /// Places that have been filled.
     opened: u32,
-    /// Of these, connections that nobody has heard from.
+    /// Of these, connections without a reply so far.
     opening: u32,
-    /// Connects that were begun: each takes the next source address, whatever its place is.
+    /// Connects that have begun: each uses the next source address, whatever its place.
     connects: u32,
     ports: Ports,
-    /// Whether the server's port is one that connect(2) chooses from.
+    /// Whether connect(2) may choose the server's port as a source port.
     may_meet_itself: bool,
-    /// Turns under way.
+    /// Turns in flight.
     in_flight: u64,
     /// Of these, turns that only keep a connection alive until it is closed.
     kept_alive: u64,
     closing: Closing,
-    /// Turns that are due and not begun.
+    /// Turns that are due and have not begun.
     owed: u64,
     latency: Latency,
     service: Latency,
-    /// What is measured for the interval under way.
+    /// The figures of the current interval.
     meter: Option<Meter>,
     /// Payload so far.
     traffic: Traffic,
     tally: Tally,
     outcome: Outcome,
-    /// The first thing that went wrong, until it was told.
+    /// The first error, until it is reported.
     trouble: Option<String>,
-    /// When progress was told.
+    /// The time of the last progress report.
     told_at: u64,
 }
 
@@ -205,10 +205,10 @@ impl fmt::Debug for Generator {
 }
 
 impl Generator {
-    /// A generator for this plan. Nothing is connected before [`run`](Self::run).
+    /// A generator for this plan. It connects only in [`run`](Self::run).
     ///
     /// # Errors
-    /// The system has no poll or no waker.
+    /// The system cannot create the poll or the waker.
     pub fn new(plan: Plan) -> io::Result<Generator> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
@@ -253,7 +253,7 @@ impl Generator {
         })
     }
 
-    /// The way in from other threads.
+    /// Access from other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -261,7 +261,7 @@ impl Generator {
     /// Runs to the end.
     ///
     /// # Errors
-    /// The poll is broken. Nothing that the server does leads here.
+    /// The poll failed. The server cannot cause that.
     pub fn run(mut self, conductor: &mut impl Conductor) -> io::Result<Outcome> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         self.advance(conductor)?;
@@ -288,13 +288,13 @@ impl Generator {
 
     // ---- time ---------------------------------------------------------------------------------
 
-    /// Nanoseconds since the generator was made.
+    /// Nanoseconds since the generator was created.
     fn now(&self) -> u64 {
         let elapsed = self.started.elapsed();
         elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
     }
 
-    /// How long there is nothing to do.
+    /// How long the loop may wait.
     fn timeout(&mut self, conductor: &impl Conductor) -> Option<Duration> {
         let now = self.turn_at;
         let alarm = self.wheel.next_due().map(|tick| tick.as_ms().saturating_mul(1_000_000));
@@ -306,7 +306,7 @@ impl Generator {
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
 
-    /// Alarms that rang: who is too late, and who wants to say something.
+    /// Alarms that expired: late replies, and messages to send.
     fn expire(&mut self) {
         let now = moment(self.turn_at);
         let mut budget = EXPIRIES_PER_TURN;
@@ -336,7 +336,7 @@ impl Generator {
 
     // ---- the open loop ------------------------------------------------------------------------
 
-    /// Begins what has come due.
+    /// Begins the requests that are due.
     fn ask_due(&mut self) {
         let Some(before) = &self.pace else { return };
         let before = before.popped();
@@ -371,14 +371,14 @@ impl Generator {
         self.plan.mode == Mode::Churn
     }
 
-    /// Where it is noted when a turn was begun.
+    /// The index of the moment at which a turn began.
     fn noted(&self, key: usize, turn: u64) -> usize {
         let depth = self.plan.depth as usize;
         key * depth + if depth == 1 { 0 } else { (turn % depth as u64) as usize }
     }
 }
 
-/// A moment in the wheel's time.
+/// A moment of the wheel's clock.
 fn moment(ns: u64) -> Moment {
     Moment::from_ms(ns / 1_000_000)
 }

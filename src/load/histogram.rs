@@ -1,7 +1,7 @@
-//! How long things took: nanoseconds in a histogram, to three significant digits.
+//! Histogram of latencies in nanoseconds, with three significant digits.
 //!
-//! It is an HdrHistogram, and its bytes are that project's format V2, so other programs can read
-//! what is written here, and two of them add up to one without any loss.
+//! It is an HdrHistogram, and its bytes have that project's format V2, so other programs can read
+//! them, and two of them add up without loss.
 
 mod hgrm;
 
@@ -14,7 +14,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::de::{self, Deserialize, Deserializer as From};
 use serde::ser::{Serialize, Serializer as Into};
 
-/// The longest time of ours that is told from a longer one: an hour.
+/// The longest latency that is distinguished from longer ones: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 const SIGNIFICANT_DIGITS: u8 = 3;
@@ -39,10 +39,10 @@ pub struct Microseconds {
     pub stddev: f64,
 }
 
-/// The most that a histogram counts: format V2 has signed counts.
+/// The highest count of a histogram: counts are signed in format V2.
 const COUNT_MAX: u64 = i64::MAX as u64;
 
-/// Two histograms together count more than format V2 can hold.
+/// The sum of two histograms is more than format V2 can hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooMany;
 
@@ -54,13 +54,13 @@ impl fmt::Display for TooMany {
 
 impl std::error::Error for TooMany {}
 
-/// Bytes that are no histogram, or one of other bounds.
+/// The bytes are not a histogram, or are one with other bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotAHistogram;
 
 impl fmt::Display for NotAHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this is no HdrHistogram in format V2")
+        f.write_str("not an HdrHistogram in format V2")
     }
 }
 
@@ -70,32 +70,33 @@ impl Default for Latency {
     fn default() -> Latency {
         let bounds = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS);
         let mut histogram = bounds.expect("the bounds are sound");
-        histogram.auto(true); // for those of other programs, which may go further
+        histogram.auto(true); // for histograms of other programs, which may have wider bounds
         Latency(histogram)
     }
 }
 
 impl Latency {
-    /// Counts one; what took longer than an hour counts as an hour.
+    /// Counts one latency; one longer than an hour counts as an hour.
     pub fn record(&mut self, ns: u64) {
         self.0.saturating_record(ns.min(LONGEST_NS));
     }
 
-    /// How many there are.
+    /// The number of latencies.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// Adds all of another.
+    /// Adds all latencies of another histogram.
     ///
     /// # Errors
-    /// Together they count more than [`to_bytes`](Self::to_bytes) can write, or are more than this
-    /// machine can address. Nothing was added.
+    /// The sum is more than [`to_bytes`](Self::to_bytes) can write, or more than this machine can
+    /// address. Nothing was added.
     pub fn add(&mut self, other: &Latency) -> Result<(), TooMany> {
         self.add_all(&other.0)
     }
 
-    /// No count of a bucket is above the count of all, and that saturates in what was read.
+    /// No count of a bucket exceeds the total, and the total saturates in a histogram that was
+    /// read.
     fn add_all(&mut self, other: &Histogram<u64>) -> Result<(), TooMany> {
         match self.0.len().checked_add(other.len()) {
             Some(0..=COUNT_MAX) => self.0.add(other).map_err(|_| TooMany),
@@ -103,7 +104,7 @@ impl Latency {
         }
     }
 
-    /// The percentiles; `None` where nothing was counted.
+    /// The percentiles; `None` without a latency.
     pub fn percentiles(&self) -> Option<Microseconds> {
         let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0;
         (!self.0.is_empty()).then(|| Microseconds {
@@ -120,7 +121,7 @@ impl Latency {
     }
 
     /// The latency below which this share of them is, from 0 to 1, in microseconds: 0 gives the
-    /// shortest, 1 the longest. `None` where nothing was counted.
+    /// shortest, 1 the longest. `None` without a latency.
     pub fn at_quantile_us(&self, quantile: f64) -> Option<f64> {
         let ns = match quantile {
             share if share <= 0.0 => self.0.min(),
@@ -130,12 +131,12 @@ impl Latency {
         (!self.0.is_empty()).then(|| ns as f64 / 1000.0)
     }
 
-    /// The mean, in microseconds; `None` where nothing was counted.
+    /// The mean, in microseconds; `None` without a latency.
     pub fn mean_us(&self) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.mean() / 1000.0)
     }
 
-    /// As bytes in format V2.
+    /// The bytes in format V2.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let written = V2Serializer::new().serialize(&self.0, &mut bytes);
@@ -143,20 +144,19 @@ impl Latency {
         bytes
     }
 
-    /// From such bytes.
+    /// A histogram from its bytes.
     ///
     /// # Errors
-    /// They are something else, there is more behind them, or they count more than format V2 can
-    /// hold.
+    /// They are something else, more bytes follow, or the counts are more than format V2 can hold.
     pub fn from_bytes(bytes: &[u8]) -> Result<Latency, NotAHistogram> {
-        // Before anything is reserved for what they say that they are.
+        // Before memory is reserved for the size that they state.
         if payload_bytes(bytes) != Some(bytes.len().saturating_sub(HEADER_BYTES)) {
             return Err(NotAHistogram);
         }
         let read: Histogram<u64> =
             Deserializer::new().deserialize(&mut Cursor::new(bytes)).map_err(|_| NotAHistogram)?;
         let mut latency = Latency::default();
-        // Into bounds of our own: what was read may have others.
+        // Into our own bounds: those of what was read may differ.
         latency.add_all(&read).map_err(|_| NotAHistogram)?;
         Ok(latency)
     }
@@ -189,7 +189,7 @@ const HEADER_BYTES: usize = 40;
 /// The cookie of format V2 that is not compressed.
 const COOKIE: [u8; 4] = 0x1c84_9313_u32.to_be_bytes();
 
-/// The length of the payload, as the header says it.
+/// The length of the payload, as stated in the header.
 fn payload_bytes(bytes: &[u8]) -> Option<usize> {
     let length = bytes.strip_prefix(&COOKIE)?.first_chunk()?;
     usize::try_from(u32::from_be_bytes(*length)).ok()
@@ -246,7 +246,7 @@ mod tests {
         [bytes, payload].concat()
     }
 
-    /// Regression: a merge of such files ended in a panic, or counted them as fewer than there are.
+    /// Regression: a merge of such files panicked, or counted too few.
     #[test]
     fn counts_that_the_format_cannot_hold_are_refused() {
         let one = Latency::from_bytes(&crafted(&[COUNT_MAX])).unwrap();

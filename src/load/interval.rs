@@ -1,4 +1,4 @@
-//! A part of the measured time: what `--every-report` tells while a run is under way.
+//! Intervals: parts of the measured time, which `--every-report` reports during a run.
 
 use std::collections::BTreeMap;
 
@@ -6,31 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::{Latency, Microseconds, rounded};
 
-/// What happened in one of them. Processes hand it to each other.
+/// What happened in one interval. Processes pass it to each other.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Interval {
-    /// How many lengths of an interval had passed at its end: a whole number, rounded down but for
-    /// the last.
+    /// The number of whole interval lengths that had passed at its end, rounded down except for the
+    /// last interval.
     pub number: u64,
     /// Whether the measured time ended with it.
     pub is_last: bool,
-    /// From the beginning of the measured time to the beginning of this part, in seconds.
+    /// From the beginning of the measured time to the beginning of this interval, in seconds.
     pub begin_s: f64,
-    /// And to its end.
+    /// From the beginning of the measured time to the end of this interval, in seconds.
     pub end_s: f64,
     /// Connections that were open at its end.
     pub connections: u64,
     /// Replies or cycles that were counted in it.
     pub done: u64,
-    /// Those of them that came within the measured time.
+    /// Those of them that arrived within the measured time.
     pub in_time: u64,
-    /// Replies that were not what they had to be.
+    /// Wrong replies.
     pub mismatches: u64,
-    /// Requests that were given up on.
+    /// Requests that were abandoned.
     pub unanswered: u64,
-    /// What else went wrong, and how often.
+    /// Other errors, with their counts.
     pub errors: BTreeMap<String, u64>,
-    /// How long replies took; in the open loop from when the request was due.
+    /// Latencies; in the open loop from when the request was due.
     pub latency: Latency,
 }
 
@@ -45,10 +45,10 @@ impl Interval {
         }
     }
 
-    /// Adds what another process did at the same time, or this one before or after.
+    /// Adds what another process did at the same time, or what this one did before or after.
     pub(super) fn add(&mut self, other: &Interval) {
         self.number = self.number.max(other.number);
-        // One of them may have been late, and have more than one interval in it.
+        // One of them may have been late, and cover more than one interval.
         self.begin_s = self.begin_s.min(other.begin_s);
         self.end_s = self.end_s.max(other.end_s);
         self.done += other.done;
@@ -61,12 +61,12 @@ impl Interval {
         self.latency.add(&other.latency).expect("both have the same bounds");
     }
 
-    /// What went wrong, all together.
+    /// The number of failures of all kinds.
     pub fn failures(&self) -> u64 {
         self.mismatches + self.errors.values().sum::<u64>()
     }
 
-    /// As it stands in JSON.
+    /// Its row in the JSON.
     pub fn row(&self) -> IntervalLine {
         let seconds = self.end_s - self.begin_s;
         let rate = if seconds > 0.0 { self.in_time as f64 / seconds } else { 0.0 };
@@ -86,8 +86,7 @@ impl Interval {
     }
 }
 
-/// A line of `closecall load --format json --every-report DUR` before the last one, which is the
-/// report.
+/// A line of `closecall load --format json --every-report DUR`; the last line is the report.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IntervalLine {
@@ -95,49 +94,49 @@ pub struct IntervalLine {
     pub interval: IntervalRow,
 }
 
-/// What happened in a part of the measured time.
+/// What happened in an interval.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IntervalRow {
-    /// From the beginning of the measured time to the beginning of this part, in seconds.
+    /// From the beginning of the measured time to the beginning of this interval, in seconds.
     pub begin_s: f64,
-    /// From the beginning of the measured time to the end of this part, in seconds. An interval for
-    /// which there was no room, because nothing read the lines before it, is in the next one.
+    /// From the beginning of the measured time to the end of this interval, in seconds. If the
+    /// reader is too slow for an interval, it is part of the next one.
     pub end_s: f64,
     /// Connections that were open at its end.
     pub connections: u64,
-    /// Replies or cycles that were counted in it. The last interval has those as well that came
+    /// Replies or cycles that were counted in it. The last interval includes those that arrived
     /// after the measured time: all intervals together have as many as the report.
     pub done: u64,
-    /// Replies or cycles a second, of those that came within the measured time.
+    /// Replies or cycles a second, of those that arrived within the measured time.
     pub rate_per_s: f64,
-    /// How long replies took, as in the report. Null if there was none.
+    /// Latencies, as in the report. Null if there was none.
     pub latency_us: Option<Microseconds>,
-    /// Requests that were given up on.
+    /// Requests that were abandoned.
     pub unanswered: u64,
-    /// Replies that were not what they had to be.
+    /// Wrong replies.
     pub mismatches: u64,
-    /// What else went wrong, and how often, in the words of the report.
+    /// Other errors with their counts, named as in the report.
     pub errors: BTreeMap<String, u64>,
 }
 
-/// Intervals of several processes: told when each process has come as far.
+/// Merges the intervals of several processes: one is reported when every process has reached it.
 #[derive(Debug)]
 pub(super) struct Gathered {
     processes: Vec<Reached>,
-    /// What was not told yet.
+    /// What has not been reported yet.
     waiting: Vec<Interval>,
 }
 
-/// How far a process is.
+/// How far each process is.
 #[derive(Clone, Copy, Default, Debug)]
 struct Reached {
-    /// The number of its last interval; the highest of all when none will follow.
+    /// The number of its last interval; the maximum if none will follow.
     number: u64,
     connections: u64,
 }
 
-/// Intervals that wait for a process that is behind, for each process. Beyond it they are told.
+/// Intervals that wait for a slower process, for each process. Beyond it they are reported anyway.
 const WAITING_MAX: usize = 16;
 
 impl Gathered {
@@ -145,14 +144,14 @@ impl Gathered {
         Gathered { processes: vec![Reached::default(); processes], waiting: Vec::new() }
     }
 
-    /// One came from this process.
+    /// An interval arrived from this process.
     pub(super) fn came(&mut self, process: usize, interval: Interval) {
         let number = if interval.is_last { u64::MAX } else { interval.number };
         self.processes[process] = Reached { number, connections: interval.connections };
         self.waiting.push(interval);
     }
 
-    /// None will come from it any more. Without a last interval its connections ended with it.
+    /// This process will send no more. Without a last interval its connections ended with it.
     pub(super) fn ended(&mut self, process: usize) {
         let process = &mut self.processes[process];
         if process.number < u64::MAX {
@@ -160,7 +159,7 @@ impl Gathered {
         }
     }
 
-    /// What all of them did up to where all have come, if that is further than before.
+    /// The sum of all processes up to the interval that all have reached, if that is a new one.
     pub(super) fn next(&mut self) -> Option<Interval> {
         let reached = self.processes.iter().map(|it| it.number).min()?;
         let is_full = self.waiting.len() > WAITING_MAX * self.processes.len();
@@ -172,7 +171,7 @@ impl Gathered {
         Some(whole)
     }
 
-    /// It could not be told yet, and goes with the next one.
+    /// It could not be reported yet, and becomes part of the next one.
     pub(super) fn returned(&mut self, interval: Interval) {
         self.waiting.push(interval);
     }
@@ -185,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    /// SNAPSHOTS=overwrite writes it anew.
+    /// `SNAPSHOTS=overwrite` rewrites it.
     #[test]
     fn the_schema_in_docs_is_that_of_the_types() {
         let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
@@ -226,7 +225,7 @@ mod tests {
         assert!((latency.min - 1.0).abs() < 0.01 && (latency.max - 3.0).abs() < 0.01);
         assert_eq!(all.next(), None);
 
-        // One was late, and has two intervals in one; the other has not ended with its end.
+        // One was late and covers two intervals; the other one's second has not ended.
         all.came(0, interval(2, 1000));
         all.came(0, interval(3, 1000));
         all.came(1, Interval { begin_s: 1.0, is_last: true, ..interval(3, 1000) });
@@ -261,7 +260,7 @@ mod tests {
         assert_eq!(all.next(), None);
     }
 
-    /// Regression: the connections of a process that had been killed were shown until the end.
+    /// Regression: the connections of a killed process were reported until the end of the run.
     #[test]
     fn a_process_that_was_killed_has_no_connections() {
         let mut all = Gathered::new(2);

@@ -1,5 +1,4 @@
-//! From an address to a socket that connects without blocking, and a clock that rings between
-//! milliseconds.
+//! Connecting without blocking, and a timer that is finer than milliseconds.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,15 +11,15 @@ use super::plan::Plan;
 use super::ports::Ports;
 use crate::socket::source::{ALL_PORTS, bind_source, limit_ports};
 
-/// A message longer than this may go out as several segments. With Nagle's algorithm (RFC 896) the
-/// last of them would wait for the acknowledgement of the others.
+/// A message longer than this may be sent as several segments. With Nagle's algorithm (RFC 896) the
+/// last one would wait for the acknowledgement of the others.
 const ONE_SEGMENT_BYTES: u32 = 536;
 
-/// Begins to connect. `number` chooses the address to connect from, where there are several; `now`
-/// is in nanoseconds.
+/// Begins to connect. `number` chooses the source address where there are several; `now` is in
+/// nanoseconds.
 ///
 /// # Errors
-/// The system has no file, no port or no way to there.
+/// The system has no file, no port or no route.
 pub(super) fn connect(
     plan: &Plan,
     ports: &mut Ports,
@@ -28,7 +27,7 @@ pub(super) fn connect(
     now: u64,
 ) -> io::Result<TcpStream> {
     let source = plan.source(number);
-    #[cfg(target_os = "linux")] // one call; elsewhere it is two
+    #[cfg(target_os = "linux")] // one system call; elsewhere two
     let socket = open(plan.server, source, Type::STREAM.nonblocking())?;
     #[cfg(not(target_os = "linux"))]
     let socket = open(plan.server, source, Type::STREAM)?;
@@ -63,11 +62,11 @@ fn port_of(socket: &Socket) -> Option<u16> {
     socket.local_addr().ok()?.as_socket().map(|local| local.port())
 }
 
-/// The same, waiting for it.
+/// Connects, and waits until the handshake ends.
 pub(super) fn connect_within(plan: &Plan, patience: Duration) -> io::Result<std::net::TcpStream> {
     let source = plan.source(0);
     let socket = open(plan.server, source, Type::STREAM)?;
-    let _ = limit_ports(&socket, &ALL_PORTS); // without it a connect may take longer
+    let _ = limit_ports(&socket, &ALL_PORTS); // without it connect may be slower
     socket.connect_timeout(&plan.server.into(), patience)?;
     let stream = std::net::TcpStream::from(socket);
     if is_itself(stream.local_addr(), stream.peer_addr()) {
@@ -76,9 +75,10 @@ pub(super) fn connect_within(plan: &Plan, patience: Duration) -> io::Result<std:
     Ok(stream)
 }
 
-/// Whether a socket is connected to itself. On its own machine connect(2) may choose the server's
-/// port to connect from, and where nothing listens on it the socket answers itself (simultaneous
-/// open, RFC 9293, section 3.5). It then holds the port, so that the server cannot start again.
+/// Whether a socket is connected to itself. If client and server are on the same machine,
+/// connect(2) may choose the server's port as the source port; if nothing listens on it, the socket
+/// answers itself (simultaneous open, RFC 9293, section 3.5). It then occupies the port, so that
+/// the server cannot start again.
 pub(super) fn is_itself(local: io::Result<SocketAddr>, peer: io::Result<SocketAddr>) -> bool {
     matches!((local, peer), (Ok(local), Ok(peer)) if local == peer)
 }
@@ -107,24 +107,24 @@ fn is_under_way(error: &io::Error) -> bool {
     in_progress || error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Rings when it is told to, finer than the milliseconds in which a poll can wait.
+/// A timer that is finer than the milliseconds in which a poll can wait.
 ///
-/// It is a timerfd. Where there is none, the open loop is as fine as the poll.
+/// It is a timerfd. Without one the open loop is as fine as the poll.
 pub(super) struct Ticker {
     #[cfg(target_os = "linux")]
     timer: nix::sys::timerfd::TimerFd,
 }
 
-/// It does not ring earlier than this: 20,000 times a second cost a few percent of a processor. A
-/// faster schedule is served several requests at a time, none of them later than this.
+/// The shortest delay: 20,000 expirations a second cost a few percent of a processor. Requests of a
+/// faster schedule are sent several at a time, none of them later than this.
 #[cfg(target_os = "linux")]
 const TICK_MIN: Duration = Duration::from_micros(50);
 
 impl Ticker {
-    /// Whether the poll still has to be told when to wake.
+    /// Whether the poll needs a timeout as well.
     pub(super) const IS_COARSE: bool = !cfg!(target_os = "linux");
 
-    /// One that rings as `token`, when it is set.
+    /// A timer that makes the poll report `token` when it expires.
     #[cfg(target_os = "linux")]
     pub(super) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Ticker> {
         use std::os::fd::{AsFd, AsRawFd};
@@ -139,13 +139,13 @@ impl Ticker {
         Ok(Ticker { timer })
     }
 
-    /// Rings once, after `delay`. It is never read: setting it forgets that it has rung.
+    /// Expires once, after `delay`. It is never read: setting it clears the last expiration.
     #[cfg(target_os = "linux")]
     pub(super) fn set(&self, delay: Duration) {
         use nix::sys::timerfd::{Expiration, TimerSetTimeFlags};
 
         let expiration = Expiration::OneShot(delay.max(TICK_MIN).into());
-        // It fails for a time that is no time, and this is one.
+        // It fails only for an invalid time, and this one is valid.
         let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
     }
 

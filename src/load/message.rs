@@ -1,4 +1,4 @@
-//! What is sent, and whether what comes back is exactly that.
+//! The messages that are sent, and the check that each reply is exactly the expected one.
 //!
 //! ```text
 //!   message   eaaaaaaa baaaaaaa abcdefghijklmnop…  \n
@@ -6,19 +6,19 @@
 //!   reply     prefix message
 //! ```
 //!
-//! Turn and number make every message of a run another one: a reply that belongs to another request
-//! or to another connection is found out. They are written in sixteen letters, and of the two
-//! alphabets there are that one is taken in which the prefix does not begin. So where a server that
-//! answers each read lays its prefix into the middle of a long message, because TCP had cut that,
-//! prefix and message cannot be taken for each other.
+//! Turn and number make every message of a run unique: a reply that belongs to another request or
+//! to another connection is detected. They are written in sixteen letters, from one of two
+//! alphabets: the one that does not contain the first byte of the prefix. A server that answers
+//! each read puts its prefix into the middle of a long message that TCP has split; the prefix and
+//! the message cannot be confused there.
 
-/// No message is longer, in bytes.
+/// The longest message, in bytes.
 pub const SIZE_MAX: u32 = 1 << 20;
 
-/// A message this long is never cut by TCP: the least MSS that a host has to take (RFC 9293).
+/// TCP never splits a message of this length: the smallest MSS that a host must accept (RFC 9293).
 const UNCUT_BYTES: usize = 536;
 
-/// Bytes of a number, a letter for each four bits.
+/// Bytes of an encoded number, a letter for each four bits.
 const STAMP: usize = 8;
 
 /// The message, its place in the expected reply, and the rules for comparing.
@@ -28,7 +28,7 @@ pub(super) struct Script {
     prefix: usize,
     /// `a` or `A`.
     alphabet: u8,
-    /// Each message has its prefix, and has it in front: there is one request at a time.
+    /// Each message has its prefix, and has it in front: one request is in flight at a time.
     lonely: bool,
     /// The prefix may also stand inside a message.
     may_be_cut: bool,
@@ -39,18 +39,18 @@ pub(super) struct Script {
 pub(super) struct Cursor {
     /// Bytes of the message so far.
     message: u32,
-    /// Bytes of a prefix so far; `NO_PREFIX` outside of one.
+    /// Bytes of a prefix so far; `NO_PREFIX` outside one.
     prefix: u16,
-    /// A prefix has just ended: another one cannot begin.
+    /// A prefix has just ended: another one cannot begin here.
     fresh: bool,
 }
 
 const NO_PREFIX: u16 = u16::MAX;
 
-/// What comparing came to.
+/// The result of comparing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Heard {
-    /// The reply is whole and right; it took so many of the bytes.
+    /// The reply is complete and right; it took this many of the bytes.
     Whole(usize),
     /// It is right so far.
     Part,
@@ -59,8 +59,8 @@ pub(super) enum Heard {
 }
 
 impl Script {
-    /// Messages of `size` bytes to a server that lays `prefix`, of 4,096 bytes at most, before its
-    /// replies, with `depth` of them under way.
+    /// Messages of `size` bytes to a server that puts `prefix`, of 4,096 bytes at most, before its
+    /// replies, with `depth` of them in flight.
     pub(super) fn new(size: u32, depth: u32, prefix: &[u8]) -> Script {
         let size = size.clamp(1, SIZE_MAX) as usize;
         let first = prefix.first().copied();
@@ -79,7 +79,7 @@ impl Script {
         }
     }
 
-    /// The message of connection `number` on its `turn`, of which it has the last 32 bits.
+    /// The message of connection `number` on its `turn`, which has the last 32 bits of the turn.
     pub(super) fn message(&mut self, number: u32, turn: u64) -> &[u8] {
         self.stamp(number, turn);
         &self.reply[self.prefix..]
@@ -91,7 +91,7 @@ impl Script {
         Cursor { message: 0, prefix, fresh: prefix == NO_PREFIX && self.lonely }
     }
 
-    /// Compares what came with the reply that is due.
+    /// Compares what arrived with the expected reply.
     pub(super) fn check(
         &mut self,
         (number, turn): (u32, u64),
@@ -106,7 +106,7 @@ impl Script {
         self.check_slowly(cursor, bytes)
     }
 
-    /// The same, for a reply that comes in pieces or has its prefix elsewhere.
+    /// The same, for a reply that arrives in pieces or has its prefix elsewhere.
     fn check_slowly(&self, cursor: &mut Cursor, bytes: &[u8]) -> Heard {
         let (prefix, message) = self.reply.split_at(self.prefix);
         let mut rest = bytes;
@@ -140,7 +140,7 @@ impl Script {
         }
     }
 
-    /// The place in the prefix behind `bytes` of it, or none if that was all.
+    /// The position in the prefix after `bytes` of it; none if that was all.
     fn after_prefix(&self, bytes: usize) -> u16 {
         if bytes == self.prefix { NO_PREFIX } else { bytes as u16 }
     }
@@ -173,7 +173,7 @@ fn letters(number: u32, alphabet: u8) -> [u8; STAMP] {
     (spread + u64::from(alphabet) * 0x0101_0101_0101_0101).to_le_bytes()
 }
 
-/// How many bytes the two have in common from their beginnings.
+/// The length of the common beginning of the two, in bytes.
 fn same_bytes(one: &[u8], other: &[u8]) -> usize {
     let both = one.len().min(other.len());
     if one[..both] == other[..both] {

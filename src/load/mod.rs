@@ -1,5 +1,5 @@
-//! The load: many clients in one loop, which say how fast a server answers, how many it holds, and
-//! whether each reply is right.
+//! The load generator: many clients in one loop, which measure how fast a server answers and how
+//! many connections it holds, and check that each reply is right.
 //!
 //! ```text
 //!   Plan ──▶ Generator ──▶ Outcome ──┐
@@ -7,15 +7,15 @@
 //!            a process each          ┘
 //! ```
 //!
-//! A [`Generator`] is one thread with one poll. It opens its connections, says that they are open,
-//! measures when it is told to, says that everything is answered, and closes them when it is told
-//! to: so that several processes measure the same stretch of time, and somebody can look at the
-//! server at its begin and at its end, while nothing is under way.
+//! A [`Generator`] is one thread with one poll. It opens its connections, reports that they are
+//! open, measures on command, reports that everything is answered, and closes them on command. So
+//! several processes measure the same period, and the caller can inspect the server at its
+//! beginning and at its end, while no request is in flight.
 //!
-//! Three rules explain most of what is here. What measures must not be what is measured: an echo is
+//! Three rules explain most of the code. The generator must not become the bottleneck: an echo is
 //! one receive and one send, and allocates nothing. A latency that counts from when a request was
-//! sent hides that it was sent late: at a fixed rate it counts from when it should have been. And a
-//! figure about replies that nobody compared is a figure about nothing.
+//! sent hides that it was sent late: at a fixed rate it counts from when the request was due. And
+//! figures mean nothing if the replies were not compared.
 
 mod arrivals;
 mod condition;

@@ -1,33 +1,37 @@
-//! The objective of a search for the highest rate: conditions that must hold together.
+//! The objective of a search for the highest rate: conditions that must all hold.
 
 use std::fmt;
 
 use super::condition::{Condition, Unit};
 
-/// Conditions that must hold together. At least one.
+/// One or more conditions that must all hold.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Objective(Vec<Condition>);
 
 impl Objective {
-    /// The objective that `text` stands for: conditions with commas between them, each of which
-    /// is an upper bound. A low rate meets it, and a rate that is too high does not.
+    /// Parses `text`: conditions with commas between them, each of which is an upper bound. A low
+    /// rate meets the objective, and a rate that is too high does not.
     ///
     /// # Errors
-    /// What is wrong with it, and what is allowed.
+    /// What is wrong with the text, and what is allowed.
     pub fn parse(text: &str) -> Result<Objective, String> {
-        let conditions = text.split(',').map(|part| {
-            let condition = Condition::parse(part)?;
-            if condition.unit() == Unit::PerSecond {
-                return Err("the rate is what is looked for: expected other metrics".to_owned());
-            }
-            match condition.is_upper_bound() {
-                true if condition.is_out_of_reach() => {
-                    Err(format!("no run meets '{condition}': expected a higher bound"))
+        let conditions =
+            text.split(',').map(|part| {
+                let condition = Condition::parse(part)?;
+                if condition.unit() == Unit::PerSecond {
+                    return Err(
+                        "the rate is the result of the search: expected other metrics".to_owned()
+                    );
                 }
-                true => Ok(condition),
-                false => Err("it is what must hold: expected < or <=, as in p99<5ms".to_owned()),
-            }
-        });
+                match condition.is_upper_bound() {
+                    true if condition.is_out_of_reach() => {
+                        Err(format!("no run can meet '{condition}': expected a higher bound"))
+                    }
+                    true => Ok(condition),
+                    false => Err("an objective is an upper bound: expected < or <=, as in p99<5ms"
+                        .to_owned()),
+                }
+            });
         Ok(Objective(conditions.collect::<Result<_, String>>()?))
     }
 
@@ -64,11 +68,11 @@ mod tests {
         for (text, named) in [
             ("p99>5ms", "expected < or <="),
             ("p99<5ms,max>=1s", "expected < or <="),
-            ("rate<=5", "is what is looked for"),
+            ("rate<=5", "is the result of the search"),
             ("p99<5ms,", "expected one of <"),
-            ("p99<0ms", "no run meets 'p99<0ms'"),
-            ("p99<5ms,max<=0s", "no run meets 'max<=0s'"),
-            ("errors<0", "no run meets 'errors<0'"),
+            ("p99<0ms", "no run can meet 'p99<0ms'"),
+            ("p99<5ms,max<=0s", "no run can meet 'max<=0s'"),
+            ("errors<0", "no run can meet 'errors<0'"),
         ] {
             let error = Objective::parse(text).unwrap_err();
             assert!(error.contains(named), "{text}: {error}");

@@ -1,14 +1,14 @@
 //! The open loop: when each request is due, whether or not the one before it is answered.
 //!
-//! Requests are numbered over all connections of a run, and take these in turn. So of each of them
-//! it is known when it is due, without a queue: the `turn`-th of connection `number` is request
-//! `turn * connections + number`. Processes that share a run take turns as well, and none of them
-//! has to know of another one. That holds for requests at random moments too (see `arrivals`).
+//! Requests are numbered over all connections of a run, which take them in turn. So the time of
+//! each request is known without a queue: the `turn`-th of connection `number` is request `turn *
+//! connections + number`. Processes that share a run take turns as well, and do not need to
+//! communicate for it. This also holds for requests at random moments (see `arrivals`).
 
 use super::arrivals::Poisson;
 use super::plan::{Arrivals, Plan};
 
-/// The part of a run's schedule that one process has.
+/// The part of a run's schedule that belongs to one process.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Pace {
     /// When the first request of all may be due.
@@ -16,24 +16,25 @@ pub(super) struct Pace {
     schedule: Schedule,
     /// Connections of all processes.
     connections: u64,
-    /// Connections of this one: from this number, so many, so far apart.
+    /// Connections of this process: the first number, how many, and the distance between two.
     first: u64,
     own: u64,
     stride: u64,
-    /// When no more are due.
+    /// No request is due after this.
     end_ns: u64,
-    /// The next one of this process to come due, counted from 0.
+    /// The next request of this process, counted from 0.
     next: u64,
-    /// When that is.
+    /// When that request is due.
     next_at: u64,
 }
 
-/// When requests are due, from the beginning of the schedule.
+/// The moments of the requests, from the beginning of the schedule.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Schedule {
-    /// One after each such interval.
+    /// At equal intervals of this length.
     Even { interval_ns: f64 },
-    /// At random, as many as would be due at an even pace: in the warm-up, so long, and after it.
+    /// At random, as many as at an even pace: in the warm-up, the length of the warm-up, and after
+    /// it.
     Poisson { warmup: Poisson, warmup_count: u64, warmup_ns: f64, measured: Poisson },
 }
 
@@ -88,18 +89,18 @@ impl Pace {
         self.begin_ns + ns as u64
     }
 
-    /// The next one: its connection's place, and when it is due.
+    /// The next request: its connection's place, and when it is due.
     fn ahead(&self) -> (u32, u64) {
         let (turn, place) = (self.next / self.own, (self.next % self.own) as u32);
         (place, self.due_at(place, turn))
     }
 
-    /// Requests of this process that have come due.
+    /// Requests of this process that were due.
     pub(super) fn popped(&self) -> u64 {
         self.next
     }
 
-    /// The place of the connection whose request has come due, and when that was, one at a time.
+    /// The place of the next connection whose request is due, and when it was due.
     pub(super) fn pop_due(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         let at = self.next_due().filter(|at| *at <= now_ns)?;
         let place = (self.next % self.own) as u32;
@@ -108,12 +109,12 @@ impl Pace {
         Some((place, at))
     }
 
-    /// When the next one comes due; `None` after the last.
+    /// When the next one is due; `None` after the last.
     pub(super) fn next_due(&self) -> Option<u64> {
         Some(self.next_at).filter(|at| *at < self.end_ns)
     }
 
-    /// Ends it now: what is not due yet never will be.
+    /// Ends the schedule now: later requests are dropped.
     pub(super) fn stop(&mut self, now_ns: u64) {
         self.end_ns = self.end_ns.min(now_ns);
     }
@@ -140,7 +141,7 @@ mod tests {
         Pace::new(plan, BEGIN_NS).unwrap()
     }
 
-    /// All that come due: when, and where.
+    /// All requests of the schedule: when, and where.
     fn all(mut pace: Pace) -> Vec<(u64, u32)> {
         std::iter::from_fn(|| pace.pop_due(u64::MAX)).map(|(place, at)| (at, place)).collect()
     }
@@ -171,7 +172,7 @@ mod tests {
         }
     }
 
-    /// The standard deviation of the gaps over their mean: 0 at an even pace, 1 at random.
+    /// The standard deviation of the gaps divided by their mean: 0 at an even pace, 1 at random.
     #[test]
     fn the_gaps_are_even_or_exponential() {
         for (arrivals, expected) in BOTH.into_iter().zip([0.0, 1.0]) {
@@ -197,7 +198,7 @@ mod tests {
             let even = BEGIN_NS + (100 << 32);
             match arrivals {
                 Arrivals::Even => assert_eq!(at, even),
-                // Some ten times the deviation that a random count has.
+                // About ten times the deviation of a random count.
                 Arrivals::Poisson => assert!(at.abs_diff(even) < 70_000_000, "{at}"),
             }
         }

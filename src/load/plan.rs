@@ -1,4 +1,4 @@
-//! What is asked of a run: plain values that one process can hand to another.
+//! The plan of a run: plain values that one process can pass to another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// They stay open, and say something now and then.
+    /// They stay open, and send a message now and then.
     Hold,
-    /// They ask, wait for the reply and ask again.
+    /// They send a request, wait for the reply and send the next one.
     Echo,
-    /// They connect, ask, wait for the reply and close; and again.
+    /// They connect, send a request, wait for the reply and close; then the next cycle begins.
     Churn,
 }
 
@@ -33,26 +33,26 @@ impl Mode {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
-    /// Each the same time after the one before it.
+    /// At equal intervals.
     #[default]
     Even,
-    /// At random, as from many clients that know nothing of each other.
+    /// At random, as from many independent clients.
     Poisson,
 }
 
-/// Addresses to connect from: so many, in a row.
+/// Source addresses: a number of consecutive ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sources {
-    /// The first of them.
+    /// The first address.
     pub first: IpAddr,
-    /// How many.
+    /// The number of addresses.
     pub count: u32,
-    /// The zone of link-local ones, by the number of its interface; 0 is none.
+    /// The zone of link-local addresses, as the index of its interface; 0 is none.
     pub scope: u32,
 }
 
 impl Sources {
-    /// The address for the connection with this number, and port 0; they are taken in turn.
+    /// The address, with port 0, for the connection with this number; addresses are used in turn.
     pub fn of(&self, number: u32) -> SocketAddr {
         let offset = number % self.count.max(1);
         match self.first {
@@ -65,39 +65,39 @@ impl Sources {
     }
 }
 
-/// One run of one process.
+/// The plan of one process in a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// What the connections do.
     pub mode: Mode,
-    /// Whom to connect to.
+    /// The server's address.
     pub server: SocketAddr,
-    /// The addresses to connect from; without them the system chooses.
+    /// The source addresses; without them the system chooses.
     pub sources: Option<Sources>,
-    /// Connections of this process, or cycles under way at a time.
+    /// Connections of this process, or cycles in flight at a time.
     pub connections: u32,
-    /// The number of its first connection: it is in every message, so that a reply that was meant
-    /// for another one is found out.
+    /// The number of its first connection. The number is in every message, so that a reply meant
+    /// for another connection is detected.
     pub first_number: u32,
-    /// From one of its connections' numbers to the next: how many processes there are.
+    /// The distance between the numbers of its connections: the number of processes.
     pub stride: u32,
     /// Connections of all processes.
     pub all_connections: u32,
     /// How long to measure, in milliseconds.
     pub duration_ms: u64,
-    /// The open loop: requests a second of all processes. Without it the loop is closed.
+    /// The open loop: requests a second of all processes. `None` is the closed loop.
     pub rate: Option<f64>,
     /// Bytes of a message.
     pub size: u32,
-    /// Requests under way on a connection at a time.
+    /// Requests in flight on a connection at a time.
     pub depth: u32,
-    /// What the server lays before each reply.
+    /// What the server puts before each reply.
     pub prefix: Vec<u8>,
-    /// An idle connection that is kept open says something so often, in milliseconds.
+    /// An idle connection that is kept open sends a message at this interval, in milliseconds.
     pub every_ms: Option<u64>,
-    /// A reply, a connection or the server's FIN that takes longer is an error, in milliseconds.
+    /// A reply, a connect or the server's FIN that takes longer is an error, in milliseconds.
     pub timeout_ms: u64,
-    /// Connects a second of all processes; without it as fast as it goes.
+    /// Connects a second of all processes; `None` is as fast as possible.
     pub ramp: Option<u32>,
     /// Whether its progress is shown.
     pub watched: bool,
@@ -115,8 +115,8 @@ impl Plan {
         self.first_number.wrapping_add(place.wrapping_mul(self.stride))
     }
 
-    /// The address to connect from for the connection with this number. A link-local one without a
-    /// zone is in that of the server.
+    /// The source address for the connection with this number. A link-local address without a zone
+    /// gets that of the server.
     pub fn source(&self, number: u32) -> Option<SocketAddr> {
         let mut source = self.sources?.of(number);
         if let (SocketAddr::V6(source), SocketAddr::V6(server)) = (&mut source, self.server)
@@ -128,7 +128,7 @@ impl Plan {
         Some(source)
     }
 
-    /// The plan of each of `processes` processes that share this one.
+    /// The plan of each of `processes` processes that share this plan.
     pub fn split(&self, processes: u32) -> Vec<Plan> {
         let processes = processes.clamp(1, self.connections.max(1));
         let mut plans = Vec::with_capacity(processes as usize);

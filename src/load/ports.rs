@@ -1,40 +1,40 @@
-//! The port that each connection leaves from.
+//! The source port of each connection.
 //!
 //! ```text
 //!   of each source address       taken: the next 64         taken: the whole range
 //!   [ next ]               ──▶   [ next+1 … next+64 ]  ──▶   [ first … last ]  ──▶  no port
 //! ```
 //!
-//! connect(2) searches for a port that is free, and the fuller the range is, the longer that takes:
-//! 3 ms when the half that it begins with is full. Ports are taken in turn here, so the first one
-//! that is tried is free, or the one that has been in TIME_WAIT for longest.
+//! connect(2) searches for a free port, and the fuller the range is, the longer that takes: 3 ms
+//! when the half in which the search begins is full. Ports are used in turn here, so the first one
+//! that is tried is free, or is the one that has been in TIME_WAIT for longest.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::ops::RangeInclusive;
 
-/// Ports that are searched before all are. A program that holds some ports seldom holds more in a
-/// row.
+/// Ports that are tried before the whole range is searched. A program that holds some ports seldom
+/// holds more in a row.
 const NEAR: u16 = 64;
 
 /// How long no search follows one that found nothing, in nanoseconds: a search visits every port.
 const REST_NS: u64 = 100_000_000;
 
-/// The ports that connections leave from, for each source address.
+/// The source ports of each source address.
 pub(super) struct Ports {
-    /// What the system lets connect(2) choose from. `None`: the choice is left to it.
+    /// The range from which connect(2) may choose. `None`: the system chooses.
     range: Option<RangeInclusive<u16>>,
-    /// The port that is tried next, for each source address.
+    /// The next port to try, for each source address.
     next: Box<[u16]>,
     /// Whether a connection that found no port is tried again later.
     retries: bool,
-    /// No search of the whole range before that, in nanoseconds.
+    /// No search of the whole range before this time, in nanoseconds.
     rests_until: u64,
 }
 
 impl Ports {
-    /// The ports of `range` for each of `sources` addresses. The first one is chosen at random:
-    /// other processes, and the run before, took theirs in turn as well.
+    /// The ports of `range` for each of `sources` addresses. The first one is chosen at random,
+    /// because other processes, and the run before, used theirs in turn as well.
     pub(super) fn new(range: Option<RangeInclusive<u16>>, sources: u32, retries: bool) -> Ports {
         let random = RandomState::new().build_hasher().finish();
         let first = range
@@ -44,12 +44,12 @@ impl Ports {
         Ports { range, next, retries, rests_until: 0 }
     }
 
-    /// Connects with `attempt`, which is told the ports to choose from, and gives the port if it
-    /// was more than one. `number` stands for the source address as in
+    /// Connects with `attempt`, which gets the ports to choose from, and returns the port if there
+    /// was more than one. `number` selects the source address as in
     /// [`Sources::of`](super::plan::Sources::of), `now` is in nanoseconds.
     ///
     /// # Errors
-    /// What the last attempt gave; [`ErrorKind::AddrNotAvailable`] if no port is left.
+    /// The error of the last attempt; [`ErrorKind::AddrNotAvailable`] if no port is left.
     pub(super) fn connect(
         &mut self,
         number: u32,
@@ -81,13 +81,13 @@ impl Ports {
         Err(last)
     }
 
-    /// Leaves the choice to the system from now on.
+    /// From now on the system chooses.
     pub(super) fn leave(&mut self) {
         self.range = None;
     }
 }
 
-/// The port behind this one, in the range.
+/// The port after this one, in the range.
 fn after(port: u16, range: &RangeInclusive<u16>) -> u16 {
     if port >= *range.end() || port < *range.start() { *range.start() } else { port + 1 }
 }
@@ -96,7 +96,7 @@ fn after(port: u16, range: &RangeInclusive<u16>) -> u16 {
 mod tests {
     use super::*;
 
-    /// Ports of a pretended system, on one address.
+    /// Ports of a simulated system, on one address.
     struct System {
         taken: Vec<u16>,
         asked: Vec<RangeInclusive<u16>>,
@@ -107,7 +107,7 @@ mod tests {
             System { taken: taken.into_iter().collect(), asked: Vec::new() }
         }
 
-        /// Takes the last port that is free, as connect(2) may.
+        /// Takes the last free port, as connect(2) may do.
         fn connect(&mut self, ports: &mut Ports, number: u32, now: u64) -> io::Result<u16> {
             self.asked.clear();
             let mut got = 0;
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn ports_that_are_taken_are_passed_over_and_all_are_used() {
         let mut ports = ports(1000..=1999, 1, false);
-        // Another program has 300 in a row.
+        // Another program holds 300 in a row.
         let mut system = System::new(1001..=1300);
         let mut got: Vec<u16> = Vec::new();
         for _ in 0..700 {

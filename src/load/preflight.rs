@@ -1,4 +1,4 @@
-//! What would stop a run, found before its first connection: files, ports, addresses.
+//! Checks before the first connection of a run: files, ports, addresses.
 
 use std::fs;
 use std::io;
@@ -12,44 +12,44 @@ use super::link;
 use super::plan::{Mode, Plan, Sources};
 use crate::socket::source::{ALL_PORTS, limit_ports};
 
-/// Files that a process needs for itself: three standard streams, the poll, its waker, a timer, a
-/// pipe or two for each other process; the rest is for what was inherited.
+/// Files that a process needs for itself: three standard streams, the poll, its waker, a timer, one
+/// or two pipes for each other process; the rest is for inherited files.
 const FILES_RESERVED: u64 = 16;
 
-/// Addresses that are tried. More of them would not be chosen one by one.
+/// Addresses that are tried. A longer list is not made by hand.
 const ADDRESSES_TRIED_MAX: u32 = 1024;
 
-/// The first look at the server takes a port as well, and leaves it in TIME_WAIT (RFC 9293, section
-/// 3.6.1).
+/// The first connection (see `scout`) uses a port as well, and leaves it in TIME_WAIT (RFC 9293,
+/// section 3.6.1).
 pub const SCOUTS: u64 = 1;
 
-/// What there is not enough of.
+/// What is missing.
 #[derive(Debug)]
 pub enum Shortage {
-    /// A process may not open so many files.
+    /// A process may not open that many files.
     Files {
         /// The limit.
         limit: u64,
-        /// Connections that it leaves room for, in each process.
+        /// The connections that it allows in each process.
         room: u64,
         /// What each process would need.
         needed: u64,
     },
-    /// There are not so many ports to connect from.
+    /// There are not enough source ports.
     Ports {
         /// Ports between one address and the server.
         ports: u64,
-        /// Addresses.
+        /// Source addresses.
         sources: u64,
     },
-    /// This is no address of this machine, or cannot be used.
+    /// This is not an address of this machine, or cannot be used.
     Address(IpAddr, io::Error),
 }
 
-/// Looks whether `processes` processes can carry this plan out, each with a limit of `open_files`.
+/// Checks whether `processes` processes can carry out this plan, each with a limit of `open_files`.
 ///
 /// # Errors
-/// They cannot, and this is the first thing that is missing.
+/// They cannot; the error is the first thing that is missing.
 pub fn check(plan: &Plan, processes: u32, open_files: Option<u64>) -> Result<(), Shortage> {
     let connections = u64::from(plan.connections);
     let needed = connections.div_ceil(u64::from(processes.max(1))) + FILES_RESERVED;
@@ -71,22 +71,22 @@ pub fn check(plan: &Plan, processes: u32, open_files: Option<u64>) -> Result<(),
     Ok(())
 }
 
-/// The ports that connect(2) chooses from, for each pair of addresses. `None`: the system does not
-/// tell.
+/// The ports that connect(2) chooses from, for each pair of addresses. `None`: not known on this
+/// system.
 pub(super) fn port_range() -> Option<RangeInclusive<u16>> {
-    // It is for IPv6, too (ip(7)).
+    // It holds for IPv6 as well (ip(7)).
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ends = range.split_whitespace().map(str::parse);
     Some(ends.next()?.ok()?..=ends.next()?.ok()?)
 }
 
-/// The number of ports between one address and this server. `None`: the system does not tell.
+/// The number of ports between one address and this server. `None`: not known on this system.
 fn ports(server: SocketAddr) -> Option<u64> {
     let range = port_range()?;
     let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports");
     let mut reserved = reserved.unwrap_or_default();
     if server.ip().is_loopback() {
-        // connect(2) takes no port that is bound on this machine, on whatever address.
+        // connect(2) takes no port that is bound on this machine, whatever the address.
         reserved = format!("{reserved},{}", server.port());
     }
     let takes_all = link::open(server, None, Type::STREAM)
@@ -94,8 +94,8 @@ fn ports(server: SocketAddr) -> Option<u64> {
     Some(usable(range, &reserved, takes_all))
 }
 
-/// How many ports of `range` are not `reserved` (ip_local_reserved_ports, see the kernel's
-/// `ip-sysctl.rst`): "8080,9148-9150" are four. `takes_all`: connect(2) steps by one port.
+/// The number of ports of `range` that are not `reserved` (ip_local_reserved_ports, see the
+/// kernel's `ip-sysctl.rst`): "8080,9148-9150" are four. `takes_all`: connect(2) steps by one port.
 fn usable(range: RangeInclusive<u16>, reserved: &str, takes_all: bool) -> u64 {
     let ends = |part: &str| {
         let (first, last) = part.trim().split_once('-').unwrap_or((part, part));
@@ -103,7 +103,7 @@ fn usable(range: RangeInclusive<u16>, reserved: &str, takes_all: bool) -> u64 {
     };
     let reserved: Vec<(u16, u16)> = reserved.split(',').filter_map(ends).collect();
     let is_free = |port: &u16| !reserved.iter().any(|(first, last)| (first..=last).contains(&port));
-    // Without IP_LOCAL_PORT_RANGE Linux takes even and odd ports in turns and rounds an odd range
+    // Without IP_LOCAL_PORT_RANGE Linux tries even and odd ports in turns and rounds an odd range
     // down, so that one port is not always found (`inet_hash_connect`).
     let odd = u64::from(!takes_all && range.len() > 1 && range.len() % 2 == 1);
     (range.filter(is_free).count() as u64).saturating_sub(odd)
@@ -111,14 +111,14 @@ fn usable(range: RangeInclusive<u16>, reserved: &str, takes_all: bool) -> u64 {
 
 // ---- several addresses on loopback --------------------------------------------------------------
 
-/// Cycles a second that addresses are provided for: more than one machine carries out.
+/// Cycles a second for which addresses are provided: more than one machine can do.
 const CYCLES_MAX: u64 = 200_000;
 
 /// 127.0.0.1 to 127.0.0.254.
 const LOOPBACK_SOURCES_MAX: u64 = 254;
 
-/// The addresses to connect from where none are given: several on IPv4 loopback, if one address
-/// does not have ports enough. Linux only: elsewhere these addresses are not there.
+/// The default source addresses: several on IPv4 loopback, if one address does not have enough
+/// ports. Linux only: other systems do not have these addresses.
 pub fn default_sources(plan: &Plan) -> Option<Sources> {
     if !plan.server.is_ipv4() || !plan.server.ip().is_loopback() {
         return None;
@@ -130,25 +130,25 @@ pub fn default_sources(plan: &Plan) -> Option<Sources> {
     (count > 1 && is_here(0) && is_here(count - 1)).then_some(sources)
 }
 
-/// Whether connect(2) takes a port in TIME_WAIT on loopback after one second, and not after the
-/// whole minute. `None`: the system does not tell.
+/// Whether connect(2) reuses a port in TIME_WAIT on loopback after one second instead of a minute.
+/// `None`: not known on this system.
 fn is_reused_on_loopback() -> Option<bool> {
     let reuse = fs::read_to_string("/proc/sys/net/ipv4/tcp_tw_reuse").ok()?;
     Some(reuse.trim() != "0")
 }
 
-/// The second after which Linux takes a port in TIME_WAIT again on loopback (`tcp_tw_reuse` in
-/// `ip-sysctl.rst`), and some more.
+/// The second after which Linux reuses a port in TIME_WAIT on loopback (`tcp_tw_reuse` in
+/// `ip-sysctl.rst`), and a margin.
 const RETURN_AFTER: Duration = Duration::from_millis(1100);
 
-/// How long to wait until ports in TIME_WAIT can be taken again. `None`: too long to wait for.
+/// How long to wait until ports in TIME_WAIT can be reused. `None`: too long to wait for.
 pub fn ports_return_after(server: SocketAddr) -> Option<Duration> {
     let is_short = server.ip().is_loopback() && is_reused_on_loopback()?;
     is_short.then_some(RETURN_AFTER)
 }
 
-/// How many addresses with this number of ports each a run takes. Connections that stay have half
-/// of the ports: those of the run before may be in TIME_WAIT on the other half.
+/// The number of addresses with this number of ports that a run needs. Connections that stay open
+/// get half of the ports: those of the run before may be in TIME_WAIT on the other half.
 fn sources_needed(plan: &Plan, ports: u64, time_wait_s: u64) -> u32 {
     let connections = u64::from(plan.connections);
     let needed = match (plan.mode, plan.rate) {
@@ -184,7 +184,7 @@ mod tests {
     fn as_many_addresses_are_taken_as_have_the_ports() {
         let of = |mode, connections, rate| Plan { mode, connections, rate, ..plan() };
         for (plan, ports, time_wait_s, expected) in [
-            (of(Mode::Hold, 14_115, None), 28_232, 1, 1), // and two first looks
+            (of(Mode::Hold, 14_115, None), 28_232, 1, 1), // and the scouts of two runs
             (of(Mode::Hold, 14_116, None), 28_232, 1, 2),
             (of(Mode::Echo, 60_000, Some(1e6)), 28_232, 1, 5),
             (of(Mode::Hold, 10_000_000, None), 28_232, 1, 254),

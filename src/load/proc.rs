@@ -1,4 +1,4 @@
-//! What /proc knows about a process: its time on processors and its memory. Elsewhere nothing.
+//! CPU time and memory of a process, from /proc. Other systems than Linux report nothing.
 //!
 //! Source: proc(5), and `Documentation/scheduler/sched-stats.rst` for schedstat.
 
@@ -14,16 +14,15 @@ impl Process {
         PathBuf::from(format!("/proc/{}/{name}", self.0))
     }
 
-    /// Whether there is such a process, and it tells how it does.
+    /// Whether there is such a process whose figures can be read.
     pub fn is_there(self) -> bool {
         self.cpu_ns().is_some() && self.rss_bytes().is_some()
     }
 
-    /// Time on processors so far, user and system, of all its threads, also of those that have
-    /// ended.
+    /// CPU time so far, user and system, of all its threads, including those that have ended.
     ///
     /// The process's own clock (clock_getcpuclockid(3)) counts nanoseconds;
-    /// `/proc/PID/stat` says the same in hundredths of a second.
+    /// `/proc/PID/stat` has the same in hundredths of a second.
     #[cfg(target_os = "linux")]
     pub fn cpu_ns(self) -> Option<u64> {
         use nix::time::{clock_getcpuclockid, clock_gettime};
@@ -40,8 +39,8 @@ impl Process {
         None
     }
 
-    /// Resident memory. smaps_rollup is exact; status is kept with a tolerance of some pages, and
-    /// is there for everybody.
+    /// Resident memory. smaps_rollup is exact; status has a tolerance of some pages, but any user
+    /// can read it.
     pub fn rss_bytes(self) -> Option<u64> {
         let line = |name: &str, field: &str| {
             let text = fs::read_to_string(self.path(name)).ok()?;
@@ -57,7 +56,7 @@ impl Process {
 pub(super) struct OnCpu {
     /// On a processor.
     pub(super) ran: u64,
-    /// Ready to run, and others did.
+    /// Ready to run, while others ran.
     pub(super) waited: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Several processes with one clock: a process has a limit of open files, and one thread.
+//! A run in several processes with one clock, because a process has one thread and a limit of open
+//! files.
 //!
 //! ```text
 //!   parent                      child
@@ -13,8 +14,8 @@
 //!                    ◀──────────  {"result": …}
 //! ```
 //!
-//! A child whose stdin ends has lost its parent, and ends at once. A child that ends before its
-//! time is an error of the run, and the others go on.
+//! A child whose stdin ends has lost its parent, and exits at once. If a child exits early, that is
+//! an error of the run, and the others continue.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -37,16 +38,16 @@ const GO: &str = "go";
 const CLOSE: &str = "close";
 const STOP: &str = "stop";
 
-/// How often the parent looks up, to see whether it was interrupted.
+/// The interval at which the parent checks for an interrupt.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
-/// What a child says.
+/// A message from a child.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Said {
     Connected,
     Measured,
-    /// The warm-up is over.
+    /// The warm-up has ended.
     Warm,
     Trouble(String),
     Progress(Progress),
@@ -56,7 +57,7 @@ enum Said {
 
 // ---- the child ----------------------------------------------------------------------------------
 
-/// Runs the plan that is the first line of `input`, as the lines behind it say.
+/// Runs the plan in the first line of `input`, and obeys the lines after it.
 ///
 /// # Errors
 /// There is no plan, or the system has no poll or thread.
@@ -80,19 +81,19 @@ pub fn child(
     let outcome = generator.run(&mut conductor)?;
     conductor.say(Said::Result(Box::new(outcome)));
     drop(conductor);
-    // It panics only if a histogram cannot be serialized, and then nothing was said.
-    writer.join().map_err(|_| io::Error::other("the result could not be said"))
+    // It panics only if a histogram cannot be serialized; nothing was written then.
+    writer.join().map_err(|_| io::Error::other("the result could not be written"))
 }
 
-/// What is said and not written yet. A parent that is behind is told of less progress, and of
-/// longer intervals.
+/// Messages that are not written yet. If the parent is slow, it receives less progress, and longer
+/// intervals.
 const UNSAID_MAX: usize = 16;
 
-/// Writes what is said, so that the thread that measures neither serializes nor waits.
+/// Writes the messages, so that the thread that measures neither serializes nor waits.
 fn write(mut output: impl Write, said: &Receiver<Said>) {
     for said in said {
         let line = serde_json::to_string(&said).unwrap_or_default() + "\n";
-        // A parent that does not read any more is gone, and stdin says so.
+        // A parent that does not read any more has exited; the end of stdin shows it.
         let _ = output.write_all(line.as_bytes()).and_then(|()| output.flush());
     }
 }
@@ -111,7 +112,7 @@ fn obey(input: impl BufRead, handle: &Handle, released: &AtomicU32) {
     handle.interrupt();
 }
 
-/// Tells the parent, and waits for its word.
+/// Reports to the parent, and waits for its commands.
 struct Obeys {
     queue: SyncSender<Said>,
     released: Arc<AtomicU32>,
@@ -119,12 +120,12 @@ struct Obeys {
 }
 
 impl Obeys {
-    /// Says it in any case: nothing is measured at such a moment.
+    /// Sends it, and waits for room: nothing is measured at such a moment.
     fn say(&mut self, said: Said) {
         let _ = self.queue.send(said);
     }
 
-    /// Says it if there is room, and gives it back if there is none.
+    /// Sends it if there is room, else returns it.
     fn try_say(&mut self, said: Said) -> Option<Said> {
         match self.queue.try_send(said) {
             Err(TrySendError::Full(said)) => Some(said),
@@ -178,7 +179,7 @@ impl Conductor for Obeys {
 /// Processes that share a plan.
 pub struct Fleet {
     children: Vec<Kept>,
-    /// What the child with this index said; `None` is its end.
+    /// A message from the child with this index; `None` is its end.
     said: Receiver<(usize, Option<Said>)>,
     interrupts: Arc<AtomicU32>,
 }
@@ -189,13 +190,13 @@ impl fmt::Debug for Fleet {
     }
 }
 
-/// A child, killed when nobody holds it any more.
+/// A child process, killed when this is dropped.
 struct Kept {
     child: Child,
     stdin: Option<ChildStdin>,
-    /// What it has come to; 0 before any of these.
+    /// The stage that it has reached; 0 before the first.
     moments: u32,
-    /// Its warm-up is over.
+    /// Its warm-up has ended.
     is_warm: bool,
     progress: Progress,
     result: Option<Outcome>,
@@ -208,7 +209,7 @@ const OVER: u32 = 3;
 impl Drop for Kept {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        // After a result it has nothing left to do; without one it is of no use.
+        // After its result it has nothing left to do; without one it is of no use.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -218,7 +219,7 @@ impl Fleet {
     /// Starts a process of `program` for each plan.
     ///
     /// # Errors
-    /// The system has no process, thread or pipe for them.
+    /// The system cannot create the process, the thread or the pipe.
     pub fn start(program: &[OsString], plans: &[Plan]) -> io::Result<Fleet> {
         let (tell, said) = mpsc::channel();
         let mut children = Vec::new();
@@ -235,7 +236,7 @@ impl Fleet {
             let Some(stdout) = stdout else { continue };
             thread::Builder::new().spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    // What is no word of ours ends it, as its end would.
+                    // An unknown message ends the child's part in the run, as its exit would.
                     let Ok(said) = serde_json::from_str(&line) else { break };
                     if tell.send((index, Some(said))).is_err() {
                         return;
@@ -247,12 +248,12 @@ impl Fleet {
         Ok(Fleet { children, said, interrupts: Arc::default() })
     }
 
-    /// Count up to interrupt: once to be told what there is, twice to end at once.
+    /// Add 1 to interrupt: at 1 the run ends with what was measured, at 2 it ends at once.
     pub fn interrupts(&self) -> Arc<AtomicU32> {
         self.interrupts.clone()
     }
 
-    /// Runs them to the end, and adds up what they came to.
+    /// Runs them to the end, and adds up their outcomes.
     pub fn run(mut self, conductor: &mut impl Conductor) -> Outcome {
         let mut outcome = Outcome::default();
         let mut stops = 0;
@@ -336,7 +337,7 @@ impl Fleet {
         }
     }
 
-    /// Whether the warm-up is over for all that are left.
+    /// Whether the warm-up has ended for all that are left.
     fn are_warm(&self) -> bool {
         self.children.iter().all(|child| child.is_warm || child.moments == OVER)
     }
@@ -347,7 +348,7 @@ impl Fleet {
         }
     }
 
-    /// How far all of them are: they measure the same stretch of time.
+    /// The progress of all of them: they measure the same period.
     fn progress(&self) -> Progress {
         let mut all = Progress::default();
         for progress in self.children.iter().map(|it| it.progress) {
@@ -366,7 +367,8 @@ impl Kept {
         Kept { child, stdin, moments: 0, is_warm: false, progress, result: None }
     }
 
-    /// A line on its stdin. One that is gone does not hear it, and that is seen elsewhere.
+    /// Writes a line to its stdin. A child that has exited does not read it; its end is noticed
+    /// elsewhere.
     fn tell(&mut self, word: &str) {
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(format!("{word}\n").as_bytes());

@@ -1,4 +1,4 @@
-//! One connection before all others: is anybody there, and what do replies begin with?
+//! The first connection of a run: whether a server answers, and the prefix of its replies.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,23 +11,23 @@ use super::plan::Plan;
 use super::tally::Trouble;
 use crate::kernel::mio_kernel::errno;
 
-/// How long the server has to close its side, once we have closed ours.
+/// How long the server may take to close its side after our FIN.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// No prefix is longer, in bytes.
+/// The longest prefix, in bytes.
 const PREFIX_BYTES_MAX: usize = 4096;
 
-/// Of a longer message this much is said: no server reads it in two pieces.
+/// This much of a longer message is sent: no server reads it in two pieces.
 const SAID_BYTES_MAX: u32 = 64;
 
-/// Why nothing was learnt.
+/// Why the first connection failed.
 #[derive(Debug)]
 pub enum Lost {
-    /// There is no connection.
+    /// No connection was established.
     NoServer(io::Error),
-    /// There is one, and no reply on it.
+    /// A connection was established, and no reply arrived.
     NoReply(Trouble),
-    /// What came does not end with what was sent; this is the beginning of it.
+    /// The reply does not end with the message that was sent; this is its beginning.
     Wrong(Vec<u8>),
 }
 
@@ -38,23 +38,23 @@ impl fmt::Display for Lost {
             Lost::NoReply(trouble) => write!(f, "the first connection: {}", trouble.says()),
             Lost::Wrong(bytes) => write!(
                 f,
-                "the first reply does not end with what was sent: \"{}\"",
+                "the first reply does not end with the message that was sent: \"{}\"",
                 bytes[..bytes.len().min(64)].escape_ascii()
             ),
         }
     }
 }
 
-/// Connects, and unless the prefix is known says something and gives what the reply begins with.
-/// Connecting and the reply have the plan's timeout each.
+/// Connects; if `learns`, also sends a message and returns what the reply begins with. Connecting
+/// and the reply have the plan's timeout each.
 ///
 /// # Errors
-/// Nobody is there, or does not answer, or not with what was sent.
+/// No connection, no reply, or a wrong reply.
 pub fn scout(plan: &Plan, learns: bool) -> Result<Vec<u8>, Lost> {
     let patience = Duration::from_millis(plan.timeout_ms);
     let mut stream = link::connect_within(plan, patience).map_err(Lost::NoServer)?;
     let prefix = if learns { learn(&mut stream, plan, patience)? } else { plan.prefix.clone() };
-    // The server is rid of it before the others come, or has had its time.
+    // The server has closed it before the others connect, or its time has passed.
     let end = Instant::now() + patience.min(PARTING);
     if stream.shutdown(Shutdown::Write).is_ok() {
         while let Ok(1..) = read_until(&mut stream, end, &mut [0; 1024]) {}
@@ -94,7 +94,7 @@ fn learn(
     Ok(reply)
 }
 
-/// Reads what comes before `end`.
+/// Reads until `end`.
 fn read_until(
     stream: &mut std::net::TcpStream,
     end: Instant,

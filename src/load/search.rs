@@ -1,5 +1,5 @@
 //! The search for the highest rate that meets an objective: which rate to try next, and when it is
-//! found. Pure: what a step came to is an argument, and the caller runs the steps.
+//! found. It is pure: the result of a step is an argument, and the caller runs the steps.
 //!
 //! ```text
 //!   start: a closed loop gives an estimate, and half of it is tried first
@@ -12,65 +12,65 @@
 //!                     └───────┘ 2 % less
 //! ```
 //!
-//! A step that fails is repeated once, and only the second failure counts: one pause of a machine
-//! that others use as well is not the server's. Two steps in a row that say nothing about their
-//! rate (the server is gone, no port is left) end the search, and no rate is found then.
+//! A step that fails is repeated once, and only the second failure counts, because a pause of a
+//! shared machine is not the server's fault. Two steps in a row that show nothing about their rate
+//! (the server does not answer, no port is left) end the search without a result.
 
 use serde::Serialize;
 
-/// The bounds are near enough when the upper one is this much of the lower one, or is the next
-/// whole number.
+/// The search between the bounds ends when the upper one is at most this multiple of the lower one,
+/// or is the next whole number.
 const NEAR: f64 = 1.02;
-/// What is left of a rate that was not confirmed, the first time and each time after it.
+/// The factors for a rate that was not confirmed, the first time and each time after it.
 const LESS: [f64; 5] = [0.98, 0.98, 0.96, 0.92, 0.84];
 /// A rate below this share of the estimate is not tried.
 const LEAST: f64 = 1.0 / 1024.0;
-/// No rate above is tried.
+/// The highest rate that is tried.
 const RATE_MAX: u32 = 10_000_000;
 
-/// The rule in words, as it stands in the JSON.
-pub const RULE: &str = "A closed loop gives an estimate. Half of it is tried first; then twice the \
-    rate until a step fails, or a quarter of it until a step is ok; then the middle between the \
-    bounds, until they are within 2 %. A step fails if it misses the objective, if less than 99 % \
-    of its rate is achieved, or if a request fails that the objective does not allow. A step that \
-    fails is repeated once, and only the second failure counts. A step three times as long \
-    confirms the rate; if it fails, 2 % less is tried, 2, 4, 8 and 16 % less after that. Two steps \
-    in a row without a reply end the search, and no rate is found.";
+/// The rule, as it appears in the JSON.
+pub const RULE: &str = "A closed loop gives an estimate, and half of it is the first rate. The \
+    rate is doubled until a step fails, or divided by 4 until a step is ok; after that, the next \
+    rate is the geometric mean of the two bounds, until they are within 2 %. A step fails if it \
+    misses the objective, achieves less than 99 % of its rate, or has an error that the objective \
+    does not allow. A failed step is repeated once, and only the second failure counts. A step of \
+    three times the length confirms the rate; if it fails, the rate is lowered by 2 %, then by 2, \
+    4, 8 and 16 %. Two steps in a row without a reply end the search without a result.";
 
-/// How much longer the step is that confirms the rate.
+/// The step that confirms the rate is longer by this factor.
 pub const CONFIRM_TIMES: u64 = 3;
 
 /// The share of its rate that a step must achieve.
 pub(super) const ACHIEVED: f64 = 0.99;
 
-/// More steps than this there never are: the closed loop; each doubling up to the highest rate;
-/// the failure above, or five quarters, with their repetitions; the bisection of a factor of 4; the
+/// The highest number of steps: the closed loop; each doubling up to the highest rate; the failure
+/// above, or five quarters, with their repetitions; the bisection of a factor of 4; the
 /// confirmations.
 pub const STEPS_MAX: usize = 1 + 24 + 2 * (5 + 8) + 2 * (LESS.len() + 1);
 
-/// What a step is for.
+/// The purpose of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// The closed loop, for an estimate.
     Estimate,
-    /// One rate of the search.
+    /// A measurement at one rate.
     Search,
-    /// Whether the rate that is to be reported holds for longer.
+    /// A longer measurement at the rate that is to be reported.
     Confirm,
 }
 
 /// A step to be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trial {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// Requests a second to ask for; `None` is the closed loop.
+    /// Its rate, in requests a second; `None` is the closed loop.
     pub rate: Option<u32>,
 }
 
-/// What a step at a rate came to.
+/// The result of a step at a rate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Finding {
     /// The rate met the objective.
@@ -82,8 +82,8 @@ pub enum Finding {
     Stuck,
 }
 
-/// A search under way. Run what [`next`](Self::next) says, report it with
-/// [`estimated`](Self::estimated) or [`ended`](Self::ended), until there is no next one.
+/// A search in progress. Run what [`next`](Self::next) returns and report it with
+/// [`estimated`](Self::estimated) or [`ended`](Self::ended), until it returns `None`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Search {
     stage: SearchPhase,
@@ -92,9 +92,9 @@ pub struct Search {
     low: Option<u32>,
     /// The lowest rate that failed twice.
     high: Option<u32>,
-    /// Whether the step under way is the second one of its rate.
+    /// Whether the current step is the second one of its rate.
     is_repetition: bool,
-    /// Whether the step before was [`Finding::Stuck`].
+    /// Whether the previous step was [`Finding::Stuck`].
     is_stuck: bool,
 }
 
@@ -102,7 +102,7 @@ pub struct Search {
 enum SearchPhase {
     Estimating,
     Searching(u32),
-    /// At this rate, and how many rates were tried before it.
+    /// The rate, and how many rates were tried before it.
     Confirming(u32, usize),
     Over(Option<u32>),
 }
@@ -135,7 +135,7 @@ impl Search {
         }
     }
 
-    /// The rate that was confirmed; `None` before the end, and if there is none.
+    /// The rate that was confirmed; `None` before the end, and if none was.
     pub fn found(&self) -> Option<u32> {
         match self.stage {
             SearchPhase::Over(found) => found,
@@ -143,7 +143,7 @@ impl Search {
         }
     }
 
-    /// The closed loop had this many replies a second.
+    /// Reports the replies per second of the closed loop.
     pub fn estimated(&mut self, per_second: f64) {
         self.estimate = per_second;
         let half = (per_second / 2.0).round().min(RATE_MAX.into());
@@ -159,7 +159,7 @@ impl Search {
         self.low
     }
 
-    /// The step that [`next`](Self::next) named came to this.
+    /// Reports the result of the step that [`next`](Self::next) returned.
     pub fn ended(&mut self, finding: Finding) {
         let (is_ok, was_stuck) = (finding == Finding::Ok, self.is_stuck);
         self.is_stuck = finding == Finding::Stuck;
@@ -189,7 +189,7 @@ impl Search {
         };
     }
 
-    /// Where to look after a bound has moved.
+    /// The next stage after a bound has moved.
     fn narrowed(&self) -> SearchPhase {
         match (self.low, self.high) {
             (Some(RATE_MAX), _) => SearchPhase::Confirming(RATE_MAX, 0),
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!((search.found(), steps.len()), (None, 1));
     }
 
-    /// Regression: a server that died was asked 26 more times.
+    /// Regression: a server that had died was tried 26 more times.
     #[test]
     fn two_stuck_steps_in_a_row_end_the_search_without_a_rate() {
         use Finding::{Failed, Ok, Stuck};
@@ -309,8 +309,8 @@ mod tests {
         assert_eq!(search.found(), Some(960));
     }
 
-    /// Regression: five times 2 % less was all that was tried, and on a machine whose speed
-    /// changed by a third during the search the result was none.
+    /// Regression: only five steps of 2 % less were tried, so on a machine whose speed changed by a
+    /// third during the search the result was none.
     #[test]
     fn a_server_that_has_become_slower_is_found_at_its_new_capacity() {
         let is_ok = |_: u32, trial: Trial| {
@@ -344,7 +344,8 @@ mod tests {
             prop_assert!(steps.len() <= 40, "{} steps", steps.len());
         }
 
-        /// Whatever the steps come to, it ends, and what it reports was confirmed by its last step.
+        /// Whatever the results of the steps, the search ends, and its last step confirmed its
+        /// result.
         #[test]
         fn what_is_reported_was_confirmed(
             estimate in 0f64..1e8,

@@ -21,28 +21,27 @@ use super::{Outcome, Trouble};
 pub struct FindReport {
     /// What the connections did.
     pub mode: Mode,
-    /// The conditions that the rate had to meet.
+    /// The conditions that the rate must meet.
     pub objective: String,
     /// How the next rate was chosen, and when a step failed.
     pub rule: &'static str,
     /// Connections in each step.
     pub connections: u32,
-    /// Processes that shared them.
+    /// Processes that share them.
     pub processes: u32,
     /// The measured time of a step, in seconds; a step that confirms a rate takes three times that.
     pub step_duration_s: f64,
-    /// The steps, in their order. One that was interrupted is not among them.
+    /// The steps, in their order, without one that was interrupted.
     pub steps: Vec<RateStep>,
     /// The highest rate that met the objective and was confirmed; null if there is none.
     pub found_rate_per_s: Option<u32>,
     /// What the limit was in the failed step that is next above the found rate; null if no step
     /// failed, if the server stopped answering, or if the search was interrupted.
     pub limited_by: Option<Limit>,
-    /// Why the search ended before a rate could be found: the server answered nothing, or no port
-    /// was left to connect from. Null if the rule was followed to its end, or if the search was
-    /// interrupted.
+    /// Why the search ended before a rate was found: the server answered nothing, or no source port
+    /// was left. Null if the rule was followed to its end, or if the search was interrupted.
     pub ended_because: Option<String>,
-    /// The search was ended before its time.
+    /// Whether the search was interrupted.
     pub interrupted: bool,
 }
 
@@ -50,45 +49,45 @@ pub struct FindReport {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RateStep {
-    /// What it was for.
+    /// The purpose of the step.
     pub purpose: Purpose,
-    /// Requests a second that were asked for; null in the closed loop.
+    /// The rate of the step, in requests a second; null in the closed loop.
     pub target_rate_per_s: Option<u32>,
-    /// Replies or cycles a second that came within the step, counted from when the first of them
-    /// could have come: from its begin and the shortest latency on.
+    /// Replies or cycles a second within the step. The time counts from when the first of them
+    /// could have arrived: the beginning plus the shortest latency.
     pub rate_per_s: f64,
-    /// What the metrics of the objective were: latencies in microseconds, counts as they are. Null
-    /// if no reply was timed.
+    /// The metrics of the objective: latencies in microseconds, counts as they are. Null if no
+    /// reply was timed.
     pub metrics: BTreeMap<String, Option<f64>>,
     /// The generator's share of a processor, from 0 to 1; of several processes the busiest one's.
     pub generator_cpu_share: Option<f64>,
-    /// The share of the time in which it was ready to run and had to wait for a processor.
+    /// The share of the time in which the generator was ready to run and waited for a processor.
     pub generator_run_delay_share: Option<f64>,
-    /// Whether the step was ok. The closed loop is if a reply came within it.
+    /// Whether the step was ok. The closed loop is ok if a reply arrived within it.
     pub ok: bool,
     /// Why it failed, errors first. For the closed loop: what went wrong in it.
     pub reasons: Vec<String>,
-    /// What the limit was, if it failed; null if the server answered nothing.
+    /// The limit of a failed step; null if the server answered nothing.
     pub limited_by: Option<Limit>,
 }
 
-/// What a failed step was limited by.
+/// The limit in a failed step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {
-    /// The generator was busy, or had no file or process left: nothing is said about the server.
+    /// The generator was busy, or out of files or processes: nothing is known about the server.
     Generator,
-    /// No port was left to connect from: nothing is said about the server.
+    /// No source port was left: nothing is known about the server.
     Ports,
-    /// The generator had to wait for a processor, because others had them.
+    /// The generator waited for a processor, because other programs used them.
     Machine,
-    /// Neither of these: what is behind the connections.
+    /// None of these: the server, or the network.
     Server,
 }
 
 impl RateStep {
-    /// What a step came to. `shown` gives a figure as people read it.
+    /// The result of a step. `shown` formats a figure for people.
     pub fn new(
         trial: Trial,
         objective: &Objective,
@@ -105,7 +104,7 @@ impl RateStep {
             None => Some("no reply was timed".to_owned()),
         });
         let rate = achieved(outcome);
-        // Errors are the cause of the rest, and come first: a table has no room for all.
+        // Errors are the cause of the rest, and are named first: a table has no room for all.
         let mut reasons = errors(objective, outcome);
         if trial.rate.is_some() {
             reasons.extend(missed);
@@ -135,8 +134,8 @@ impl RateStep {
         }
     }
 
-    /// What it says about its rate. `ports_return`: a port that was used is free again when the
-    /// next step begins.
+    /// What the step shows about its rate. `ports_return`: a port that was used is free again when
+    /// the next step begins.
     pub fn finding(&self, outcome: &Outcome, ports_return: bool) -> Finding {
         match self.limited_by {
             _ if self.ok => Finding::Ok,
@@ -147,14 +146,14 @@ impl RateStep {
     }
 }
 
-/// Whether the server was asked, as far as this machine could, and answered nothing at all.
+/// Whether requests were sent, as far as this machine could, and the server answered none.
 pub fn is_silent(outcome: &Outcome) -> bool {
     let is_answered = outcome.done > 0 || outcome.mismatches > 0;
     let is_asked = outcome.unanswered > 0 || !outcome.errors.is_empty();
     is_asked && !is_answered && !is_own(outcome, Trouble::NoPort) && !has_own_error(outcome)
 }
 
-/// Whether the generator itself lacked something other than a port.
+/// Whether the generator lacked something other than a port.
 fn has_own_error(outcome: &Outcome) -> bool {
     [Trouble::NoResource, Trouble::Process].into_iter().any(|it| is_own(outcome, it))
 }
@@ -163,8 +162,8 @@ fn is_own(outcome: &Outcome, trouble: Trouble) -> bool {
     outcome.errors.contains_key(trouble.name())
 }
 
-/// Replies a second from when the first of them could have come: else the requests that are under
-/// way at the end would be missed at a distant server, however fast it is.
+/// Replies a second, counted from when the first of them could have arrived. Otherwise the requests
+/// in flight at the end would be missing at a distant server, however fast it is.
 fn achieved(outcome: &Outcome) -> f64 {
     let first_s = outcome.latency.at_quantile_us(0.0).unwrap_or(0.0) / 1e6;
     match outcome.seconds - first_s {
@@ -173,14 +172,14 @@ fn achieved(outcome: &Outcome) -> f64 {
     }
 }
 
-/// Errors and wrong replies that are not bounded by the objective.
+/// Errors and wrong replies that the objective does not bound.
 fn errors(objective: &Objective, outcome: &Outcome) -> Vec<String> {
     let errors = outcome.errors.iter().filter(|_| !objective.bounds("errors"));
     let errors = errors.map(|(name, count)| format!("{name} {count}"));
     errors.chain(counted("mismatches", outcome.mismatches, objective)).collect()
 }
 
-/// Missing replies that are not bounded by the objective.
+/// Missing replies that the objective does not bound.
 fn missing(objective: &Objective, outcome: &Outcome) -> Option<String> {
     counted("unanswered", outcome.unanswered, objective)
 }
@@ -201,15 +200,15 @@ fn limit(outcome: &Outcome, cpu: Option<f64>, run_delay: Option<f64>) -> Option<
 }
 
 impl FindReport {
-    /// What limited the found rate: the last failure at the lowest rate above it.
+    /// The limit of the found rate: that of the last failure at the lowest rate above it.
     pub fn limit(steps: &[RateStep], found: Option<u32>) -> Option<Limit> {
-        // A closed loop that failed is the only step there is.
+        // A closed loop that failed is the only step.
         let is_above = |step: &&RateStep| {
             let rate = step.target_rate_per_s;
             !step.ok && (rate > found || (rate, found) == (None, None))
         };
         let above = steps.iter().filter(is_above);
-        // Of equal ones `min_by_key` gives the first.
+        // `min_by_key` returns the first of equal ones.
         above.rev().min_by_key(|step| step.target_rate_per_s)?.limited_by
     }
 }
@@ -221,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// SNAPSHOTS=overwrite writes it anew.
+    /// `SNAPSHOTS=overwrite` rewrites it.
     #[test]
     fn the_schema_in_docs_is_that_of_the_types() {
         let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
@@ -231,7 +230,7 @@ mod tests {
         assert_data_eq!(text, file!["../../docs/find-rate.schema.json"].raw());
     }
 
-    /// A step of a second at 1,000 a second, with replies that all took as long as the first.
+    /// A step of a second at 1,000 a second, in which all replies took as long as the first.
     fn outcome(replies: u64, latency_us: u64) -> Outcome {
         let mut outcome =
             Outcome { done: replies, in_time: replies, seconds: 1.0, ..Outcome::default() };
@@ -273,7 +272,7 @@ mod tests {
         assert_eq!(step("p99<5ms", &some).reasons, ["reset 3"]);
     }
 
-    /// 800 replies of a second's 1,000: those of the last 200 ms come after its end.
+    /// 800 replies of a second's 1,000: those of the last 200 ms arrive after its end.
     #[test]
     fn a_distant_server_achieves_its_rate() {
         let distant = step("p99<5s", &outcome(800, 200_000));
@@ -281,7 +280,8 @@ mod tests {
         assert_eq!(step("p99<5s", &outcome(980, 100)).reasons, ["98 % achieved"]);
     }
 
-    /// Regression: the closed loop hid its errors, and one without a reply counted as ok.
+    /// Regression: errors of the closed loop were not reported, and one without a reply counted as
+    /// ok.
     #[test]
     fn the_closed_loop_misses_no_objective_and_keeps_its_errors() {
         let trial = Trial { purpose: Purpose::Estimate, rate: None };

@@ -1,4 +1,4 @@
-//! What is counted: replies, what went wrong by kind, and how connections ended.
+//! Counters of a run: replies, errors by kind, and the verdicts.
 
 use std::collections::BTreeMap;
 
@@ -8,67 +8,67 @@ use super::histogram::Latency;
 use crate::machine::close::{Kind, KindCounts};
 use crate::machine::errno::{Errno, Meaning, System};
 
-/// What goes wrong, apart from a wrong reply.
+/// An error other than a wrong reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Trouble {
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     Refused,
-    /// The server, or what stands between, reset the connection.
+    /// The server, or a middlebox, reset the connection.
     Reset,
-    /// The server closed it, and we had not.
+    /// The server closed the connection before we did.
     Closed,
-    /// No reply in time.
+    /// No reply within the timeout.
     Timeout,
-    /// No connection in time, or the kernel gave up on one.
+    /// The handshake took too long, or the kernel gave up on the connection.
     ConnectTimeout,
-    /// We closed, and the server does not.
+    /// We closed, and the server did not.
     NoFin,
-    /// The network says that it cannot be reached.
+    /// The network reported that the server is unreachable.
     Unreachable,
-    /// No port or address is left to connect from.
+    /// No source port or address is left.
     NoPort,
     /// No file or memory is left.
     NoResource,
-    /// Another process of this run ended before its time.
+    /// Another process of this run exited early.
     Process,
     /// Anything else.
     Other,
 }
 
-/// A row for each, in its order: its name, and in words.
+/// A row for each, in their order: its name, and its description.
 const ROWS: [(Trouble, &str, &str); Trouble::COUNT] = [
-    (Trouble::Refused, "refused", "refused: nothing listens there"),
+    (Trouble::Refused, "refused", "refused: nothing listens at this address"),
     (Trouble::Reset, "reset", "reset by the server"),
     (
         Trouble::Closed,
         "closed",
-        "closed by the server; was it silent for too long? see --every, --rate",
+        "closed by the server; was it idle for too long? see --every, --rate",
     ),
     (Trouble::Timeout, "timeout", "no reply within --timeout"),
-    (Trouble::ConnectTimeout, "connect_timeout", "no connection in time"),
-    (Trouble::NoFin, "no_fin", "the server does not close within --timeout after we did"),
-    (Trouble::Unreachable, "unreachable", "the network does not lead there"),
-    (Trouble::NoPort, "no_port", "no port is free to connect from"),
-    (Trouble::NoResource, "no_resource", "no file or memory is left, see ulimit -n"),
-    (Trouble::Process, "process", "a process of this run ended before its time"),
+    (Trouble::ConnectTimeout, "connect_timeout", "the handshake did not finish in time"),
+    (Trouble::NoFin, "no_fin", "the server did not close within --timeout after our FIN"),
+    (Trouble::Unreachable, "unreachable", "the server is unreachable"),
+    (Trouble::NoPort, "no_port", "no source port is free"),
+    (Trouble::NoResource, "no_resource", "out of files or memory, see ulimit -n"),
+    (Trouble::Process, "process", "a process of this run exited early"),
     (Trouble::Other, "other", "failed"),
 ];
 
 impl Trouble {
     const COUNT: usize = Trouble::Other as usize + 1;
 
-    /// The name in the report.
+    /// Its name in the report.
     pub const fn name(self) -> &'static str {
         ROWS[self as usize].1
     }
 
-    /// What it is, in words, and what to do about it.
+    /// A description, with what to do about it.
     pub const fn says(self) -> &'static str {
         ROWS[self as usize].2
     }
 
-    /// What an error number means for a connection that is open.
+    /// The meaning of an error number on an open connection.
     pub(super) fn of(errno: Errno) -> Trouble {
         match errno.meaning(System::HERE) {
             Meaning::Reset | Meaning::Killed => Trouble::Reset,
@@ -79,7 +79,7 @@ impl Trouble {
         }
     }
 
-    /// What it means for one that was to be opened.
+    /// Its meaning during a connect.
     pub(super) fn of_connect(errno: Errno) -> Trouble {
         match errno.name(System::HERE) {
             Some("ECONNREFUSED" | "WSAECONNREFUSED") => Trouble::Refused,
@@ -90,12 +90,12 @@ impl Trouble {
     }
 }
 
-/// What one process counted.
+/// The counters of one process.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub(super) struct Tally {
-    /// Replies, or whole cycles, of the measured time.
+    /// Replies, or complete cycles, of the measured time.
     pub(super) done: u64,
-    /// Those of them that came before its end.
+    /// Those of them that arrived before its end.
     pub(super) in_time: u64,
     pub(super) mismatches: u64,
     troubles: [u64; Trouble::COUNT],
@@ -111,12 +111,12 @@ impl Tally {
         self.verdicts[kind as usize] += 1;
     }
 
-    /// Whether what was counted just now is the first thing that went wrong.
+    /// Whether the last error that was counted is the first one.
     pub(super) fn is_first_trouble(&self) -> bool {
         self.mismatches + self.troubles.iter().sum::<u64>() == 1
     }
 
-    /// What was counted since it was like `before`, but for the verdicts.
+    /// What was counted since `before`, without the verdicts.
     pub(super) fn since(&self, before: &Tally) -> Tally {
         let mut since = self.clone();
         since.done -= before.done;
@@ -137,28 +137,28 @@ impl Tally {
     }
 }
 
-/// Only what happened.
+/// Only the rows that are not zero.
 fn named(rows: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
     let rows = rows.filter(|(_, count)| *count > 0);
     rows.map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
-/// What one process, or all of them, came to.
+/// The result of one process, or of all.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Connections that were open when measuring began.
     pub connected: u64,
     /// Those of them that were open when it ended.
     pub held: u64,
-    /// Replies, or whole cycles, to what was asked in the measured time.
+    /// Replies, or complete cycles, for requests of the measured time.
     pub done: u64,
-    /// Those of them that came before its end.
+    /// Those of them that arrived before its end.
     pub in_time: u64,
-    /// Requests of the measured time that were due and never answered.
+    /// Requests that were due in the measured time and never answered.
     pub unanswered: u64,
-    /// Replies that were not what they had to be.
+    /// Wrong replies.
     pub mismatches: u64,
-    /// What else went wrong, and how often.
+    /// Other errors, with their counts.
     pub errors: BTreeMap<String, u64>,
     /// How the connections ended.
     pub verdicts: BTreeMap<String, u64>,
@@ -168,23 +168,23 @@ pub struct Outcome {
     pub received_bytes: u64,
     /// The measured time, in seconds.
     pub seconds: f64,
-    /// The generator's own time on a processor then, in seconds: of the busiest process.
+    /// The generator's own CPU time in the measured time, in seconds: of the busiest process.
     pub cpu_seconds: Option<f64>,
-    /// What it was ready to run and did not, for others had the processors: of the process that
-    /// waited most.
+    /// The time in which it was ready to run and waited for a processor, in seconds: of the process
+    /// that waited longest.
     pub waited_seconds: Option<f64>,
-    /// Its time on a processor until the last reply, of all processes.
+    /// Its CPU time until the last reply, of all processes.
     pub cpu_seconds_sum: Option<f64>,
-    /// How long replies took; in the open loop from when the request was due.
+    /// Latencies; in the open loop from when the request was due.
     pub latency: Latency,
-    /// In the open loop: from when it was sent.
+    /// In the open loop: latencies from when the request was sent.
     pub service: Latency,
-    /// An interrupt ended it before its time.
+    /// An interrupt ended the run early.
     pub interrupted: bool,
 }
 
 impl Outcome {
-    /// Adds what another process came to in the same time.
+    /// Adds the result of another process at the same time.
     pub fn add(&mut self, other: &Outcome) {
         self.connected += other.connected;
         self.held += other.held;
@@ -213,18 +213,18 @@ impl Outcome {
         self.interrupted |= other.interrupted;
     }
 
-    /// Counts one thing that went wrong outside of a generator.
+    /// Counts one error that happened outside a generator.
     pub fn trouble(&mut self, trouble: Trouble) {
         *self.errors.entry(trouble.name().to_owned()).or_default() += 1;
     }
 
-    /// Whether anything went wrong.
+    /// Whether there was any error.
     pub fn has_failed(&self) -> bool {
         self.interrupted || self.mismatches > 0 || !self.errors.is_empty() || self.unanswered > 0
     }
 }
 
-/// Of two, or of the one that is known.
+/// `of` the two, or the one that is known.
 fn most(one: Option<f64>, other: Option<f64>, of: fn(f64, f64) -> f64) -> Option<f64> {
     match (one, other) {
         (Some(one), Some(other)) => Some(of(one, other)),

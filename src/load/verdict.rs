@@ -1,14 +1,14 @@
-//! How a connection of ours ended, in the words that the server has for its own.
+//! The verdict on a client connection of a run, with the server's classifier.
 //!
-//! The classifier sees two ends and a wire between them, and does not care which of the two we are:
-//! "reply" is what we sent, a request here. What a server never does is to end a connection because
-//! it has all that it came for: that is `local.done`.
+//! The classifier is the same for both sides of a connection: "reply" is what we sent, a request
+//! here. One ending exists only on a client: the connection ended because everything was received,
+//! `local.done`.
 
 use super::connection::{ClientConnection, Why};
 use crate::machine::close::{Kind, Leftover, LocalCause, Probe};
 
-/// The verdict on a connection that ended for this reason. The system is not asked about one that
-/// ended as it was to.
+/// The verdict on a connection that ended for this reason. For [`Why::Done`] the kernel is not
+/// asked.
 pub(super) fn verdict(connection: &mut ClientConnection, why: Why, probe: impl Probe) -> Kind {
     let cause = match why {
         Why::Done => return Kind::LocalDone,

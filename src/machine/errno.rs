@@ -1,6 +1,6 @@
-//! What a raw error number means, by operating system.
+//! Meanings of raw error numbers, for each operating system.
 //!
-//! Errors are told apart by number: texts differ between systems and languages, and
+//! Errors are distinguished by number: texts differ between systems and languages, and
 //! [`std::io::ErrorKind`] is too coarse (EMFILE has no kind of its own, and `ConnectionAborted` is
 //! two things: on Linux a program here destroyed the socket, on Windows the peer is gone). The
 //! tables hold literal numbers and the system is an argument, so each of them is tested everywhere.
@@ -16,7 +16,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-/// A raw error number, as the operating system gave it.
+/// A raw error number, as the operating system returned it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Errno(pub i32);
 
@@ -24,6 +24,7 @@ pub struct Errno(pub i32);
 ///
 /// Linux on Alpha and on PA-RISC has numbers of its own, too. Rust has no target for either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum System {
     /// Linux and Android with the numbers of `asm-generic`, which most architectures use.
     Linux,
@@ -95,14 +96,15 @@ impl System {
     }
 }
 
-/// What an error number says about a connection or a listener.
+/// The meaning of an error number for a connection or a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Meaning {
-    /// The peer's reset arrived, or the connection is gone because of it.
+    /// The peer's reset arrived, or the connection has ended because of it.
     Reset,
     /// No answer came: retransmissions, keepalive probes or TCP_USER_TIMEOUT ran out.
     TimedOut,
-    /// The network says that the peer cannot be reached.
+    /// The network reported that the peer cannot be reached.
     Unreachable,
     /// The network on this side is down.
     NetworkDown,
@@ -113,7 +115,7 @@ pub enum Meaning {
     NoFiles,
     /// This system is out of memory or buffers, for now.
     NoMemory,
-    /// A newcomer was gone before it was accepted: take the next one.
+    /// A new connection ended before it was accepted: take the next one.
     Aborted,
     /// The socket is not connected, or shut down on our side.
     NotConnected,
@@ -122,13 +124,13 @@ pub enum Meaning {
 }
 
 impl Errno {
-    /// What this number says on `system`.
+    /// The meaning of this number on `system`.
     pub fn meaning(self, system: System) -> Meaning {
         table(system).iter().find(|row| row.0 == self.0).map_or(Meaning::Other, |row| row.2)
     }
 
-    /// The number's name on `system`, as in the manual: "ECONNRESET". `None` where the table does
-    /// not know it.
+    /// The number's name on `system`, as in the manual: "ECONNRESET". `None` if it is not in the
+    /// table.
     pub fn name(self, system: System) -> Option<&'static str> {
         table(system).iter().find(|row| row.0 == self.0).map(|row| row.1)
     }
@@ -137,7 +139,7 @@ impl Errno {
 /// A number, its name and its meaning.
 pub type Row = (i32, &'static str, Meaning);
 
-/// Every error number of a system that a TCP server may meet and must tell apart or name.
+/// Every error number of a system that a TCP server may meet and must distinguish or name.
 pub const fn table(system: System) -> &'static [Row] {
     match system {
         System::Linux => &tables::LINUX,

@@ -1,10 +1,10 @@
-//! Pure state machines, which decide: facts in, intentions out.
+//! The machine: pure state machines, with facts as input and intentions as output.
 //!
-//! Nothing here knows a socket, a clock, a log or `unsafe`; everything can be called from a test,
-//! in any order, at any time of the test's own.
+//! Nothing here uses a socket, a clock, a log or `unsafe`; everything can be called from a test, in
+//! any order and at any time of the test's own.
 //!
 //! Reading order: [`time`] and [`wheel`] (time), [`reply`] and [`outbox`] (bytes), [`connection`]
-//! (one life), [`errno`] and [`close`] (how it ended).
+//! (the life of one connection), [`errno`] and [`close`] (how it ended).
 
 pub mod close;
 pub mod connection;

@@ -1,7 +1,7 @@
-//! What a full socket did not take.
+//! Outbox: the rest of a reply that a full socket did not take.
 //!
-//! Most connections never need one: the reply goes out with the system call that offers it. So an
-//! empty outbox is a null pointer, eight bytes, and memory is taken only for what is left over.
+//! Most connections never need one: the reply is sent by the system call that offers it. So an
+//! empty outbox is a null pointer, eight bytes, and memory is allocated only for what is left over.
 //!
 //! ```text
 //!   reply    ┌────────────────┬──────────────────────┐
@@ -35,7 +35,7 @@ impl Outbox {
         self.0.as_ref().map_or(&[], |leftover| &leftover.bytes[leftover.sent..])
     }
 
-    /// The socket took `bytes` more. With the last of them the memory is given back.
+    /// The socket took `bytes` more. With the last of them the memory is freed.
     pub fn advance(&mut self, bytes: usize) {
         if let Some(leftover) = &mut self.0 {
             leftover.sent += bytes;
@@ -51,12 +51,12 @@ impl Outbox {
         self.0.is_none()
     }
 
-    /// How much memory it takes, in bytes: what was put in, until the last of it is sent.
+    /// The memory that it uses, in bytes: what was put in, until the last of it is sent.
     pub fn held(&self) -> usize {
         self.0.as_ref().map_or(0, |leftover| leftover.bytes.len())
     }
 
-    /// How much is pending, in bytes.
+    /// The number of bytes that are pending.
     pub fn len(&self) -> usize {
         self.pending().len()
     }

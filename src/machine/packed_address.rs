@@ -1,8 +1,9 @@
-//! The other end's address, packed.
+//! The peer's address in packed form.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// A peer's address in 22 bytes instead of 32: a server of a million connections keeps a million.
+/// A peer's address in 22 bytes instead of 32: a server with a million connections stores a
+/// million.
 ///
 /// It is canonical: an IPv4 peer is an IPv4 peer, whichever socket accepted it, and never
 /// `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2). The flow label is not kept.
@@ -21,9 +22,9 @@ impl PackedAddress {
     }
 }
 
-/// What a limit for each address counts: an IPv4 address, or the /64 of an IPv6 address. One host
-/// usually has a whole /64 to choose its addresses from (RFC 4291, section 2.5.4; RFC 8981), so a
-/// limit for each of them would be none.
+/// The unit that a limit for each address counts: an IPv4 address, or the /64 of an IPv6 address.
+/// One host usually has a whole /64 to choose its addresses from (RFC 4291, section 2.5.4; RFC
+/// 8981), so a limit on single IPv6 addresses would have no effect.
 pub fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),

@@ -1,6 +1,6 @@
-//! From the bytes of a read to the bytes of its reply.
+//! Replies: from the bytes of a read to the bytes of its reply.
 //!
-//! One buffer serves all connections, and the prefix lies in it already:
+//! One buffer serves all connections, and contains the prefix already:
 //!
 //! ```text
 //!   ┌─────────────────────────┬────────────────────────────────────┐
@@ -14,23 +14,24 @@
 
 use std::fmt;
 
-/// What a reply is made of.
+/// The unit of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Framing {
-    /// One reply for each read: the prefix, then what was read. Where TCP cuts the stream is where
-    /// the prefixes go.
+    /// One reply for each read: the prefix, then what was read. The prefixes appear where TCP
+    /// splits the stream.
     #[default]
     Chunk,
-    /// The prefix goes out with the first byte of each line, then the line as it comes. However TCP
-    /// cuts the stream, the reply is the same. A lone newline and an unterminated tail are lines.
+    /// The prefix is sent with the first byte of each line, then the line as it arrives. However
+    /// TCP splits the stream, the reply is the same. A lone newline and an unterminated tail are
+    /// lines.
     Line,
     /// The bytes and nothing else: RFC 862.
     Raw,
 }
 
 impl Framing {
-    /// The longest reply there can be, in bytes, with a prefix and a read buffer of these lengths:
-    /// what one connection may own of output.
+    /// The longest possible reply, in bytes, with a prefix and a read buffer of these lengths: the
+    /// most output that one connection may have.
     ///
     /// ```
     /// # use closecall::machine::reply::Framing;
@@ -40,8 +41,9 @@ impl Framing {
         self.reply_bytes(prefix_bytes, self.read_bytes_max(prefix_bytes, read_buffer_bytes))
     }
 
-    /// The longest reply to the shortest read, in bytes: what one connection may own of output
-    /// however short output memory is. Arguments as for [`reply_bytes_max`](Self::reply_bytes_max).
+    /// The longest reply to the shortest read, in bytes: the most output that one connection may
+    /// have when output memory is short. Arguments as for
+    /// [`reply_bytes_max`](Self::reply_bytes_max).
     pub fn reply_bytes_min(self, prefix_bytes: usize, read_buffer_bytes: usize) -> usize {
         let read_bytes_max = self.read_bytes_max(prefix_bytes, read_buffer_bytes);
         self.reply_bytes(prefix_bytes, self.read_bytes_floor(prefix_bytes).min(read_bytes_max))
@@ -55,7 +57,7 @@ impl Framing {
         }
     }
 
-    /// The longest read that is allowed however short output memory is.
+    /// The longest read that is allowed even when output memory is short.
     fn read_bytes_floor(self, prefix_bytes: usize) -> usize {
         match self {
             Framing::Chunk | Framing::Raw => READ_BYTES_MIN,
@@ -79,13 +81,14 @@ pub const PREFIX_BYTES_MAX: usize = 4096;
 /// The longest read buffer that is accepted, in bytes: 16 MiB.
 pub const READ_BUFFER_BYTES_MAX: usize = 16 << 20;
 
-/// However short output memory is, a read may take this much, in bytes, where the buffer and the
-/// framing let it: with less, a server would spend its time on calls.
+/// Even when output memory is short, a read may take this much, in bytes, if the buffer and the
+/// framing allow it: with less, a server would spend its time on calls.
 pub const READ_BYTES_MIN: usize = 256;
 
 /// The shared read buffer and the framing of replies.
 ///
-/// Read into [`space`](Self::space), then take the [`reply`](Self::reply) to as many bytes as came.
+/// Read into [`space`](Self::space), then take the [`reply`](Self::reply) to the bytes that were
+/// read.
 ///
 /// ```
 /// use closecall::machine::reply::{Framing, Replier};
@@ -99,7 +102,7 @@ pub struct Replier {
     prefix_bytes: usize,
     /// The prefix, then the space.
     buffer: Box<[u8]>,
-    /// Replies of `line`, which are built and not found. Empty in the other framings.
+    /// Replies of `line`, which are built by copying. Empty in the other framings.
     lines: Vec<u8>,
     /// How much of the space one read may fill.
     read_bytes: usize,
@@ -116,7 +119,7 @@ impl fmt::Debug for Replier {
 }
 
 impl Replier {
-    /// A replier that lays `prefix` before each reply and reads at most `read_buffer_bytes` at once
+    /// A replier that puts `prefix` before each reply and reads at most `read_buffer_bytes` at once
     /// (0 counts as 1).
     ///
     /// In `line` a read takes only as much as has a reply of at most one buffer, even if each byte
@@ -139,13 +142,13 @@ impl Replier {
         }
     }
 
-    /// Where the next read goes, if it may take as much as fits.
+    /// The space of the next read, if it may take as much as fits.
     pub fn space(&mut self) -> &mut [u8] {
         self.space_within(u64::MAX, usize::MAX)
     }
 
-    /// Where the next read goes: at most `read_bytes`, and as much less as its reply may be no
-    /// longer than `reply_bytes`. One byte at least, or [`READ_BYTES_MIN`] where that fits.
+    /// The space of the next read: at most `read_bytes`, and less if the reply could be longer than
+    /// `reply_bytes`. One byte at least, or [`READ_BYTES_MIN`] if that fits.
     pub fn space_within(&mut self, read_bytes: u64, reply_bytes: usize) -> &mut [u8] {
         let for_reply = match self.framing {
             Framing::Raw => reply_bytes,
@@ -164,8 +167,8 @@ impl Replier {
     }
 
     /// The reply to the first `bytes` bytes of the space.
-    ///
-    /// `inside_line` is the connection's place in its stream and moves along with it: whether the
+    /// `inside_line` is the connection's position in its stream, which this updates: whether the
+    /// last byte before these belonged to an unfinished line. Only `line` uses it.
     /// last byte before these belonged to a line that goes on. Only `line` looks at it.
     pub fn reply(&mut self, bytes: usize, inside_line: &mut bool) -> &[u8] {
         let end = self.prefix_bytes + bytes;
@@ -187,7 +190,7 @@ impl Replier {
         }
     }
 
-    /// The longest reply there can be, in bytes: what one connection may own of output.
+    /// The longest possible reply, in bytes: the most output that one connection may have.
     pub fn reply_bytes_max(&self) -> usize {
         match self.framing {
             Framing::Chunk => self.buffer.len(),
@@ -203,7 +206,7 @@ mod tests {
 
     const PREFIX: &[u8] = b"from server back[rust]:";
 
-    /// Feeds the pieces as separate reads and gives the whole reply stream.
+    /// Passes the pieces as separate reads and returns the whole reply stream.
     fn echo(framing: Framing, pieces: &[&str]) -> String {
         let mut replier = Replier::new(framing, PREFIX, 65536);
         let mut inside_line = false;

@@ -1,12 +1,12 @@
-//! Time as the machine knows it: a number that its caller has read off a clock.
+//! Moments and spans in milliseconds. Time is a number that the caller has read off a clock.
 //!
-//! Nothing here reads a clock. `now` is an argument, so a test owns time.
+//! Nothing here reads a clock. `now` is an argument, so a test controls time.
 
 use super::u48::U48;
 
-/// A moment: whole milliseconds of a monotonic clock since a start that means nothing, rounded
-/// down. 2^64 ms are 584 million years. (The ticks of the [`wheel`](super::wheel) are coarser: each
-/// is as many of these as the grain of all deadlines.)
+/// A moment: whole milliseconds of a monotonic clock since an arbitrary start, rounded down. 2^64
+/// ms are 584 million years. (The ticks of the [`wheel`](super::wheel) are coarser: each is as many
+/// milliseconds as the resolution of all deadlines.)
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Moment(u64);
 

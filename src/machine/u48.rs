@@ -1,4 +1,5 @@
-//! A number in six bytes instead of eight: a server of a million connections keeps several million.
+//! A number in six bytes instead of eight: a server with a million connections stores several
+//! million.
 
 /// A number of 48 bits. One that is larger counts as [`U48::MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

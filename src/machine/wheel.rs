@@ -1,4 +1,4 @@
-//! A hashed timer wheel over dense keys.
+//! Hashed timer wheel for connection deadlines, over dense keys.
 //!
 //! The idea is scheme 6 of Varghese and Lauck, *Hashed and Hierarchical Timing Wheels* (SOSP 1987):
 //! time is a ring of slots, a deadline hangs in the slot of its tick, and to arm, to move or to
@@ -13,9 +13,10 @@
 //!   slot and moved on when that comes up, so whatever hangs in a slot has its time there.
 //!
 //! Any amount of time may pass between two calls: a server is idle for a year, a laptop sleeps for
-//! a night. Nothing walks through that time. An empty wheel [skips](TimerWheel::skip_to) it, and a
-//! deadline that lies beyond it is looked at twice, however many rounds it spans: once where it was
-//! parked, and once more from the list of those that lag behind, when the cursor has caught up.
+//! a night. The wheel does not step through that time. An empty wheel [skips](TimerWheel::skip_to)
+//! it, and a deadline that lies beyond it is handled twice, however many rounds it spans: once
+//! where it was parked, and once more in the list of lagging deadlines, when the cursor has caught
+//! up.
 //!
 //! ```text
 //!                 cursor: the first tick that has not passed
@@ -33,11 +34,11 @@
 use super::time::Moment;
 use std::fmt;
 
-/// Slots on the ring: 64 words of 64 bits, so that one more word tells which words are not empty.
+/// Slots on the ring: 64 words of 64 bits, so that one more word shows which words are not empty.
 const SLOTS: u64 = 64 * 64;
 
-/// One more list beside the ring: deadlines that were parked, were looked at late, and lie more
-/// than a round ahead of a cursor that has not caught up with the time.
+/// One more list in addition to the ring: deadlines that were parked, were reached late, and lie
+/// more than a round ahead of a cursor that has not caught up with the time.
 const LAGGING: usize = SLOTS as usize;
 
 /// No entry: the end of a list, or an empty slot.
@@ -58,7 +59,7 @@ const FIRST: u32 = 1 << 31;
 const UNARMED: u64 = u64::MAX;
 const VACANT: Timer = Timer { due: UNARMED, next: NONE, previous: NONE };
 
-/// Deadlines by key: armed, moved and dropped in constant time. What a server arms it with is drawn
+/// Deadlines by key: armed, moved and dropped in constant time. The deadlines of a server are drawn
 /// on [`Connection`](super::connection::Connection#deadlines).
 ///
 /// Call [`arm`](Self::arm) with a key and a moment; the same call moves a key that is armed
@@ -84,7 +85,7 @@ pub struct TimerWheel {
     /// The first wheel tick that has not passed. Every armed entry hangs in
     /// `cursor ..= cursor + SLOTS - 1`, or is lagging.
     cursor: u64,
-    /// A list for each slot, and the one of those that lag behind.
+    /// A list for each slot, and the list of lagging deadlines.
     heads: Box<[u32]>,
     occupied: Occupied,
     entries: Vec<Timer>,
@@ -102,7 +103,7 @@ impl fmt::Debug for TimerWheel {
 }
 
 impl TimerWheel {
-    /// What it reserves for each key, in bytes.
+    /// The memory that it reserves for each key, in bytes.
     pub const KEY_BYTES: usize = size_of::<Timer>();
 
     /// An empty wheel with ticks of `tick_ms` milliseconds (0 counts as 1), whose time begins at
@@ -119,27 +120,27 @@ impl TimerWheel {
         }
     }
 
-    /// Gives back the memory of keys that were armed, where none is now.
+    /// Frees the memory of keys that were armed, if none is armed now.
     pub fn shrink(&mut self) {
         if self.is_empty() {
             self.entries = Vec::new();
         }
     }
 
-    /// Reserves room for keys below `keys`, if there is memory for them; else it grows as it must.
+    /// Reserves room for keys below `keys`, if there is memory for them; else it grows when needed.
     pub fn reserve(&mut self, keys: usize) {
         let _ = self.entries.try_reserve(keys.saturating_sub(self.entries.len()));
     }
 
-    /// Notes that it is `now`, where nothing is armed: time in which nothing could become due is
-    /// not walked through later.
+    /// Advances an empty wheel to `now`: time in which nothing could become due is not stepped
+    /// through later.
     pub fn skip_to(&mut self, now: Moment) {
         if self.is_empty() {
             self.cursor = self.cursor.max(now.as_ms() / self.tick_ms);
         }
     }
 
-    /// How many keys are armed.
+    /// The number of armed keys.
     pub fn len(&self) -> usize {
         self.armed
     }
@@ -172,7 +173,7 @@ impl TimerWheel {
         self.link(key, self.cursor);
     }
 
-    /// Forgets `key`. O(1); nothing happens where it is not armed.
+    /// Disarms `key`. O(1); does nothing if it is not armed.
     pub fn disarm(&mut self, key: u32) {
         if self.is_armed(key) {
             self.unlink(key);
@@ -182,7 +183,7 @@ impl TimerWheel {
     }
 
     /// Takes one key that is due at `now`, disarmed; `None` when no more are due or the budget is
-    /// spent. Every entry that is looked at costs one of `budget`.
+    /// spent. Every entry that is examined costs one of `budget`.
     ///
     /// Keys come in the order of their ticks, unless more than a round of 4,096 ticks has passed
     /// since the last call. Arming while popping is allowed, the key in hand included; what is
@@ -216,10 +217,10 @@ impl TimerWheel {
         None
     }
 
-    /// When to look again: the moment at which the next slot comes up, or `None` on an empty wheel.
+    /// When to call again: the moment of the next occupied slot, or `None` on an empty wheel.
     ///
-    /// It is exact, but for deadlines armed more than a round of 4,096 ticks ahead: those are
-    /// looked at, and moved on, once a round on their way.
+    /// It is exact, except for deadlines armed more than a round of 4,096 ticks ahead: those are
+    /// examined, and moved on, once a round on their way.
     pub fn next_due(&self) -> Option<Moment> {
         let at = match self.heads[LAGGING] {
             NONE => self.occupied.first_from(self.cursor)?,

@@ -1,4 +1,4 @@
-//! `std::net::TcpStream`.
+//! [`Observed`] for `std::net::TcpStream`.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -34,11 +34,11 @@ impl life::Stream for TcpStream {
 }
 
 impl Observed<TcpStream> {
-    /// Sends our FIN, reads and drops what still comes until the peer's, and waits until the system
-    /// has told what became of the last bytes. It takes no longer than `patience`, and a
-    /// millisecond or two; then the ending says what is known, with the certainty that it deserves.
+    /// Sends our FIN, reads and drops further input until the peer's FIN, and waits until the
+    /// system has reported what became of the last bytes. It takes no longer than `patience` plus a
+    /// millisecond or two; then the ending contains what is known, with its certainty.
     ///
-    /// The stream is closed when this is dropped. Called again it gives the same ending.
+    /// The stream is closed when this is dropped. Further calls return the same ending.
     pub fn finish(&mut self, patience: Duration) -> Ending {
         if let Some(ending) = self.life.ending {
             return ending;
@@ -51,10 +51,10 @@ impl Observed<TcpStream> {
         self.done()
     }
 
-    /// Shuts down the writing side: our FIN goes out, and reading goes on.
+    /// Shuts down the writing side: our FIN is sent, and reading continues.
     ///
     /// # Errors
-    /// What shutdown(2) gives: [`ErrorKind::NotConnected`] if a reset was here first, or if the
+    /// The error of shutdown(2): [`ErrorKind::NotConnected`] if a reset arrived first, or if the
     /// connection has ended.
     pub fn shut_down(&mut self) -> io::Result<()> {
         self.looks_before_fin(false);
@@ -63,11 +63,11 @@ impl Observed<TcpStream> {
         result
     }
 
-    /// Waits for so long, or until something has come.
+    /// Waits for this long, or until something has arrived.
     fn wait(&mut self, after: Duration) {
         let Life { seen, .. } = &self.life;
         if seen.has_fin() || seen.has_error() {
-            return thread::sleep(after); // nothing more can be read, and poll would say so at once
+            return thread::sleep(after); // nothing more can be read, and poll would return at once
         }
         let Some(mut stream) = self.stream.as_ref() else { return };
         let mut dropped = [0; DROPPED_BYTES];
@@ -77,7 +77,7 @@ impl Observed<TcpStream> {
             Ok(()) => stream.read(&mut dropped),
             Err(error) => Err(error),
         };
-        // As it was before.
+        // Restores the caller's setting.
         let _ = before.and_then(|before| stream.set_read_timeout(before));
         let _ = stream.set_nonblocking(!blocks);
         match result {
@@ -92,8 +92,8 @@ impl Observed<TcpStream> {
         }
     }
 
-    /// What a read of the caller's gave. On Windows SO_RCVTIMEO of the caller's ends it with the
-    /// number of a connection that timed out.
+    /// Records the result of a read by the caller. On Windows the caller's SO_RCVTIMEO ends a read
+    /// with the error number of a connection that timed out.
     fn reads(&mut self, result: &io::Result<usize>) {
         let has_timeout = || matches!(self.get_ref().read_timeout(), Ok(Some(_)));
         match result {
@@ -110,14 +110,14 @@ impl Observed<TcpStream> {
     }
 }
 
-/// Whether this is how the system names the end of SO_RCVTIMEO. On Unix ETIMEDOUT is the
+/// Whether this is how the system reports the end of SO_RCVTIMEO. On Unix ETIMEDOUT is the
 /// connection's.
 fn is_own_timeout(error: &io::Error) -> bool {
     let kind = error.kind();
     kind == ErrorKind::WouldBlock || cfg!(windows) && kind == ErrorKind::TimedOut
 }
 
-/// Whether its calls wait; so it is where the system does not tell.
+/// Whether its calls block; `true` on systems that do not report it.
 fn blocks(stream: &TcpStream) -> bool {
     #[cfg(unix)]
     let blocks = !SockRef::from(stream).nonblocking().unwrap_or(false);

@@ -1,4 +1,4 @@
-//! What is known of one stream, whichever kind of stream it is.
+//! The state of one observed stream, for all kinds of streams.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -10,31 +10,31 @@ use socket2::SockRef;
 use crate::machine::close::{Conclusion, Ending, Leftover, LocalCause, Observer, Probe};
 use crate::socket;
 
-/// Bytes that are read at once when what still comes is dropped.
+/// Bytes per read when further input is dropped.
 pub(super) const DROPPED_BYTES: usize = 16 << 10;
 
-/// Connections that this process has observed.
+/// The number of connections that this process has observed.
 static OBSERVED: AtomicU64 = AtomicU64::new(0);
 
-/// What is asked of a stream.
+/// The operations that a stream must have.
 pub trait Stream: Sized {
     /// Its socket.
     fn socket(&self) -> SockRef<'_>;
 
-    /// Our own address.
+    /// The local address.
     fn local(&self) -> Option<SocketAddr>;
 
-    /// What the system tells of it.
+    /// The system's evidence about it.
     fn probe(&self) -> impl Probe + '_;
 
-    /// It is dropped, and its ending is to be reported.
+    /// The stream is dropped, and its ending is to be reported.
     fn drop_with(self, life: Life, report: OnEnding);
 }
 
-/// What is to be done with an ending.
+/// What to do with an ending.
 pub(super) type OnEnding = Box<dyn FnOnce(Ending) + Send>;
 
-/// What is known of one stream.
+/// The state of one stream.
 #[derive(Clone, Debug)]
 pub struct Life {
     pub(super) id: u64,
@@ -43,17 +43,17 @@ pub struct Life {
     pub(super) seen: Observer,
     /// Bytes of a write that failed.
     unsent: u64,
-    /// Whether something was written since something was last read.
+    /// Whether something was written since the last read.
     has_answered: bool,
-    /// Bytes that were read and dropped.
+    /// Bytes that were dropped.
     pub(super) discarded: u64,
     pub(super) began: Instant,
-    /// When our FIN went out, or it was seen that there is no use in one.
+    /// When our FIN was sent, or it was known that it cannot be sent.
     pub(super) parted: Option<Instant>,
-    /// The stream was dropped, and a task finishes it: dropped again, it is concluded.
+    /// The stream was dropped, and a task finishes it: if it is dropped again, it is concluded.
     #[cfg(feature = "tokio")]
     pub(super) is_left: bool,
-    /// How it ended, once that is known.
+    /// How it ended, once known.
     pub(super) ending: Option<Ending>,
 }
 
@@ -95,7 +95,7 @@ impl Life {
         Ending::new(self.id, (self.peer, self.local), conclusion, (ms(self.began), waited_ms))
     }
 
-    /// What a read gave.
+    /// Records the result of a read.
     pub(super) fn read(&mut self, result: &io::Result<usize>) {
         if matches!(result, Ok(1..)) {
             self.has_answered = false;
@@ -103,7 +103,7 @@ impl Life {
         self.seen.read(result);
     }
 
-    /// What a write of `bytes` bytes gave.
+    /// Records the result of a write of `bytes` bytes.
     pub(super) fn wrote(&mut self, result: &io::Result<usize>, bytes: usize) {
         let had_error = self.seen.has_error();
         self.seen.wrote(result);
@@ -117,21 +117,21 @@ impl Life {
         }
     }
 
-    /// Bytes came that the program will not read.
+    /// Bytes arrived that the program will not read.
     pub(super) fn drops(&mut self, bytes: usize) {
         self.seen.received(bytes);
         self.discarded += bytes as u64;
     }
 
-    /// Looks, before our FIN goes out, whether the peer's FIN or reset is here: then the peer was
-    /// first, whatever the reason for our FIN. Bytes that were not read come before them. They are
-    /// dropped if the stream is finished, and then those that are read later came later.
+    /// Checks, before our FIN is sent, whether the peer's FIN or reset has arrived: then the peer
+    /// was first, whatever the reason for our FIN. Bytes that were not read come before it. They
+    /// are dropped if the stream is finished; bytes that are read later arrived later.
     pub(super) fn looks_before_fin(&mut self, socket: &SockRef<'_>, finishes: bool) {
         if self.seen.has_fin() || self.seen.has_error() || self.seen.has_sent_fin() {
             return;
         }
         let mut unread = socket::unread(&**socket).unwrap_or(0) as usize;
-        // Nothing blocks here: bytes, an end of file or an error are there.
+        // Nothing blocks here: bytes, an end of file or an error have arrived.
         if unread == 0 {
             if socket::is_read_closed(&**socket) {
                 self.reads_before_fin(socket, DROPPED_BYTES);
@@ -162,12 +162,12 @@ impl Life {
     }
 }
 
-/// The end of so much patience; `None` if there is none that a clock can show.
+/// The end of this patience; `None` if a clock cannot represent it.
 pub(super) fn end_of(patience: Duration) -> Option<Instant> {
     Instant::now().checked_add(patience)
 }
 
-/// What is left until then.
+/// The time left until then.
 pub(super) fn left_until(end: Option<Instant>) -> Duration {
     end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
 }

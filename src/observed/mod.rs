@@ -1,9 +1,9 @@
-//! A TCP stream of your own program that knows how it ended.
+//! Streams that know how they ended: a wrapper for TCP streams in your own program.
 //!
-//! [`Observed`] is a stream: it is read and written like the one that it holds, counts the bytes,
-//! and keeps the first error. [`finish`](Observed::finish) sends our FIN, reads to the peer's,
-//! waits for what the system has to say, and gives the [`Ending`]: how the connection ended, and
-//! what became of the last bytes that were written.
+//! [`Observed`] is read and written like the stream that it holds, counts the bytes, and keeps the
+//! first error. [`finish`](Observed::finish) sends our FIN, reads to the peer's, waits for the
+//! evidence of the system, and returns the [`Ending`]: how the connection ended, and what became of
+//! the last bytes that were written.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -33,23 +33,24 @@
 //!
 //! # Which side closed first
 //!
-//! Read until 0 or an error before `finish`, and a peer that closes first is known as such. Where
-//! `finish` is called earlier our FIN goes out first, and the verdict is one of `local_fin.*`: they
-//! say as well what became of the last bytes. A FIN or a reset of the peer's that was here before
-//! that is found then, and was first, unless requests that were not read lie before it.
+//! Read until 0 or an error before `finish`, and a peer that closes first is recognized. If
+//! `finish` is called earlier, our FIN is sent first, and the verdict is one of `local_fin.*`,
+//! which also include what became of the last bytes. If a FIN or a reset of the peer arrived before
+//! that, `finish` finds it, and the peer was first, unless requests that were not read lie before
+//! it.
 //!
-//! A limit of your own (a deadline, a shutdown) is told with [`ends`](Observed::ends) before.
+//! Report a limit of your own (a deadline, a shutdown) with [`ends`](Observed::ends) before.
 //!
 //! # Dropped without `finish`
 //!
-//! What is known at that moment is concluded, without waiting, and given to the report of
-//! [`reports`](Observed::reports) if there is one. It is less: a reply of which the acknowledgement
-//! is still under way is `unconfirmed`. With tokio, within a runtime, a task of its own finishes it
-//! and waits for the evidence.
+//! The ending is decided by what is known at that moment, without waiting, and passed to the report
+//! of [`reports`](Observed::reports) if there is one. Less is known then: a reply whose
+//! acknowledgement has not arrived yet is `unconfirmed`. With tokio, within a runtime, a task of
+//! its own finishes the stream and waits for the evidence.
 //!
-//! # What it relies on
+//! # Requirements
 //!
-//! It is the only one that reads, writes and shuts the stream down, from accept or connect on, and
+//! Only this wrapper reads, writes and shuts the stream down, from accept or connect on, and
 //! nothing asks the socket for SO_ERROR (`take_error`): see [`Observer`]. It sets SO_OOBINLINE, so
 //! that urgent bytes are counted.
 
@@ -69,11 +70,11 @@ use crate::machine::close::{Ending, LocalCause, Observer, Settling};
 /// `tokio::net::TcpStream`. No other type can be one.
 pub trait Stream: life::Stream {}
 
-/// A stream that counts what passes through it, keeps the first error, and knows how it ended.
+/// A stream that counts the bytes through it, keeps the first error, and knows how it ended.
 ///
-/// See [the module](self) for what it relies on.
+/// See [the module](self) for its requirements.
 pub struct Observed<S: Stream> {
-    /// Gone only while it is dropped.
+    /// `None` only while it is dropped.
     stream: Option<S>,
     life: Life,
     report: Option<OnEnding>,
@@ -83,43 +84,44 @@ impl<S: Stream> Observed<S> {
     /// Observes a stream that was just accepted from `peer`, or has just connected to it. Nothing
     /// may have been read or written yet.
     pub fn new(stream: S, peer: SocketAddr) -> Observed<S> {
-        // Where it is refused the socket is gone, and no byte will come.
+        // If the option is refused, the socket has ended, and no byte will arrive.
         let _ = stream.socket().set_out_of_band_inline(true);
         let life = Life::new(peer, stream.local());
         Observed { stream: Some(stream), life, report: None }
     }
 
-    /// The same; `report` is given the ending, when [`finish`](Observed::finish) has it or when the
-    /// stream is dropped: where the stream belongs to a library that drops it. It is called once.
+    /// The same, with a `report` that receives the ending when [`finish`](Observed::finish) has it
+    /// or when the stream is dropped, for streams that belong to a library that drops them. It is
+    /// called once.
     #[must_use]
     pub fn reports(mut self, report: impl FnOnce(Ending) + Send + 'static) -> Observed<S> {
         self.report = Some(Box::new(report));
         self
     }
 
-    /// The stream. Reading, writing or shutting it down past its observer spoils the evidence.
+    /// The stream. Reading, writing or shutting it down directly spoils the evidence.
     pub fn get_ref(&self) -> &S {
         self.stream.as_ref().expect("it is there until it is dropped")
     }
 
-    /// What is known so far.
+    /// The evidence so far.
     pub fn seen(&self) -> &Observer {
         &self.life.seen
     }
 
-    /// From here on this side ends it for this reason: say it before our FIN goes out.
+    /// This side ends the connection for this reason: call it before our FIN is sent.
     pub fn ends(&mut self, cause: LocalCause) {
         self.life.seen.ends(Some(cause));
     }
 
-    /// How it ended, by what is known now. It does not wait, and can be asked again: the later, the
-    /// better.
+    /// How it ended, by what is known now. It does not wait, and can be called again: later calls
+    /// know more.
     pub fn conclude(&mut self) -> Ending {
         let probe = self.stream.as_ref().expect("it is there until it is dropped").probe();
         self.life.conclude(probe)
     }
 
-    /// Sends our FIN, unless it is out or there is no use in one.
+    /// Sends our FIN, unless it was sent or cannot be sent any more.
     fn part(&mut self) {
         if self.life.parted.is_none() {
             self.looks_before_fin(true);
@@ -137,14 +139,14 @@ impl<S: Stream> Observed<S> {
         self.life.seen.before_shut_down(stream.probe());
     }
 
-    /// Before a read: after our FIN it is asked whether the peer has it.
+    /// Before a read: after our FIN, checks whether the peer has acknowledged it.
     fn looks_before_read(&mut self) {
         let stream = self.stream.as_ref().expect("it is there until it is dropped");
         self.life.seen.before_read(stream.probe());
     }
 
-    /// Asks whether it is settled. Gives how long to wait until the next question; `None` if there
-    /// is nothing left to ask, or no time until `end`.
+    /// Checks whether the evidence is complete. Returns how long to wait until the next check;
+    /// `None` if there is nothing left to ask, or no time until `end`.
     fn asks(&mut self, end: Option<Instant>) -> Option<Duration> {
         let (left, waited) = (life::left_until(end), self.life.waited());
         match self.life.seen.settle(self.stream.as_ref()?.probe(), waited) {

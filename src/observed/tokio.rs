@@ -1,4 +1,4 @@
-//! `tokio::net::TcpStream`.
+//! [`Observed`] for `tokio::net::TcpStream`.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -19,7 +19,7 @@ use crate::machine::close::{Ending, Probe};
 use crate::socket;
 
 /// How long a stream that was dropped within a runtime waits for its evidence, in a task of its
-/// own. As long as the echo server waits.
+/// own: the same as the echo server.
 const DROPPED_WAITS: Duration = Duration::from_secs(2);
 
 impl Stream for TcpStream {}
@@ -39,7 +39,7 @@ impl life::Stream for TcpStream {
 
     fn drop_with(self, mut life: Life, report: OnEnding) {
         match Handle::try_current() {
-            // A task that is dropped itself, by a runtime that ends or has no timers, is the last.
+            // A task that is itself dropped, by a runtime that ends or has no timers, is the last.
             Ok(runtime) if !life.is_left => {
                 life.is_left = true;
                 let mut left = Observed { stream: Some(self), life, report: Some(report) };
@@ -51,12 +51,13 @@ impl life::Stream for TcpStream {
 }
 
 impl Observed<TcpStream> {
-    /// Sends our FIN, reads and drops what still comes until the peer's, and waits until the system
-    /// has told what became of the last bytes, for `patience` at most; then the ending says what is
-    /// known, with the certainty that it deserves.
+    /// Sends our FIN, reads and drops further input until the peer's FIN, and waits until the
+    /// system has reported what became of the last bytes, for `patience` at most; then the ending
+    /// contains what is known, with its certainty.
     ///
-    /// The stream is closed when this is dropped. Called again it gives the same ending. It is
-    /// cancel safe: dropped before it is ready, it has lost nothing, and may be called again.
+    /// The stream is closed when this is dropped. Further calls return the same ending. It is
+    /// cancel safe: if the future is dropped before it is ready, nothing is lost, and it may be
+    /// called again.
     ///
     /// ```
     /// use closecall::Observed;
@@ -83,14 +84,14 @@ impl Observed<TcpStream> {
     /// ```
     ///
     /// # Panics
-    /// As tokio's own timers do: outside of a runtime, or where its time is not enabled.
+    /// As tokio's own timers do: outside a runtime, or if its time driver is not enabled.
     pub async fn finish(&mut self, patience: Duration) -> Ending {
         if let Some(ending) = self.life.ending {
             return ending;
         }
         self.part();
         let end = life::end_of(patience);
-        // After the end of file tokio gives no further event: it is asked on a timer.
+        // After the end of file tokio gives no further event: a timer repeats the check.
         while let Some(after) = self.asks(end) {
             let mut sleep = pin!(tokio::time::sleep(after));
             std::future::poll_fn(|context| match self.poll_drop(context) {
@@ -102,7 +103,7 @@ impl Observed<TcpStream> {
         self.done()
     }
 
-    /// Reads once and drops what came; pending if there is nothing to read, now or any more.
+    /// Reads once and drops what arrived; pending if there is nothing to read, now or later.
     fn poll_drop(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.life.seen.has_fin() || self.life.seen.has_error() {
             return Poll::Pending;
@@ -119,9 +120,10 @@ impl Observed<TcpStream> {
     }
 
     /// Whether the peer's FIN is known before something is written: the runtime keeps what the last
-    /// event said, and asking for it is no system call. There is room to send as a rule, so that it
-    /// says so at once: asked for what can be read alone, it would wait in a list of its own. A
-    /// stream that was just accepted is taken to be ready without an event, so that before its
+    /// event reported, and asking for it is no system call. There is usually room to send, so that
+    /// the answer is immediate: asked only for what can be read, it would wait in a list of its
+    /// own. A stream that was just accepted counts as ready without an event, so before its first
+    /// write the system is asked.
     /// first write the system is asked.
     fn looks_for_fin(&mut self) {
         if self.life.seen.has_fin_hint() {

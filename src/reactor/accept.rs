@@ -1,5 +1,5 @@
-//! Newcomers: accepted within a budget, refused beyond a limit, left in the backlog when there is
-//! no room.
+//! Accepting new connections: within a budget; beyond a limit they are reset or stay in the
+//! backlog.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::machine::close::{Answers, LocalCause};
 use crate::machine::connection::{Connection, Goodbye};
 use crate::machine::errno::{Errno, Meaning};
 
-/// Whether to go on accepting in this turn.
+/// Whether to continue accepting in this turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Continue,
@@ -52,8 +52,8 @@ impl<K: Kernel> Reactor<K> {
                 break;
             }
         }
-        // Errors are about single newcomers as a rule. If nothing else comes, something is broken:
-        // ask less often, and say so.
+        // An error is usually about one new connection. If every call fails, the cause is more
+        // general: try less often, and log it.
         if failures == budget
             && let Some(errno) = failure
         {
@@ -65,14 +65,14 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Whether the drain has accepted all there was, or as much as there can have been, or has no
-    /// time for more.
+    /// Whether the drain has accepted everything in the backlog, or as much as the backlog can
+    /// hold, or has no time left.
     fn last_accepts_are_done(&self) -> bool {
         let over = self.context.drain_is_over();
         over || !self.listeners.any_ready()
     }
 
-    /// Takes one newcomer from `listener`, or refuses one.
+    /// Takes one new connection from `listener`, or refuses one.
     fn next_newcomer(&mut self, listener: usize) -> Io<Then> {
         if self.table.len() >= self.config.slots() {
             return Io::Done(Then::Stop); // there is room, as soon as this turn ends
@@ -97,7 +97,7 @@ impl<K: Kernel> Reactor<K> {
                     self.pause(Pause::Full);
                     Io::Done(Then::Stop)
                 }
-                // Once there is a newcomer to make room for, and it will not be refused.
+                // Only when there is a new connection to make room for, and it will not be refused.
                 Some(oldest) => {
                     let newcomer = self.kernel.accept(listener);
                     match &newcomer {
@@ -112,8 +112,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Ends a connection that only waits for its evidence, by what is known now. Its slot and its
-    /// file are free when this turn ends.
+    /// Ends a connection that only waits for its evidence, with the verdict that is known now. Its
+    /// slot and its file are free when this turn ends.
     fn decide_now(&mut self, key: u32) {
         if let Some(slot) = self.table.get_mut(key) {
             slot.connection.decide_now();
@@ -121,20 +121,20 @@ impl<K: Kernel> Reactor<K> {
             let was_visited = slot.visited_in == self.turn_number;
             self.visit_within(key, if was_visited { 0 } else { self.bytes_per_visit() });
         }
-        // Its budget stopped it: what it goes on sending is not waited for.
+        // Its budget stopped it: whatever else its peer sends is not waited for.
         if let Some(slot) = self.table.get_mut(key) {
             slot.connection.expire(&self.context);
             self.visit_within(key, 0);
         }
     }
 
-    /// Whether there are as many connections from this peer's network as there may be.
+    /// Whether this peer's network has reached its limit of connections.
     fn is_beyond_ip_limit(&self, peer: SocketAddr) -> bool {
         let limit = self.config.max_per_ip;
         limit.is_some_and(|limit| self.table.count_of(peer.ip()) >= limit)
     }
 
-    /// Admits a newcomer: gives it a slot and a deadline, unless its address has too many already.
+    /// Gives a new connection a slot and a deadline, unless its address has too many already.
     fn admit(&mut self, socket: K::Socket, peer: SocketAddr) -> Then {
         self.read_clock(); // its deadline counts from here
         self.counters.accepted += 1;
@@ -160,7 +160,7 @@ impl<K: Kernel> Reactor<K> {
                 let pause = Pause::Unregistered(errno);
                 if self.config.overload == Overload::Shed {
                     self.report_shedding(pause);
-                    return Then::Continue; // the others are reset like this one
+                    return Then::Continue; // the next ones are reset like this one
                 }
                 self.pause(pause);
                 Then::Stop
@@ -168,19 +168,19 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Reports a newcomer that never had a slot: all that is known of it is that it was refused.
+    /// Reports a connection that never had a slot: all that is known is that we refused it.
     fn report_refused(&mut self, mut connection: Connection) {
         let conclusion = connection.conclude(Answers::nothing(K::SYSTEM));
         self.report(ending(&connection, None, conclusion, self.context.now));
     }
 
-    /// Whether newcomers are reset because of this error of accept: the system is out of something.
+    /// Whether new connections are reset when the system lacks a resource.
     fn sheds_on(&self, errno: Errno) -> bool {
         self.config.overload == Overload::Shed
             && accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
     }
 
-    /// Accepts one newcomer and resets it.
+    /// Accepts one new connection and resets it.
     fn shed(&mut self, listener: usize) -> Io<Then> {
         self.kernel.shed(listener).map(|peer| {
             self.read_clock();
@@ -194,8 +194,8 @@ impl<K: Kernel> Reactor<K> {
         })
     }
 
-    /// Whether accept has failed for want of a file or memory, and no newcomer waits. It fails so
-    /// whether one waits or not; where none does, nothing is logged and nothing is given up.
+    /// Whether accept has failed for lack of a file or memory while no new connection waits. It
+    /// fails in either case; if none waits, nothing is logged and nothing is given up.
     fn failed_on_empty_backlog(&mut self, listener: usize, errno: Errno) -> bool {
         accept_error(errno, K::SYSTEM) == AcceptError::Exhausted
             && !self.kernel.has_newcomer(listener)
@@ -214,7 +214,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Accepts no newcomer for a while, and logs that once an episode.
+    /// Stops accepting for a while, and logs that once per episode.
     fn pause(&mut self, pause: Pause) {
         let retry_ms = self.config.accept_retry_ms;
         let retry_at = (pause != Pause::Full).then(|| self.context.now.after(retry_ms));
@@ -223,14 +223,14 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Logs why newcomers are reset, once an episode.
+    /// Logs why new connections are reset, once per episode.
     fn report_shedding(&mut self, pause: Pause) {
         if self.listeners.is_to_be_reported(self.context.now) {
             self.report_pause(pause);
         }
     }
 
-    /// Logs why newcomers wait, or are reset, and what to do about it.
+    /// Logs why new connections wait, or are reset, and what to do about it.
     fn report_pause(&self, pause: Pause) {
         let retry_ms = self.config.accept_retry_ms;
         let sheds = self.config.overload == Overload::Shed;
@@ -241,15 +241,16 @@ impl<K: Kernel> Reactor<K> {
         };
         let open = self.table.open();
         let then = match sheds {
-            true => "newcomers are reset".to_owned(),
+            true => "new connections are reset".to_owned(),
             false => {
-                format!("newcomers wait in the backlog, and the next attempt is in {retry_ms} ms")
+                let next = format!("the next attempt is in {retry_ms} ms");
+                format!("new connections wait in the backlog, and {next}")
             }
         };
         match pause {
             Pause::Full => log::warn!(
-                "{open} connections, which is the limit: newcomers wait in the backlog until one \
-                 ends (see --max-connections and --overload)"
+                "{open} connections, which is the limit: new connections wait in the backlog until \
+                 one ends (see --max-connections and --overload)"
             ),
             Pause::Exhausted(errno) => log::warn!(
                 "accept: {} with {open} connections open; {then} ({})",
@@ -260,13 +261,13 @@ impl<K: Kernel> Reactor<K> {
                 }
             ),
             Pause::Unregistered(errno) => log::warn!(
-                "a newcomer was reset, because the system cannot watch it ({}) beside {open} \
-                 others; {then} ({})",
+                "a new connection was reset, because the system cannot watch it ({}) beside \
+                 {open} others; {then} ({})",
                 name(errno),
                 remedy(errno),
             ),
             Pause::Failing(errno) => log::error!(
-                "accept: {} (number {}) each time; the next attempt is in {retry_ms} ms",
+                "accept: {} (error {}) at every call; the next attempt is in {retry_ms} ms",
                 name(errno),
                 errno.0,
             ),

@@ -1,19 +1,31 @@
-//! What the loop counts: numbers that add up at every moment.
+//! Counters of the loop; they add up at every moment.
 
 use crate::machine::close::Kind;
 
-/// What happened so far. At every moment `accepted` is the number of open connections and of all
-/// verdicts together.
+/// Totals since the start. At every moment `accepted` is the number of open connections plus that
+/// of all verdicts.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = closecall::Config::new().listen(["127.0.0.1:0".parse()?]);
+/// let server = closecall::Server::bind(config)?;
+/// for (kind, count) in server.counters().iter().filter(|row| row.1 > 0) {
+///     println!("{kind} {count}");
+/// }
+/// assert_eq!(server.counters().of(closecall::Kind::PeerFinDelivered), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Connections accepted, those included that were reset at once.
+    /// Connections accepted, including those that were reset at once.
     pub accepted: u64,
-    /// Connections that have not ended, those included that wait for their evidence.
+    /// Connections that have not ended, including those that wait for their evidence.
     pub open: u64,
     /// Endings by [`Kind`], in its order.
     pub(crate) verdicts: [u64; Kind::COUNT],
-    /// Endings that found the list full and were counted only.
+    /// Endings that were only counted, because the list was full.
     pub endings_missed: u64,
 }
 
@@ -24,12 +36,17 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// How many ended in this way.
+    /// The number of endings of this kind.
     pub fn of(&self, kind: Kind) -> u64 {
         self.verdicts[kind as usize]
     }
 
-    /// All verdicts together.
+    /// Each kind with its number of endings, in the order of the table of verdicts.
+    pub fn iter(&self) -> impl Iterator<Item = (Kind, u64)> {
+        Kind::all().map(|kind| (kind, self.of(kind)))
+    }
+
+    /// The number of all endings.
     pub fn ended(&self) -> u64 {
         self.verdicts.iter().sum()
     }

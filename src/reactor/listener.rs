@@ -1,14 +1,14 @@
-//! The listeners: which may accept, what an accept error means, when to pause and when to go on.
+//! Listeners: which of them may accept, the meaning of an accept error, and pauses.
 //!
-//! A listener is edge-triggered like everything else: once it was ready it stays ready here until
-//! accept says "would block", whatever stopped us in between.
+//! A listener is edge-triggered: once it was ready it stays ready here until accept returns "would
+//! block", whatever stopped us in between.
 //!
 //! ```text
 //!             edge                         out of files, memory or slots
 //!   ┌───────┐ ─────▶ ┌───────┐ ─────────────────────────────────────────▶ ┌────────┐
 //!   │ Quiet │        │ Ready │                                            │ Paused │
 //!   └───────┘ ◀───── └───────┘ ◀───────────────────────────────────────── └────────┘
-//!          would block         its cause is gone, or it is time to try again
+//!          would block         the cause has ended, or the retry time has come
 //! ```
 
 use crate::machine::errno::{Errno, Meaning, System};
@@ -17,17 +17,17 @@ use crate::machine::time::Moment;
 /// What to do about an error of accept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AcceptError {
-    /// It was about one newcomer, or passed through from the network: take the next.
+    /// The error was about one new connection, or came from the network: take the next.
     Next,
-    /// This process or system is out of something: pause.
+    /// This process or the system lacks a resource: pause.
     Exhausted,
 }
 
-/// What an error of accept means. accept(2): errors of the network are handed out here and are to
-/// be treated like "try again".
+/// The meaning of an error of accept. accept(2): pending errors of the network are reported by
+/// accept and are to be treated like "try again".
 ///
-/// An error that no table knows is taken as being about one newcomer. If it goes on, the budget of
-/// the turn ends and the listener pauses.
+/// An unknown error is taken to be about one new connection. If it continues, the budget of the
+/// turn ends and the listener pauses.
 pub(super) fn accept_error(errno: Errno, system: System) -> AcceptError {
     match errno.meaning(system) {
         Meaning::NoFiles | Meaning::NoMemory => AcceptError::Exhausted,
@@ -35,19 +35,19 @@ pub(super) fn accept_error(errno: Errno, system: System) -> AcceptError {
     }
 }
 
-/// Why no newcomer is accepted for the time being. A pause ends by its cause.
+/// Why no new connection is accepted for now. Each cause has its own end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pause {
     /// Every slot is taken. It ends when one is freed, or when a connection only waits for its
     /// evidence and can make room.
     Full,
-    /// The system has no file, or no memory, to accept another one. It ends when a connection has
-    /// given back what it had, or in time.
+    /// The system has no file, or no memory, for another connection. It ends when a connection has
+    /// freed its own, or after a time.
     Exhausted(Errno),
-    /// The system has no memory, or no watch, for the one that was accepted last, which was reset.
-    /// It ends likewise.
+    /// The system has no memory, or no watch, for the connection that was accepted last and was
+    /// reset. It ends in the same way.
     Unregistered(Errno),
-    /// accept failed again and again for other reasons. It ends in time.
+    /// accept failed at every call for other reasons. It ends after a time.
     Failing(Errno),
 }
 
@@ -55,18 +55,19 @@ pub(super) enum Pause {
 #[derive(Debug)]
 pub(super) struct Listeners {
     ready: Vec<bool>,
-    /// How many more each may give: any number, until the last accepts of a drain.
+    /// How many more connections each may give: without limit, until the last sweep of its backlog.
     allowance: Vec<u32>,
-    /// Where the next round begins, so that a busy listener does not starve the others.
+    /// The listener with which the next round begins, so that a busy one does not starve the
+    /// others.
     next: usize,
     pause: Option<Pause>,
-    /// When to try again, where that may help.
+    /// When to try again, if that can help.
     retry_at: Option<Moment>,
-    /// When the present or last episode of overload was reported.
+    /// When the current or last episode of overload was logged.
     reported_at: Option<Moment>,
 }
 
-/// An episode of overload is reported when it begins, and no more often than this.
+/// An episode of overload is logged when it begins, at most once in this time, in milliseconds.
 const REPORT_EVERY_MS: u64 = 10_000;
 
 impl Listeners {
@@ -81,21 +82,21 @@ impl Listeners {
         }
     }
 
-    /// An event came.
+    /// A readiness event of this listener.
     pub(super) fn edge(&mut self, listener: usize) {
         if let Some(ready) = self.ready.get_mut(listener) {
             *ready = self.allowance[listener] > 0;
         }
     }
 
-    /// Begins the last accepts: all of them may have newcomers, as many as a backlog holds.
-    /// Newcomers that arrive meanwhile could keep it going indefinitely.
+    /// Begins the last sweep: each listener may have as many new connections as a backlog holds.
+    /// Without that limit, connections that arrive meanwhile could continue the sweep indefinitely.
     pub(super) fn begin_last_accepts(&mut self, backlog: u32) {
         self.ready.fill(true);
-        self.allowance.fill(backlog.saturating_add(1)); // Linux keeps one more than it is told
+        self.allowance.fill(backlog.saturating_add(1)); // Linux keeps one more than was asked for
     }
 
-    /// A newcomer was taken from `listener`, or refused.
+    /// A connection from `listener` was accepted or refused.
     pub(super) fn count_accepted(&mut self, listener: usize) {
         let left = &mut self.allowance[listener];
         *left = left.saturating_sub(u32::from(*left != u32::MAX));
@@ -104,7 +105,7 @@ impl Listeners {
         }
     }
 
-    /// The next one to accept from, in turn; `None` if all are quiet or paused.
+    /// The next listener to accept from, in turn; `None` if all are quiet or paused.
     pub(super) fn next_ready(&mut self, now: Moment) -> Option<usize> {
         if self.pause.is_some() && self.retry_at.is_none_or(|at| now < at) {
             return None;
@@ -116,20 +117,20 @@ impl Listeners {
         Some(found)
     }
 
-    /// Accept said "would block": quiet until the next edge.
+    /// Accept returned "would block": quiet until the next edge.
     pub(super) fn would_block(&mut self, listener: usize) {
         self.ready[listener] = false;
     }
 
-    /// Accepts no newcomer until the cause of the pause is gone or, with `retry_at`, until then.
-    /// Gives `true` if that is to be reported: once an episode.
+    /// Stops accepting until the cause of the pause has ended or, with `retry_at`, until then.
+    /// Returns whether that is to be logged, which is once per episode.
     pub(super) fn pause(&mut self, pause: Pause, now: Moment, retry_at: Option<Moment>) -> bool {
         self.pause = Some(pause);
         self.retry_at = retry_at;
         self.is_to_be_reported(now)
     }
 
-    /// Whether an episode of overload is to be reported now: once, when it begins.
+    /// Whether an episode of overload is to be logged now: once, when it begins.
     pub(super) fn is_to_be_reported(&mut self, now: Moment) -> bool {
         let due = self.reported_at.is_none_or(|at| now.since(at) >= REPORT_EVERY_MS);
         if due {
@@ -138,14 +139,14 @@ impl Listeners {
         due
     }
 
-    /// A connection has begun to wait for nothing but its evidence: a newcomer can have its place.
+    /// A connection now waits only for its evidence: a new connection can have its place.
     pub(super) fn room_can_be_made(&mut self) {
         if self.pause == Some(Pause::Full) {
             self.end_pause();
         }
     }
 
-    /// A connection has given back its slot, its file, its memory and its watch.
+    /// A connection has freed its slot, its file, its memory and its watch.
     pub(super) fn resources_are_back(&mut self) {
         if !matches!(self.pause, Some(Pause::Failing(_))) {
             self.end_pause();
@@ -157,27 +158,27 @@ impl Listeners {
         self.retry_at = None;
     }
 
-    /// Whether accept is to be called now, without an event.
+    /// Whether accept must be called now, without an event.
     pub(super) fn is_unfinished(&self) -> bool {
         self.pause.is_none() && self.any_ready()
     }
 
-    /// Whether there may be newcomers, paused or not.
+    /// Whether new connections may be waiting, paused or not.
     pub(super) fn any_ready(&self) -> bool {
         self.ready.contains(&true)
     }
 
-    /// When to try again; `None` while not paused by the system.
+    /// When to try again; `None` unless the system caused the pause.
     pub(super) fn retry_at(&self) -> Option<Moment> {
         self.retry_at
     }
 
-    /// Whether there are any that are not closed.
+    /// Whether any listener is open.
     pub(super) fn is_open(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// They are closed: none is ever ready again.
+    /// Closes all listeners: none is ready after this.
     pub(super) fn close(&mut self) {
         self.ready.clear();
         self.end_pause();

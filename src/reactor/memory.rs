@@ -1,22 +1,22 @@
-//! Output memory: a cap on what all pending replies take together, and its way back to the system.
+//! Output memory: a limit on the memory of all pending replies, and its return to the system.
 
 use super::Reactor;
 use crate::kernel::Kernel;
 use crate::machine::time::Moment;
 
-/// Each reply may take at most one part in this many of what is left below the cap: so however many
-/// peers do not read, the sum only comes near it.
+/// Each reply may take at most one part in this number of what is left below the limit. So the sum
+/// only approaches the limit, however many peers do not read.
 const PARTS_OF_WHAT_IS_LEFT: u64 = 16;
 
-/// Memory is given back when this much of it has become free, in bytes. Less is not worth a call
-/// that may take milliseconds.
+/// Memory is returned when this much of it is free, in bytes. Less is not worth a call that may
+/// take milliseconds.
 const WORTH_GIVING_BACK_BYTES: u64 = 16 << 20;
 
-/// And when it has been free for this long, in milliseconds: peers that read now and then would
+/// It must also have been free for this long, in milliseconds: peers that read now and then would
 /// take it again.
 const FREE_FOR_MS: u64 = 2_000;
 
-/// How long the system may take for that, in milliseconds, before the table is reserved anew.
+/// How long the system may take for that, in milliseconds, before the table is reserved again.
 const GIVING_BACK_MS: u64 = 1_000;
 
 /// Accounts for the memory of all outboxes.
@@ -24,19 +24,19 @@ const GIVING_BACK_MS: u64 = 1_000;
 pub(super) struct OutputMemory {
     bytes_max: u64,
     bytes: u64,
-    /// The most there was since memory was last given back.
+    /// The maximum since memory was last returned.
     peak_bytes: u64,
-    /// Memory is being given back.
+    /// Memory is being returned.
     gives_back: bool,
     /// When the next step of that is due.
     next_step_at: Option<Moment>,
 }
 
-/// What is to be done about memory now.
+/// The next step of returning memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum MemoryStep {
     GiveBack,
-    /// It was given back.
+    /// Memory was returned: reserve the table again.
     Reserve,
 }
 
@@ -46,20 +46,19 @@ impl OutputMemory {
         OutputMemory { bytes_max, bytes: 0, peak_bytes: 0, gives_back: false, next_step_at: None }
     }
 
-    /// An outbox held `before` bytes and holds `after` now.
+    /// An outbox had `before` bytes and has `after` now.
     pub(super) fn changed(&mut self, before: usize, after: usize) {
         self.bytes = (self.bytes + after as u64).saturating_sub(before as u64);
         self.peak_bytes = self.peak_bytes.max(self.bytes);
     }
 
-    /// The longest reply that may be made now, in bytes.
+    /// The longest reply that may be created now, in bytes.
     pub(super) fn reply_bytes(&self) -> usize {
         let left = self.bytes_max.saturating_sub(self.bytes) / PARTS_OF_WHAT_IS_LEFT;
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    /// What it is time for: memory is given back once most of what there was has been free for a
-    /// while.
+    /// The step that is due: memory is returned once most of it has been free for a while.
     fn next_step(&mut self, now: Moment) -> Option<MemoryStep> {
         let free = self.peak_bytes - self.bytes;
         let worth = free >= WORTH_GIVING_BACK_BYTES && self.bytes <= self.peak_bytes / 8;
@@ -80,15 +79,15 @@ impl OutputMemory {
         Some(MemoryStep::Reserve)
     }
 
-    /// When to look again.
+    /// When the next step may be due.
     pub(super) fn next_step_at(&self) -> Option<Moment> {
         self.next_step_at
     }
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Gives memory back that outboxes have taken, and with it what else has become free: of the
-    /// queues, and of the table where it is empty.
+    /// Returns memory that outboxes have used to the system, and with it other free memory: that of
+    /// the queues, and of the table if it is empty.
     pub(super) fn give_back_memory(&mut self) {
         match self.output.next_step(self.context.now) {
             None => {}
@@ -99,7 +98,7 @@ impl<K: Kernel> Reactor<K> {
                 self.events.shrink_to_fit();
                 self.kernel.give_back_memory();
             }
-            // Only now: before, they would lie in pages that are in use.
+            // Only now: earlier, they would lie in pages that are in use.
             Some(MemoryStep::Reserve) => {
                 self.table.reserve();
                 self.wheel.reserve(self.config.slots());

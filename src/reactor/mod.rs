@@ -1,24 +1,24 @@
-//! The event loop: one thread, one loop, and this is one turn of it:
+//! The event loop of the server, on one thread. This is one turn of it:
 //!
 //! ```text
-//!   wait      until something happens, a deadline comes, or not at all while a visit is scheduled
+//!   wait      until an event or a deadline, or not at all while a visit is scheduled
 //!   schedule  a visit to each connection with an event
 //!   ring      the alarms that were deferred, because their connections had been served already
 //!   serve     connections with a scheduled visit, the oldest first, each once and within a budget,
 //!             until the budget of the turn is spent; those that are stopped are scheduled again
-//!   accept    within a budget; after those that are leaving, so that none is refused for them
+//!   accept    within a budget; after those that are closing, so that none is refused for them
 //!   expire    deadlines, within a budget; after I/O, so bytes that came in time save a connection
 //!   reap      each ending, once, within a budget; only now are slots free again
 //! ```
 //!
 //! So a turn is bounded whatever the peers do. There are two queues, as in FQ-CoDel (RFC 8290): a
-//! connection that took much of its last visit is a bulk sender and waits among its like, so that a
-//! small question never waits behind them, and each queue has a budget, so that neither starves.
-//! The budgets of accept, expire and reap grow with the work of serving, so that however busy the
-//! peers are, newcomers, deadlines and endings keep their share.
+//! connection that used much of its last visit is a bulk sender and waits with other bulk senders,
+//! so that a small request never waits behind them; and each queue has a budget, so that neither
+//! starves. The budgets of accept, expire and reap grow with the work of serving, so that new
+//! connections, deadlines and endings keep their share however busy the peers are.
 //!
 //! What happens to one connection is a verdict and never an `Err`, so no peer can stop the loop:
-//! the type of [`Reactor::turn`] knows of a broken poll and of nothing else.
+//! [`Reactor::turn`] fails only if the poll fails.
 
 mod accept;
 mod counters;
@@ -48,56 +48,56 @@ use crate::machine::reply::Replier;
 use crate::machine::time::Moment;
 use crate::machine::wheel::TimerWheel;
 
-/// Where the server is in its own life.
+/// The stage of the server's life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Stage {
     /// Accepting and answering.
     #[default]
     Serving,
-    /// Asked to drain: what has arrived is answered, then each connection is sent our FIN. Or asked
-    /// to abort, and the last endings are still to be reported.
+    /// Asked to drain: what has arrived is answered, then our FIN is sent on each connection. Or
+    /// asked to abort, while the last endings are still to be reported.
     Draining,
-    /// Over: every connection has ended, and each ending was handed out.
+    /// Ended: every connection has ended, and each ending was returned.
     Stopped,
-    /// The same, by force: connections were reset.
+    /// The same, after connections were reset.
     Forced,
 }
 
 impl Stage {
-    /// Whether there is nothing more to do: no connection is left, and every ending was in the list
-    /// after an earlier turn.
+    /// Whether the server has ended: no connection is left, and every ending was in the list after
+    /// an earlier turn.
     pub fn is_over(self) -> bool {
         matches!(self, Stage::Stopped | Stage::Forced)
     }
 }
 
-/// What one turn did.
+/// A report on one turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Turn {
-    /// Where the server is after it.
+    /// The server's stage after it.
     pub stage: Stage,
-    /// Events that the kernel gave.
+    /// Events that the kernel reported.
     pub events: u32,
-    /// Newcomers, those included that were reset at once.
+    /// Connections accepted, including those that were reset at once.
     pub accepted: u32,
     /// Visits to connections.
     pub visits: u32,
     /// What these visits were charged for, in bytes: received or sent, and something for each call.
     pub bytes: u64,
-    /// Alarms that rang.
+    /// Alarms that expired.
     pub alarms: u32,
     /// Connections that ended and were reaped: each has an [`Ending`].
     pub ended: u32,
-    /// Connections that have ended and are still to be reaped.
+    /// Connections that have ended and are not reaped yet.
     pub unreaped: u32,
 }
 
-/// The loop, and all that it owns: the kernel, the table, the wheel, the shared buffer.
+/// The loop with everything that it owns: the kernel, the table, the wheel, the shared buffer.
 ///
 /// Call [`turn`](Self::turn) until its stage [is over](Stage::is_over); after each turn take the
-/// [`endings`](Self::endings). The turn that says so is one in which nothing ended, so that a loop
-/// `while !turn.stage.is_over()` has seen every ending.
+/// [`endings`](Self::endings). The last turn is one in which nothing ended, so a loop `while
+/// !turn.stage.is_over()` has seen every ending.
 pub struct Reactor<K: Kernel> {
     kernel: K,
     config: Config,
@@ -175,7 +175,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// One turn of the loop. When the server is over it says so at once, however often it is asked.
+    /// One turn of the loop. After the server has ended, it returns at once, however often it is
+    /// called.
     ///
     /// # Errors
     /// The poll is broken. What happens to a connection is an [`Ending`], never an error.
@@ -183,7 +184,7 @@ impl<K: Kernel> Reactor<K> {
         self.turn_within(None)
     }
 
-    /// The same, and it sleeps for `most_ms` milliseconds at the most, if that is not `None`.
+    /// The same, but it sleeps for at most `most_ms` milliseconds, if that is not `None`.
     ///
     /// # Errors
     /// As for [`turn`](Self::turn).
@@ -205,7 +206,7 @@ impl<K: Kernel> Reactor<K> {
         Ok(self.turn)
     }
 
-    /// Whether the server is over. It is once nothing is left after the turn before.
+    /// Whether the server has ended: nothing was left after the turn before.
     fn has_stopped(&mut self) -> bool {
         let nothing_left = !self.listeners.is_open() && self.table.len() == 0;
         if self.stage == Stage::Draining && nothing_left {
@@ -214,17 +215,17 @@ impl<K: Kernel> Reactor<K> {
         self.stage.is_over()
     }
 
-    /// The endings since this was last called, oldest first.
+    /// The endings since the last call, oldest first.
     pub fn endings(&mut self) -> Drain<'_, Ending> {
         self.endings.drain(..)
     }
 
-    /// What happened so far.
+    /// The totals since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The kernel, for the program that owns both: the simulated world asks its own.
+    /// The kernel, for the program that owns both: the simulated world reads its own state.
     pub fn kernel(&self) -> &K {
         &self.kernel
     }
@@ -249,12 +250,12 @@ impl<K: Kernel> Reactor<K> {
         Ok(())
     }
 
-    /// How long a turn would sleep now, in milliseconds, if no event came; `None` is without end.
+    /// How long a turn would sleep now, in milliseconds, if no event came; `None` is indefinitely.
     pub fn sleeps_ms(&mut self) -> Option<u64> {
         if self.has_stopped() { Some(0) } else { self.timeout_ms() }
     }
 
-    /// How long there is nothing to do: not at all while a visit, an accept or a reaping is due.
+    /// How long the loop may sleep: not at all while a visit, an accept or a reaping is due.
     fn timeout_ms(&mut self) -> Option<u64> {
         let due_now =
             self.table.scheduled_visits() + self.table.to_reap() + self.deferred_alarms.len();

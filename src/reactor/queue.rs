@@ -1,24 +1,24 @@
-//! A queue of connections that wait for something, the oldest first.
+//! Queue of connections that wait for something, the oldest first.
 //!
-//! A connection that no longer waits is not looked for in its queue, which would take longer the
-//! longer the queue is. It stays until it comes to the front, or until the queue is twice as long
-//! as the number of connections and is compacted. So every operation takes constant time on
-//! average, also in a storm of resets, and the queue has a bound.
+//! A connection that no longer waits is not removed from its queue at once, because a search takes
+//! longer the longer the queue is. It stays until it reaches the front, or until the queue is twice
+//! as long as the number of connections and is compacted. So every operation takes constant time on
+//! average, even in a storm of resets, and the queue has a bound.
 
 use std::collections::VecDeque;
 
-/// A queue that is shorter than this is not worth compacting.
+/// A shorter queue is not compacted.
 const COMPACT_LEN_MIN: usize = 64;
 
-/// Keys of connections, each with the connection's number: slots are used again, numbers are not.
+/// Keys of connections, each with the connection's number: slots are reused, numbers are not.
 #[derive(Debug, Default)]
 pub(super) struct Queue(VecDeque<(u32, u64)>);
 
 impl Queue {
     /// Connection number `id`, in the slot `key`, goes to the end of the queue.
     ///
-    /// `waits` tells whether a connection still waits here, and `slots` how many connections there
-    /// are: it bounds the queue.
+    /// `waits` returns whether a connection still waits here, and `slots` is the number of
+    /// connections, which bounds the queue.
     pub(super) fn push_back(
         &mut self,
         (key, id): (u32, u64),
@@ -36,7 +36,7 @@ impl Queue {
         self.0.push_front((key, id));
     }
 
-    /// The first that still waits, which leaves the queue.
+    /// Removes and returns the first connection that still waits.
     pub(super) fn pop_front(&mut self, waits: impl Fn(u32, u64) -> bool) -> Option<u32> {
         while let Some((key, id)) = self.0.pop_front() {
             if waits(key, id) {
@@ -46,13 +46,13 @@ impl Queue {
         None
     }
 
-    /// How long the queue is, those included that no longer wait.
+    /// The length of the queue, including connections that no longer wait.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Gives back the memory of a queue that has been longer.
+    /// Frees the memory of a queue that has been longer.
     pub(super) fn shrink(&mut self) {
         self.0.shrink_to_fit();
     }

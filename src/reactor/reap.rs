@@ -1,4 +1,4 @@
-//! Reaping: what is left of a connection that has ended becomes an ending, and its slot is free.
+//! Reaping: a connection that has ended becomes an ending, and its slot is free.
 
 use std::net::SocketAddr;
 
@@ -10,11 +10,11 @@ use crate::machine::connection::Connection;
 use crate::machine::errno::{Errno, System};
 use crate::machine::time::Moment;
 
-/// The kernel, asked about one socket.
+/// The kernel, as a source of evidence about one socket.
 struct SocketProbe<'a, K: Kernel> {
     kernel: &'a mut K,
     socket: &'a mut K::Socket,
-    /// Whether it is asked what became of the last reply.
+    /// Whether the kernel is asked what became of the last reply.
     asks_kernel: bool,
 }
 
@@ -37,8 +37,8 @@ impl<K: Kernel> Probe for SocketProbe<'_, K> {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Reaps those that have ended, the oldest first, within a budget; and no more than fit the
-    /// list of endings, so that a caller who reads it after each turn misses none.
+    /// Reaps connections that have ended, the oldest first, within a budget; and no more than fit
+    /// the list of endings, so that a caller that reads it after each turn misses none.
     pub(super) fn reap(&mut self) {
         let room = self.config.endings_max.saturating_sub(self.endings.len()).max(1);
         let budget = self.config.reaps_per_turn.max(1).max(self.share_of_serving(2));
@@ -51,7 +51,7 @@ impl<K: Kernel> Reactor<K> {
         self.counters.open = self.table.len() as u64;
     }
 
-    /// Collects the evidence, reports how the connection ended and parts with the socket.
+    /// Collects the evidence, reports how the connection ended and closes the socket.
     fn conclude(&mut self, key: u32) {
         let Slot { socket, connection, .. } = self.table.ended(key);
         let local = self.kernel.local(socket);
@@ -64,13 +64,13 @@ impl<K: Kernel> Reactor<K> {
         self.report(ending);
         let socket = self.table.free(key);
         self.kernel.close(socket, goodbye);
-        // One that could not be registered gives back only what it had taken itself.
+        // A connection that could not be registered gives back only what it had taken itself.
         if conclusion.evidence.cause != Some(LocalCause::Resource) {
             self.listeners.resources_are_back();
         }
     }
 
-    /// Counts an ending, and keeps it until it is asked for.
+    /// Counts an ending, and keeps it until it is read.
     pub(super) fn report(&mut self, ending: Ending) {
         self.turn.ended += 1;
         self.counters.verdicts[ending.verdict.kind as usize] += 1;
@@ -82,7 +82,7 @@ impl<K: Kernel> Reactor<K> {
     }
 }
 
-/// What `connection` came to.
+/// The ending of `connection`.
 pub(super) fn ending(
     connection: &Connection,
     local: Option<SocketAddr>,

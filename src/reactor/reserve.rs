@@ -1,5 +1,5 @@
-//! How much memory a reactor takes when it is made, so that a server can ask for it first: where it
-//! is not to be had, the allocator ends the process.
+//! The memory that a reactor reserves, so that a server can check it first: if the system refuses
+//! it to the reactor itself, the allocator ends the process.
 
 use super::Reactor;
 use super::table::Slot;
@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::machine::wheel::TimerWheel;
 
-/// What is small and has no size of its own here: the wheel's slots, lists of events.
+/// Small parts without a size of their own here: the wheel's slots, lists of events.
 const REST_BYTES: usize = 256 << 10;
 
 impl<K: Kernel> Reactor<K> {

@@ -1,4 +1,4 @@
-//! Serving: connections with a scheduled visit, and those whose alarm has come.
+//! Serving: connections with a scheduled visit, and connections whose deadline has passed.
 
 use super::Reactor;
 use super::table::Pace;
@@ -13,7 +13,7 @@ use crate::machine::time::Moment;
 const SPARSE_BYTES_MAX: usize = CALL_COSTS_BYTES;
 
 impl<K: Kernel> Reactor<K> {
-    /// Sets the hints of the connections with an event, and schedules one visit to each.
+    /// Sets the hints of the connections with an event. Each gets one visit.
     pub(super) fn schedule_ready(&mut self) {
         for index in 0..self.events.len() {
             if let Event::Socket(key, hints) = self.events[index]
@@ -26,7 +26,8 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Serves connections with a scheduled visit, the oldest first: sparse flows within one budget,
-    /// then bulk senders within another. Whatever is stopped once more waits for the next turn.
+    /// then bulk senders within another. A connection that is stopped again waits for the next
+    /// turn.
     pub(super) fn serve(&mut self) {
         let budget = self.config.bytes_per_turn.max(1);
         self.serve_queue(Pace::Sparse, self.turn.bytes.saturating_add(budget));
@@ -49,8 +50,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Rings the alarms that were deferred in an earlier turn. They come before anything is served:
-    /// a connection that always has something to be served for would defer them for good.
+    /// Handles the alarms that were put off in an earlier turn, before anything is served: a
+    /// connection that always has something to do would put them off indefinitely.
     pub(super) fn ring_deferred(&mut self) {
         let before = self.turn.bytes;
         let bytes_max = before.saturating_add(self.config.bytes_per_turn.max(1));
@@ -64,8 +65,8 @@ impl<K: Kernel> Reactor<K> {
         self.alarm_bytes = self.turn.bytes - before;
     }
 
-    /// Looks at the deadlines that have come, and ends the connections whose time is up. The alarms
-    /// that were deferred are paid from the same budget of bytes.
+    /// Handles the deadlines that are due, and ends the connections whose time has passed. The
+    /// alarms that were put off use the same budget of bytes.
     pub(super) fn expire(&mut self) {
         let mut looks = self.config.expiries_per_turn.max(1).max(self.share_of_serving(2));
         let budget = self.config.bytes_per_turn.max(1).saturating_sub(self.alarm_bytes);
@@ -89,7 +90,7 @@ impl<K: Kernel> Reactor<K> {
         let turn = self.turn_number;
         let Some(slot) = self.table.get_mut(key) else { return };
         let mut budget = self.config.bytes_per_visit.max(1);
-        // None is served twice in a turn: its alarm is deferred to the next.
+        // A connection is served once in a turn: its alarm is put off to the next.
         if slot.visited_in == turn && slot.connection.alarm_is_due(&context) {
             return self.deferred_alarms.push_back(key);
         }
@@ -117,19 +118,20 @@ impl<K: Kernel> Reactor<K> {
         u32::try_from(visits).unwrap_or(u32::MAX) / parts
     }
 
-    /// What deadlines are decided by. The clock rounds down, so a deadline of this very millisecond
-    /// may still lie ahead: the last moment that has passed for sure is the millisecond before it.
+    /// The time by which deadlines are decided. The clock rounds down, so a deadline of this very
+    /// millisecond may still lie ahead: the last moment that has certainly passed is the
+    /// millisecond before it.
     fn deadline_context(&self) -> Context {
         self.context.at(Moment::from_ms(self.context.now.as_ms().saturating_sub(1)))
     }
 
-    /// What a visit may be charged for, in bytes.
+    /// What one visit may be charged, in bytes.
     pub(super) fn bytes_per_visit(&self) -> usize {
         self.config.bytes_per_visit.max(1)
     }
 
-    /// Does what a connection wants done, within `budget` bytes, and puts it where it belongs
-    /// afterwards. Gives what is left of the budget.
+    /// Does what a connection needs, within `budget` bytes, and puts it into the right queue
+    /// afterwards. Returns what is left of the budget.
     pub(super) fn visit_within(&mut self, key: u32, budget: usize) -> usize {
         if self.visits_since_clock >= self.config.clock_interval {
             self.read_clock();

@@ -1,7 +1,7 @@
-//! The connections that are open, each in a slot of its own.
+//! Table of the open connections, each in a slot of its own.
 //!
-//! A slot is freed only when the turn ends, so no event of a turn can reach a newcomer in the place
-//! of the connection that the event was for.
+//! A slot is freed only when the turn ends, so no event of a turn can reach a new connection in the
+//! place of the connection that the event was for.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::machine::packed_address::network;
 /// What is scheduled for a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Scheduled {
-    /// Nothing: an event or its alarm will come.
+    /// Nothing: an event or its alarm will follow.
     Nothing,
     /// Another visit: a budget ended the last one, and there will be no event for it.
     Visit,
@@ -23,12 +23,12 @@ enum Scheduled {
     Reaping,
 }
 
-/// How much a connection took of its last visit, and so in which queue it waits for the next.
+/// How much a connection used in its last visit, which decides in which queue it waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pace {
     /// Little: it is visited as soon as there is an event.
     Sparse,
-    /// Much: it waits its turn among those like it.
+    /// Much: it waits with other bulk senders.
     Bulk,
 }
 
@@ -39,18 +39,18 @@ pub(super) struct Slot<S> {
     pub(super) connection: Connection,
     scheduled: Scheduled,
     pub(super) pace: Pace,
-    /// The number of the turn in which it was visited last. It wraps: then a connection may be
-    /// taken for one that was visited, and is visited in the next turn.
+    /// The number of the turn of its last visit. It wraps: then a connection may be taken for one
+    /// that was visited, and is visited in the next turn.
     pub(super) visited_in: u16,
 }
 
-/// The slab of connections, and the queues in which one of them may stand.
+/// The slab of connections, and the queues in which they may stand.
 #[derive(Debug)]
 pub(super) struct Table<S> {
     slab: Slab<Slot<S>>,
     slots: usize,
-    /// Connections with a scheduled visit: those of a sparse pace, and bulk senders. As in FQ-CoDel
-    /// (RFC 8290, section 4.1) a flow that takes little does not wait behind those that take much.
+    /// Connections with a scheduled visit: sparse ones, and bulk senders. As in FQ-CoDel (RFC 8290,
+    /// section 4.1), a flow that uses little does not wait behind those that use much.
     sparse: Queue,
     bulk: Queue,
     scheduled_visits: usize,
@@ -58,7 +58,7 @@ pub(super) struct Table<S> {
     settling: Queue,
     /// Connections that have ended, in that order.
     ended: VecDeque<u32>,
-    /// Connections by address, or by /64 in IPv6, where there is a limit on them.
+    /// Connections by address, or by /64 in IPv6, if that number has a limit.
     per_ip: Option<HashMap<IpAddr, u32>>,
 }
 
@@ -78,7 +78,7 @@ impl<S> Table<S> {
         }
     }
 
-    /// Gives back memory: of the queues, and of the slots where none is taken. Those are to be
+    /// Frees memory: of the queues, and of the slots if none is taken. Those are to be
     /// [reserved](Self::reserve) again.
     pub(super) fn shrink(&mut self) {
         if self.slab.is_empty() {
@@ -88,29 +88,29 @@ impl<S> Table<S> {
         self.ended.shrink_to_fit();
     }
 
-    /// Reserves the slots again, if there is memory for them; else the table grows as it must.
+    /// Reserves the slots again, if there is memory for them; else the table grows when needed.
     pub(super) fn reserve(&mut self) {
         if Vec::<Slot<S>>::new().try_reserve_exact(self.slots).is_ok() {
             self.slab.reserve(self.slots - self.slab.len());
         }
     }
 
-    /// How many slots are taken.
+    /// The number of slots that are taken.
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// How many of them have not ended.
+    /// The number of connections that have not ended.
     pub(super) fn open(&self) -> usize {
         self.slab.len() - self.ended.len()
     }
 
-    /// How many connections `ip` and its [network] have, as far as that is counted.
+    /// The number of connections of `ip` and its [network], as far as that is counted.
     pub(super) fn count_of(&self, ip: IpAddr) -> u32 {
         self.per_ip.as_ref().and_then(|counts| counts.get(&network(ip)).copied()).unwrap_or(0)
     }
 
-    /// Gives a newcomer a slot, in the turn of this number.
+    /// Gives a new connection a slot, in the turn of this number.
     pub(super) fn insert(&mut self, socket: S, connection: Connection, turn: u16) -> u32 {
         if let Some(counts) = &mut self.per_ip {
             *counts.entry(network(connection.peer().ip())).or_default() += 1;
@@ -132,7 +132,7 @@ impl<S> Table<S> {
 
     // ---- scheduled visits ----
 
-    /// Schedules another visit to `key`; one, however often this is called.
+    /// Schedules a visit to `key`; once, however often this is called.
     pub(super) fn schedule_visit(&mut self, key: u32) {
         let slot = &mut self.slab[key as usize];
         if slot.scheduled != Scheduled::Nothing {
@@ -146,7 +146,7 @@ impl<S> Table<S> {
         queue.push_back(place, slab.len(), |key, id| is_scheduled(slab, key, id));
     }
 
-    /// The next one of this pace with a scheduled visit, which is taken from its queue.
+    /// Takes the next connection of this pace with a scheduled visit.
     pub(super) fn take_scheduled(&mut self, pace: Pace) -> Option<u32> {
         let slab = &self.slab;
         let queue = if pace == Pace::Bulk { &mut self.bulk } else { &mut self.sparse };
@@ -156,12 +156,12 @@ impl<S> Table<S> {
         Some(key)
     }
 
-    /// The number of scheduled visits.
+    /// The number of connections with a scheduled visit.
     pub(super) fn scheduled_visits(&self) -> usize {
         self.scheduled_visits
     }
 
-    // ---- settling: our FIN is out, and its evidence is waited for ----
+    // ---- settling: our FIN was sent, and evidence is awaited ----
 
     /// `key` has begun to wait for its evidence.
     pub(super) fn queue_settling(&mut self, key: u32) {
@@ -170,7 +170,7 @@ impl<S> Table<S> {
         self.settling.push_back(place, slab.len(), |key, id| is_settling_as(slab, key, id));
     }
 
-    /// The one that has been settling longest, which leaves the queue.
+    /// Takes the connection that has been settling longest from the queue.
     pub(super) fn take_oldest_settling(&mut self) -> Option<u32> {
         let slab = &self.slab;
         self.settling.pop_front(|key, id| is_settling_as(slab, key, id))
@@ -183,12 +183,12 @@ impl<S> Table<S> {
 
     // ---- reaping ----
 
-    /// How many have ended and are still to be reaped.
+    /// The number of connections that have ended and are not reaped yet.
     pub(super) fn to_reap(&self) -> usize {
         self.ended.len()
     }
 
-    /// `key` has ended: from now on it cannot be found, and its slot is free once it is reaped.
+    /// `key` has ended: from now on it is not found, and its slot is free once it is reaped.
     pub(super) fn end(&mut self, key: u32) {
         let slot = &mut self.slab[key as usize];
         match std::mem::replace(&mut slot.scheduled, Scheduled::Reaping) {
@@ -213,12 +213,13 @@ impl<S> Table<S> {
         self.ended.front().copied()
     }
 
-    /// One that ended.
+    /// A connection that has ended.
     pub(super) fn ended(&mut self, key: u32) -> &mut Slot<S> {
         &mut self.slab[key as usize]
     }
 
-    /// Frees the slot of the first that ended and gives its socket. Only at the end of a turn.
+    /// Frees the slot of the first one that ended and returns its socket. Only at the end of a
+    /// turn.
     pub(super) fn free(&mut self, key: u32) -> S {
         let first = self.ended.pop_front();
         debug_assert_eq!(first, Some(key), "slots are freed in the order of `next_ended`");
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(size_of::<Connection>(), 96);
     }
 
-    /// One whose FIN came and was answered, so that it waits for its evidence.
+    /// A connection whose FIN arrived and was answered, so that it waits for its evidence.
     fn settling(id: u64) -> Connection {
         let rules = Rules {
             read_deadline_ms: None,
@@ -290,8 +291,8 @@ mod tests {
         table.free(key);
     }
 
-    /// Slots are used again and numbers are not: the connection that stood in the queue under this
-    /// key is gone.
+    /// Slots are reused and numbers are not: the connection that stood in the queue under this key
+    /// has ended.
     #[test]
     fn the_oldest_settling_connection_is_one_that_still_exists() {
         let mut table = Table::new(4, false);
@@ -305,7 +306,7 @@ mod tests {
         assert_eq!(queue, [Some(third), Some(first), None]);
     }
 
-    /// Limits are about open connections: an address that has none any more is forgotten.
+    /// Limits are about open connections: an address without connections is removed.
     #[test]
     fn connections_of_an_address_are_counted_while_they_last() {
         let mut table = Table::new(4, true);

@@ -1,5 +1,4 @@
-//! One visit to one connection: what it wants is done, step by step, until it wants nothing more or
-//! its budget is spent.
+//! A visit to one connection: its steps are carried out until there is none or the budget is spent.
 
 use crate::kernel::{Io, Kernel};
 use crate::machine::close::Via;
@@ -13,7 +12,7 @@ use super::table::Slot;
 pub(super) enum VisitEnd {
     /// Nothing to do until an event or its alarm.
     Idle,
-    /// Its budget stopped it: it is scheduled again, because no event will come.
+    /// Its budget stopped it: it needs another visit, because no event will come.
     Unfinished,
     /// It has ended.
     Ended,
@@ -22,7 +21,7 @@ pub(super) enum VisitEnd {
 /// A read or write costs its visit at least this many bytes: a system call is not free.
 pub(super) const CALL_COSTS_BYTES: usize = 4096;
 
-/// What a visit needs beside the connection.
+/// What a visit needs in addition to the connection.
 pub(super) struct Visit<'a, K: Kernel> {
     pub(super) kernel: &'a mut K,
     pub(super) replier: &'a mut Replier,

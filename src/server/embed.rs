@@ -1,30 +1,29 @@
-//! What a program needs that embeds a server: the poll's descriptor, and counters for its other
-//! threads.
+//! Parts for programs that embed a server: the poll's descriptor, and counters for other threads.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::reactor::Counters;
 
-/// The counters of a running server, for other threads. A clone is a reference to the same.
+/// The counters of a running server, for other threads. A clone refers to the same counters.
 ///
-/// They are those of the end of its last turn, all of one moment, so they add up.
+/// They are those at the end of its last turn, all of one moment, so they add up.
 #[derive(Clone, Debug, Default)]
 pub struct CounterWatch(Arc<Mutex<Counters>>);
 
 impl CounterWatch {
-    /// What happened up to the end of the last turn. The server's thread may wait while this makes
-    /// a copy of about 300 bytes.
+    /// The totals up to the end of the last turn. The server's thread may wait while this copies
+    /// about 300 bytes.
     pub fn get(&self) -> Counters {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counters> {
-        // No panic leaves them half written: they are plain numbers.
+        // A panic cannot leave them inconsistent: they are plain numbers.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The server's side of it.
+/// The server's side of the counters.
 #[derive(Debug)]
 pub(super) struct Published {
     watch: CounterWatch,
@@ -43,7 +42,7 @@ impl Published {
         self.watch.clone()
     }
 
-    /// After a turn: a lock that is free as a rule, and only where something changed.
+    /// Updates them after a turn: a lock that is usually free, and only if something changed.
     pub(super) fn update(&mut self, counters: &Counters) {
         let seen = (counters.accepted, counters.open);
         if self.seen != seen {
@@ -53,7 +52,7 @@ impl Published {
     }
 }
 
-// As mio has it: where its poll is poll(2), there is no descriptor to wait for.
+// As in mio: if its poll is poll(2), there is no descriptor to wait for.
 #[cfg(all(
     unix,
     not(mio_unsupported_force_poll_poll),
@@ -76,8 +75,8 @@ mod descriptor {
 
     use super::super::Server;
 
-    /// The poll's descriptor (epoll, kqueue). It is readable when a turn has something to do that
-    /// is not a deadline; those are in [`timeout`](Server::timeout). It is to be waited for and
+    /// The poll's descriptor (epoll, kqueue). It is readable when a turn has something to do other
+    /// than a deadline; deadlines are in [`timeout`](Server::timeout). It may be waited for and
     /// nothing else.
     impl AsFd for Server {
         fn as_fd(&self) -> BorrowedFd<'_> {

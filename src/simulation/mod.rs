@@ -142,7 +142,7 @@ impl Summary {
             into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
         }
         sum(&mut self.framings, &other.framings);
-        sum(&mut *self.verdicts, &*other.verdicts);
+        sum(&mut self.verdicts, &other.verdicts);
         sum(&mut self.faults, &other.faults);
         self.worlds += other.worlds;
         self.without_drain += other.without_drain;

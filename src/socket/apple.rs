@@ -1,4 +1,4 @@
-//! What macOS tells of a TCP socket: TCP_CONNECTION_INFO, which includes the length of the send
+//! Facts about a TCP socket on macOS: TCP_CONNECTION_INFO, which includes the length of the send
 //! buffer (SO_NWRITE).
 
 use std::mem::offset_of;
@@ -21,7 +21,7 @@ pub(super) fn tcp(socket: BorrowedFd<'_>) -> Option<TcpFacts> {
     }
 }
 
-/// How many bytes the peer's TCP has not acknowledged; our FIN counts as one.
+/// The number of bytes that the peer's TCP has not acknowledged; our FIN counts as one.
 pub(super) fn unacked(socket: BorrowedFd<'_>) -> Option<u32> {
     let mut answer = [0; apple::LENGTH];
     let length = calls::tcp_option(socket, libc::TCP_CONNECTION_INFO, &mut answer).ok()?;

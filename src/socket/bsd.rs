@@ -1,5 +1,5 @@
-//! What FreeBSD and NetBSD tell of a TCP socket: the state in TCP_INFO, and the length of the send
-//! buffer (FIONWRITE).
+//! Facts about a TCP socket on FreeBSD and NetBSD: the state in TCP_INFO, and the length of the
+//! send buffer (FIONWRITE).
 
 use std::mem::offset_of;
 use std::os::fd::BorrowedFd;
@@ -18,10 +18,10 @@ pub(super) fn tcp(socket: BorrowedFd<'_>) -> Option<TcpFacts> {
     }
 }
 
-/// How many bytes the peer's TCP has not acknowledged; our FIN counts as one.
+/// The number of bytes that the peer's TCP has not acknowledged; our FIN counts as one.
 pub(super) fn unacked(socket: BorrowedFd<'_>) -> Option<u32> {
-    // In this order: the buffer is emptied when the state is CLOSED already. Asked the other way
-    // round a reset in between would make all of it delivered.
+    // In this order: when the state is CLOSED, the buffer has been emptied already. In the opposite
+    // order a reset in between would make all of it delivered.
     let queued = calls::queued_bytes(socket, libc::FIONWRITE)?;
     let mut answer = [0; 1];
     let length = calls::tcp_option(socket, libc::TCP_INFO, &mut answer).ok()?;

@@ -1,5 +1,5 @@
 //! System calls that neither mio nor socket2 has, on Unix: questions about the queues of a socket,
-//! room in the table of descriptors, and memory that goes back to the system.
+//! room in the table of descriptors, and memory that is returned to the system.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -17,7 +17,7 @@ pub(super) fn unread(socket: BorrowedFd<'_>) -> Option<u32> {
     queued_bytes(socket, libc::FIONREAD as Request)
 }
 
-/// What ioctl(2) says of one of the queues.
+/// The length of one of the queues, from ioctl(2).
 pub(super) fn queued_bytes(socket: BorrowedFd<'_>, request: Request) -> Option<u32> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the requests that are made here write one int through the pointer, which is valid for
@@ -26,7 +26,7 @@ pub(super) fn queued_bytes(socket: BorrowedFd<'_>, request: Request) -> Option<u
     if result == 0 { u32::try_from(bytes).ok() } else { None }
 }
 
-/// What getsockopt(2) gives for an option of TCP: how many bytes of `answer` the system filled.
+/// An option of TCP from getsockopt(2): returns how many bytes of `answer` the system filled.
 ///
 /// # Errors
 /// The system does not know this option, or the connection has ended and nothing is left of it.
@@ -59,9 +59,9 @@ pub(super) fn tcp_option(
     }
 }
 
-/// What an error of getsockopt(2) says at the level of TCP: on the BSDs and macOS it is ECONNRESET
-/// once the connection is dropped or in TIME_WAIT, however it ended (`tcp_ctloutput`). It is not
-/// the pending error, and does not consume it.
+/// The meaning of an error of getsockopt(2) at the level of TCP: on the BSDs and macOS it is
+/// ECONNRESET once the connection is dropped or in TIME_WAIT, however it ended (`tcp_ctloutput`).
+/// It is not the pending error, and does not consume it.
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd"))]
 pub(super) fn facts_of_error(error: &std::io::Error) -> Option<crate::machine::close::TcpFacts> {
     use crate::machine::close::TcpFacts;
@@ -69,13 +69,12 @@ pub(super) fn facts_of_error(error: &std::io::Error) -> Option<crate::machine::c
     is_gone.then(|| TcpFacts { closed: true, ..TcpFacts::default() })
 }
 
-/// Whether poll(2) says that there is input: at a listener, a connection to accept. Where it fails,
-/// there may be.
+/// Whether poll(2) reports input: at a listener, a connection to accept. `true` if it fails.
 pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
     polled(socket, libc::POLLIN) != Some(0)
 }
 
-/// Whether poll(2) says that the peer has shut down its side.
+/// Whether poll(2) reports that the peer has shut down its side.
 #[cfg(target_os = "linux")]
 pub(super) fn is_read_closed(socket: BorrowedFd<'_>) -> bool {
     polled(socket, libc::POLLRDHUP).is_some_and(|events| events & libc::POLLRDHUP != 0)
@@ -91,9 +90,9 @@ fn polled(socket: BorrowedFd<'_>, events: libc::c_short) -> Option<libc::c_short
     (ready >= 0).then_some(asked.revents)
 }
 
-/// Lets the kernel make its table of descriptors long enough for `count` of them: it grows with the
-/// highest number in use and never shrinks (`fs/file.c`). Where the limit of open files is lower,
-/// that is long enough.
+/// Makes the kernel's table of descriptors long enough for `count` of them: it grows with the
+/// highest number in use and never shrinks (`fs/file.c`). If the limit of open files is lower, the
+/// table is made that long.
 #[cfg(target_os = "linux")]
 pub(super) fn reserve_descriptors(like: BorrowedFd<'_>, count: usize) {
     use std::os::fd::{FromRawFd, OwnedFd};
@@ -116,7 +115,7 @@ pub(super) fn reserve_descriptors(like: BorrowedFd<'_>, count: usize) {
 /// Sets an option of one int at the level of IP (ip(7)); it is at this level for IPv6 sockets, too.
 ///
 /// # Errors
-/// The kernel's answer: ENOPROTOOPT for an option that it does not have.
+/// The kernel's error: ENOPROTOOPT for an option that it does not have.
 #[cfg(target_os = "linux")]
 pub(super) fn set_ip_option(
     socket: BorrowedFd<'_>,
@@ -137,9 +136,9 @@ pub(super) fn set_ip_option(
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// Gives memory that is free in this process back to the system, where the C library is glibc: it
-/// keeps what it had until it is asked (malloc_trim(3)). Other allocators do so by themselves, or
-/// cannot be asked.
+/// Returns memory that is free in this process to the system, if the C library is glibc: it keeps
+/// free memory until malloc_trim(3) is called. Other allocators do so by themselves, or cannot be
+/// asked.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn give_back_memory() {
     // SAFETY: it takes a number and works on the allocator's own state, under its locks.

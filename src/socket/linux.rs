@@ -1,11 +1,11 @@
-//! What Linux tells of a TCP socket: TCP_INFO, and SIOCOUTQ.
+//! Facts about a TCP socket on Linux: TCP_INFO, and SIOCOUTQ.
 
 use std::os::fd::BorrowedFd;
 
 use super::{calls, tcp_info::linux};
 use crate::machine::close::TcpFacts;
 
-/// TCP_INFO, or `None` where the kernel does not give even its first bytes.
+/// TCP_INFO, or `None` if the kernel does not return even its first bytes.
 pub(super) fn tcp(socket: BorrowedFd<'_>) -> Option<TcpFacts> {
     let mut answer = [0; linux::LENGTH];
     let length = calls::tcp_option(socket, libc::TCP_INFO, &mut answer).ok()?;

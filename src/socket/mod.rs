@@ -1,7 +1,7 @@
-//! What the operating system tells of one socket. The one room with unsafe code.
+//! Facts that the operating system reports about one socket. All `unsafe` code is in this folder.
 //!
-//! A fact that a system does not tell is `None`, never a guess. Nothing here consumes evidence: the
-//! pending error (SO_ERROR) is asked for elsewhere, and last.
+//! A fact that a system does not report is `None`, never a guess. Nothing here consumes evidence:
+//! the pending error (SO_ERROR) is asked for elsewhere, and last.
 
 #[cfg(target_vendor = "apple")]
 mod apple;
@@ -60,7 +60,7 @@ use self::windows as system;
 use crate::machine::close::{Probe, SocketFacts};
 use crate::machine::errno::{Errno, System};
 
-/// A socket of the operating system, for what is internal: the documentation of the library names
+/// A socket of the operating system, for internal use: the documentation of the library names
 /// `AsFd` and `AsSocket`.
 #[cfg(unix)]
 pub(crate) trait Socket: AsFd {}
@@ -116,14 +116,14 @@ pub(crate) fn take_error(socket: &impl Socket) -> Option<Errno> {
     error.raw_os_error().map(Errno)
 }
 
-/// How many bytes the peer's TCP has not acknowledged; our FIN counts as one: SIOCOUTQ on Linux
-/// (tcp(7)), the send buffer and the state on macOS, FreeBSD and NetBSD. `None` elsewhere, and on
-/// these three once the connection has ended.
+/// The number of bytes that the peer's TCP has not acknowledged; our FIN counts as one: SIOCOUTQ on
+/// Linux (tcp(7)), the send buffer and the state on macOS, FreeBSD and NetBSD. `None` elsewhere,
+/// and on these three once the connection has ended.
 pub(crate) fn unacked(socket: &impl Socket) -> Option<u32> {
     system::unacked(borrow(socket))
 }
 
-/// How many bytes lie in the receive queue (FIONREAD, which is SIOCINQ in tcp(7)); a FIN does not
+/// The number of bytes in the receive queue (FIONREAD, which is SIOCINQ in tcp(7)); a FIN does not
 /// count. Windows is not asked: there it is what a single receive would give, and "normally" all.
 #[cfg(unix)]
 pub(crate) fn unread(socket: &impl Socket) -> Option<u32> {
@@ -135,8 +135,8 @@ pub(crate) fn unread(_socket: &impl Socket) -> Option<u32> {
     None
 }
 
-/// Whether the peer's FIN is here, read or not (POLLRDHUP, poll(2)); false where the system does
-/// not tell.
+/// Whether the peer's FIN has arrived, read or not (POLLRDHUP, poll(2)); false if the system does
+/// not report it.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_read_closed(socket: &impl Socket) -> bool {
     calls::is_read_closed(socket.as_fd())
@@ -147,17 +147,16 @@ pub(crate) fn is_read_closed(_socket: &impl Socket) -> bool {
     false
 }
 
-/// What else the system knows about a socket: the state of TCP and its counters, and how much is
-/// unread.
+/// Other facts about a socket: the state of TCP and its counters, and the number of unread bytes.
 pub(crate) fn facts(socket: &impl Socket) -> SocketFacts {
-    // In this order: bytes that come in between are unread, and no FIN. Counted the other way round
-    // they would be taken for one.
+    // In this order: bytes that arrive in between count as unread, and not as a FIN. In the
+    // opposite order they would be taken for a FIN.
     let tcp = system::tcp(borrow(socket));
     SocketFacts { unread: unread(socket), tcp }
 }
 
-/// Whether a connection waits at this listener to be accepted (poll(2)). Where the system is not
-/// asked, one may.
+/// Whether a connection waits at this listener to be accepted (poll(2)); `true` on systems that are
+/// not asked.
 #[cfg(unix)]
 pub(crate) fn has_newcomer(listener: &impl Socket) -> bool {
     calls::has_input(listener.as_fd())
@@ -168,17 +167,16 @@ pub(crate) fn has_newcomer(_listener: &impl Socket) -> bool {
     true
 }
 
-/// Makes room for so many `sockets` in the table of descriptors, and for what else a process has
+/// Makes room for this many `sockets` in the table of descriptors, and for what else a process has
 /// open; `like` is any socket.
 ///
-/// Linux doubles its table when it is full. Where threads share the table, the thread that opens
-/// the next descriptor then waits until no processor looks at the old one any more
-/// (`synchronize_rcu`, `fs/file.c`): an accept of 5 to 20 ms at the 256th descriptor, at the 512th,
-/// and so on, and every connection waits with it. The kernel may refuse: then the table grows as it
-/// is needed.
+/// Linux doubles its table when it is full. If threads share the table, the thread that opens the
+/// next descriptor then waits until no processor uses the old one any more (`synchronize_rcu`,
+/// `fs/file.c`): an accept takes 5 to 20 ms at the 256th descriptor, at the 512th, and so on, and
+/// every connection waits with it. The kernel may refuse: then the table grows when needed.
 #[cfg(target_os = "linux")]
 pub(crate) fn reserve_descriptors(like: &impl Socket, sockets: usize) {
-    /// Standard streams, listeners, outputs, and some of an embedding program.
+    /// Standard streams, listeners, outputs, and some files of an embedding program.
     const OTHERS: usize = 64;
     /// The table takes 8 bytes of the kernel's memory for each: 2 MiB.
     const RESERVED_MAX: usize = 1 << 18;
@@ -188,9 +186,9 @@ pub(crate) fn reserve_descriptors(like: &impl Socket, sockets: usize) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn reserve_descriptors(_like: &impl Socket, _sockets: usize) {}
 
-/// Gives memory that is free in this process back to the system, where that must be asked for. A
-/// thread of its own does it: it takes a tenth of a second for half a gigabyte, and where there can
-/// be no thread the memory stays.
+/// Returns memory that is free in this process to the system, if that must be requested. A separate
+/// thread does it, because it takes a tenth of a second for half a gigabyte; if there can be no
+/// thread, the memory stays.
 pub(crate) fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

@@ -1,4 +1,4 @@
-//! A Unix of which nothing is known but POSIX.
+//! Facts about a TCP socket on a Unix that is known only by POSIX.
 
 use std::os::fd::BorrowedFd;
 

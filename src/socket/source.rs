@@ -1,7 +1,7 @@
-//! Addresses and ports that a socket connects from.
+//! Source addresses and ports of a socket.
 //!
-//! Two options of Linux make the whole range of ports usable. A kernel that lacks one of them says
-//! ENOPROTOOPT, and the socket then works as it did before the option existed.
+//! Two options of Linux make the whole range of ports usable. A kernel that lacks one of them
+//! returns ENOPROTOOPT, and the socket then works as it did before the option existed.
 
 use std::io;
 use std::net::SocketAddr;

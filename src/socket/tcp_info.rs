@@ -1,13 +1,13 @@
-//! Parsers for what each system answers about one TCP connection: TCP_INFO of Linux and the BSDs,
-//! TCP_CONNECTION_INFO of macOS, SIO_TCP_INFO of Windows.
+//! Parsers for the facts of one TCP connection: TCP_INFO of Linux and the BSDs, TCP_CONNECTION_INFO
+//! of macOS, SIO_TCP_INFO of Windows.
 //!
 //! Pure functions of bytes in the byte order of this machine, compiled for tests on every system. A
 //! field that a system does not fill, or that means something else there, is `None`.
 //!
-//! `bytes_received` is told by Linux alone. It must count the peer's FIN, and nothing else does:
+//! Only Linux reports `bytes_received`. It must count the peer's FIN, and no other system does:
 //! macOS counts payload, duplicates included, and no FIN (`rxbytes` in `bsd/netinet/tcp_input.c`),
 //! FreeBSD gives `tcpi_rcv_nxt` as a raw sequence number without the first one, and Microsoft
-//! documents `BytesIn` as "the total number of bytes received" and says nothing of a FIN.
+//! documents `BytesIn` as "the total number of bytes received" without mentioning a FIN.
 
 #[cfg(test)]
 mod tests;
@@ -82,9 +82,9 @@ pub(super) mod bsd {
         Some(TcpFacts { closed: state == CLOSED, ..TcpFacts::default() })
     }
 
-    /// How many bytes the peer's TCP has not acknowledged, our FIN as one, where `queued` bytes are
-    /// in the send buffer. BSD keeps bytes there until they are acknowledged; the FIN is none of
-    /// them, so the state decides about it.
+    /// The number of bytes that the peer's TCP has not acknowledged, our FIN as one, if `queued`
+    /// bytes are in the send buffer. BSD keeps bytes there until they are acknowledged; the FIN is
+    /// not one of them, so the state decides about it.
     ///
     /// Nothing is known in the state CLOSED: whichever way a connection ended, its send buffer was
     /// emptied (`soisdisconnected`), and in LAST_ACK some kernels take a reset for an orderly end
@@ -119,8 +119,8 @@ pub(super) mod apple {
 
     pub(in super::super) fn facts(answer: &[u8]) -> Option<TcpFacts> {
         let flags = u32::from_ne_bytes(field(answer, FLAGS)?);
-        // In a fast recovery the peer is there, so the flag alone does not tell of retransmissions
-        // without an answer. Where it is not set there are none.
+        // In a fast recovery the peer is there, so the flag alone does not show retransmissions
+        // without an answer. If it is not set there are none.
         let retransmits = if flags & LOSS_RECOVERY == 0 { Some(0) } else { None };
         Some(TcpFacts { retransmits, ..bsd::facts(answer)? })
     }

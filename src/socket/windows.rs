@@ -1,4 +1,4 @@
-//! What Windows tells of a TCP socket, SIO_TCP_INFO, and what it is told: SO_EXCLUSIVEADDRUSE.
+//! Facts about a TCP socket on Windows (SIO_TCP_INFO), and one option, SO_EXCLUSIVEADDRUSE.
 //!
 //! Source: *Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE*, *SIO_TCP_INFO control code*, and
 //! `winsock2.h` and `mstcpip.h` for the numbers.
@@ -54,7 +54,7 @@ pub(super) fn tcp(socket: BorrowedSocket<'_>) -> Option<TcpFacts> {
     if result == 0 { tcp_info::windows::facts(&answer[..filled]) } else { None }
 }
 
-/// Windows does not tell: what it counts as in flight leaves out what was not sent yet.
+/// Not available on Windows: its count of bytes in flight leaves out what was not sent yet.
 pub(super) fn unacked(_socket: BorrowedSocket<'_>) -> Option<u32> {
     None
 }
@@ -65,9 +65,8 @@ const SOL_SOCKET: libc::c_int = 0xffff;
 const SO_EXCLUSIVEADDRUSE: libc::c_int = !4;
 
 /// Keeps every other program away from the address that the socket will be bound to. Without it a
-/// program that sets SO_REUSEADDR can bind the same address and take its connections, also while we
-/// listen there. It does not stand in the way of a restart: a listener that is closed leaves the
-/// address free.
+/// program that sets SO_REUSEADDR can bind the same address and take its connections, even while we
+/// listen there. It does not prevent a restart: a listener that is closed frees the address.
 ///
 /// # Errors
 /// The system refuses the option.

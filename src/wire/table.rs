@@ -189,8 +189,8 @@ impl Table {
         if !is_answer {
             return Belongs::Here(place);
         }
-        let answers = |asked: &Box<(Segment, u64)>| segment.ack == asked.0.seq.plus(1);
-        let Some(answered) = entry.asks_again.take().filter(answers) else {
+        let asks_again = entry.asks_again.take();
+        let Some(answered) = asks_again.filter(|asked| segment.ack == asked.0.seq.plus(1)) else {
             return Belongs::Here(place);
         };
         let (syn, at_ns) = *answered;

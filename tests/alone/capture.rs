@@ -54,7 +54,7 @@ fn seen(capture: &Capture, client: SocketAddr, server: SocketAddr) -> Vec<Packet
     packets
 }
 
-/// Plays `way` and holds what was seen against `expected`; gives the story.
+/// Plays `way` and holds what was seen against `expected`; returns the story.
 #[track_caller]
 fn told(way: Way, expected: &Expectation) -> Option<String> {
     let capture = capture()?;
@@ -168,7 +168,7 @@ fn another_ending_than_the_expected_one_is_said_in_words() {
         Expectation { client: sends(14, true, false), server: sends(37, true, false), first: None };
     assert_eq!(
         contradiction(&orderly, &packets).unwrap(),
-        "the client sent no FIN; the client sent a RST, and should not have; the server sent no FIN"
+        "the client sent no FIN; the client sent an unexpected RST; the server sent no FIN"
     );
 }
 
@@ -177,7 +177,7 @@ fn ipv6_is_seen_too() {
     let _alone = alone();
     let Some(capture) = capture() else { return };
     if TcpListener::bind("[::1]:0").is_err() {
-        #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+        #[allow(clippy::print_stderr)] // for the person that runs the tests
         let () = eprintln!("skipped: needs IPv6");
         return;
     }
@@ -193,7 +193,7 @@ fn a_port_that_is_used_again_shows_its_last_connection() {
     let _alone = alone();
     let Some(capture) = capture() else { return };
     let mut bed = Bed::new();
-    // An address of its own: nobody else takes the port in between.
+    // An address of its own: no other program takes the port in between.
     let source = Some(([127, 77, 0, 1], 0).into());
     let plan = Plan { source, ..Plan::new(bed.address()) };
     let (mut client, _) = Client::connect(&plan).unwrap();
@@ -236,12 +236,12 @@ fn the_file_is_read_by_tcpdump() {
     let path = folder.join(format!("closecall-tcpdump-{}.pcap", std::process::id()));
     let file = std::fs::File::create(&path).unwrap();
     assert_eq!(capture.save(file, &[pair]).unwrap(), packets.len());
-    // As root, tcpdump becomes somebody else before it opens the file: it gets it by stdin.
+    // As root, tcpdump changes its user before it opens the file, so it gets the file as stdin.
     let file = std::fs::File::open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let output = Command::new("tcpdump").args(["-nn", "-t", "-r", "-"]).stdin(file).output();
     let Ok(output) = output else {
-        #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+        #[allow(clippy::print_stderr)] // for the person that runs the tests
         let () = eprintln!("skipped: needs tcpdump");
         return;
     };

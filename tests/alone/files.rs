@@ -1,4 +1,5 @@
-//! Promise: out of open files, newcomers wait or are told, and the loop sleeps between its tries.
+//! Promise: out of open files, new connections wait or are reset, and the loop sleeps between its
+//! tries.
 //!
 //! One test at a time: the limit belongs to the whole process.
 //! Linux only: it counts in /proc and lowers RLIMIT_NOFILE.
@@ -13,7 +14,7 @@ use closecall::config::Overload;
 use closecall::machine::close::Kind;
 use rlimit::Resource;
 
-/// Runs with no file left to open, and gives the limit back.
+/// Runs with no file left to open, and returns the limit back.
 fn without_files<T>(run: impl FnOnce() -> T) -> T {
     let (soft, hard) = Resource::NOFILE.get().unwrap();
     let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| {

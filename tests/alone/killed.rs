@@ -1,5 +1,5 @@
-//! Promise: a killed process ends its connections as its kernel ends them, and that is what is
-//! told.
+//! Promise: a killed process ends its connections as its kernel ends them, and the verdict shows
+//! it.
 //!
 //! These tests run one at a time: a child has, until its exec, a copy of every socket of
 //! its parent, and a socket that another test closes in that moment is not closed yet.
@@ -57,7 +57,7 @@ fn tells_of_a_killed_client<S: Side>() {
 }
 
 #[test]
-fn s13_is_told_by_servers_of_one_s_own() {
+fn s13_is_recognized_by_observed_streams() {
     let _alone = alone();
     tells_of_a_killed_client::<OnStd>();
     tells_of_a_killed_client::<OnTokio>();

@@ -1,4 +1,5 @@
-//! Promise: what belongs to a whole process (its limits, its children, its captures) is dealt with.
+//! Promise: the program handles what affects a whole process: its limits, its children, its
+//! captures.
 //!
 //! One test at a time: each holds [`alone`], because it lowers a limit of the process, or starts a
 //! child, which has a copy of every socket of its parent until its exec.

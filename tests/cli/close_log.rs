@@ -125,11 +125,15 @@ fn on_stdout_the_addresses_come_first() {
 fn a_full_disk_costs_records_which_are_counted() {
     let mut server = serve(&["--close-log", "/dev/full"]);
     come_and_go(server.address(), 100);
-    server.stderr.wait_for("the close log cannot be written");
+    server.stderr.wait_for("cannot write the close log: ");
     come_and_go(server.address(), 100);
     let stderr = stop(&mut server);
-    assert_eq!(stderr.matches("cannot be written").count(), 1, "once an episode: {stderr}");
-    assert!(stderr.contains("200 records of the close log were lost"), "{stderr}");
+    assert_eq!(
+        stderr.matches("cannot write the close log: ").count(),
+        1,
+        "once an episode: {stderr}"
+    );
+    assert!(stderr.contains("200 close log records were lost"), "{stderr}");
     assert_eq!(row(&stderr, "close log: records lost"), Some(200));
     assert_eq!(row(&stderr, "accepted"), Some(200));
 }
@@ -155,7 +159,7 @@ fn a_reader_who_leaves_costs_records_which_are_counted() {
     let mut server = Process::of(child);
     // A process that another test starts at this moment has the pipe's other end until its exec.
     let mut tried = 0;
-    while !server.stderr.text().contains("the close log cannot be written") {
+    while !server.stderr.text().contains("cannot write the close log: ") {
         come_and_go(address, 1);
         tried += 1;
     }

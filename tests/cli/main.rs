@@ -131,8 +131,8 @@ fn help_and_version_are_on_stdout() {
         (&["--help"], "serve"),
         (&["serve", "--help"], "a live peer whose window stays zero"),
         (&["serve", "--help"], "a handshake that"),
-        (&["serve", "--help"], "What had arrived when the signal"),
-        (&["serve", "--help"], "older than this ends politely"),
+        (&["serve", "--help"], "The server answers the data that has"),
+        (&["serve", "--help"], "older than this with a FIN"),
         (&["serve", "--help"], "a quarter of the memory of the machine"),
         (&["serve", "--help"], "CLOSECALL_MAX_AGE"),
         (&["serve", "--help"], "CLOSECALL_OUTPUT_MEMORY"),
@@ -198,7 +198,7 @@ fn a_cap_on_output_memory_is_announced() {
     command.env("CLOSECALL_MAX_AGE", "500ms");
     let mut server = Process::start(command);
     server.stderr.wait_for(
-        "at most 1.3 MiB of memory: 1.0 MiB of pending replies, and beyond that one of 279 bytes",
+        " and 1.3 MiB of memory for pending replies: 1.0 MiB in all, and beyond that 279 bytes",
     );
     let mut client = connect(server.address());
     // A signal interrupts a read that has a timeout (signal(7)); this one goes on after it.
@@ -209,7 +209,7 @@ fn a_cap_on_output_memory_is_announced() {
     assert_eq!(row(&stderr, "local.policy"), Some(1), "{stderr}");
     let off = ["--max-connections", "1000", "--output-memory", "off"];
     let mut server = serve(&off);
-    server.stderr.wait_for("at most 62.8 MiB of memory: a whole reply of 65,559 bytes pending");
+    server.stderr.wait_for(" and 62.8 MiB of memory for pending replies: 65,559 bytes for each");
     stop(&mut server);
 }
 

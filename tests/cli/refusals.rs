@@ -61,7 +61,7 @@ fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
         }
     }
     let long = "x".repeat(4097);
-    usage(&["serve", "--prefix", &long], &["--prefix", "at most 4096 bytes, these are 4097"]);
+    usage(&["serve", "--prefix", &long], &["--prefix", "at most 4096 bytes, got 4097"]);
     usage(&["serve", "--framing", "a\nb\x1b[31m"], &["--framing", "a\\nb\\u{1b}[31m"]);
 }
 
@@ -116,7 +116,7 @@ fn an_address_in_use_is_refused() {
 }
 
 #[test]
-fn an_address_of_somebody_else_is_refused() {
+fn an_address_of_another_machine_is_refused() {
     let line = refusal(closecall(&["serve", "--listen", "192.0.2.1:0"]), 3);
     assert!(line.contains("192.0.2.1:0") && line.contains("of this machine"), "{line}");
 }
@@ -137,7 +137,7 @@ fn a_port_that_is_not_permitted_is_refused() {
     if !may.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
         let drops = "setpriv --bounding-set -net_bind_service --inh-caps -net_bind_service";
         if !Command::new("sh").args(["-c", &format!("{drops} true")]).status().unwrap().success() {
-            eprintln!("skipped: needs setpriv (util-linux), or a user who is not root");
+            eprintln!("skipped: needs setpriv (util-linux), or a user other than root");
             return;
         }
         let shell = format!("set -- {drops} \"$0\" \"$@\"; exec \"$@\"");
@@ -184,7 +184,7 @@ fn too_little_memory_is_refused_and_named() {
     let args = ["serve", "--listen", "127.0.0.1:0"];
     let big = ["--framing", "line", "--read-buffer", "16777216"];
     let line = refusal(closecall_after("ulimit -v 30000", &[&args, &big[..]].concat()), 3);
-    assert!(line.contains("no memory") && line.contains("ulimit -v"), "{line}");
+    assert!(line.contains("memory") && line.contains("ulimit -v"), "{line}");
     assert!(line.contains("--read-buffer") && line.contains("--max-connections"), "{line}");
     let lab = ["lab", "--only", "S1", "--repeat", "1"];
     let load = ["load", "echo", "127.0.0.1:1", "-c", "1"];
@@ -207,8 +207,8 @@ fn too_little_memory_is_refused_and_named() {
                 continue;
             }
             let is_named = status.code() == Some(3)
-                && (stderr.contains("no memory") && stderr.contains("ulimit -v")
-                    || stderr.contains("127.0.0.1:1: ")); // enough, and nobody is there
+                && (stderr.contains("memory") && stderr.contains("ulimit -v")
+                    || stderr.contains("127.0.0.1:1: ")); // enough memory, and nothing listens
             assert!(is_named, "{kib} KiB: {args:?}: {status}: {stderr}");
             named += u32::from(stderr.contains("ulimit -v"));
         }

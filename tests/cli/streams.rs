@@ -1,5 +1,5 @@
-//! A stdout or stderr that is closed, full or read by nobody stops nothing, and what clients send
-//! reaches neither of them raw.
+//! A stdout or stderr that is closed, full or never read does not stop the server, and bytes of
+//! clients reach neither of them unescaped.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ fn reserved() -> (Socket, String) {
     (holder, address.to_string())
 }
 
-/// The exit waits for some seconds; whatever takes this long was waiting for somebody to read.
+/// The exit waits for some seconds; one that takes this long has waited for a reader.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Reads the first line of a child's stdout, and leaves the rest of its pipes alone.
@@ -70,7 +70,7 @@ fn a_full_stdout_stops_nothing() {
 }
 
 #[test]
-fn a_stdout_that_nobody_reads_stops_nothing() {
+fn a_stdout_that_is_never_read_stops_nothing() {
     let args = ["serve", "--listen", "127.0.0.1:0", "--close-log", "-"];
     let mut command = closecall(&args);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -80,7 +80,7 @@ fn a_stdout_that_nobody_reads_stops_nothing() {
     come_and_go(address, 1000); // some 350 KB of records, and a pipe has 64
     let asked = Instant::now();
     let stderr = stop(&mut server);
-    assert!(asked.elapsed() < LONG, "the exit does not wait until somebody reads");
+    assert!(asked.elapsed() < LONG, "the exit must not wait for a reader");
     assert_eq!(row(&stderr, "accepted"), Some(1000));
     let lost = row(&stderr, "close log: records lost").unwrap();
     let mut written = String::new();
@@ -106,7 +106,7 @@ fn a_full_stderr_stops_nothing() {
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_stops_nothing() {
+fn a_stderr_that_is_read_late_stops_nothing() {
     let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -124,7 +124,7 @@ fn a_stderr_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn the_exit_does_not_wait_for_a_stderr_that_nobody_reads() {
+fn the_exit_does_not_wait_for_a_stderr_that_is_never_read() {
     let mut command = closecall(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -135,7 +135,7 @@ fn the_exit_does_not_wait_for_a_stderr_that_nobody_reads() {
     let asked = Instant::now();
     server.signal("TERM");
     assert_eq!(server.exit_code(), 0);
-    assert!(asked.elapsed() < LONG, "it does not wait until somebody reads");
+    assert!(asked.elapsed() < LONG, "the exit must not wait for a reader");
 }
 
 #[test]
@@ -200,13 +200,13 @@ fn a_report_that_cannot_be_written_is_a_failure_in_one_line() {
         let mut process = Process::of(command.stderr(Stdio::piped()).spawn().unwrap());
         let (code, stderr) = (process.exit_code(), said(&process));
         assert_eq!((code, stderr.lines().count()), (1, 1), "{args:?}: {stderr}");
-        assert!(stderr.contains("stdout cannot be written: No space left"), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot write to stdout: No space left"), "{args:?}: {stderr}");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_reader_who_has_gone_is_no_failure() {
+fn a_reader_that_has_closed_its_pipe_is_no_failure() {
     let server = super::serve(&[]);
     for args in with_a_report(&server.address().to_string()) {
         let (reader, writer) = std::io::pipe().unwrap();

@@ -1,5 +1,5 @@
-//! Promise: `closecall client` ends its connection in the way it was told to, says what it did and
-//! what came of it, and never hangs.
+//! Promise: `closecall client` ends its connection in the chosen way, prints each step and its
+//! result, and never hangs.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../common/mod.rs"]
@@ -138,15 +138,15 @@ fn a_timeline_tells_what_was_done_and_what_goes_over_the_wire() {
     assert_eq!(
         steps(&said)[2..],
         [
-            "shut down its writing side → FIN",
-            "read 37 bytes, and then its FIN ← 37 bytes ← FIN",
+            "shut down the writing side → FIN",
+            "read 37 bytes, then the server's FIN ← 37 bytes ← FIN",
             "closed"
         ]
     );
     let said = told(client(server.address(), &["--end", "killed-unread"]));
     assert_eq!(
         steps(&said)[2..],
-        ["the reply is here, 37 bytes, unread ← 37 bytes", "was killed, 37 bytes unread → RST"]
+        ["received the reply, 37 bytes, unread ← 37 bytes", "was killed, 37 bytes unread → RST"]
     );
 }
 
@@ -202,7 +202,7 @@ fn many_are_summed_up() {
 #[test]
 fn ipv6_is_as_good() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+        #[allow(clippy::print_stderr)] // for the person that runs the tests
         let () = eprintln!("skipped: needs IPv6");
         return;
     }
@@ -230,7 +230,7 @@ fn an_interrupt_leaves_what_happened_so_far() {
     let said = one.stdout.text();
     assert!(said.contains("wait for the server's end: interrupted"), "{said}");
     assert!(said.trim_end().ends_with("→ FIN"), "it closes: {said}");
-    assert_eq!(one.stderr.text(), "closecall: interrupted, and closed\n");
+    assert_eq!(one.stderr.text(), "closecall: interrupted; the connection is closed\n");
 
     let mut many = client(server.address(), &["--end", "silent", "--count", "4000000000"]);
     many.wait_for_sigint_handler();

@@ -1,5 +1,5 @@
-//! Servers that are not like ours: they reset, close, say something else, say nothing, or never
-//! stop. A client says what it met, and does not hang.
+//! Servers that are not like ours: they reset, close, send something else or nothing, or never
+//! stop. A client reports what happened, and does not hang.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -37,7 +37,7 @@ fn met(server: SocketAddr, options: &[&str]) -> (i32, Vec<String>) {
     (code, steps(&client.stdout.text()))
 }
 
-/// Whoever is slow finds no connection any more, whoever is quick is gone before the reset comes.
+/// A slow client finds its connection reset; a quick one has closed before the reset arrives.
 #[test]
 fn a_server_that_resets_at_once() {
     let server = server(common::reset);
@@ -47,7 +47,9 @@ fn a_server_that_resets_at_once() {
         let (said, stderr) = (client.stdout.text(), client.stderr.text());
         if code == 3 {
             assert!(
-                stderr.contains("reset by peer (os error 104): a server listens there and resets"),
+                stderr.contains(
+                    "reset by peer (os error 104): the server reset the connection at once"
+                ),
                 "{stderr}"
             );
             assert_eq!((said.as_str(), stderr.lines().count()), ("", 1));
@@ -78,7 +80,7 @@ fn a_server_that_closes_before_it_answers() {
         );
     }
     let (code, steps) = met(server, &["--end", "half-close"]);
-    assert_eq!((code, steps[3].as_str()), (0, "read 0 bytes, and then its FIN ← FIN"));
+    assert_eq!((code, steps[3].as_str()), (0, "read 0 bytes, then the server's FIN ← FIN"));
 }
 
 #[test]
@@ -89,13 +91,13 @@ fn a_server_that_answers_something_else() {
         reads_to_end(&mut stream);
     });
     let (code, steps) = met(server, &[]);
-    let why = "the server closed early, after 28 bytes that are not the whole echo";
+    let why = "the server closed early, after 28 bytes that are not the complete echo";
     assert_eq!((code, steps[2].as_str()), (1, &*format!("wait for the reply: {why}")));
     assert_eq!(steps[3], "closed → FIN");
     let (_, steps) = met(server, &["--end", "close-unread"]);
     assert_eq!(steps[3], "closed, 28 bytes unread → RST");
     let (code, steps) = met(server, &["--end", "half-close"]);
-    assert_eq!((code, &*steps[3]), (0, "read 28 bytes, and then its FIN ← 28 bytes ← FIN"));
+    assert_eq!((code, &*steps[3]), (0, "read 28 bytes, then the server's FIN ← 28 bytes ← FIN"));
 }
 
 #[test]
@@ -108,7 +110,7 @@ fn failures_of_many_are_counted() {
     assert_eq!(client.exit_code(), 1);
     let said = client.stdout.text();
     assert!(said.contains("5 of 5 connections, 0 as planned, 5 failed; sent 70 bytes"), "{said}");
-    assert!(said.ends_with("the first failure: wait for the reply: the server closed early\n"));
+    assert!(said.ends_with("first failure: wait for the reply: the server closed early\n"));
 }
 
 /// A client with little patience: nothing that it waits for will ever come.
@@ -150,7 +152,10 @@ fn a_server_that_answers_half() {
     let mut client = Client::connect(&patient).unwrap().0;
     client.play(Act::Send);
     let performed = client.play(Act::Read);
-    assert_eq!(performed.did, Did::Failed("7 bytes came, and they are not the whole echo".into()));
+    assert_eq!(
+        performed.did,
+        Did::Failed("7 bytes arrived, which are not the complete echo".into())
+    );
 }
 
 #[test]
@@ -162,14 +167,14 @@ fn a_server_that_never_stops() {
     assert!(performed.failed(), "{performed:?}");
     let patient = Plan { end_patience: Duration::from_secs(60), ..plan(server) };
     let performed = Client::connect(&patient).unwrap().0.play(Act::ReadToEnd);
-    assert_eq!(performed.did, Did::Failed("the server sent 128 MiB and sends more".into()));
+    assert_eq!(performed.did, Did::Failed("the server sent 128 MiB without an end".into()));
     // However busy the machine, something is there after so long.
     let patient = Plan { patience: Duration::from_secs(2), ..plan(server) };
     let mut client = Client::connect(&patient).unwrap().0;
     client.play(Act::Send);
     let performed = client.play(Act::Hold);
     let Did::Failed(why) = &performed.did else { panic!("{performed:?}") };
-    assert!(why.ends_with("bytes came, and they are not the whole echo"), "{why}");
+    assert!(why.ends_with("bytes arrived, which are not the complete echo"), "{why}");
     drop(client); // this server has one client at a time
     let (mut client, _) = Client::connect(&patient).unwrap();
     client.play(Act::Send);
@@ -189,7 +194,7 @@ fn a_server_that_takes_everything() {
             break why;
         }
     };
-    assert_eq!(why, "the server took 64 MiB and takes more");
+    assert_eq!(why, "the server took 64 MiB without an end");
     assert!(client.sent() > 64 << 20);
 }
 

@@ -1,4 +1,4 @@
-//! What cannot be done is said in one line, and what nobody wants to read stops nothing.
+//! A refusal is one line, and an output that is not read stops nothing.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -31,16 +31,16 @@ fn what_makes_no_sense_is_a_usage_error() {
         (&["client", address, "--wait", "5"], &["--wait '5'", "such as 250ms"]),
         (&["client", address, "--message", ""], &["--message ''", "1 to 65536 bytes"]),
         (&["client", address, "--source", "eth0"], &["--source 'eth0'", "an IP address"]),
-        (&["client", address, "--source", "::1"], &["--source ::1", "expected IPv4", address]),
-        (&["client", "[::1]:9", "--source", "127.0.0.1"], &["expected IPv6", "[::1]:9"]),
+        (&["client", address, "--source", "::1"], &["--source ::1", "expected an IPv4", address]),
+        (&["client", "[::1]:9", "--source", "127.0.0.1"], &["expected an IPv6", "[::1]:9"]),
     ] {
         refused(closecall(args), 2, fragments);
     }
 }
 
 #[test]
-fn whoever_is_not_there_is_named_with_a_remedy() {
-    // Nobody else gets this port while it is bound, and nobody listens there.
+fn a_server_that_does_not_accept_is_named_with_a_remedy() {
+    // No other program gets this port while it is bound, and nothing listens there.
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     bound.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = bound.local_addr().unwrap().as_socket().unwrap().to_string();
@@ -61,8 +61,8 @@ fn whoever_is_not_there_is_named_with_a_remedy() {
 fn a_stdout_that_is_closed_or_full_stops_nothing() {
     let server = serve(&[]);
     let address = server.address().to_string();
-    // Whoever closed it does not want it; on a full disk somebody misses it.
-    let full = "closecall: stdout cannot be written: No space left on device (os error 28)\n";
+    // With a closed output the lines are not wanted; on a full disk they are missing.
+    let full = "closecall: cannot write to stdout: No space left on device (os error 28)\n";
     for (shell, expected) in [("exec >&-", (0, "")), ("exec >/dev/full", (1, full))] {
         let options = ["client", &address, "--source", "127.0.0.78", "--end", "reset"];
         let mut client = Process::start(closecall_after(shell, &options));
@@ -73,14 +73,14 @@ fn a_stdout_that_is_closed_or_full_stops_nothing() {
 
     let mut command = closecall(&["client", &address, "--source", "127.0.0.79"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take()); // nobody reads
+    drop(child.stdout.take()); // not read
     assert_eq!(Process::of(child).exit_code(), 0);
     server.stdout.wait_for("127.0.0.79");
 }
 
 /// The child that is to be killed does not outlive a parent that cannot do that any more.
 #[test]
-fn who_holds_a_socket_ends_with_its_parent() {
+fn a_process_that_holds_a_socket_ends_with_its_parent() {
     let mut command = closecall(&["hold"]);
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();

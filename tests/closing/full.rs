@@ -1,5 +1,5 @@
-//! Promise: an end that comes while the reply is still in our hands, in the socket or before it, is
-//! told apart as well, and cuts nothing off.
+//! Promise: an end that comes while a part of the reply is in the socket or before it is recognized
+//! as well, and cuts nothing off.
 
 use crate::common::{Bed, MESSAGE, error, said};
 use closecall::client::{Act, Client, Did, ServerEnd, Way};
@@ -66,7 +66,7 @@ fn s15_closes_while_the_reply_is_in_our_socket() {
 }
 
 /// Our FIN stands behind the reply then, and the event that both sides are shut comes at once. It
-/// settles nothing.
+/// is no evidence.
 #[test]
 fn s6_half_closes_and_reads_when_our_fin_is_behind_the_reply() {
     let (mut bed, mut client) = taken();
@@ -85,7 +85,7 @@ fn s6_half_closes_and_reads_when_our_fin_is_behind_the_reply() {
 
 /// All buffers are full in both directions, and its FIN stands behind its own requests.
 #[test]
-fn s15b_half_closes_when_nobody_takes_any_more_and_reads_on() {
+fn s15b_half_closes_when_all_buffers_are_full_and_reads_on() {
     let mut bed = Bed::with(|config| {
         config.framing = Framing::Raw;
         config.write_deadline_ms = Some(2_000);

@@ -1,5 +1,5 @@
-//! Promise: where we close first, that is what is said, and what the peer did then is kept as
-//! evidence.
+//! Promise: if our side closes first, the verdict shows that, and what the peer did after it is
+//! kept as evidence.
 
 use crate::common::{Bed, REPLY, error, said};
 use closecall::client::{Act, Client, Did, ServerEnd, Way};
@@ -8,7 +8,7 @@ use closecall::machine::close::{Certainty, Kind, Via};
 /// A close that puts its FIN on the wire, so that there was a connection up to then.
 const FIN: Did = Did::Closed { unread: 0, reset: false, fin: true, late: false };
 
-/// Plays all of `way` but the close; gives the client and that.
+/// Plays all of `way` but the close; returns the client and that.
 #[track_caller]
 fn plays_up_to_the_close(bed: &mut Bed, way: Way) -> (Client, Act) {
     let (close, acts) = way.script().split_last().unwrap();
@@ -17,7 +17,7 @@ fn plays_up_to_the_close(bed: &mut Bed, way: Way) -> (Client, Act) {
     (client, *close)
 }
 
-/// Says something, reads the reply, and reads to our FIN when the server was told to stop.
+/// Sends a message, reads the reply, and reads to our FIN when the server was asked to stop.
 #[track_caller]
 fn drained(bed: &mut Bed) -> Client {
     let mut client = bed.player();
@@ -93,8 +93,8 @@ fn s20b_we_close_first_and_the_peer_resets() {
     assert_eq!((ending.evidence.fin_received, ending.evidence.fin_sent), (Some(false), true));
 }
 
-/// Both FINs are on their way, or as near to it as one machine comes: the peer's is in our queue
-/// when we decide to close, and unread. It was first, so it is what is told.
+/// Both FINs are in flight, or as near to it as one machine comes: the peer's is unread in our
+/// queue when we decide to close. It was first, so the verdict is the peer's.
 #[test]
 fn s20_both_close_at_once() {
     let mut bed = Bed::new();

@@ -1,4 +1,4 @@
-//! Promise: each ending is told apart, whatever the order of events.
+//! Promise: each ending is recognized, whatever the order of events.
 //!
 //! The tests here start no other process: a child has, until its exec, a copy of every socket of
 //! its parent, and a socket that a test closes in that moment is not closed yet.

@@ -1,7 +1,7 @@
-//! Promise: each ending by the peer is told apart. The clients play the library's own ways of
+//! Promise: each ending by the peer is recognized. The clients play the library's own ways of
 //! ending, and the server looks only while they wait for it, so every order here is forced. (Our
-//! own endings are in local.rs, those with the reply still in our hands in full.rs,
-//! killed processes in tests/alone/killed.rs.)
+//! own endings are in local.rs, those with the reply still in our hands in full.rs, killed
+//! processes in tests/alone/killed.rs.)
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -20,7 +20,7 @@ fn bed_for_pipelines() -> Bed {
     Bed::with(|config| config.read_buffer_bytes = MESSAGE.len())
 }
 
-/// A FIN came in order, and nobody has told of an error: that is evidence enough.
+/// A FIN arrived in order, and no call reported an error: that is evidence enough.
 #[track_caller]
 fn assert_orderly(ending: &Ending) {
     assert_eq!((said(ending), error(ending)), (SURE, None), "{ending:#?}");
@@ -39,7 +39,7 @@ fn assert_reset_after_the_reply(ending: &Ending) {
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
 }
 
-/// A FIN came, and a reset in answer to our reply of `undelivered` bytes. No recv tells of it.
+/// A FIN came, and a reset in answer to our reply of `undelivered` bytes. No recv reports it.
 #[track_caller]
 fn assert_refused(ending: &Ending, undelivered: usize) {
     // That it is acknowledged and reset does not tell whether it was read.
@@ -76,7 +76,7 @@ fn s6_half_closes_and_reads_the_rest() {
     assert!(ending.evidence.sent_after_fin);
 }
 
-/// On the wire it is a half-close like any other: whoever has both FINs sends nothing more.
+/// On the wire it is a half-close like any other: after both FINs neither side sends anything.
 #[test]
 fn s6c_half_closes_and_discards_the_reply_after_our_fin() {
     let mut bed = Bed::new();
@@ -112,8 +112,8 @@ fn s3_sends_and_closes_at_once_with_the_fin_first() {
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (14, 37));
 }
 
-/// The second request was there before the reset, so it is read, and its reply is the first to
-/// learn that nobody is left. That a FIN came is known by counting only.
+/// The second request arrived before the reset, so it is read, and the send of its reply is the
+/// first to learn that the peer has gone. That a FIN arrived is known by counting only.
 #[test]
 fn s3_pipelined_requests_and_closes_at_once() {
     let mut bed = bed_for_pipelines();
@@ -125,8 +125,8 @@ fn s3_pipelined_requests_and_closes_at_once() {
     assert_eq!(ending.evidence.unsent, REPLY.len() as u64);
 }
 
-/// A visit is worth one request here and a turn has two visits, so that the turn is over when both
-/// replies are out and the FIN behind the requests is unread: that is when the client goes.
+/// A visit is worth one request here and a turn has two visits, so that the turn ends when both
+/// replies are sent and the FIN behind the requests is unread: then the client ends.
 #[test]
 fn s6b_half_closes_and_discards_the_reply_before_our_fin() {
     let mut bed = Bed::with(|config| {
@@ -159,7 +159,7 @@ fn s2_closes_with_the_reply_unread() {
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
-/// It never looked for a reply; that one was there when it closed makes all the difference.
+/// It never waits for a reply; whether one had arrived when it closed decides the verdict.
 #[test]
 fn s3_sends_and_closes_at_once_with_the_reply_first() {
     let mut bed = Bed::new();
@@ -180,9 +180,9 @@ fn s4_resets_after_reading_everything() {
     assert_reset_after_the_reply(&bed.ends_as(Kind::PeerResetReplyAcked));
 }
 
-/// From the second exchange on a kernel puts off acknowledging a reply: something may go back, and
-/// take it along. What goes back here is a reset, and Linux takes no acknowledgement from a reset.
-/// So the client has read every byte, and nobody here can know.
+/// From the second exchange on a kernel delays the acknowledgement of a reply, to combine it with
+/// data. What follows here is a reset, and Linux takes no acknowledgement from a reset. So the
+/// client has read every byte, and the server cannot know it.
 #[test]
 fn s4_resets_after_reading_everything_and_acknowledging_less() {
     let mut bed = Bed::new();
@@ -264,7 +264,7 @@ fn sends_urgently(client: &mut TcpStream) {
     client.write_all(b"def").unwrap();
 }
 
-/// A read stops at the urgent mark, and no event tells of what lies behind it.
+/// A read stops at the urgent mark, and no event reports what lies behind it.
 #[test]
 fn urgent_data_is_echoed_in_its_place_and_the_fin_is_seen() {
     let mut bed = Bed::with(|config| {
@@ -280,7 +280,7 @@ fn urgent_data_is_echoed_in_its_place_and_the_fin_is_seen() {
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (7, 7));
 }
 
-/// TCP_INFO counts bytes and a FIN alike. An urgent byte that nobody read would look like a FIN.
+/// TCP_INFO counts bytes and a FIN alike. An unread urgent byte would look like a FIN.
 #[test]
 fn urgent_data_does_not_look_like_a_fin() {
     let mut bed = Bed::with(|config| config.framing = Framing::Raw);
@@ -292,7 +292,7 @@ fn urgent_data_does_not_look_like_a_fin() {
     assert_eq!((ending.evidence.rx, ending.evidence.fin_received), (7, Some(false)));
 }
 
-/// And a FIN behind urgent data is found by counting still, where no recv gave 0.
+/// A FIN behind urgent data is also found by counting, without a recv that returns 0.
 #[test]
 fn urgent_data_does_not_hide_a_fin() {
     let mut bed = Bed::with(|config| config.framing = Framing::Raw);
@@ -304,9 +304,9 @@ fn urgent_data_does_not_hide_a_fin() {
     assert_eq!(error(&ending), Some((libc::EPIPE, Via::Send)));
 }
 
-/// Where the kernel may not be asked, what became of the reply is unknown, and nobody guesses.
+/// If the kernel may not be asked, what became of the reply is unknown, and is not guessed.
 #[test]
-fn without_probes_the_verdict_says_what_the_calls_said() {
+fn without_probes_the_verdict_rests_on_the_calls() {
     let mut bed = Bed::with(|config| config.asks_kernel = false);
     bed.plays(Way::Reset);
     let ending = bed.ends_as(Kind::PeerResetReplyUndelivered);

@@ -1,5 +1,4 @@
-//! Promise: whatever the order of events turns out to be, what is said never contradicts what
-//! happened.
+//! Promise: whatever the order of events, the verdict never contradicts what happened.
 //!
 //! Nothing is forced here: a server runs freely, clients of every kind run against it, and each
 //! writes down what it knows to be true. Every connection comes from an address of its own, so that
@@ -16,7 +15,7 @@ use closecall::machine::close::Kind::{LocalDrain, PeerFinDelivered};
 use closecall::machine::reply::Framing;
 use closecall::reactor::Stage;
 
-/// Ends the server when a client's thread panics, so that nobody waits for its endings.
+/// Ends the server when a client's thread panics, so that the test does not wait for its endings.
 struct Ends(Handle);
 
 impl Drop for Ends {
@@ -52,8 +51,8 @@ fn what_is_said_never_contradicts_what_happened() {
     nothing_contradicts(&known, &bed.endings);
 }
 
-/// S20, not forced: FINs cross. Whoever's was first, everybody read everything and parted politely,
-/// so there is no error, and the peer's FIN is there.
+/// S20, not forced: FINs cross. Whichever was first, both sides read everything and closed in
+/// order, so there is no error, and the peer's FIN arrived.
 #[test]
 fn a_stop_while_clients_close() {
     const CLIENTS: usize = 400;

@@ -1,5 +1,5 @@
-//! Promise: a reply that a slow peer is still taking is not cut off, however its connection ends;
-//! whoever takes nothing any more leaves nothing behind. Linux only: what is left is looked up in
+//! Promise: a reply that a slow peer is still taking is not cut off, however its connection ends; a
+//! peer that takes nothing any more leaves nothing behind. Linux only: what is left is looked up in
 //! /proc/net/tcp.
 #![cfg(target_os = "linux")]
 
@@ -13,19 +13,19 @@ use closecall::machine::close::{Certainty, Kind};
 use closecall::machine::reply::Framing;
 use socket2::{Domain, Socket, Type};
 
-/// How long the server looks away from one that waits for its evidence.
+/// How long the server takes no turn while a connection waits for its evidence.
 const VERDICT_WAIT_MS: u64 = 150;
 
 /// What a slow reader takes meanwhile: a hundred kilobytes in a second.
 const STEP_BYTES: usize = 16 << 10;
 
-/// So often a slow reader is looked at before it hurries up: for more than a second.
+/// The number of pauses of a slow reader before it hurries up: more than a second in all.
 const LOOKS: u32 = 8;
 
-/// What is echoed: it takes a slow reader some six seconds.
+/// What is echoed: it takes a slow reader about six seconds.
 const BYTES: usize = 600_000;
 
-/// Bytes none of which is like those near it, so that one that is lost or out of place shows.
+/// Bytes that differ from those near them, so that one that is lost or out of place shows.
 fn payload() -> Vec<u8> {
     (0..BYTES as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -39,7 +39,7 @@ fn bed(change: impl FnOnce(&mut Config)) -> Bed {
     })
 }
 
-/// A client that says all of the payload and reads nothing. It has room for a few kilobytes; its
+/// A client that sends all of the payload and reads nothing. It has room for a few kilobytes; its
 /// reply waits on the server's side.
 #[track_caller]
 fn says_much(bed: &Bed) -> TcpStream {
@@ -60,7 +60,7 @@ fn takes(client: &mut TcpStream, count: usize, taken: &mut Vec<u8>) {
     client.read_exact(&mut taken[before..]).expect("no reset");
 }
 
-/// Takes the rest, up to our FIN. Now it has everything, and nobody reset it.
+/// Takes the rest, up to our FIN. Now it has everything, and was not reset.
 #[track_caller]
 fn takes_the_rest(client: &mut TcpStream, mut taken: Vec<u8>) {
     client.read_to_end(&mut taken).expect("no reset");
@@ -93,7 +93,8 @@ fn both_fins_are_out(bed: &mut Bed, client: &TcpStream) {
     bed.turns_until(|bed| state(bed.address(), client) == Some(LAST_ACK));
 }
 
-/// Turns until the server is tired of the client's silence: its FIN stands behind the reply.
+/// Turns until the read deadline of a silent client passes: the server's FIN stands behind the
+/// reply.
 #[track_caller]
 fn our_fin_is_out(bed: &mut Bed, client: &TcpStream) {
     bed.turns_until(|bed| state(bed.address(), client) == Some(FIN_WAIT_1));
@@ -122,7 +123,7 @@ fn a_slow_reader_has_as_long_as_it_takes() {
 }
 
 #[test]
-fn who_takes_nothing_after_our_fin_is_reset_and_leaves_nothing_behind() {
+fn a_peer_that_takes_nothing_after_our_fin_is_reset_and_leaves_nothing_behind() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     let ending = bed.ends_as(Kind::TimeoutRead);
@@ -134,7 +135,7 @@ fn who_takes_nothing_after_our_fin_is_reset_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_stops_taking_is_reset_a_whole_wait_later() {
+fn a_peer_that_stops_taking_is_reset_a_whole_wait_later() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     our_fin_is_out(&mut bed, &client);
@@ -150,9 +151,9 @@ fn who_stops_taking_is_reset_a_whole_wait_later() {
     assert_eq!(client.read_to_end(&mut taken).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-/// Its FIN says that it is still there: the system goes on delivering.
+/// Its FIN shows that it is still there: the system continues to deliver.
 #[test]
-fn who_answers_our_fin_and_looks_away_finds_everything_later() {
+fn a_peer_that_answers_our_fin_and_reads_later_finds_everything() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     our_fin_is_out(&mut bed, &client);
@@ -167,7 +168,7 @@ fn who_answers_our_fin_and_looks_away_finds_everything_later() {
 // ---- the peer's FIN first -----------------------------------------------------------------------
 
 #[test]
-fn a_slow_reader_who_half_closed_gets_everything() {
+fn a_slow_reader_that_half_closed_gets_everything() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     both_fins_are_out(&mut bed, &client);
@@ -184,7 +185,7 @@ fn a_slow_reader_who_half_closed_gets_everything() {
 }
 
 #[test]
-fn who_half_closed_and_looks_away_finds_everything_later() {
+fn a_peer_that_half_closed_and_reads_later_finds_everything() {
     let mut bed = bed(|_| ());
     let mut client = says_much(&bed);
     half_close(&client);
@@ -215,7 +216,8 @@ fn without_a_wait_the_close_is_a_plain_one() {
     }
 }
 
-/// Above seven eighths of the slots nobody starts to wait, which is no reason to cut anybody off.
+/// Above seven eighths of the slots no connection begins to wait, which is no reason to cut one
+/// off.
 #[test]
 fn in_a_crowd_the_close_is_a_plain_one() {
     for (half_closes, kind) in [(true, Kind::PeerFinUnconfirmed), (false, Kind::TimeoutRead)] {
@@ -236,10 +238,10 @@ fn in_a_crowd_the_close_is_a_plain_one() {
     }
 }
 
-/// Of two that wait for their evidence the one that has waited longest is decided when a slot is
-/// wanted, by what is known then: that its reply is under way, and nothing more.
+/// Of two connections that wait for their evidence, the one that has waited longest is decided when
+/// a slot is needed, by what is known then: only that its reply is in flight.
 #[test]
-fn who_makes_room_is_not_cut_off() {
+fn a_connection_that_makes_room_is_not_cut_off() {
     let mut bed = bed(|config| {
         config.max_connections = 3;
         config.verdict_wait_ms = 3_600_000;
@@ -267,7 +269,7 @@ fn who_makes_room_is_not_cut_off() {
 /// A close over unread input is a reset, and that would take our FIN from the peer, and what of the
 /// reply stands before it.
 #[test]
-fn who_goes_on_sending_in_the_drain_gets_its_reply_and_our_fin() {
+fn a_peer_that_sends_during_the_drain_gets_its_reply_and_our_fin() {
     let mut bed = bed(|config| {
         config.read_deadline_ms = None;
         config.drain_ms = 3_600_000;
@@ -294,8 +296,8 @@ fn who_goes_on_sending_in_the_drain_gets_its_reply_and_our_fin() {
 
 // ---- the system's own patience, which is asked for on the listener ------------------------------
 
-/// As the help says: also a peer that is there and answers every probe, with a window of zero. It
-/// looks like one that is gone, or nearly so.
+/// As the help states: also a peer that is there and answers every probe, with a window of zero. It
+/// looks like a peer that is gone, or nearly so.
 #[test]
 fn a_user_timeout_ends_a_live_peer_that_takes_nothing() {
     let mut bed = bed(|config| {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::service::{has, say};
 
-/// The library of faults; `None` where it cannot be had, which is said.
+/// The library of faults; `None` where it is not available, which is printed.
 pub(crate) fn library() -> Option<PathBuf> {
     library_named("faults")
 }

@@ -18,7 +18,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 pub const MESSAGE: &[u8] = b"Hi,here is glp";
 pub const REPLY: &[u8] = b"from server back[rust]:Hi,here is glp";
 
-/// No test takes this long; one that does hangs, and says where.
+/// No test takes this long; one that does fails, and prints where.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A server on a free port of the loopback, and what it has reported.
@@ -94,7 +94,7 @@ impl Bed {
         socket.into()
     }
 
-    /// What a client of this server has to know.
+    /// The plan of a client of this server.
     pub fn plan(&self) -> Plan {
         Plan {
             kept_bytes_max: usize::MAX,
@@ -110,7 +110,7 @@ impl Bed {
     }
 
     /// Plays `acts`. The server takes a turn whenever the client has to wait, and at no other time.
-    /// Gives what came of the last of them.
+    /// Returns the result of the last of them.
     #[track_caller]
     pub fn acts(&mut self, client: &mut Client, acts: &[Act]) -> Did {
         let mut last = Did::Quiet;
@@ -155,7 +155,8 @@ impl Bed {
         self.turns_until(|bed| bed.server.counters().accepted >= count);
     }
 
-    /// Turns until the server has sent its FIN to `client` or reset it; gives what it sent before.
+    /// Turns until the server has sent its FIN to `client` or reset it; returns what it sent
+    /// before.
     #[track_caller]
     pub fn reads_to_end(&mut self, client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -243,7 +244,7 @@ pub fn sayable(kind: Kind) -> Kind {
     }
 }
 
-/// What came of an act that has to succeed.
+/// The result of an act that has to succeed.
 #[track_caller]
 pub fn succeeded(performed: Performed) -> Did {
     assert!(!performed.failed(), "{performed:?}");
@@ -260,7 +261,7 @@ fn read_some(client: &mut TcpStream, bytes: &mut Vec<u8>, limit: usize) -> std::
     result
 }
 
-/// Writes until nobody takes any more, without blocking.
+/// Writes until the socket takes no more, without blocking.
 pub fn tops_up(client: &mut TcpStream) {
     client.set_nonblocking(true).unwrap();
     while client.write(&[b'x'; 1 << 16]).is_ok() {}
@@ -289,7 +290,7 @@ pub fn reset(client: TcpStream) {
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Sends its FIN and goes on reading.
+/// Sends its FIN and continues to read.
 pub fn half_close(client: &TcpStream) {
     client.shutdown(Shutdown::Write).unwrap();
 }

@@ -1,5 +1,5 @@
-//! The program as a process: started with its pipes read, waited for with an end to the patience,
-//! killed when the test is done with it.
+//! The program as a process: its pipes are read, waiting for it has a time limit, and it is killed
+//! when the test drops it.
 #![allow(dead_code)] // each test uses its own part
 
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-/// Nothing takes this long; what does, hangs.
+/// Nothing takes this long; a longer wait is a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program with these arguments, and with nothing in its environment that bears on it.
@@ -71,13 +71,13 @@ impl Output {
         String::from_utf8(self.0.0.lock().unwrap().bytes.clone()).expect("output is text")
     }
 
-    /// Waits until what came out is as `expected`, and gives it.
+    /// Waits until what came out is as `expected`, and returns it.
     #[track_caller]
     pub(crate) fn wait_until(&self, expected: impl Fn(&str) -> bool) -> String {
         self.wait(|read| expected(&String::from_utf8_lossy(&read.bytes)))
     }
 
-    /// Waits until a whole line with `text` in it came out, and gives all that did.
+    /// Waits until a whole line with `text` in it came out, and returns all that did.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) -> String {
         self.wait_until(|all| all.rsplit_once('\n').is_some_and(|(whole, _)| whole.contains(text)))
@@ -90,7 +90,7 @@ impl Output {
         text.split_once('\n').map(|(line, _)| line.to_owned())
     }
 
-    /// Waits for its end, and gives all of it.
+    /// Waits for its end, and returns all of it.
     #[track_caller]
     pub(crate) fn wait_to_end(&self) -> String {
         self.wait(|read| !read.open)
@@ -112,9 +112,9 @@ pub(crate) struct Process {
     id: u32,
     exit: mpsc::Receiver<ExitStatus>,
     status: Option<ExitStatus>,
-    /// What it says on stdout, if that is a pipe.
+    /// Its stdout, if that is a pipe.
     pub(crate) stdout: Output,
-    /// What it says on stderr, if that is a pipe.
+    /// Its stderr, if that is a pipe.
     pub(crate) stderr: Output,
 }
 
@@ -124,7 +124,7 @@ impl Process {
         Process::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Takes over `child`, and reads those of its pipes that nobody has taken.
+    /// Takes over `child`, and reads those of its pipes that the caller has not taken.
     pub(crate) fn of(mut child: Child) -> Process {
         let stdout = child.stdout.take().map(Output::of).unwrap_or_default();
         let stderr = child.stderr.take().map(Output::of).unwrap_or_default();
@@ -139,7 +139,7 @@ impl Process {
         self.id
     }
 
-    /// The addresses that it says it listens on: the first `count` of them.
+    /// The addresses on which it reports to listen: the first `count` of them.
     #[track_caller]
     pub(crate) fn addresses(&self, count: usize) -> Vec<SocketAddr> {
         let text = self.stdout.wait_until(|text| text.matches('\n').count() >= count);
@@ -147,7 +147,7 @@ impl Process {
         text.lines().take(count).map(|line| address(line).expect(line)).collect()
     }
 
-    /// The address that it says it listens on.
+    /// The address on which it reports to listen.
     #[track_caller]
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses(1)[0]
@@ -182,7 +182,7 @@ impl Process {
         assert!(kill(name, self.id), "kill -{name}");
     }
 
-    /// Waits for the end of the process and of what it says, and gives the exit code.
+    /// Waits for the end of the process and of what it says, and returns the exit code.
     #[track_caller]
     pub(crate) fn exit_code(&mut self) -> i32 {
         let status = self.exit_status();

@@ -1,8 +1,8 @@
-//! A report is as its schema in docs/ says.
+//! Checks a report against its schema in docs/.
 
 use serde_json::Value;
 
-/// Holds `report` against the text of a schema.
+/// Checks `report` against the text of a schema.
 #[track_caller]
 pub(crate) fn assert_valid(schema: &str, report: &Value) {
     let validator = jsonschema::options().build(&serde_json::from_str(schema).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! A file of one test, gone when the test is over.
+//! A temporary file of one test, removed at its end.
 #![allow(dead_code)] // each test uses its own part
 
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ impl Scratch {
         File::create(&self.path).unwrap()
     }
 
-    /// What is in it; nothing if it is not there.
+    /// What is in it; nothing if it does not exist.
     pub(crate) fn text(&self) -> String {
         fs::read_to_string(&self.path).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What a test chooses by a seed, so that a run can be repeated.
+//! Choices of a test by a seed, so that a run can be repeated.
 #![allow(dead_code)] // each test uses its own part
 
 /// A sequence that a seed decides (xorshift64*).

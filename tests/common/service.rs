@@ -1,5 +1,5 @@
-//! `closecall serve` as others meet it: a process with an address, looked at from outside. What it
-//! says of itself is its table on exit, and that has to add up whatever was done to it.
+//! `closecall serve` from outside: a process with an address. It prints a table on exit, which must
+//! add up whatever was done to it.
 //!
 //! With CLOSECALL_LONG=1 the same tests run in their long form.
 #![allow(dead_code)] // each test uses its own part
@@ -20,23 +20,23 @@ use crate::process::{PATIENCE, Process, closecall};
 
 pub(crate) const PREFIX: &[u8] = b"from server back[rust]:";
 
-/// Whether the long form is asked for.
+/// Whether the long form is requested.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("CLOSECALL_LONG").is_some_and(|it| it == "1")
 }
 
-/// What the form that is asked for takes.
+/// The parameter of the requested form.
 pub(crate) fn short_or_long<T>(short: T, long: T) -> T {
     if is_long() { long } else { short }
 }
 
-/// For whoever runs the tests: what was measured, or why something was skipped.
+/// For the person that runs the tests: what was measured, or why a test was skipped.
 #[allow(clippy::print_stderr)]
 pub(crate) fn say(text: impl Display) {
     eprintln!("{text}");
 }
 
-/// Whether this tool can be run; if not, that is said.
+/// Whether this tool can be run; if not, that is printed.
 pub(crate) fn has(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok_and(|it| it.status.success());
     if !found {
@@ -55,7 +55,8 @@ pub(crate) fn serve_everywhere(options: &[&str]) -> Command {
     closecall(&[&["serve", "--listen", "0.0.0.0:0"], options].concat())
 }
 
-/// The same command, started by another: `strace …`, `unshare …`, which become the program itself.
+/// The same command, started by another program: `strace …`, `unshare …`, which become the program
+/// itself.
 pub(crate) fn under(wrapper: &[&str], command: &Command) -> Command {
     let mut wrapped = Command::new(wrapper[0]);
     wrapped.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args());
@@ -105,14 +106,14 @@ impl Service {
         }
     }
 
-    /// Asks it to end, which it does in order, and gives its table.
+    /// Asks it to stop, which it does in order, and returns its table.
     #[track_caller]
     pub(crate) fn stop(mut self) -> Table {
         self.process.signal("TERM");
         self.ended()
     }
 
-    /// Waits for its end, which is in order, and gives its table.
+    /// Waits for its end, which is in order, and returns its table.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> Table {
         let code = self.process.exit_code();
@@ -159,7 +160,7 @@ impl Service {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
     }
 
-    /// Stops it as Ctrl-Z does, and waits until it stands still.
+    /// Stops it as Ctrl-Z does, and waits until it has stopped.
     #[track_caller]
     pub(crate) fn freeze(&self) {
         self.process.signal("STOP");
@@ -198,7 +199,7 @@ impl Service {
 /// FIN-WAIT-1 in /proc/net/tcp.
 pub(crate) const FIN_WAIT_1: u8 = 4;
 
-/// Looks at something that nobody tells us about until it holds.
+/// Polls a condition that no event reports, until it holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -258,7 +259,8 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     client
 }
 
-/// `count` connections, one after the other: each says a line, reads the reply and parts in order.
+/// `count` connections, one after the other: each sends a line, reads the reply and closes in
+/// order.
 #[track_caller]
 pub(crate) fn come_and_go(address: SocketAddr, count: usize) {
     for _ in 0..count {
@@ -281,7 +283,7 @@ pub(crate) fn connect_narrow(address: SocketAddr) -> std::io::Result<TcpStream> 
     Ok(socket.into())
 }
 
-/// Writes until there is no room, without waiting; gives the error once it was ended.
+/// Writes until there is no room, without waiting; returns the error once it was ended.
 pub(crate) fn pushes(mut client: &TcpStream) -> Option<ErrorKind> {
     client.set_nonblocking(true).unwrap();
     let end = loop {
@@ -295,7 +297,7 @@ pub(crate) fn pushes(mut client: &TcpStream) -> Option<ErrorKind> {
     end
 }
 
-/// Whether the server has ended it, as far as one sees who neither reads nor writes.
+/// Whether the server has ended it, as far as a client sees that neither reads nor writes.
 pub(crate) fn hears_its_end(client: &TcpStream) -> bool {
     client.set_nonblocking(true).unwrap();
     let heard = client.peek(&mut [0]);
@@ -311,18 +313,18 @@ pub(crate) fn reset(client: TcpStream) {
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Says a line; with `--framing line` its reply is [`reply_to`] it, however TCP cuts it.
+/// Sends a line; with `--framing line` its reply is [`reply_to`] it, however TCP cuts it.
 pub(crate) fn reply_to(line: &[u8]) -> Vec<u8> {
     [PREFIX, line].concat()
 }
 
-/// Says `line` and hears the reply to it, byte for byte.
+/// Sends `line` and receives the reply to it, byte for byte.
 pub(crate) fn exchange(client: &mut TcpStream, line: &[u8]) -> Result<(), String> {
     client.write_all(line).map_err(|error| format!("write: {error}"))?;
     hears(client, &reply_to(line))
 }
 
-/// Hears exactly this.
+/// Receives exactly this.
 pub(crate) fn hears(client: &mut TcpStream, expected: &[u8]) -> Result<(), String> {
     let mut heard = vec![0; expected.len()];
     client.read_exact(&mut heard).map_err(|error| format!("read: {error}"))?;
@@ -333,13 +335,13 @@ pub(crate) fn hears(client: &mut TcpStream, expected: &[u8]) -> Result<(), Strin
     Ok(())
 }
 
-/// Shuts down its side, and hears the server's FIN and nothing else.
+/// Shuts down its side, and receives the server's FIN and nothing else.
 pub(crate) fn parts(client: &mut TcpStream) -> Result<(), String> {
     client.shutdown(Shutdown::Write).map_err(|error| format!("shutdown: {error}"))?;
     hears_fin(client)
 }
 
-/// Hears the server's FIN and nothing before it.
+/// Receives the server's FIN and nothing before it.
 pub(crate) fn hears_fin(client: &mut TcpStream) -> Result<(), String> {
     match read_some(client) {
         Ok(0) => Ok(()),
@@ -348,14 +350,14 @@ pub(crate) fn hears_fin(client: &mut TcpStream) -> Result<(), String> {
     }
 }
 
-/// Goes on after a signal: a read with a timeout does not do so by itself, see signal(7).
+/// Continues after a signal: a read with a timeout does not do so by itself, see signal(7).
 fn read_some(client: &mut TcpStream) -> std::io::Result<usize> {
     std::iter::repeat_with(|| client.read(&mut [0; 64]))
         .find(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::Interrupted))
         .expect("it reads again and again")
 }
 
-/// Whether it hears nothing for `window`: time in which the server is left alone with itself.
+/// Whether it receives nothing for `window`: time in which the server is not disturbed.
 #[track_caller]
 pub(crate) fn hears_nothing_for(client: &mut TcpStream, window: Duration) {
     client.set_read_timeout(Some(window)).unwrap();

@@ -1,5 +1,5 @@
-//! What a client knows to be true of its connection when that is over, and what then may be said of
-//! it: the rules of every race.
+//! What a client knows about its connection after the end, and which verdicts are then allowed: the
+//! rules of every race.
 #![allow(dead_code, unreachable_pub)] // each race uses its own part of it
 
 use std::collections::HashMap;
@@ -19,8 +19,8 @@ pub const CONNECTIONS: u32 = 5_000;
 /// Threads that share them.
 pub const THREADS: u32 = 16;
 
-/// Many reads long, and short enough for the buffers: who sends it all before reading does not wait
-/// for itself.
+/// Many reads long, and short enough for the buffers: a client that sends all of it before it reads
+/// does not wait for itself.
 const LONG: usize = 200_000;
 
 /// A receive buffer that takes a long reply in many pieces.
@@ -46,7 +46,7 @@ const fn long(way: Way, sent_fin: Option<bool>, may_be: &'static [Kind]) -> Row 
 }
 
 /// The reply was in its queue when it closed, or it reset, so it sent a reset and no FIN. With more
-/// than one processor the reset can overtake the acknowledgement, and nobody acknowledges after it.
+/// than one processor the reset can overtake the acknowledgement, and none is sent after it.
 const RESETS: &[Kind] = &[PeerResetReplyAcked, PeerResetReplyUndelivered];
 
 /// As for one request; and the reset for the first reply can meet the second at any point.
@@ -67,7 +67,8 @@ pub const ROWS: &[Row] = &[
     row(Way::ShutDownRead, Some(false), RESETS),
     row(Way::CloseHalfRead, Some(false), RESETS),
     row(Way::Reset, Some(false), RESETS),
-    // Its FIN was first, and the reply met nobody; or the reply was first, and lay unread.
+    // Its FIN was first, and its socket was closed when the reply arrived; or the reply was first,
+    // and lay unread.
     row(
         Way::CloseAtOnce,
         None,
@@ -89,7 +90,7 @@ pub const ROWS: &[Row] = &[
     row(Way::ProbeReset, Some(false), &[PeerResetProbe]),
 ];
 
-/// What is known of a connection when it is over. The server echoes what it is sent and nothing
+/// What is known about a connection after its end. The server echoes what it is sent and nothing
 /// else.
 #[derive(Debug)]
 pub struct Truth {
@@ -107,7 +108,7 @@ pub struct Truth {
 }
 
 impl Row {
-    /// What its client has to know beforehand.
+    /// The plan of its client.
     pub fn plan(&self, server: SocketAddr) -> Plan {
         let plan = Plan::new(server);
         match self.long {
@@ -116,7 +117,8 @@ impl Row {
         }
     }
 
-    /// Ends `client` in this way. `pause` is how long those wait in between who have a race to run.
+    /// Ends `client` in this way. `pause` is the pause in between for clients that have a race to
+    /// run.
     #[track_caller]
     pub fn ends(&'static self, mut client: Client, pause: Duration) -> Truth {
         let acts = self.way.script();
@@ -131,7 +133,8 @@ impl Row {
             if self.long && act == Act::ReadToEnd {
                 spins(4 * pause); // it looks away, and the rest of the reply stands in line
             }
-            // Nobody who reads is reset by this server, and who only writes does not hear of it.
+            // A client that reads is never reset by this server, and one that only writes does not
+            // notice a reset.
             match succeeded(client.play(act)) {
                 Did::Read(_, end) => saw_fin = end == Some(ServerEnd::Fin),
                 Did::Closed { reset, .. } if self.sent_fin == Some(false) => assert!(reset),

@@ -1,6 +1,5 @@
-//! The documents are right: what they tell people to type is accepted and works, what they link to
-//! exists, and the names of verdicts and scenarios in them are names that the program knows.
-//! On Linux, whose verdicts the documents name.
+//! The documents are right: their commands are accepted and work, their links lead somewhere, and
+//! the names of verdicts and scenarios in them exist in the program.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../common/process.rs"]
@@ -24,6 +23,6 @@ fn assert_clean(broken: &[String]) {
 /// Says what a part of a test needs that this machine does not have. The gate installs none of it,
 /// so it is no failure there.
 fn skipped(needs: &str) {
-    #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+    #[allow(clippy::print_stderr)] // for the person that runs the tests
     let () = eprintln!("skipped: needs {needs}");
 }

@@ -1,4 +1,5 @@
-//! A document as it is needed here: its headings as anchors, its links, its code.
+//! A parser for the parts of a document that the tests need: its headings as anchors, its links,
+//! its code.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

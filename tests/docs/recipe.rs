@@ -1,5 +1,5 @@
 //! The recipe of docs/DIAGNOSE.md, from its server to its report. A small proxy takes the place of
-//! HAProxy; HAProxy looks at its configuration, where it is installed.
+//! HAProxy; HAProxy checks its configuration, if it is installed.
 
 use std::fs;
 use std::io;

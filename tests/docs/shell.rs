@@ -1,4 +1,5 @@
-//! As much of the shell's language as documents use: words, quotes, comments and operators.
+//! A parser for the part of the shell language that documents use: words, quotes, comments and
+//! operators.
 
 /// One command: its words without assignments and redirections in front of or behind them.
 pub(crate) type Command = Vec<String>;

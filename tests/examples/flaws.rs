@@ -1,4 +1,4 @@
-//! What is still wrong with each rung, measured, beside the rung that has mended it.
+//! The flaws of each rung, measured, beside the rung that does not have them.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use closecall::client::{Act, Client, Did, Plan};
 use super::process::{Output, PATIENCE};
 use super::rung::*;
 
-/// How long a client that nobody will answer waits before it says so. Nothing depends on its
-/// length: a longer one is in vain as well.
+/// How long a client without an answer waits before it reports that. Nothing depends on its length:
+/// a longer wait has the same result.
 const IN_VAIN: Duration = Duration::from_millis(300);
 
 /// Whether a client got back everything it sent, with a prefix wherever a read began.
@@ -51,7 +51,7 @@ const NARROW: &str =
     "ulimit -v $((256 * 1024)); export RUST_MIN_STACK=$((8 << 20)) MALLOC_ARENA_MAX=1";
 
 #[test]
-fn a_client_too_many_ends_the_threads_for_everybody() {
+fn on_threads_one_client_too_many_ends_all_connections() {
     let mut threads = Rung::after(NARROW, THREADS);
     let mut clients: Vec<Client> = Vec::new();
     loop {
@@ -75,7 +75,7 @@ fn a_client_too_many_ends_the_threads_for_everybody() {
     }
 }
 
-// ---- 2: everybody is asked, always ------------------------------------------------------------
+// ---- 2: every client is asked, always -----------------------------------------------------------
 
 /// Processor time that a process has used, in ticks of 10 ms: proc_pid_stat(5), utime and stime.
 fn cpu_ticks(rung: &Rung) -> u64 {
@@ -88,7 +88,7 @@ fn cpu_ticks(rung: &Rung) -> u64 {
 /// However much else the machine does: the window is as long as it takes the one to use so much of
 /// a processor, and the others lie in the same window.
 #[test]
-fn spinning_burns_a_core_for_nobody() {
+fn on_spinning_idle_clients_use_a_whole_core() {
     let spinning = Rung::start(SPINNING);
     let others = RUNGS.iter().filter(|name| **name != SPINNING);
     let others: Vec<Rung> = others.map(|name| Rung::start(name)).collect();
@@ -105,7 +105,7 @@ fn only_one_burns(burns: &Rung, others: &[Rung]) {
     let before: Vec<u64> = others.iter().map(cpu_ticks).collect();
     let burnt_before = cpu_ticks(burns);
     wait_until(|| {
-        // The test sleeps, so that the processor is the server's: nobody sends this anything.
+        // The test sleeps, so that the processor is the server's: no client sends anything.
         std::sync::mpsc::channel::<()>().1.recv_timeout(Duration::from_millis(20)).ok();
         cpu_ticks(burns) >= burnt_before + BURNT
     });
@@ -116,7 +116,7 @@ fn only_one_burns(burns: &Rung, others: &[Rung]) {
 }
 
 #[test]
-fn on_spinning_one_that_does_not_read_holds_up_everybody() {
+fn on_spinning_a_client_that_does_not_read_blocks_all_others() {
     let rung = Rung::start(SPINNING);
     let mut deaf = rung.client();
     while plays(&mut deaf, &[Act::Fill]) != Did::Sent(0) {} // a busy machine may look full
@@ -172,7 +172,7 @@ const SILENCE: Duration = Duration::from_millis(100);
 
 /// For longer than the deadline. Unless the machine kept the client silent for so long.
 #[track_caller]
-fn who_speaks_stays(rung: &Rung) {
+fn a_client_that_sends_stays_connected(rung: &Rung) {
     let mut client = rung.client();
     let (begin, mut spoke) = (Instant::now(), Instant::now());
     while begin.elapsed() < 3 * SILENCE {
@@ -197,7 +197,7 @@ fn on_edges_the_silent_stay_and_a_deadline_ends_them() {
             let (_, after) = client.server_end().unwrap();
             assert!(after >= SILENCE, "{name}: early, {after:?}");
         }
-        who_speaks_stays(&rung);
+        a_client_that_sends_stays_connected(&rung);
     }
     plays(&mut silent, &[Act::Send, Act::Read]); // longer than all of these, and still there
     assert_eq!(silent.kept(), REPLY);
@@ -205,7 +205,7 @@ fn on_edges_the_silent_stay_and_a_deadline_ends_them() {
 
 // ---- 5: the same word for opposite things -----------------------------------------------------
 
-/// Two clients that close: one has read its reply, the other has lost it for sure. Gives what the
+/// Two clients that close: one has read its reply, the other has lost it for sure. Returns what the
 /// rung says of each, in words.
 #[track_caller]
 fn says_of_read_and_lost(name: &str) -> (String, String) {
@@ -245,15 +245,16 @@ fn up_to_the_deadline_a_lost_reply_is_called_like_a_read_one() {
 
 const FILES: usize = 24;
 
-/// Files that the limit counts: whoever started the tests may have left it others, further up.
+/// Files that the limit counts: the parent of the tests may have left others open, with higher
+/// numbers.
 fn open_files(rung: &Rung) -> usize {
     let files = fs::read_dir(format!("/proc/{}/fd", rung.id)).unwrap();
     let numbers = files.map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap());
     numbers.filter(|number: &usize| *number < FILES).count()
 }
 
-/// A rung without a free descriptor, the clients that it serves, and four that wait in the backlog.
-/// The first of those has sent its request.
+/// More clients than there are files for; then all clients that were served close. Returns what
+/// becomes of the first of the waiting ones.
 struct OutOfFiles {
     rung: Rung,
     served: Vec<Client>,
@@ -271,13 +272,13 @@ fn out_of_files(name: &str, patience: Duration) -> OutOfFiles {
     let mut served: Vec<Client> = (idle..FILES).map(|_| rung.echoes()).collect();
     let mut waits: Vec<Client> = (0..4).map(|_| rung.connects(&plan)).collect();
     plays(&mut waits[0], &[Act::Send]);
-    // With this reply the server has heard of the newcomers, too, and has tried to accept them
-    // before it hears what comes now.
+    // With this reply the server has also been notified of the new connections, and has tried to
+    // accept them before it receives what follows.
     plays(&mut served[0], &[Act::Send, Act::Read]);
     OutOfFiles { rung, served, waits }
 }
 
-/// All clients leave that were served. Gives what becomes of the first of those that wait.
+/// All clients leave that were served. Returns what becomes of the first of those that wait.
 #[track_caller]
 fn waits_for_a_file(name: &str, patience: Duration) -> Did {
     let mut out = out_of_files(name, patience);
@@ -286,14 +287,14 @@ fn waits_for_a_file(name: &str, patience: Duration) -> Did {
 }
 
 #[test]
-fn on_verdicts_who_waits_for_a_file_waits_for_ever() {
+fn on_verdicts_a_client_that_waits_for_a_file_waits_indefinitely() {
     assert_eq!(waits_for_a_file(VERDICTS, IN_VAIN), Did::GaveUp);
     assert_eq!(waits_for_a_file(EMBED, PATIENCE), Did::Read(REPLY.len(), None));
 }
 
 /// A request is there when it is to stop: one is ended by a signal, the other by Enter.
 #[test]
-fn on_verdicts_a_stop_cuts_off_who_is_being_served() {
+fn on_verdicts_a_stop_cuts_off_a_client_that_is_being_served() {
     let rung = Rung::start(VERDICTS);
     let mut client = rung.echoes();
     rung.stops();
@@ -313,10 +314,10 @@ fn on_verdicts_a_stop_cuts_off_who_is_being_served() {
     assert_eq!(client.received(), 2 * REPLY.len());
 }
 
-// ---- 7: whoever reports, serves ---------------------------------------------------------------
+// ---- 7: the loop also reports ------------------------------------------------------------------
 
 #[test]
-fn on_embed_a_report_that_nobody_reads_holds_up_everybody() {
+fn on_embed_a_report_that_is_not_read_blocks_all_connections() {
     let (rung, stdout) = Rung::unread(EMBED);
     let plan = Plan { patience: Duration::from_secs(2), ..rung.plan() };
     let mut clients = 0;

@@ -1,5 +1,6 @@
-//! Promise: each rung of the ladder in examples/ gives the same client the same bytes, whoever left
-//! before; and what a rung says is still wrong with it is so, and the next one has mended it.
+//! Promise: each rung of the ladder in examples/ gives the same client the same bytes, whatever
+//! clients closed before; and each flaw that a rung lists is real, and the next rung does not have
+//! it.
 #![cfg(all(unix, feature = "cli"))]
 
 #[path = "../common/process.rs"]

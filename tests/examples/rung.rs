@@ -152,7 +152,7 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Plays acts all of which have to succeed. Gives what came of the last.
+/// Plays acts all of which have to succeed. Returns the result of the last.
 #[track_caller]
 pub(crate) fn plays(client: &mut Client, acts: &[Act]) -> Did {
     let mut last = Did::Quiet;

@@ -1,11 +1,11 @@
-//! The same client, and the same bytes.
+//! The same client gets the same bytes from each rung.
 
 use closecall::client::{Act, Client, Plan, Way};
 
 use super::rung::{EMBED, REPLY, RUNGS, Rung, plays};
 
-/// Several reads long; all of it and all of its reply fit into the buffers, so that whoever sends
-/// everything before it reads does not wait for itself.
+/// Several reads long; all of it and all of its reply fit into the buffers, so that a client that
+/// sends everything before it reads does not wait for itself.
 const LONG: usize = 200_000;
 
 const AT_ONCE: usize = 200;

@@ -1,5 +1,5 @@
-//! A fuzzer's bytes spell evidence, such as no system may ever give, too; what is promised of every
-//! verdict holds of this one.
+//! A fuzzer's bytes spell evidence, even evidence that no system returns; its verdict keeps every
+//! promise about verdicts.
 
 use closecall::machine::close::{Certainty, Evidence, FirstError, LocalCause, Via};
 use closecall::machine::errno::{Errno, System, table};
@@ -15,26 +15,25 @@ pub(crate) fn run(bytes: &[u8]) {
 
 fn evidence(choices: &mut Choices) -> Evidence {
     let system = choices.pick(&[System::Linux, System::FreeBsd, System::Windows]);
-    Evidence {
-        system,
-        cause: choices.one_in(8).then(|| cause(choices)),
-        error: choices.one_in(2).then(|| error(choices, system)),
-        fin_received: choices.pick(&[None, Some(false), Some(true)]),
-        fin_sent: choices.one_in(2),
-        sent_after_fin: choices.one_in(2),
-        rx: choices.magnitude(0, u64::MAX),
-        discarded: choices.magnitude(0, u64::MAX),
-        tx: choices.magnitude(0, u64::MAX),
-        undelivered: count(choices, u32::MAX),
-        fin_acknowledged: choices.one_in(2),
-        unsent: choices.magnitude(0, u64::MAX),
-        reply_untouched: choices.one_in(2),
-        unread: count(choices, u32::MAX),
-        retransmits: count(choices, u8::MAX),
-        probes: count(choices, u8::MAX),
-        last_ack_ms: count(choices, u32::MAX),
-        received_after_fin: choices.one_in(2).then(|| choices.pick(&Certainty::ALL)),
-    }
+    let mut evidence = Evidence::nothing(system);
+    evidence.cause = choices.one_in(8).then(|| cause(choices));
+    evidence.error = choices.one_in(2).then(|| error(choices, system));
+    evidence.fin_received = choices.pick(&[None, Some(false), Some(true)]);
+    evidence.fin_sent = choices.one_in(2);
+    evidence.sent_after_fin = choices.one_in(2);
+    evidence.rx = choices.magnitude(0, u64::MAX);
+    evidence.discarded = choices.magnitude(0, u64::MAX);
+    evidence.tx = choices.magnitude(0, u64::MAX);
+    evidence.undelivered = count(choices, u32::MAX);
+    evidence.fin_acknowledged = choices.one_in(2);
+    evidence.unsent = choices.magnitude(0, u64::MAX);
+    evidence.reply_untouched = choices.one_in(2);
+    evidence.unread = count(choices, u32::MAX);
+    evidence.retransmits = count(choices, u8::MAX);
+    evidence.probes = count(choices, u8::MAX);
+    evidence.last_ack_ms = count(choices, u32::MAX);
+    evidence.received_after_fin = choices.one_in(2).then(|| choices.pick(&Certainty::ALL));
+    evidence
 }
 
 fn cause(choices: &mut Choices) -> LocalCause {

@@ -1,5 +1,5 @@
 //! A fuzzer's bytes spell one connection's life: whatever its peer, its kernel and the clock do, it
-//! does what its contract says, and its evidence is what a bystander has counted.
+//! does what its contract says, and its evidence is what the test has counted.
 
 use closecall::machine::close::Kind;
 use closecall::machine::close::{
@@ -43,7 +43,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// A connection, the loop that asks it, and what came of it.
+/// A connection, the event that is reported to it, and the result.
 struct Life {
     connection: Connection,
     context: Context,
@@ -146,7 +146,9 @@ impl Life {
             _ => {
                 let mut hint = || choices.one_in(4);
                 let (read_closed, priority, error) = (hint(), hint(), hint());
-                let hints = Hints { read_closed, priority, error, no_room: hint() };
+                let mut hints = Hints::default();
+                (hints.read_closed, hints.priority) = (read_closed, priority);
+                (hints.error, hints.no_room) = (error, hint());
                 self.connection.ready(hints);
                 self.readable = true;
                 self.writable |= !hints.no_room;
@@ -278,7 +280,8 @@ impl Life {
         if !seen.has_error() && (seen.is_suspect() || closed) {
             self.error = error.map(|errno| FirstError { errno, via: Via::SoError });
         }
-        let told = Answers { system: self.system, unacked, facts, error };
+        let mut told = Answers::nothing(self.system);
+        (told.unacked, told.facts, told.error) = (unacked, facts, error);
         let Conclusion { verdict, evidence, .. } = self.connection.conclude(told);
         let counted = (self.rx, self.discarded, self.tx, self.owed.len() as u64);
         let told = (evidence.rx, evidence.discarded, evidence.tx, evidence.unsent);
@@ -302,13 +305,16 @@ impl Life {
 
 /// What a system may say of the socket, or not say.
 fn facts(choices: &mut Choices) -> SocketFacts {
-    let unread = choices.one_in(2).then(|| choices.magnitude(0, 100) as u32);
-    let tcp = choices.one_in(2).then(|| TcpFacts {
-        closed: choices.one_in(2),
-        bytes_received: choices.one_in(2).then(|| choices.magnitude(0, u64::MAX)),
-        retransmits: Some(choices.below(3) as u8),
-        probes: Some(choices.below(3) as u8),
-        last_ack_ms: choices.one_in(2).then(|| choices.magnitude(0, 100_000) as u32),
+    let mut facts = SocketFacts::default();
+    facts.unread = choices.one_in(2).then(|| choices.magnitude(0, 100) as u32);
+    facts.tcp = choices.one_in(2).then(|| {
+        let mut tcp = TcpFacts::default();
+        tcp.closed = choices.one_in(2);
+        tcp.bytes_received = choices.one_in(2).then(|| choices.magnitude(0, u64::MAX));
+        tcp.retransmits = Some(choices.below(3) as u8);
+        tcp.probes = Some(choices.below(3) as u8);
+        tcp.last_ack_ms = choices.one_in(2).then(|| choices.magnitude(0, 100_000) as u32);
+        tcp
     });
-    SocketFacts { unread, tcp }
+    facts
 }

@@ -1,5 +1,5 @@
 //! A fuzzer's bytes spell a framing, a prefix, a stream and where it is cut; the replies together
-//! are what anybody would write down who sees the whole stream.
+//! are those that follow from the whole stream.
 
 use closecall::machine::reply::{Framing, Replier};
 use closecall::simulation::Choices;

@@ -1,4 +1,4 @@
-//! A fuzzer's bytes spell a whole world, and the loop keeps its word in it.
+//! A fuzzer's bytes spell a whole world, and the loop keeps its promises in it.
 
 use closecall::simulation::run_bytes;
 

@@ -1,5 +1,5 @@
-//! Promise: `closecall lab ADDR` plays against any server, shows what a client can see of it, finds
-//! out who does not survive, and shows what a proxy hides. Whatever the server does, it ends.
+//! Promise: `closecall lab ADDR` tests any server, shows what a client can see of it, names the
+//! scenarios that kill it, and shows what a proxy changes. It ends, whatever the server does.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod deaths;
@@ -48,12 +48,12 @@ fn outcomes(report: &Value) -> Vec<(&str, &str)> {
     rows.map(|row| (row["id"].as_str().unwrap(), row["outcome"].as_str().unwrap())).collect()
 }
 
-/// A server that does this with one connection after the other, until it says `false`. Then nobody
-/// listens any more.
+/// A server that passes one connection after the other to `does`, until that returns `false`. Then
+/// it stops listening.
 fn server(mut does: impl FnMut(TcpStream) -> bool + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // Or it ends with the tests.
+    // Otherwise it ends with the test process.
     thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             if !does(stream) {
@@ -64,7 +64,7 @@ fn server(mut does: impl FnMut(TcpStream) -> bool + Send + 'static) -> SocketAdd
     address
 }
 
-/// Echoes until something ends it, and says what.
+/// Echoes until the connection ends, and returns how it ended.
 fn echoes(stream: &mut TcpStream) -> Result<(), ErrorKind> {
     let mut buffer = [0; 4096];
     loop {
@@ -75,7 +75,7 @@ fn echoes(stream: &mut TcpStream) -> Result<(), ErrorKind> {
     }
 }
 
-/// The article's question, taken as an error that ends the program.
+/// Echoes; a reset ends the program, as in a server that treats it as a fatal error.
 fn dies_of_a_reset(mut stream: TcpStream) -> bool {
     echoes(&mut stream) != Err(ErrorKind::ConnectionReset)
 }
@@ -95,7 +95,7 @@ fn our_own(name: &str) -> (Process, PathBuf) {
 // ---- servers of all kinds -----------------------------------------------------------------------
 
 #[test]
-fn a_server_that_never_answers_keeps_nobody_waiting_for_long() {
+fn a_server_that_never_answers_does_not_block_the_lab() {
     let mute = server(|mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
         true
@@ -109,15 +109,15 @@ fn a_server_that_never_answers_keeps_nobody_waiting_for_long() {
             // Nothing is waited for.
             "S3 race" | "S3 pipelined" | "S7" | "S7b" | "S8b" | "S16b" => assert_eq!(outcome, "ok"),
             "S8" => assert_eq!(outcome, "same"), // as S7b
-            "S6" => assert_eq!(note, "0 bytes came, and not the whole echo"),
+            "S6" => assert_eq!(note, "the client received 0 bytes, not the whole echo"),
             "S6b" | "S6c" => assert!(note.ends_with("the server closed early"), "{note}"),
             // It reads and reads: whichever bound is first.
             "S15" | "S15b" | "S17" => {
-                let time = note == "the client waited in vain for the buffers to be full, 100 ms";
-                assert!(time || note.contains("64 MiB and takes more"), "{note}");
+                let time = note == "the buffers did not fill up within 100 ms";
+                assert!(time || note.contains("64 MiB without an end"), "{note}");
             }
             _ if outcome == "skipped" => assert!(note.starts_with("needs "), "{note}"),
-            _ => assert_eq!(note, "the client waited in vain for the whole reply, 100 ms", "{id}"),
+            _ => assert_eq!(note, "the whole reply did not arrive within 100 ms", "{id}"),
         }
     }
 }
@@ -135,7 +135,10 @@ fn a_server_that_closes_with_unread_input_resets_its_clients() {
     assert_eq!((&one["seen"]["end"], &one["seen"]["bytes"]), (&"reset".into(), &0.into()));
     assert!(one["seen"]["end_us"].as_u64().unwrap() < 3_000_000, "{one:#}");
     let note = one["note"].as_str().unwrap();
-    assert!(note.starts_with("the whole reply did not come: ") && note.contains("reset"), "{note}");
+    assert!(
+        note.starts_with("the whole reply did not arrive: ") && note.contains("reset"),
+        "{note}"
+    );
     assert_eq!(row(&report, "S6")["seen"]["end"], "reset");
 }
 
@@ -153,7 +156,7 @@ fn a_server_that_speaks_first_is_an_echo_server_all_the_same() {
 #[test]
 fn a_server_that_never_stops_talking_is_left_alone_in_time() {
     let flood = server(|stream| {
-        // Each in a thread of its own: nobody shall wait for the one before.
+        // Each in a thread of its own, so that no connection waits for the one before.
         thread::spawn(move || {
             let mut stream = stream;
             while stream.write_all(&[b'x'; 65_536]).is_ok() {}
@@ -176,7 +179,7 @@ fn a_server_without_a_deadline_is_no_failure() {
     let (code, report) = against(endless, &["--only", "S9", "--patience", "1s"]);
     assert_eq!(code, 0);
     let silent = row(&report, "S9");
-    assert_eq!(silent["seen"]["in_vain"], "the client waited in vain for the server's end, 1 s");
+    assert_eq!(silent["seen"]["in_vain"], "the server did not close within 1 s");
     assert_eq!((&silent["outcome"], &silent["seen"]["end"]), (&"ok".into(), &Value::Null));
 }
 
@@ -218,8 +221,8 @@ fn our_own_server_tells_each_verdict_in_its_close_log() {
     }
     assert_eq!(row(&report, "S9")["verdict"], "timeout.read");
     assert_eq!(row(&report, "S9")["seen"]["end"], "fin");
-    // Only what is ours explains a row of ours.
-    assert_eq!(row(&report, "S9")["note"], "the read deadline; our FIN was first");
+    // The reasons of the scenarios apply to closecall's own server only.
+    assert_eq!(row(&report, "S9")["note"], "the read deadline passed; the server's FIN came first");
     assert_eq!(row(&report, "S17")["verdict"], "timeout.write_stall");
     assert_eq!(row(&report, "S17")["seen"]["end"], "reset");
     assert_eq!(row(&report, "S3 race")["race"]["runs"], 20);
@@ -239,8 +242,8 @@ fn the_table_shows_what_came_back_and_what_was_said() {
 
 // ---- bad input ----------------------------------------------------------------------------------
 
-/// An address where nobody listens any more.
-fn nobody() -> String {
+/// An address on which nothing listens.
+fn unused() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
@@ -255,11 +258,11 @@ fn assert_refused(args: &[&str], code: i32, parts: &[&str]) {
 
 #[test]
 fn no_server_is_one_line() {
-    let nobody = nobody();
-    assert_refused(&[&nobody], 3, &[&nobody, "refused", "start one"]);
+    let unused = unused();
+    assert_refused(&[&unused], 3, &["no server at", &unused, "refused", "start the server"]);
     let (server, log) = our_own("alone");
     let address = server.address().to_string();
-    assert_refused(&[&address, "--via", &nobody], 3, &["no proxy at", &nobody, "refused"]);
+    assert_refused(&[&address, "--via", &unused], 3, &["no proxy at", &unused, "refused"]);
     fs::remove_file(log).unwrap();
 }
 
@@ -298,7 +301,7 @@ fn a_close_log_has_to_be_that_of_the_server() {
     observe(&std::env::temp_dir(), &["not a regular file"]);
     let other = log.with_extension("other");
     fs::write(&other, "").unwrap();
-    observe(&other, &["no line of the close log with port"]);
+    observe(&other, &["no close log line with port"]);
     for path in [log, other] {
         fs::remove_file(path).unwrap();
     }

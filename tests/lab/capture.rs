@@ -155,7 +155,7 @@ fn a_race_tells_how_often_each_way_was_seen() {
     let ways: Vec<_> = wire.split("; ").map(|way| way.split_once(": ").unwrap()).collect();
     let runs: u32 = ways.iter().map(|(count, _)| count.parse::<u32>().unwrap()).sum();
     assert_eq!(runs, 50, "{wire}");
-    let known = |way: &str| way.contains("→ RST") || way == "in other ways";
+    let known = |way: &str| way.contains("→ RST") || way == "other sequences";
     assert!(ways.iter().all(|(_, way)| known(way)), "{wire}");
 }
 
@@ -198,7 +198,7 @@ fn the_wire_says_where_it_is_from_and_the_details_what_stands_in_it() {
 
 // ---- what the machine refuses -------------------------------------------------------------------
 
-/// The program without CAP_NET_RAW, whoever runs the tests; `None` where that cannot be had.
+/// The program without CAP_NET_RAW, even if root runs the tests; `None` if that is not possible.
 fn powerless(args: &[&str]) -> Option<Command> {
     let args = [&["lab"], args].concat();
     if Capture::start().is_err() {
@@ -236,7 +236,7 @@ fn a_file_that_cannot_be_written_is_told_before_anything_is_played() {
     for path in ["/dev/null/no.pcap", "/"] {
         let (code, stdout, stderr) = lab(&["--pcap", path]);
         assert_eq!((code, &*stdout, stderr.lines().count()), (3, "", 1), "{stderr}");
-        let parts = [&format!("--pcap {path:?} cannot be opened: "), "name a file"];
+        let parts = [&format!("--pcap {path:?}: cannot open it: "), "give a writable file"];
         assert!(parts.iter().all(|part| stderr.contains(part)), "{stderr}");
     }
 }
@@ -248,7 +248,7 @@ fn a_disk_that_is_full_at_the_end_is_told_and_the_report_is_there() {
     }
     let (code, stdout, stderr) = lab(&["--only", "S1", "--pcap", "/dev/full"]);
     assert_eq!((code, stderr.lines().count()), (1, 1), "{stderr}");
-    assert!(stderr.contains("--pcap \"/dev/full\" is not complete: "), "{stderr}");
+    assert!(stderr.contains("--pcap \"/dev/full\" is incomplete: "), "{stderr}");
     assert!(stdout.contains("1 row: 1 ok"), "{stdout}");
 }
 
@@ -258,8 +258,8 @@ fn a_disk_that_is_full_at_the_end_is_told_and_the_report_is_there() {
 fn a_file_is_as_it_was_where_nothing_is_played() {
     let (path, text) = path("earlier.pcap");
     std::fs::write(&path, "from an earlier run").unwrap();
-    let nobody = "127.0.0.1:1"; // nobody has listened there for decades
-    let (code, stdout, stderr) = lab(&[nobody, "--pcap", &text]);
+    let unused = "127.0.0.1:1"; // tcpmux, which no system runs today
+    let (code, stdout, stderr) = lab(&[unused, "--pcap", &text]);
     let kept = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     assert_eq!((code, &*stdout, stderr.lines().count()), (3, "", 1), "{stderr}");
@@ -298,7 +298,7 @@ fn the_close_log_is_no_file_for_packets() {
         let args = ["127.0.0.1:1", "--observe", &log_text, "--pcap", pcap];
         let (code, stdout, stderr) = lab(&args);
         assert_eq!((code, &*stdout, stderr.lines().count()), (2, "", 1), "{stderr}");
-        let parts = [&format!("--pcap {pcap:?}: expected another file"), "--observe"];
+        let parts = [&format!("--pcap {pcap:?}: give a file other than"), "--observe"];
         assert!(parts.iter().all(|part| stderr.contains(part)), "{stderr}");
     }
     let kept = std::fs::read_to_string(&log).unwrap();

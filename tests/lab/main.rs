@@ -13,6 +13,7 @@ mod skip;
 mod against;
 mod capture;
 mod experiments;
+mod grade;
 mod read;
 mod scenarios;
 #[cfg(all(target_os = "linux", feature = "cli"))]

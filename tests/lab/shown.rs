@@ -145,7 +145,7 @@ fn a_lost_reply_is_never_ok() {
 fn what_was_skipped_is_a_number_and_its_reasons_are_in_the_list_and_in_the_details() {
     let reason = "needs a network namespace";
     let table = shown("ok", 80, &[]);
-    assert!(table.contains("8 skipped (--list says why)"), "{table}");
+    assert!(table.contains("8 skipped (see --list)"), "{table}");
     assert!(!table.contains(reason) && !table.contains("S12"), "{table}");
     let (_, list, _) = lab(&["--list"]);
     let details = shown("ok", 80, &["--long", "--only", "S12"]);
@@ -154,7 +154,7 @@ fn what_was_skipped_is_a_number_and_its_reasons_are_in_the_list_and_in_the_detai
     }
     // What cannot be forced against a server elsewhere is no row there.
     let (_, list, _) = lab(&["127.0.0.1:1", "--list", "--only", "S20"]);
-    assert!(list.contains("needs a server that we can tell to stop"), "{list}");
+    assert!(list.contains("needs a server that the lab can stop"), "{list}");
 }
 
 // ---- from a file --------------------------------------------------------------------------------
@@ -217,12 +217,12 @@ fn assert_refused(args: &[&str], code: i32, parts: &[&str]) {
 
 #[test]
 fn a_broken_file_is_one_line() {
-    let remedy = "name a file that closecall lab --format json has written";
+    let remedy = "give a file that closecall lab --format json wrote";
     assert_refused(&["--from", "/nonexistent/r"], 3, &["--from \"/nonexistent/r\"", remedy]);
     assert_refused(&["--from", "/"], 3, &["cannot be read", remedy]);
-    assert_refused(&["--from", "-"], 3, &["is no report of the lab: EOF", remedy]);
+    assert_refused(&["--from", "-"], 3, &["is not a report of the lab: EOF", remedy]);
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    assert_refused(&["--from", manifest], 3, &["is no report of the lab: ", "line 1", remedy]);
+    assert_refused(&["--from", manifest], 3, &["is not a report of the lab: ", "line 1", remedy]);
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/lab.schema.json");
     assert_refused(&["--from", schema], 3, &["missing field `server`", remedy]);
 }
@@ -247,7 +247,7 @@ fn options_that_contradict_each_other_are_a_usage_error() {
     }
     assert_refused(&["--list", "--long"], 2, &["--list", "--long", "leave one out"]);
     assert_refused(&["--long", "--format", "json"], 2, &["--long", "--format json"]);
-    assert_refused(&["--from", "x", "--from", "y"], 2, &["--from: expected once"]);
+    assert_refused(&["--from", "x", "--from", "y"], 2, &["--from is given more than once"]);
 }
 
 // ---- the documents ------------------------------------------------------------------------------

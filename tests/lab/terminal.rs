@@ -25,7 +25,7 @@ impl Terminal {
     fn open(columns: u16, shell: &str) -> Option<Terminal> {
         let version = Command::new("script").arg("--version").output();
         if !version.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("util-linux")) {
-            #[allow(clippy::print_stderr)] // it is for whoever runs the tests
+            #[allow(clippy::print_stderr)] // for the person who runs the tests
             let () = eprintln!("skipped: needs script of util-linux");
             return None;
         }
@@ -118,7 +118,7 @@ fn how_far_a_load_is_comes_from_each_of_its_processes() {
     );
     let Some(terminal) = Terminal::open(80, &run) else { return };
     let shown = plain(&terminal.shown());
-    assert!(shown.contains("looking at 127.0.0.1:"), "{shown:?}");
+    assert!(shown.contains("connecting to 127.0.0.1:"), "{shown:?}");
     assert!(shown.contains("measuring: 4 connections, "), "{shown:?}");
 }
 

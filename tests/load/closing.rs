@@ -58,7 +58,7 @@ impl Answers for Arc<Fins> {
 
     fn client_closed(&self, connection: usize) {
         if connection == 0 {
-            return; // the first look at the server
+            return; // the scout connection
         }
         let mut counts = self.counts.lock().unwrap();
         counts.came += 1;
@@ -102,7 +102,7 @@ fn more_connections_than_may_be_closed_at_a_time_end_in_order_on_both_sides() {
         assert_eq!(server.exit_code(), 0);
         let table = server.stderr.text();
         let row = table.lines().find(|line| line.starts_with("peer_fin.delivered"));
-        // And the first look at the server.
+        // And the scout connection.
         assert!(row.is_some_and(|row| row.ends_with(" 601")), "{table}");
     }
 }

@@ -101,7 +101,7 @@ fn ctrl_c_ends_the_search_and_shows_its_steps() {
         (&report["steps"], &report["found_rate_per_s"]),
         (&Value::Array(vec![]), &Value::Null)
     );
-    assert_eq!(stderr, "closecall: interrupted: these are the steps until then\n");
+    assert_eq!(stderr, "closecall: interrupted: the table has the steps until then\n");
 }
 
 /// The rate that is found can be held against a condition, as the rate of a run can.
@@ -132,7 +132,7 @@ fn the_table_has_a_line_for_each_step_and_80_columns() {
     let (head, rows) =
         table.split_once("\nasked      achieved   p99        max        gen").unwrap();
     assert!(head.contains(&objective.replace(',', ", ").replace(" p50", "\np50")), "{table}");
-    assert!(head.ends_with("\nwithout a column, see --format json: p50, p99.9, p99.99"), "{table}");
+    assert!(head.ends_with("\nno column here, see --format json: p50, p99.9, p99.99"), "{table}");
     let rows: Vec<_> = rows.lines().skip(1).collect();
     assert!(rows[0].starts_with("closed") && rows[0].ends_with("estimate"), "{table}");
     assert!(rows[1..rows.len() - 1].iter().all(|row| row.contains("failed: ")), "{table}");
@@ -147,7 +147,7 @@ fn the_table_has_a_line_for_each_step_and_80_columns() {
 /// Regression: it went on for 26 more steps, hid the error, and said that the server was the limit.
 #[test]
 fn two_steps_without_a_reply_end_the_search() {
-    // The first look, three connections of the closed loop, and three of the first rate.
+    // The scout connection, three connections of the closed loop, and three of the first rate.
     let address = servers::start(|connection: usize, _: usize, line: &[u8]| {
         (connection <= 6).then(|| servers::right(line))
     });
@@ -159,9 +159,9 @@ fn two_steps_without_a_reply_end_the_search() {
     assert_eq!(steps.len(), 4, "{report:#}");
     assert!(steps[2]["reasons"][0].as_str().unwrap().starts_with("closed "), "{report:#}");
     let why = report["ended_because"].as_str().unwrap();
-    assert!(why.starts_with("the server does not answer any more: closed "), "{why}");
+    assert!(why.starts_with("the server no longer answers: closed "), "{why}");
     assert_eq!((&report["limited_by"], &steps[3]["limited_by"]), (&Value::Null, &Value::Null));
-    assert_eq!(stderr.matches("closecall: the first error: connection ").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("closecall: first error: connection ").count(), 1, "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
@@ -177,12 +177,12 @@ fn a_server_that_is_killed_leaves_the_rates_that_were_ok() {
     let (table, stderr) = (process.stdout.text(), process.stderr.text());
     assert!(table.contains(" failed: refused "), "{table}");
     let (_, end) = table.split_once("found: none; ").unwrap();
-    assert!(end.starts_with("the server does not answer any more: refused "), "{table}");
+    assert!(end.starts_with("the server no longer answers: refused "), "{table}");
     assert!(
         end.contains("\nnot confirmed: ") && end.ends_with(" a second was ok before\n"),
         "{end}"
     );
-    assert_eq!(stderr.matches("the first error: ").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("first error: ").count(), 1, "{stderr}");
 }
 
 /// Regression: it ended with "found: none", and that was all.
@@ -196,7 +196,7 @@ fn a_closed_loop_without_a_reply_says_why() {
     assert_eq!((search.code, search.report["steps"].as_array().unwrap().len()), (1, 1));
     let estimate = &search.report["steps"][0];
     assert_eq!((&estimate["ok"], &estimate["reasons"][0]), (&false.into(), &"closed 3".into()));
-    assert_eq!(search.report["ended_because"], "the server answered nothing: closed 3");
+    assert_eq!(search.report["ended_because"], "the server sent no reply: closed 3");
     assert!(search.stderr.contains(": closed by the server"), "{}", search.stderr);
 }
 
@@ -212,7 +212,7 @@ fn the_closed_loop_keeps_what_went_wrong() {
 
 /// Regression: the JSON was that of a run, and no schema of a search.
 #[test]
-fn a_search_whose_first_look_fails_has_no_steps() {
+fn a_search_whose_scout_fails_has_no_steps() {
     let address = servers::start(|_: usize, _: usize, _: &[u8]| None).to_string();
     let search = Search::of(&["echo", &address, "-c3", "-d50ms", "--find-rate", "p99<10s"]);
     assert_eq!((search.code, &search.report["steps"]), (1, &Value::Array(vec![])));
@@ -236,11 +236,11 @@ fn waits_at(connection: usize) -> (String, mpsc::Receiver<()>) {
     (address.to_string(), waits)
 }
 
-/// Regression: an interrupt of the first look gave the JSON of a run; and a search that was
+/// Regression: an interrupt of the scout connection gave the JSON of a run; and a search that was
 /// interrupted still named the limit of its failed steps.
 #[test]
 fn a_search_that_is_interrupted_names_no_limit() {
-    // With one connection: the first look, the closed loop, a step and its repetition.
+    // With one connection: the scout connection, the closed loop, a step and its repetition.
     for (connection, steps) in [(0, 0), (4, 3)] {
         let (address, waits) = waits_at(connection);
         let run = ["echo", &address, "-c1", "-d20ms", "--find-rate", "min<1ns"];
@@ -251,7 +251,7 @@ fn a_search_that_is_interrupted_names_no_limit() {
         assert_eq!((code, report["steps"].as_array().unwrap().len()), (1, steps), "{report:#}");
         let limit = (&report["interrupted"], &report["limited_by"], &report["ended_because"]);
         assert_eq!(limit, (&true.into(), &Value::Null, &Value::Null));
-        assert_eq!(stderr, "closecall: interrupted: these are the steps until then\n");
+        assert_eq!(stderr, "closecall: interrupted: the table has the steps until then\n");
     }
 }
 
@@ -279,7 +279,7 @@ fn a_search_without_ports_says_so_and_ends() {
     let Some(mut run) = within("20000 20099", &format!("{SERVER} {run}")) else { return };
     let Search { code, report, stderr } = Search::ended(&mut run);
     assert_eq!((code, &report["limited_by"]), (1, &"ports".into()), "{report:#}");
-    assert_eq!(report["ended_because"], "no port was left to connect from");
+    assert_eq!(report["ended_because"], "no local port was free");
     assert_eq!(report["steps"].as_array().unwrap().len(), 3, "{report:#}");
     assert_eq!(stderr.matches("closecall: ports were the limit, ").count(), 1, "{stderr}");
     if is_long() {
@@ -293,5 +293,5 @@ fn an_objective_that_no_run_meets_is_a_usage_error() {
     let mut process = Process::start(closecall(&run));
     assert_eq!(process.exit_code(), 2);
     let stderr = process.stderr.text();
-    assert!(stderr.contains("no run meets 'p99<0ms'"), "{stderr}");
+    assert!(stderr.contains("no run can meet 'p99<0ms'"), "{stderr}");
 }

@@ -1,5 +1,5 @@
-//! `--every-report` tells what happened in each part of the measured time: all parts together are
-//! what the report says, and telling it is never in the way of the run.
+//! `--every-report` reports each interval of the measured time: all intervals together add up to
+//! the report, and reporting never delays the run.
 
 use std::io::{Read, Write, pipe};
 use std::process::Stdio;

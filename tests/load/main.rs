@@ -1,5 +1,5 @@
-//! Promise: `closecall load` counts what happened and nothing else, finds each wrong reply, says
-//! which limit would stop it, and always comes to an end.
+//! Promise: `closecall load` counts what happened and nothing else, finds each wrong reply, names
+//! the limit that would stop it, and always ends.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 #[path = "../common/process.rs"]
@@ -201,7 +201,7 @@ fn several_processes_are_one_run() {
         }
     }
     let rate = Run::good(&[&["echo", &address, "--rate", "1000"], &run[..]].concat());
-    assert_eq!(rate["echoes"], 200, "all that was due, whoever had to ask it");
+    assert_eq!(rate["echoes"], 200, "all that was due, whichever connection had to send it");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn silent_connections_are_warned_of_unless_they_were_asked_for() {
     for (options, lines) in [(&[][..], 1), (&["--every", "off"], 0)] {
         let run = ["echo", &address, "-c20", "-d1ms", "--rate", "1"];
         let run = Run::of(load(&[&run[..], options].concat()));
-        let count = run.stderr.matches("a connection is silent for 10 s").count();
+        let count = run.stderr.matches("each connection is silent for 10 s").count();
         assert_eq!((run.code, count), (0, lines), "{}", run.stderr);
     }
 }

@@ -1,5 +1,5 @@
-//! Where ports are scarce. Each run has a network namespace of its own, with a loopback interface
-//! and a short range of ports; where that cannot be had, a test says `skipped: needs root`.
+//! Runs with few ports. Each run has a network namespace of its own, with a loopback interface and
+//! a short range of ports; without root, a test prints `skipped: needs root`.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,8 +40,8 @@ pub(crate) const SERVER: &str = "$CLOSECALL serve --listen 127.0.0.1:9 --read-de
 /// Regression: the slot of a connection that failed was used again, and with it its source address.
 #[test]
 fn a_source_without_ports_takes_its_own_connections_only() {
-    // Another process has most ports of the second of six addresses, with its first look at the
-    // server and eight connections.
+    // Another process has most ports of the second of six addresses, with its scout connection and
+    // eight more.
     let taken = "$CLOSECALL load hold 127.0.0.1:9 -c 8 --source 127.0.1.2 -d 1h --every off \
                  > /dev/null 2>&1 & holder=$!; \
                  until [ $(grep -c ': 0201007F:.* 01 ' /proc/net/tcp) -ge 8 ]; do :; done;";
@@ -70,9 +70,9 @@ fn a_connection_to_itself_is_no_server() {
     assert_eq!(told.matches("start `closecall serve`").count(), 30, "{told}");
 }
 
-/// Regression: the port of the first look was not counted, and it was left in TIME_WAIT.
+/// Regression: the port of the scout connection was not counted, and it was left in TIME_WAIT.
 #[test]
-fn the_first_look_takes_a_port_as_well() {
+fn the_scout_takes_a_port_as_well() {
     let run = "$CLOSECALL load hold 127.0.0.1:9 -c 10 -d 1s --source 127.0.0.1; code=$?; \
                kill $server; exit $code";
     let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
@@ -106,11 +106,11 @@ fn ports_are_taken_in_turn_whatever_their_parity() {
     let peers = rows.lines().filter_map(|row| row.split_whitespace().nth(2)?.split(':').nth(1));
     let ports: Vec<_> = peers.map(|port| u16::from_str_radix(port, 16).unwrap()).collect();
     let odd = ports.iter().filter(|port| *port % 2 == 1).count();
-    // The first look at the server, and its rest in TIME_WAIT, may take one.
+    // The scout connection, and its rest in TIME_WAIT, may take one.
     assert!((19..=21).contains(&odd), "{ports:?}");
 }
 
-/// The whole range is used: 99 connections and the first look at the server on 100 ports, for each
+/// The whole range is used: 99 connections and the scout connection on 100 ports, for each
 /// version of IP. The server's own port is none of them.
 #[test]
 fn every_port_of_the_range_is_used() {
@@ -157,10 +157,11 @@ fn on_loopback_there_are_several_addresses_by_default() {
     }
 }
 
-/// Regression: the first look at the server reported the address of --source as a wrong one. Here
-/// TIME_WAIT lasts for its minute, so nine connections and a first look take ten ports for good.
+/// Regression: the scout connection reported the address of --source as a wrong one. Here
+/// TIME_WAIT lasts for its minute, so nine connections and a scout connection take ten ports until
+/// the test ends.
 #[test]
-fn a_first_look_without_a_port_says_that_ports_are_taken() {
+fn a_scout_without_a_port_reports_that_ports_are_taken() {
     let run = "echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse; \
                $CLOSECALL load hold 127.0.0.1:9 -c 9 --source 127.0.0.1 -d 1h --every off \
                > /dev/null 2>&1 & holder=$!; \
@@ -170,7 +171,9 @@ fn a_first_look_without_a_port_says_that_ports_are_taken() {
     let Some(mut run) = within("20000 20009", &format!("{SERVER} {run}")) else { return };
     let (code, told) = (run.exit_code(), run.stderr.text());
     assert_eq!(code, 3, "{told}");
-    for part in ["127.0.0.1:9: no port is free", "TIME_WAIT", "--source, such as 127.0.1.0/24"] {
+    for part in
+        ["127.0.0.1:9: no local port is free", "TIME_WAIT", "--source, such as 127.0.1.0/24"]
+    {
         assert!(told.contains(part), "{part}: {told}");
     }
 }

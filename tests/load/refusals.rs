@@ -1,4 +1,5 @@
-//! What makes no sense is exit code 2, what the machine does not allow is 3, and each is one line.
+//! Refusals: a wrong command is exit code 2, one that the machine cannot carry out is 3, and each
+//! is one line.
 
 use std::process::Command;
 
@@ -7,7 +8,7 @@ use crate::scratch::Scratch;
 use crate::serve;
 use crate::skip::skips;
 
-/// Runs `command` to its end and gives the one line that it says.
+/// Runs `command` to its end and returns the one line that it says.
 #[track_caller]
 fn refusal(command: Command, code: i32) -> String {
     let mut process = Process::start(command);
@@ -26,7 +27,7 @@ fn refuses(command: Command, code: i32, fragments: &[&str]) {
     }
 }
 
-/// Nobody has listened there for decades.
+/// Nothing has listened on this port for decades.
 const NOBODY: &str = "127.0.0.1:1";
 
 const BAD: &[(&str, &[&str], &str)] = &[
@@ -38,7 +39,7 @@ const BAD: &[(&str, &[&str], &str)] = &[
     ("--ramp", &["0", "-1"], "from 1 to 10000000"),
     ("--size", &["0", "1048577", "1k"], "from 1 to 1048576"),
     ("--processes", &["0", "257"], "from 1 to 256"),
-    ("--pid", &["0", "-1", "x"], "the number of a process"),
+    ("--pid", &["0", "-1", "x"], "a process id"),
     (
         "--source",
         &["", "127.0.0.1/33", "224.0.0.1", "0.0.0.0", "255.255.255.255", "localhost", "127.0.1/24"],
@@ -55,7 +56,7 @@ const BAD_OF_ECHO: &[(&str, &[&str], &str)] = &[
     ("--rate", &["0", "1.5", "off", "10000001"], "from 1 to 10000000"),
     ("--depth", &["0", "1025"], "from 1 to 1024"),
     ("--find-rate", &["p99>5ms", "p99<5ms,max>=1s"], "expected < or <=, as in p99<5ms"),
-    ("--find-rate", &["rate<5", "p99<5ms,rate<=5"], "the rate is what is looked for"),
+    ("--find-rate", &["rate<5", "p99<5ms,rate<=5"], "the rate is the result of the search"),
     ("--find-rate", &["p99<5ms,", ""], "expected one of <"),
     ("--arrivals", &["odd", "Poisson"], "even or poisson"),
 ];
@@ -84,15 +85,15 @@ fn options_that_contradict_each_other_are_refused() {
         (&["hold", NOBODY, "--find-rate", "p99<5ms"], ["--find-rate", "echo or churn"]),
         (
             &["echo", NOBODY, "--find-rate", "p99<5ms", "--rate", "5"],
-            ["--find-rate and --rate", "contradict"],
+            ["--find-rate and --rate", "cannot be used together"],
         ),
         (&["churn", NOBODY, "--hdr", "x", "--find-rate", "p99<5ms"], ["--find-rate", "--hdr"]),
         (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
         (&["hold", NOBODY, "--arrivals", "even"], ["--arrivals", "echo or churn"]),
         (&["echo", NOBODY, "--arrivals", "poisson"], ["--arrivals", "--rate"]),
-        (&["churn", NOBODY, "--depth", "2"], ["--depth", "expected with echo;"]),
+        (&["churn", NOBODY, "--depth", "2"], ["--depth", "is an option of echo;"]),
         (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
-        (&["echo", NOBODY, "--source", "::1"], ["--source", "expected IPv4"]),
+        (&["echo", NOBODY, "--source", "::1"], ["--source", "expected an IPv4"]),
         (&["echo"], ["ADDR is missing", "127.0.0.1:20003"]),
         (&["merge"], ["FILE is missing", "--hdr"]),
         (&[], ["subcommand is missing", "hold, echo, churn, merge;"]),
@@ -124,7 +125,7 @@ fn the_help_of_a_mode_has_no_option_that_the_mode_refuses() {
 }
 
 #[test]
-fn nobody_there_is_one_line_with_a_remedy() {
+fn no_server_is_one_line_with_a_remedy() {
     for mode in ["hold", "echo", "churn"] {
         for options in [&[][..], &["--processes", "2"], &["--prefix", ""]] {
             let command = closecall(&[&["load", mode, NOBODY], options].concat());
@@ -205,7 +206,7 @@ fn the_text_of_a_histogram_is_not_merged() {
     std::fs::write(&text, "       Value     Percentile\n").unwrap();
     let (run, text) = (run.to_str().unwrap(), text.to_str().unwrap());
     let merge = ["load", "merge", text];
-    refuses(closecall(&merge), 3, &[text, "text of a histogram", &format!("give {run}")]);
+    refuses(closecall(&merge), 3, &[text, "text form of a histogram", &format!("give {run}")]);
 }
 
 /// A user with a limit of processes and threads. Regression test for a panic of `thread::spawn`.
@@ -244,9 +245,9 @@ fn what_is_not_there_is_refused() {
     let address = address.to_string();
     let echo = |arguments: &[&str]| closecall(&[&["load", "echo", &address], arguments].concat());
     refuses(echo(&["--pid", "4294967295"]), 3, &["--pid 4294967295", "no such process"]);
-    // RFC 5737: an address for documents, which nobody has.
+    // RFC 5737: an address for documentation, which no machine has.
     refuses(echo(&["--source", "192.0.2.7"]), 3, &["192.0.2.7", "addresses of this machine"]);
     refuses(echo(&["--hdr", "/nowhere/at/all"]), 3, &["--hdr", "/nowhere/at/all"]);
     refuses(closecall(&["load", "merge", "/nowhere/at/all"]), 3, &["/nowhere/at/all"]);
-    refuses(closecall(&["load", "merge", "Cargo.toml"]), 3, &["Cargo.toml", "no HdrHistogram"]);
+    refuses(closecall(&["load", "merge", "Cargo.toml"]), 3, &["Cargo.toml", "not an HdrHistogram"]);
 }

@@ -1,4 +1,4 @@
-//! A report says what was measured, of what, and when.
+//! A report states what was measured, on which server, and when.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::scratch::Scratch;
 use crate::{Run, load, number, serve};
 
 #[test]
-fn it_says_what_was_asked_of_whom_and_when() {
+fn it_reports_the_settings_the_server_and_the_time() {
     let (_server, address) = serve(&[]);
     let address = address.to_string();
     let before = Timestamp::now();

@@ -1,5 +1,4 @@
-//! The load runs for a while before it is measured, and what is due is due at an even pace or at
-//! random. Neither costs or hides a request.
+//! The warm-up, and requests at an even pace or at random. Neither costs nor hides a request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ fn in_the_open_loop_exactly_what_is_due_after_the_warm_up_is_measured() {
             assert_eq!(report["echoes"], 150, "{report:#}");
             assert_eq!((&report["warmup_s"], &report["duration_s"]), (&0.4.into(), &0.3.into()));
             assert_eq!(report["arrivals"], arrivals);
-            // And what each connection says when it is opened, and the first look.
+            // And what each connection says when it is opened, and the scout connection.
             assert_eq!(counts[0].load(Ordering::Relaxed), 200 + 150 + 5 + 1, "{report:#}");
             assert_rising(&report["latency_us"]);
             // At most all that was sent can be of the measured time.
@@ -54,7 +53,7 @@ fn churn_measures_only_the_cycles_that_begin_after_the_warm_up() {
         let report = Run::good(&[&run[..], &source, rate].concat());
         let cycles = report["cycles"].as_u64().unwrap();
         assert_eq!(report["verdicts"], serde_json::json!({ "local.done": cycles }));
-        let all = counts[1].load(Ordering::Relaxed) - 1; // the first look
+        let all = counts[1].load(Ordering::Relaxed) - 1; // the scout connection
         if rate.is_empty() {
             assert!(all > cycles && cycles > 0, "{all}: {report:#}");
         } else {

@@ -1,4 +1,4 @@
-//! What is shown of a run is never in the way of the run.
+//! The output of a run never delays the run.
 
 use std::io::{BufRead, BufReader, PipeReader, Read, Write, pipe};
 use std::net::TcpListener;
@@ -54,7 +54,7 @@ fn a_stderr_that_takes_nothing_does_not_stop_the_run() {
     let mut told = String::new();
     stderr.read_to_string(&mut told).unwrap();
     let run = Run::ended(&mut process);
-    assert!(told.contains("the first error: connection 0: a wrong reply"), "{told}");
+    assert!(told.contains("first error: connection 0: a wrong reply"), "{told}");
     assert_eq!((run.code, &run.report["mismatches"]), (1, &1.into()), "{:#}", run.report);
 }
 

@@ -1,4 +1,4 @@
-//! Servers that answer as a test wants them to: a line comes, and something goes back.
+//! Servers with the answers of a test: for each line that arrives, one is sent.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};

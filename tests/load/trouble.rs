@@ -1,4 +1,4 @@
-//! Whatever goes wrong is counted by its kind, the first of it is said, and the run ends with 1.
+//! Errors are counted by kind, the first one is reported, and the run ends with 1.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ fn one_wrong_byte_in_many_replies_is_found() {
     // Another one came in its place.
     assert_eq!(run.report["verdicts"], serde_json::json!({"local.done": 3, "local.policy": 1}));
     assert_eq!(run.report["unanswered"], 300 - run.report["echoes"].as_u64().unwrap());
-    assert_eq!(run.stderr.matches("the first error: connection 1: a wrong reply").count(), 1);
+    assert_eq!(run.stderr.matches("first error: connection 1: a wrong reply").count(), 1);
 }
 
 /// A server that is restarted is late with what came due meanwhile, and is asked all of it.
@@ -50,7 +50,7 @@ fn a_server_that_is_gone_at_the_end_is_not_waited_for() {
         let address = server.address().to_string();
         let run = [mode, &address, "-c1", "-d1s", "--rate", "50", "--timeout", "1h"];
         let mut process = Process::start(load(&run));
-        // The first look is one of them.
+        // The scout connection is one of them.
         server.stderr.wait_until(|text| text.matches("read client").count() >= 3);
         server.signal("KILL");
         let run = Run::ended(&mut process);
@@ -134,7 +134,7 @@ fn a_server_that_dies_in_between_ends_the_run() {
         let run = Run::ended(&mut process);
         assert_eq!(run.code, 1);
         assert_eq!(run.errors("closed") + run.errors("reset"), 6, "{:#}", run.report);
-        assert_eq!(run.stderr.matches("the first error: ").count(), 1, "{}", run.stderr);
+        assert_eq!(run.stderr.matches("first error: ").count(), 1, "{}", run.stderr);
         assert!(run.stderr.contains("of 3600.0 s: no connection was left"), "{}", run.stderr);
         assert_eq!(run.report["target_duration_s"], 3600.0);
     }
@@ -154,7 +154,7 @@ fn a_server_that_dies_in_the_warm_up_ends_the_run() {
     assert_eq!(process.exit_code(), 1);
     let (table, stderr) = (process.stdout.text(), process.stderr.text());
     assert!(table.contains(" was not completed)"), "{table}");
-    assert!(stderr.contains("over in the warm-up: no connection was left"), "{stderr}");
+    assert!(stderr.contains("ended during the warm-up: no connection was left"), "{stderr}");
 }
 
 /// A run without end against the server there, which has answered by now.
@@ -168,7 +168,7 @@ fn start_counting(address: &str, options: &[&str]) -> Process {
     process
 }
 
-/// How many connections this server has that nobody has closed.
+/// How many connections of this server neither side has closed.
 fn established(address: &str) -> usize {
     let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
     let local = format!("0100007F:{port:04X}");
@@ -293,7 +293,7 @@ fn a_process_that_did_nothing_is_hardly_the_server() {
     idle.kill().unwrap();
     idle.wait().unwrap();
     assert_eq!(run.code, 0, "{:#}", run.report);
-    assert!(run.stderr.contains(&format!("--pid {pid}: that process did nothing")));
+    assert!(run.stderr.contains(&format!("--pid {pid}: this process used no CPU")));
 }
 
 #[test]

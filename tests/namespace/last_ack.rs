@@ -1,5 +1,6 @@
-//! The last acknowledgement: after both FINs everything is decided by packets that are still under
-//! way. On a loopback they are there at once; here the line holds them, and the server has to wait.
+//! The last acknowledgement: after both FINs the verdict depends on packets that are still in
+//! flight. On a loopback they are there at once; here the line holds them, and the server has to
+//! wait.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -39,7 +40,7 @@ fn accepted(net: &Net, bed: &mut Bed) -> TcpStream {
 }
 
 #[test]
-fn s1_is_told_when_our_fin_is_acknowledged() {
+fn s1_is_decided_when_our_fin_is_acknowledged() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = accepted(&net, &mut bed);
@@ -55,7 +56,7 @@ fn s1_is_told_when_our_fin_is_acknowledged() {
 }
 
 #[test]
-fn s6_is_told_when_our_fin_is_acknowledged() {
+fn s6_is_decided_when_our_fin_is_acknowledged() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = accepted(&net, &mut bed);
@@ -72,7 +73,7 @@ fn s6_is_told_when_our_fin_is_acknowledged() {
 }
 
 #[test]
-fn s3_is_told_when_the_reply_is_refused() {
+fn s3_is_decided_when_the_reply_is_refused() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = accepted(&net, &mut bed);

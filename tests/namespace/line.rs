@@ -32,7 +32,7 @@ pub enum To {
 #[derive(Clone, Copy, Debug)]
 pub struct Brought {
     pub to: To,
-    /// The client's port, whoever sent it.
+    /// The client's port, whichever side sent the packet.
     pub port: u16,
     /// [`FIN`](super::packet::FIN) and its like.
     pub flags: u8,
@@ -64,7 +64,7 @@ struct State {
     directions: [Direction; 2],
     /// Clients whose packets get lost, both ways.
     gone: HashSet<u16>,
-    /// Clients who cannot be reached, and what the router says about it.
+    /// Clients that cannot be reached, and what the router reports about it.
     unreachable: HashMap<u16, Icmp>,
     /// The last packet that each client sent, for a reset in its name.
     last: HashMap<u16, Packet>,

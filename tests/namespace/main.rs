@@ -1,5 +1,5 @@
-//! Promise: each ending is told apart where a network lies between: peers who vanish, routers that
-//! say no, a round trip in which everything can still happen.
+//! Promise: each ending is recognized on a real network path: peers that vanish, routers that
+//! refuse, and a round trip during which everything can still happen.
 //!
 //! These tests need root, iproute2 and nftables, and say so where they are skipped. With
 //! CLOSECALL_NAMESPACES=required a skip is a failure.

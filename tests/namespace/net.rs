@@ -129,14 +129,14 @@ pub fn hears(client: &mut TcpStream) {
     assert_eq!(reply, REPLY);
 }
 
-/// Its request is in the server's receive queue, and nobody has looked at it yet.
+/// Its request is in the server's receive queue, and the server has not read it yet.
 #[track_caller]
 pub fn asks(net: &Net, client: &mut TcpStream) {
     client.write_all(MESSAGE).unwrap();
     net.line.has_brought(To::Server, port(client), |it| it.payload_bytes > 0);
 }
 
-/// Its port; nobody else here has the same.
+/// Its port; no other connection here has the same.
 pub fn port(client: &TcpStream) -> u16 {
     client.local_addr().unwrap().port()
 }
@@ -174,7 +174,7 @@ fn missing() -> Vec<&'static str> {
     missing
 }
 
-/// Runs `command` and gives what it says.
+/// Runs `command` and returns what it says.
 #[track_caller]
 fn run(command: &str) -> String {
     let mut words = command.split_whitespace();

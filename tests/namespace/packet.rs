@@ -1,5 +1,5 @@
-//! As much of IPv4, TCP and ICMP as a line needs that carries packets, knows whose they are, and
-//! can answer them itself. Source: RFC 791, RFC 792, RFC 9293.
+//! The parts of IPv4, TCP and ICMP that a line needs to carry packets, to identify their
+//! connections, and to answer them itself. Source: RFC 791, RFC 792, RFC 9293.
 
 use std::net::Ipv4Addr;
 

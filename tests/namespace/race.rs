@@ -1,5 +1,5 @@
 //! A thousand mixed ends at a round trip of 40 ms, and what each client, and the line, knows to be
-//! true: what is said never contradicts it.
+//! true: the verdict never contradicts it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use super::truth::{ROWS, Truth};
 const CONNECTIONS: u16 = 1_000;
 const THREADS: u16 = 40;
 
-/// Each connection has a port of its own, counted from here: who is who is never in doubt.
+/// Each connection has a port of its own, counted from here, which identifies it.
 const FIRST_PORT: u16 = 10_000;
 
-/// Ends the server when a client's thread panics, so that nobody waits for its endings.
+/// Ends the server when a client's thread panics, so that the test does not wait for its endings.
 struct Ends(Handle);
 
 impl Drop for Ends {

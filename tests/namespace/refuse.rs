@@ -1,4 +1,4 @@
-//! Networks and machines that say no: routers, middleboxes, and somebody with `ss -K` here.
+//! Networks and machines that refuse: routers, middleboxes, and `ss -K` on this machine.
 
 use closecall::machine::close::{Certainty, Kind, Via};
 use libc::{ECONNABORTED, ECONNRESET};
@@ -36,7 +36,7 @@ const REFUSALS: &[(Icmp, i32)] = &[
 const HOST_UNREACHABLE: Icmp = (3, 1);
 
 #[test]
-fn s11_a_router_says_no_until_the_retries_end() {
+fn s11_a_router_refuses_until_the_retries_end() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|config| config.user_timeout_ms = Some(USER_TIMEOUT_MS));
     let clients = REFUSALS.iter().map(|(icmp, _)| {
@@ -106,7 +106,7 @@ fn s11_is_no_error_when_nothing_has_given_up() {
 
 /// And when the way is free again, nothing of it is left.
 #[test]
-fn a_router_that_says_no_for_a_while_ends_nothing() {
+fn a_router_that_refuses_for_a_while_ends_nothing() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = net.client(&bed);
@@ -155,7 +155,7 @@ fn s12_a_middlebox_resets_an_idle_connection() {
 }
 
 #[test]
-fn s21_somebody_here_kills_the_socket() {
+fn s21_a_program_here_kills_the_socket() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = net.client(&bed);
@@ -169,7 +169,7 @@ fn s21_somebody_here_kills_the_socket() {
 
 /// The FIN reads as 0 then, and hides the error: SO_ERROR has it.
 #[test]
-fn s21_somebody_here_kills_the_socket_while_it_waits() {
+fn s21_a_program_here_kills_the_socket_while_it_waits() {
     let Some(net) = Net::new() else { return };
     let mut bed = net.bed(|_| ());
     let mut client = net.client(&bed);

@@ -31,8 +31,9 @@ impl Namespace {
         File::open(HERE).map(Namespace)
     }
 
-    /// Does something inside. A socket, device or process belongs to the namespace where it was
-    /// made, whoever uses it afterwards, so one thread can play both sides of a connection.
+    /// Does something inside. A socket, device or process belongs to the namespace in which it was
+    /// made, whichever thread uses it afterwards, so one thread can play both sides of a
+    /// connection.
     pub fn within<T>(&self, act: impl FnOnce() -> T) -> T {
         let _back = Back(File::open(HERE).expect("every thread is in a namespace"));
         enter(&self.0).expect("a namespace that is held can be entered");

@@ -1,4 +1,4 @@
-//! Peers who vanish: the cable is cut, the machine is gone, and sometimes it comes back.
+//! Peers that vanish: the cable is cut, the machine is gone, and sometimes it comes back.
 
 use std::net::{Shutdown, TcpStream};
 
@@ -59,7 +59,7 @@ fn s10b_vanishes_while_idle() {
     assert!(ending.evidence.probes > Some(0));
 }
 
-/// TCP_USER_TIMEOUT ends the probes sooner; it is still nobody's reply that was lost.
+/// TCP_USER_TIMEOUT ends the probes sooner; still, no reply was lost.
 #[test]
 fn s10b_with_a_user_timeout() {
     let Some(net) = Net::new() else { return };
@@ -77,7 +77,7 @@ fn s10b_with_a_user_timeout() {
     assert!(ending.evidence.probes > Some(0));
 }
 
-/// The machine is gone and comes back without a memory: its sockets are, and nobody hears of it.
+/// The machine is gone and comes back without its sockets, and no packet announces that.
 fn restarts(net: &Net, client: TcpStream) {
     let port = port(&client);
     net.line.loses(port);

@@ -235,7 +235,7 @@ fn a_cancelled_finish_is_finished_by_the_drop() {
 }
 
 #[test]
-fn a_client_that_was_shut_down_both_ways_is_told_from_one_that_closed() {
+fn a_client_that_was_shut_down_both_ways_is_distinguished_from_one_that_closed() {
     let (client, mut stream, reports) = pair();
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);

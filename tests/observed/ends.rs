@@ -1,4 +1,4 @@
-//! What `finish` does, and what it leaves alone: patience, timeouts of the caller's.
+//! `finish`: what it does, its patience, and timeouts of the caller that it keeps.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -91,7 +91,7 @@ fn sends_for_ever(mut client: TcpStream) -> (Arc<AtomicBool>, thread::JoinHandle
 }
 
 #[test]
-fn a_peer_that_sends_for_ever_is_read_until_the_patience_is_over() {
+fn a_peer_that_sends_indefinitely_is_read_until_the_patience_ends() {
     let (client, mut stream) = pair();
     let (begun, sender) = sends_for_ever(client);
     while !begun.load(Ordering::Acquire) {
@@ -106,7 +106,7 @@ fn a_peer_that_sends_for_ever_is_read_until_the_patience_is_over() {
 }
 
 #[test]
-fn with_tokio_a_peer_that_sends_for_ever_is_read_until_the_patience_is_over() {
+fn with_tokio_a_peer_that_sends_indefinitely_is_read_until_the_patience_ends() {
     on_tokio(|client, mut stream| async move {
         let (begun, sender) = sends_for_ever(client);
         while !begun.load(Ordering::Acquire) {
@@ -165,7 +165,7 @@ fn a_fin_behind_a_request_that_we_leave_unread_does_not_make_it_the_peers_end() 
 }
 
 #[test]
-fn a_deadline_of_the_callers_is_what_is_told() {
+fn a_deadline_of_the_caller_is_reported() {
     let (client, mut stream) = pair();
     stream.ends(LocalCause::ReadDeadline);
     let closes = thread::spawn(move || {
@@ -179,7 +179,7 @@ fn a_deadline_of_the_callers_is_what_is_told() {
 // ---- calls that say nothing ---------------------------------------------------------------------
 
 #[test]
-fn empty_reads_and_writes_say_nothing() {
+fn empty_reads_and_writes_are_no_evidence() {
     let (mut client, mut stream) = pair();
     client.write_all(b"!").unwrap(); // an empty read waits for a byte
     assert_eq!(stream.read(&mut []).unwrap(), 0);

@@ -1,4 +1,4 @@
-//! The scenarios whose order can be forced, each against three servers: what is said is the same.
+//! The scenarios whose order can be forced, each against three servers: the verdicts are the same.
 
 use closecall::client::{Act, Client, Plan, Way};
 use closecall::machine::close::Certainty::{self, Certain, Likely};
@@ -182,11 +182,11 @@ fn says_as_the_table<S: Side>(server: &str) {
 }
 
 #[test]
-fn std_says_what_the_reactor_says() {
+fn std_and_the_reactor_have_the_same_verdicts() {
     says_as_the_table::<OnStd>("std");
 }
 
 #[test]
-fn tokio_says_what_the_reactor_says() {
+fn tokio_and_the_reactor_have_the_same_verdicts() {
     says_as_the_table::<OnTokio>("tokio");
 }

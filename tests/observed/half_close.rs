@@ -14,7 +14,7 @@ use crate::common::{MESSAGE, error, said};
 use crate::ends::{PATIENCE, on_tokio, pair};
 
 #[test]
-fn what_is_read_after_our_half_close_is_told() {
+fn what_is_read_after_our_half_close_is_reported() {
     let (mut client, mut stream) = pair();
     stream.write_all(b"a question").unwrap();
     stream.shut_down().unwrap();
@@ -74,7 +74,7 @@ fn an_answer_that_is_dropped_is_an_answer() {
 }
 
 #[test]
-fn with_tokio_what_is_read_after_our_half_close_is_told() {
+fn with_tokio_what_is_read_after_our_half_close_is_reported() {
     on_tokio(|mut client, mut stream| async move {
         stream.write_all(b"a question").await.unwrap();
         stream.shutdown().await.unwrap();

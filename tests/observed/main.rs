@@ -1,5 +1,5 @@
-//! Promise: a stream of a program of one's own gets the verdict that the echo server would give,
-//! with std and with tokio. The clients play the library's own ways of ending.
+//! Promise: a stream of any program gets the verdict that the echo server would give, with std and
+//! with tokio. The clients play the library's own ways of ending.
 
 #[path = "../common/mod.rs"]
 mod common;

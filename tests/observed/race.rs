@@ -1,5 +1,5 @@
 //! Clients of every kind run against an echo server of std and one of tokio, nothing is forced, and
-//! what is said never contradicts what a client knows to be true.
+//! the verdict never contradicts what a client knows to be true.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,6 +1,5 @@
-//! Three servers that echo each byte, and do so only when they are told to: the reactor's, one of
-//! std and one of tokio. What each says of an ending can be compared, because the order of events
-//! is the same.
+//! Three servers that echo each byte, and do so only on command: the reactor's, one of std and one
+//! of tokio. Their verdicts on an ending can be compared, because the order of events is the same.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -118,7 +117,7 @@ enum State {
 }
 
 impl OnStd {
-    /// Echoes what there is. Says whether the connection is to be finished.
+    /// Echoes what there is. Returns whether the connection is to be finished.
     fn echoes(stream: &mut Observed<TcpStream>, pending: &mut Vec<u8>, reads: Reads) -> bool {
         let mut buffer = reads.buffer();
         loop {

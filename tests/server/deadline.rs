@@ -1,5 +1,5 @@
-//! Promise: silence and stalling end a connection, never early; whoever spoke or takes what we send
-//! lives on.
+//! Promise: silence and stalling end a connection, never early; a peer that sends, or takes what we
+//! send, stays connected.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::common::{Bed, MESSAGE, REPLY, sockets_between, tops_up};
 use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
 
-/// Lets a deadline pass while the server does not look, as if it had been stopped.
+/// Lets a deadline pass while the server takes no turn, as if its process had been stopped.
 fn server_is_stopped_for(duration: Duration) {
     std::thread::sleep(duration); // time passing is what this is about: nothing is waited for
 }
@@ -47,7 +47,7 @@ fn bytes_that_came_in_time_save_a_connection_even_if_the_server_comes_late() {
     let mut bed = Bed::with(|config| config.read_deadline_ms = Some(100));
     let mut client = bed.client();
     client.write_all(MESSAGE).unwrap();
-    bed.accepts(1); // a turn that serves nobody
+    bed.accepts(1); // a turn that serves no connection
     server_is_stopped_for(Duration::from_millis(250));
     assert_eq!(bed.receives(&mut client, REPLY.len()), REPLY);
 }
@@ -55,7 +55,7 @@ fn bytes_that_came_in_time_save_a_connection_even_if_the_server_comes_late() {
 /// Regression: with more ready than one batch of events holds, a deadline could come before the
 /// event of the bytes that save the connection. The last read is for them.
 #[test]
-#[cfg_attr(windows, ignore = "1,500 newcomers take longer than 150 ms under wine")]
+#[cfg_attr(windows, ignore = "1,500 new connections take longer than 150 ms under wine")]
 fn bytes_behind_a_full_batch_save_a_connection() {
     let mut bed = Bed::with(|config| {
         config.read_deadline_ms = Some(150);
@@ -65,7 +65,7 @@ fn bytes_behind_a_full_batch_save_a_connection() {
     let mut clients: Vec<TcpStream> = (0..1_500).map(|_| bed.client()).collect();
     clients.iter_mut().for_each(|client| client.write_all(MESSAGE).unwrap());
     bed.turn();
-    assert_eq!(bed.last.accepted, 1_500, "all in one turn, which serves nobody");
+    assert_eq!(bed.last.accepted, 1_500, "all in one turn, which serves no connection");
     server_is_stopped_for(Duration::from_millis(300));
     for client in &mut clients {
         assert_eq!(bed.receives(client, REPLY.len()), REPLY);
@@ -73,7 +73,7 @@ fn bytes_behind_a_full_batch_save_a_connection() {
 }
 
 #[test]
-fn what_comes_after_our_fin_is_dropped_and_resets_nobody() {
+fn what_comes_after_our_fin_is_dropped_and_causes_no_reset() {
     let mut bed = Bed::with(|config| config.read_deadline_ms = Some(100));
     let mut client = bed.client();
     assert_eq!(bed.reads_to_end(&mut client).unwrap(), b"");
@@ -88,7 +88,7 @@ fn what_comes_after_our_fin_is_dropped_and_resets_nobody() {
 
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "only Linux tells that no FIN came")]
-fn who_never_closes_is_left_after_the_verdict_wait() {
+fn a_peer_that_never_closes_is_left_after_the_verdict_wait() {
     let mut bed = Bed::with(|config| {
         config.read_deadline_ms = Some(100);
         config.verdict_wait_ms = 1_000;
@@ -102,8 +102,8 @@ fn who_never_closes_is_left_after_the_verdict_wait() {
     drop(client);
 }
 
-/// Sends far more than two sockets hold, from a thread of its own, until nobody takes any more;
-/// gives the error that ended it.
+/// Sends far more than two sockets hold, from a thread of its own, until the server takes no more;
+/// returns the error that ended it.
 fn floods(client: &TcpStream) -> std::thread::JoinHandle<ErrorKind> {
     let mut writer = client.try_clone().unwrap();
     std::thread::spawn(move || {
@@ -170,8 +170,8 @@ fn without_a_deadline_there_is_no_end_and_no_wake_up() {
     assert_eq!((turn.events, turn.alarms, bed.endings.len()), (1, 1, 0));
 }
 
-/// Regression: however many were served in a turn, only so many deadlines were looked at, and under
-/// load they came later and later.
+/// Regression: however many connections were served in a turn, only a fixed number of deadlines was
+/// handled, and under load they came later and later.
 #[test]
 fn deadlines_keep_their_share_of_a_busy_turn() {
     let mut bed = Bed::with(|config| {

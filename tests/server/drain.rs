@@ -1,4 +1,4 @@
-//! Promise: asked to stop, the server answers what has arrived, parts politely, and ends in time.
+//! Promise: asked to stop, the server answers what has arrived, closes politely, and ends in time.
 
 #[cfg(target_os = "linux")]
 mod arrived;
@@ -27,12 +27,12 @@ fn the_backlog_is_accepted_and_what_has_arrived_is_answered() {
     assert_eq!(bed.endings.len(), 50);
     for ending in &bed.endings {
         assert_eq!((ending.verdict.kind, ending.verdict.status), (Kind::LocalDrain, 0));
-        assert_eq!(ending.evidence.error, None, "nobody was reset");
+        assert_eq!(ending.evidence.error, None, "no connection was reset");
     }
 }
 
 #[test]
-fn idle_connections_get_our_fin_and_newcomers_are_refused() {
+fn idle_connections_get_our_fin_and_new_connections_are_refused() {
     let mut bed = Bed::new();
     let mut client = bed.client();
     bed.echoes(&mut client);
@@ -45,7 +45,7 @@ fn idle_connections_get_our_fin_and_newcomers_are_refused() {
 }
 
 #[test]
-fn what_is_sent_after_our_fin_is_read_and_resets_nobody() {
+fn what_is_sent_after_our_fin_is_read_and_causes_no_reset() {
     let mut bed = Bed::new();
     let mut client = bed.client();
     bed.echoes(&mut client);
@@ -58,7 +58,7 @@ fn what_is_sent_after_our_fin_is_read_and_resets_nobody() {
 }
 
 #[test]
-fn who_does_not_part_is_reset_at_the_end_of_the_drain() {
+fn a_peer_that_does_not_close_is_reset_at_the_end_of_the_drain() {
     let mut bed = Bed::with(|config| {
         config.drain_ms = 300;
         config.framing = Framing::Raw;
@@ -100,8 +100,8 @@ fn an_abort_alone_ends_at_once() {
     assert!(bed.endings.iter().all(|ending| ending.verdict.kind == Kind::LocalDrain));
 }
 
-/// Regression: the handle counted its calls, so that a program which stopped its server from two
-/// places cut off what it had asked to be drained.
+/// Regression: the handle counted its calls, so that a program that stopped its server from two
+/// places cut off connections that were to be drained.
 #[test]
 fn two_drains_are_one() {
     let mut bed = Bed::with(|config| config.drain_ms = 3_600_000);
@@ -123,7 +123,7 @@ fn two_drains_are_one() {
 }
 
 /// A turn in which something ended is not the last one, so that a loop `while` the server is not
-/// over reads every ending. The last turn waits for nothing, and so does each one after it.
+/// over reads every ending. The last turn does not wait, and neither does each one after it.
 #[test]
 fn a_server_that_has_stopped_says_so_at_once() {
     let mut bed = Bed::new();
@@ -154,8 +154,8 @@ fn the_natural_loop_sees_every_ending() {
     }
 }
 
-/// Whoever is in the backlog has been told by its kernel that it is connected. That the table is
-/// full when the drain begins is no reason to reset it.
+/// The kernel of a client in the backlog has reported it as connected. A table that is full when
+/// the drain begins is no reason to reset it.
 #[test]
 fn the_backlog_of_a_full_server_is_served_as_well() {
     let mut bed = Bed::with(|config| config.max_connections = 5);
@@ -171,10 +171,10 @@ fn the_backlog_of_a_full_server_is_served_as_well() {
 }
 
 /// Regression: the end of the drain reset a peer that had sent its FIN and was reading. The kernel
-/// goes on delivering after a plain close, also when we are gone.
+/// continues to deliver after a plain close, even after the process has ended.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "only Linux tells what is undelivered")]
-fn who_has_closed_and_reads_slowly_gets_everything() {
+fn a_peer_that_half_closed_and_reads_slowly_gets_everything() {
     let mut bed = Bed::with(|config| {
         config.drain_ms = 1_000;
         config.framing = Framing::Raw;
@@ -196,7 +196,8 @@ fn who_has_closed_and_reads_slowly_gets_everything() {
     assert_eq!(received.len(), sent.len());
 }
 
-/// Regression: a drain that had only been decided on claimed an end that was the peer's.
+/// Regression: a drain that had been decided but not carried out claimed an end that was the
+/// peer's.
 #[test]
 #[cfg_attr(windows, ignore = "wine closes with a FIN, never with a reset")]
 fn a_reset_before_our_fin_is_the_peers_end() {

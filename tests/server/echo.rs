@@ -69,8 +69,8 @@ fn lines_are_prefixed_once_wherever_the_stream_is_cut() {
     }
 }
 
-/// More than the sockets hold, from a peer that reads only when nobody takes what it writes: the
-/// server fills its outbox, stops reading, and nothing is lost.
+/// More than the sockets hold, from a peer that reads only when its own writes block: the server
+/// fills its outbox, stops reading, and nothing is lost.
 #[test]
 fn megabytes_pass_through_a_full_socket() {
     let mut bed = Bed::with(|config| config.framing = Framing::Raw);
@@ -103,8 +103,9 @@ fn megabytes_pass_through_a_full_socket() {
     assert_eq!((ending.evidence.rx, ending.evidence.tx), (24_000_000, 24_000_000));
 }
 
-/// Its reply is stuck, and what it said meanwhile is not read. On Windows each send that blocks
-/// asks for all events anew, so that of the unread input as well: then nobody must send for it.
+/// Its reply is stuck, and what it sent meanwhile is not read. On Windows each send that blocks
+/// registers for all events again, including that of the unread input: then the server must not
+/// send.
 #[test]
 fn the_loop_sleeps_beside_a_stuck_reply_and_unread_input() {
     let mut bed = Bed::with(|config| {
@@ -161,7 +162,7 @@ fn a_read_buffer_of_one_byte_answers_each_byte() {
     assert_eq!(bed.receives(&mut client, 6), b">a>b>c");
 }
 
-/// The smallest budget there is: everybody is served all the same, a piece at a time.
+/// The smallest budget: all connections are still served, a piece at a time.
 #[test]
 fn a_spent_budget_is_carried_on_in_the_next_turn() {
     let mut bed = Bed::with(|config| {
@@ -191,7 +192,7 @@ fn a_request_that_comes_with_its_fin_is_answered() {
     bed.ends_as(Kind::PeerFinHalfCloseServed);
 }
 
-/// A read stops at the urgent mark; what lies behind it has no edge of its own.
+/// A read stops at the urgent mark; data behind it has no edge of its own.
 #[test]
 fn urgent_data_is_data() {
     let mut bed = Bed::with(|config| config.framing = Framing::Raw);
@@ -256,7 +257,7 @@ fn one_port_can_be_given_in_both_families() {
     }
 }
 
-/// Beside an IPv4 listener on the same port it was EINVAL.
+/// Regression: with an IPv4 listener on the same port this was EINVAL.
 #[test]
 fn a_mapped_address_is_listened_on_as_the_ipv4_address_that_it_is() {
     let bed = Bed::with(|config| config.listen = vec!["[::ffff:127.0.0.1]:0".parse().unwrap()]);

@@ -1,4 +1,4 @@
-//! Promise: a program can embed the server in a loop of its own, and look at it from other threads.
+//! Promise: a program can embed the server in a loop of its own, and observe it from other threads.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -69,7 +69,7 @@ fn listeners_of_the_program_are_served() {
     assert_eq!((stage, kinds.len()), (Stage::Stopped, 4), "{kinds:?}");
 }
 
-/// Without anything to do a turn would sleep for the read deadline, or for ever.
+/// Without anything to do a turn would sleep for the read deadline, or indefinitely.
 #[test]
 fn a_turn_sleeps_no_longer_than_it_is_told() {
     let config = Config::new().read_deadline(None).write_deadline(None);

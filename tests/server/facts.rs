@@ -1,5 +1,5 @@
-//! What the classifier stands on: facts about the kernel, each shown on a real socket. Should a
-//! future kernel differ, this is where it is seen first. docs/CLOSING.md explains them.
+//! The facts about the kernel on which the classifier relies, each shown on a real socket. If a
+//! future kernel differs, these tests fail first. docs/CLOSING.md explains them.
 #![cfg(target_os = "linux")]
 
 use std::io::{ErrorKind, Read, Write};
@@ -38,12 +38,14 @@ impl Pair {
         let address = listener.local_addr().unwrap();
         let client = first(TcpStream::connect(address).unwrap());
         let mut kernel = MioKernel::new(vec![listener]).unwrap();
-        let Io::Done((mut socket, peer)) = kernel.accept(0) else { panic!("nobody came") };
+        let Io::Done((mut socket, peer)) = kernel.accept(0) else {
+            panic!("no connection to accept")
+        };
         kernel.register(&mut socket, 0).unwrap();
         (Pair { kernel, socket, peer }, client)
     }
 
-    /// Waits until an event says so.
+    /// Waits until an event reports it.
     fn until(&mut self, says: impl Fn(Hints) -> bool) {
         loop {
             let mut events = Vec::new();
@@ -55,7 +57,7 @@ impl Pair {
         }
     }
 
-    /// Waits until the peer's reset is here.
+    /// Waits until the peer's reset has arrived.
     fn until_reset(&mut self) {
         self.until(|hints| hints.error);
     }
@@ -107,7 +109,7 @@ fn a_short_read_drains_where_the_kernel_says_so_and_would_block_does_everywhere(
     }
 }
 
-/// A program that embeds the server hands in listeners of its own, and those block by default.
+/// A program that embeds the server passes its own listeners, which block by default.
 #[test]
 fn a_listener_that_blocks_does_not_block_the_loop() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -157,7 +159,7 @@ fn what_came_before_a_reset_can_be_read() {
 }
 
 #[test]
-fn behind_a_fin_recv_never_tells_of_a_reset() {
+fn behind_a_fin_recv_never_reports_a_reset() {
     let (mut pair, mut client) = Pair::connected();
     client.write_all(REQUEST).unwrap();
     drop(client);

@@ -1,5 +1,5 @@
 //! Promise: a turn is bounded in bytes whatever the peers send, and a bulk sender delays neither
-//! small requests nor newcomers, deadlines or a stop for more than a turn or two.
+//! small requests nor new connections, deadlines or a stop for more than a turn or two.
 //!
 //! The real operating system, with budgets so small that a turn serves few of the bulk senders.
 //! Between two turns each of them fills the server's receive queue again, so the line of those
@@ -17,7 +17,7 @@ use closecall::machine::reply::Framing;
 use closecall::reactor::{Stage, Turn};
 use socket2::{Domain, Socket, Type};
 
-/// What a bulk sender moves in a visit, and a turn in each of its two lines, in bytes.
+/// What a bulk sender moves in a visit, and a turn in each of its two queues, in bytes.
 const VISIT_BYTES: usize = 4096;
 const TURN_BYTES: u64 = 32 << 10;
 
@@ -26,13 +26,13 @@ const SERVED_IN_A_TURN: usize = TURN_BYTES as usize / VISIT_BYTES;
 
 const BULK_SENDERS: usize = 100;
 
-/// The most a turn is charged for: it serves one line and then the other, each until its budget is
+/// The most a turn is charged for: it serves one queue and then the other, each until its budget is
 /// spent, and the last read of each may pass that.
 fn charged_max(read_bytes: usize) -> u64 {
     2 * (TURN_BYTES + read_bytes as u64)
 }
 
-/// More turns than any test here looks at.
+/// More turns than any test here needs.
 const TURNS: usize = 3 * BULK_SENDERS / SERVED_IN_A_TURN;
 
 fn bed(change: impl FnOnce(&mut Config)) -> Bed {
@@ -59,7 +59,7 @@ struct Flood {
 }
 
 impl Flood {
-    /// The flood, accepted and known to the server for what it is.
+    /// The flood, accepted and recognized by the server as bulk senders.
     #[track_caller]
     fn begins(bed: &mut Bed) -> Flood {
         Flood::is_read_by(bed, VISIT_BYTES)
@@ -124,7 +124,7 @@ fn fills(sender: &mut TcpStream) {
     }
 }
 
-/// Reads all that is there; gives how much that was.
+/// Reads all that has arrived; returns the number of bytes.
 #[track_caller]
 fn reads(client: &mut TcpStream) -> usize {
     let mut space = [0; 64 << 10];
@@ -139,7 +139,7 @@ fn reads(client: &mut TcpStream) -> usize {
     }
 }
 
-/// Whether the reply to one message, and no more, is there.
+/// Whether exactly the reply to one message has arrived.
 #[track_caller]
 fn is_answered(client: &mut TcpStream) -> bool {
     let mut reply = [0; 2 * MESSAGE.len()];
@@ -170,9 +170,9 @@ fn a_small_request_is_answered_in_the_turn_of_its_event() {
     }
 }
 
-/// Flows that take a little less than a bulk sender does, and ask again as soon as they are
-/// answered, stand in the line of the small requests. It is a line: each waits for one visit to
-/// each of the others. And the bulk senders keep their own budget.
+/// Flows that use a little less than a bulk sender does, and ask again as soon as they are
+/// answered, stand in the queue of the small requests. Each waits for one visit to each of the
+/// others, and the bulk senders keep their own budget.
 #[test]
 fn flows_just_below_a_bulk_sender_starve_neither_small_requests_nor_bulk_senders() {
     const FLOWS: usize = 100;
@@ -233,7 +233,7 @@ fn a_long_read_is_charged_in_full() {
 
 /// It is accepted in the turn of the listener's event, and served in the next, which has its own.
 #[test]
-fn a_newcomer_is_served_in_its_second_turn() {
+fn a_new_connection_is_served_in_its_second_turn() {
     let mut bed = bed(|_| ());
     let mut flood = Flood::begins(&mut bed);
     for _ in 0..TURNS / 2 {
@@ -272,7 +272,8 @@ fn a_connection_is_ended_in_the_turn_after_its_deadline() {
     assert_eq!(bed.ends_as(Kind::TimeoutRead).evidence.rx, 0);
 }
 
-/// What lies in the queues is answered still, which takes its time; newcomers are refused at once.
+/// What lies in the queues is still answered, which takes its time; new connections are refused at
+/// once.
 #[test]
 fn a_stop_is_heeded_in_the_turn_of_its_event() {
     let mut bed = bed(|config| config.drain_ms = 3_600_000);

@@ -1,5 +1,5 @@
-//! Promise: beyond a limit newcomers wait or are told; nobody who is in suffers, and the loop
-//! sleeps.
+//! Promise: beyond a limit new connections wait or are reset; open connections are not affected,
+//! and the loop sleeps.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use closecall::machine::close::Kind;
 use closecall::server::Server;
 
 #[test]
-fn beyond_the_limit_a_newcomer_waits_for_a_slot() {
+fn beyond_the_limit_a_new_connection_waits_for_a_slot() {
     let mut bed = Bed::with(|config| config.max_connections = 2);
     let (mut first, mut second) = (bed.client(), bed.client());
     bed.echoes(&mut first);
@@ -37,13 +37,16 @@ fn a_full_server_sleeps() {
         turns += 1;
         bed.server.counters().accepted == 2 || turns > 20
     });
-    assert!(turns <= 20, "it turned {turns} times for one event, one deadline and one newcomer");
+    assert!(
+        turns <= 20,
+        "it turned {turns} times for one event, one deadline and one new connection"
+    );
     drop(first);
 }
 
 #[test]
 #[cfg_attr(windows, ignore = "wine closes with a FIN, never with a reset")]
-fn shedding_resets_the_newcomer_and_nobody_else() {
+fn shedding_resets_the_new_connection_and_no_other() {
     let mut bed = Bed::with(|config| {
         config.max_connections = 1;
         config.overload = Overload::Shed;
@@ -74,7 +77,7 @@ fn one_address_may_have_so_many_and_no_more() {
 
 /// The oldest that only waits for its evidence is decided at once when its slot is wanted.
 #[test]
-fn who_waits_for_its_verdict_makes_room() {
+fn a_connection_that_waits_for_its_verdict_makes_room() {
     let mut bed = Bed::with(|config| {
         config.max_connections = 1;
         config.read_deadline_ms = Some(100);
@@ -90,7 +93,7 @@ fn who_waits_for_its_verdict_makes_room() {
     assert_eq!(ending.peer, first.local_addr().unwrap());
 }
 
-/// Nobody starts to wait when seven eighths of the slots are taken.
+/// When seven eighths of the slots are taken, no connection begins to wait for its verdict.
 #[test]
 fn a_crowd_is_decided_at_once() {
     let mut bed = Bed::with(|config| {
@@ -104,10 +107,10 @@ fn a_crowd_is_decided_at_once() {
     drop(clients);
 }
 
-/// Regression: newcomers were counted before those were served who leave in the same turn, so one
-/// client after the other was refused now and then.
+/// Regression: new connections were counted before those that closed in the same turn were served,
+/// so one client after another was refused now and then.
 #[test]
-fn nobody_is_refused_for_one_who_is_leaving() {
+fn no_connection_is_refused_because_another_is_closing() {
     for overload in [Overload::Wait, Overload::Shed] {
         let mut bed = Bed::with(|config| {
             config.max_connections = 1;
@@ -124,7 +127,7 @@ fn nobody_is_refused_for_one_who_is_leaving() {
     }
 }
 
-/// It was an abort of the allocator, and the end of the program that embeds the server.
+/// Regression: the allocator aborted, and with it the program that embeds the server.
 #[test]
 fn more_connections_than_there_is_memory_for_are_an_error() {
     for max_connections in [1 << 50, usize::MAX] {

@@ -1,9 +1,9 @@
-//! Promise: whatever clients do, the others are served, what it costs has a bound, and nothing is
-//! left behind.
+//! Promise: whatever clients do, the others are served, the cost has a bound, and nothing is left
+//! behind.
 //!
-//! The real program under those who never read, who reset, who flood, who dribble and who send
-//! garbage. `CLOSECALL_LONG=1` comes with ten times as many and measures the latency of polite
-//! clients beside a flood.
+//! The real program with clients that never read, reset, flood, dribble or send garbage.
+//! `CLOSECALL_LONG=1` uses ten times as many and measures the latency of polite clients beside a
+//! flood.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod flood;

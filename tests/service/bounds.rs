@@ -1,5 +1,5 @@
-//! Promise: a connection that is too old ends politely, and pending output has a cap in memory that
-//! costs none of those who read a byte.
+//! Promise: a connection that is too old ends politely, and pending output has a limit in memory
+//! that costs no client that reads a byte.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 const LINE: &[u8] = b"Hi,here is glp\n";
 
-/// Lets time pass while the server stands still: the age of its connections.
+/// Lets time pass while the server is stopped: the age of its connections.
 fn server_is_stopped_for(duration: Duration) {
     thread::sleep(duration);
 }
@@ -79,7 +79,7 @@ fn a_connection_that_talks_for_too_long_is_sent_a_fin() {
     assert_eq!((answered, number(&record, "unsent")), (replies * sent, 0), "{record}");
 }
 
-/// Asks until the server's FIN comes in the place of a reply, and gives the number of replies.
+/// Asks until the server's FIN comes in the place of a reply, and returns the number of replies.
 #[track_caller]
 fn loop_until_fin(client: &mut TcpStream) -> u64 {
     let reply = reply_to(LINE);

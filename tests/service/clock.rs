@@ -1,5 +1,5 @@
-//! Promise: time that passes while the server does not run, and a clock that runs into large
-//! numbers, end nobody who has spoken.
+//! Promise: time that passes while the server does not run, and a clock with large numbers, end no
+//! connection whose client has sent something.
 //!
 //! The real program: stopped and continued by signals; in a time namespace of its own whose clock
 //! is about to pass 2^32 and 2^36 ms (that needs root, else it says so); and with a clock that
@@ -20,13 +20,13 @@ use crate::service::{
 
 const LINE: &[u8] = b"Hi,here is glp\n";
 
-/// Lets time pass while the server stands still, and nothing else: that is what this is about.
+/// Lets time pass while the server is stopped, and nothing else: that is what this is about.
 fn server_is_stopped_for(duration: Duration) {
     thread::sleep(duration);
 }
 
 #[test]
-fn who_spoke_while_the_server_was_stopped_is_not_timed_out() {
+fn a_client_that_sent_while_the_server_was_stopped_is_not_timed_out() {
     let (deadline, stopped) = short_or_long(("3s", 4), ("10s", 11));
     let service = Service::start(&["--framing", "line", "--read-deadline", deadline]);
     let mut clients: Vec<TcpStream> = (0..40).map(|_| connect(service.address)).collect();
@@ -59,7 +59,7 @@ fn uptime() -> i64 {
     text.split('.').next().unwrap().parse().unwrap()
 }
 
-/// Whether a time namespace can be had; if not, that is said.
+/// Whether a time namespace can be had; if not, that is printed.
 fn may_shift_clocks() -> bool {
     let mut unshare = Command::new("unshare");
     unshare.args(["--time", "--monotonic=1", "true"]);

@@ -1,8 +1,8 @@
-//! Promise: a line is written whole, and each one is a line or is counted as lost.
+//! Promise: a line is written whole, and each ending is a line or is counted as lost.
 //!
 //! The real program beyond the limit of file sizes (RLIMIT_FSIZE), behind a torn line, with several
-//! outputs on one pipe whose reader is slow, and at an exit that nobody reads. A full disk and a
-//! stuck stderr are in `sinks.rs`.
+//! outputs on one pipe whose reader is slow, and at an exit whose output is not read. A full disk
+//! and a stuck stderr are in `sinks.rs`.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 use std::fs::{self, File};
@@ -38,7 +38,7 @@ fn records(text: &str) -> (u64, u64) {
     (whole as u64, (text.lines().count() - whole) as u64)
 }
 
-/// Accepted = lines + lost. Gives both.
+/// Accepted = lines + lost. Returns both.
 #[track_caller]
 fn add_up(table: &Table, written: u64, accepted: u64) -> (u64, u64) {
     let lost = table.get("close log: records lost");
@@ -59,7 +59,7 @@ fn a_close_log_at_the_limit_of_file_sizes_costs_records_which_are_counted() {
     let service = Service::of(serve_after(SMALL, &["--close-log", file.path()]));
     let stderr = service.process.stderr.clone();
     come_and_go(service.address, 300);
-    stderr.wait_for("the close log cannot be written, records are being lost");
+    stderr.wait_for("cannot write the close log: ");
     let table = service.stop();
     let (_, lost) = add_up(&table, records(&file.text()).0, 300);
     assert!(lost > 250, "the limit is above {} bytes", file.text().len());
@@ -92,7 +92,7 @@ fn a_report_at_the_limit_of_file_sizes_is_a_failure_in_one_line() {
         let mut process = Process::of(command.spawn().unwrap());
         let (code, stderr) = (process.exit_code(), process.stderr.text());
         assert_eq!((code, stderr.lines().count()), (1, 1), "{args:?}: {stderr}");
-        assert!(stderr.contains("stdout cannot be written: File too large"), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot write to stdout: File too large"), "{args:?}: {stderr}");
     }
     let file = Scratch::new("limit-kept");
     let hdr = ["load", "echo", &address, "-c", "1", "-d", "100ms", "--hdr", file.path()];
@@ -115,7 +115,7 @@ fn what_the_limit_cut_off_is_ended_before_the_next_record() {
     let file = Scratch::new("limit-raised");
     let service = Service::of(serve_after("ulimit -S -f 8", &["--close-log", file.path()]));
     come_and_go(service.address, 50);
-    service.process.stderr.wait_for("the close log cannot be written, records are being lost");
+    service.process.stderr.wait_for("cannot write the close log: ");
     let cut = file.text();
     assert!(!cut.ends_with('\n'), "a limit in the middle of a line: {} bytes", cut.len());
     let limit = (rlimit::INFINITY, rlimit::INFINITY);
@@ -287,7 +287,7 @@ fn with_a_stuck<R: Read>(
 
 /// Up to a batch was written and counted as lost.
 #[test]
-fn at_an_exit_that_nobody_reads_lines_and_losses_add_up() {
+fn at_an_exit_without_a_reader_lines_and_losses_add_up() {
     let (service, mut reader) = with_a_stuck_close_log(2_000);
     let table = service.stop();
     let mut text = String::new();
@@ -314,7 +314,7 @@ fn at_an_exit_with_a_stuck_socket_lines_and_losses_add_up() {
 
 /// What has been counted as lost may not appear after all.
 #[test]
-fn a_reader_who_comes_back_during_the_exit_changes_no_count() {
+fn a_reader_that_comes_back_during_the_exit_changes_no_count() {
     let (mut service, mut reader) = with_a_stuck_close_log(2_000);
     service.process.signal("TERM");
     service.process.stderr.wait_for("accepted ");

@@ -1,5 +1,5 @@
-//! Promise: the program serves on, and its table and its logs add up, whatever clients, the system
-//! and the clock do to it. Each test starts programs of its own.
+//! Promise: the program continues to serve, and its table and its logs add up, whatever clients,
+//! the system and the clock do to it. Each test starts programs of its own.
 //!
 //! `CLOSECALL_LONG=1` asks for the long forms; `make faults` and `make soak` do that.
 #![cfg(target_os = "linux")]

@@ -1,9 +1,9 @@
-//! Promise: at its limit the server sleeps, says so in one line, and goes on as soon as there is
-//! room; whoever is in is served as before.
+//! Promise: at its limit the server sleeps, logs that in one line, and continues as soon as there
+//! is room; open connections are served as before.
 //!
 //! The real program with 500 clients and room for a few. Its share of a CPU is read from /proc over
-//! a window in which nobody does anything, and has to be far from that of a loop that spins.
-//! `CLOSECALL_LONG=1` looks for longer.
+//! a window in which no client does anything, and must be far from that of a loop that spins.
+//! `CLOSECALL_LONG=1` measures for longer.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod limits;
@@ -20,7 +20,7 @@ use crate::service::{
 
 const LINE: &[u8] = b"Hi,here is glp\n";
 
-/// Clients, most of whom find no room.
+/// Clients, most of which find no room.
 const CLIENTS: usize = 500;
 
 /// A loop that spins takes all of a CPU. One that sleeps takes none to speak of; a fifth is far
@@ -30,7 +30,7 @@ const SHARE_MAX: f64 = 0.20;
 /// Out of files it tries ten times in a second, and sleeps where it only waits for a slot.
 const WAKE_UPS_MAX: f64 = 100.0;
 
-/// Nobody is timed out here.
+/// Without deadlines.
 const PATIENT: &[&str] = &["--framing", "line", "--read-deadline", "off"];
 
 fn patient(more: &[&str]) -> Command {
@@ -50,7 +50,7 @@ fn sleeps(name: &str, service: &Service, idle: &mut TcpStream) {
     assert!(wake_ups < WAKE_UPS_MAX, "{name}: {wake_ups:.0} wake-ups a second");
 }
 
-/// Clients who have all said their line.
+/// Clients that have all sent their line.
 fn crowd(service: &Service) -> Vec<TcpStream> {
     let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| connect(service.address)).collect();
     clients.iter_mut().for_each(|client| client.write_all(LINE).unwrap());
@@ -62,7 +62,7 @@ fn lines_with(stderr: &str, text: &str) -> usize {
     stderr.lines().filter(|line| line.contains(text)).count()
 }
 
-/// One client after the other hears its reply and makes room for the next one. Gives how long it
+/// One client after the other hears its reply and makes room for the next one. Returns how long it
 /// took at the most from a client's FIN to the reply of the next one, and the median.
 #[track_caller]
 fn each_gets_its_turn(clients: Vec<TcpStream>) -> (Duration, Duration) {
@@ -90,7 +90,7 @@ fn with_64_files_the_others_wait_their_turn() {
     service.process.stderr.wait_for("43 connections, which is the limit");
     sleeps("64 files, 500 clients", &service, &mut clients[CLIENTS - 1]);
     exchange(&mut clients[0], LINE).unwrap();
-    clients[0].write_all(LINE).unwrap(); // everybody has a reply to come
+    clients[0].write_all(LINE).unwrap(); // every client has a reply to come
     let (longest, median) = each_gets_its_turn(clients);
     say(format!("the next reply came {median:?} after a FIN, {longest:?} at the most"));
     let stderr = service.process.stderr.clone();
@@ -148,8 +148,8 @@ fn at_max_connections_the_others_wait_their_turn() {
     assert_eq!((table.get("accepted"), table.all_of("peer_fin.")), (500, 500));
 }
 
-/// Beyond a limit that resets newcomers, each is reset, and the next one is served once there is
-/// room.
+/// Beyond a limit that resets new connections, each is reset, and the next one is served once there
+/// is room.
 #[track_caller]
 fn sheds(options: &[&str], room: usize) {
     let began = Instant::now();
@@ -180,7 +180,7 @@ fn sheds(options: &[&str], room: usize) {
     // Twenty a second, and one that sums up the rest.
     let lines = lines_with(&stderr.text(), "local.policy");
     let most = 21 * (began.elapsed().as_secs() as usize + 2);
-    assert!(lines <= most, "{lines} lines for {shed} newcomers: {told}");
+    assert!(lines <= most, "{lines} lines for {shed} new connections: {told}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::service::{
     wait_until,
 };
 
-const REOPENED: &str = "is reopened";
+const REOPENED: &str = "reopened the close log";
 
 /// A server that writes its close log to `file`.
 #[track_caller]
@@ -50,7 +50,7 @@ fn rotate(service: &Service, count: usize) {
     service.process.stderr.wait_until(|text| text.matches(REOPENED).count() == count);
 }
 
-/// Asks for the table so far until it is as `expected`, and gives it.
+/// Asks for the table so far until it is as `expected`, and returns it.
 #[track_caller]
 fn so_far_until(service: &Service, expected: impl Fn(&Table) -> bool) -> Table {
     for count in 1.. {
@@ -81,7 +81,7 @@ fn after_a_rename_and_sighup_the_new_file_gets_the_new_records() {
     rotate(&service, 1);
     assert_eq!(file.text(), "", "the new file is there at once");
     come_and_go(service.address, 4);
-    exchange(&mut stays, b"after\n").unwrap(); // nobody has noticed
+    exchange(&mut stays, b"after\n").unwrap(); // the rotation is not noticed
     parts(&mut stays).unwrap();
     let table = service.stop();
     assert_eq!(ids(&old), [2, 3, 4, 5, 6]);
@@ -172,8 +172,8 @@ fn a_file_that_cannot_be_reopened_is_named_and_the_old_one_goes_on() {
     fs::rename(file.path(), &old).unwrap();
     fs::create_dir(file.path()).unwrap(); // so that even root cannot
     service.process.signal("HUP");
-    let text = service.process.stderr.wait_for("cannot be reopened");
-    let line = text.lines().find(|line| line.contains("cannot be reopened")).unwrap();
+    let text = service.process.stderr.wait_for("cannot reopen the close log");
+    let line = text.lines().find(|line| line.contains("cannot reopen the close log")).unwrap();
     for part in ["ERROR", file.path(), "Is a directory", "send SIGHUP again"] {
         assert!(line.contains(part), "{part}: {line}");
     }
@@ -237,7 +237,8 @@ fn a_sighup_that_was_ignored_stays_ignored() {
     assert!(!stderr.text().contains("reopened"), "{}", stderr.text());
 }
 
-/// The program behind `env` with these options; `None` if that does not know them, which is said.
+/// The program behind `env` with these options; `None` if that does not know them, which is
+/// printed.
 fn behind_env(options: &[&str], command: &Command) -> Option<Command> {
     let tried = Command::new("env").args(options).arg("true").output();
     if !tried.is_ok_and(|output| output.status.success()) {
@@ -262,7 +263,7 @@ fn signals_that_were_blocked_arrive() {
     assert_eq!(service.stop().get("accepted"), 1);
 }
 
-/// The same for those who show what they have on Ctrl-C.
+/// The same for commands that print their results on Ctrl-C.
 #[test]
 fn a_load_that_was_started_with_signals_blocked_is_interrupted() {
     let service = Service::start(&["--framing", "line"]);
@@ -299,7 +300,7 @@ fn sigusr1_prints_the_table_so_far_whatever_the_log_shows() {
     assert_eq!(service.stop().get("peer_fin.delivered"), 4);
 }
 
-/// With a close log that nobody reads: each ending is a line, or lost, or waits.
+/// With a close log whose reader is stuck: each ending is a line, or lost, or waits.
 #[test]
 fn the_table_so_far_counts_the_records_that_wait() {
     let (reader, writer) = std::io::pipe().unwrap();

@@ -1,4 +1,4 @@
-//! Promise: an output that takes nothing stops nothing, and what it cost is counted to the line.
+//! Promise: an output that takes nothing stops nothing, and each lost line is counted.
 //!
 //! The real program with a stderr that is stuck or closed and a close log on a disk that is full,
 //! for a while or for good. What stdout does is in `tests/cli/streams.rs`, a close log on /dev/full
@@ -21,7 +21,7 @@ const LINE: &[u8] = b"Hi,here is glp\n";
 
 const OPTIONS: &[&str] = &["--framing", "line"];
 
-/// The server, and its stderr, which nobody reads.
+/// The server, and its stderr, which is not read.
 fn with_a_stuck_stderr(filter: &str) -> (Service, impl Read + Send + 'static) {
     let mut command = serve(OPTIONS);
     command.env("RUST_LOG", filter).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -100,7 +100,8 @@ fn mount_point() -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A server whose close log is on a disk of 64 KB; `None` where that cannot be had, which is said.
+/// A server whose close log is on a disk of 64 KB; `None` where that is not available, which is
+/// printed.
 fn on_a_small_disk() -> Option<(Service, File)> {
     let mounted = mount_point();
     let probe = format!("mount -t tmpfs -o size=64k none {mounted}");
@@ -113,7 +114,7 @@ fn on_a_small_disk() -> Option<(Service, File)> {
     let script = format!("{probe} && exec \"$0\" \"$@\"");
     let command = serve(&[OPTIONS, &["--close-log", &log]].concat());
     let service = Service::of(under(&["unshare", "--mount", "sh", "-c", &script], &command));
-    // The disk is there as long as somebody has this open.
+    // The disk exists as long as this is open.
     let log = File::options()
         .read(true)
         .write(true)
@@ -136,7 +137,7 @@ fn a_full_disk_costs_records_which_are_counted() {
     let Some((service, log)) = on_a_small_disk() else { return };
     let stderr = service.process.stderr.clone();
     come_and_go(service.address, 400); // some 130 KB
-    stderr.wait_for("the close log cannot be written, records are being lost");
+    stderr.wait_for("cannot write the close log: ");
     come_and_go(service.address, 100);
     let table = service.stop();
     let (lost, written) = (table.get("close log: records lost"), records(&log));
@@ -146,7 +147,7 @@ fn a_full_disk_costs_records_which_are_counted() {
         "{lost} lost {written} written"
     );
     let text = stderr.text();
-    assert_eq!(text.matches("cannot be written").count(), 1, "once an episode: {text}");
+    assert_eq!(text.matches("cannot write the close log: ").count(), 1, "once an episode: {text}");
     assert!(written > 100, "there was room for more than {written}");
 }
 
@@ -155,13 +156,13 @@ fn a_disk_with_room_again_is_written_again() {
     let Some((service, log)) = on_a_small_disk() else { return };
     let stderr = service.process.stderr.clone();
     come_and_go(service.address, 400);
-    stderr.wait_for("the close log cannot be written, records are being lost");
+    stderr.wait_for("cannot write the close log: ");
     wait_until("it is full", || {
         let size = log.metadata().unwrap().len();
         size == 64 << 10
     });
     let before = records(&log);
-    log.set_len(0).unwrap(); // as whoever rotates it by copying does
+    log.set_len(0).unwrap(); // as a rotation by copying does
     come_and_go(service.address, 100);
     let table = service.stop();
     let (lost, written) = (table.get("close log: records lost"), before + records(&log));
@@ -170,6 +171,6 @@ fn a_disk_with_room_again_is_written_again() {
         (500, 500),
         "{lost} lost {written} written"
     );
-    assert!(stderr.text().contains(" records of the close log were lost"), "{}", stderr.text());
+    assert!(stderr.text().contains(" close log records were lost"), "{}", stderr.text());
     assert!(records(&log) > 0, "it goes on");
 }

@@ -1,7 +1,6 @@
-//! Promise: for as long as it runs, memory and files stay where they are, and every connection is
-//! counted once.
+//! Promise: during a long run memory and files do not grow, and every connection is counted once.
 //!
-//! The real program under a mixed load of clients who talk, part, reset, fall silent, flood and
+//! The real program under a mixed load of clients that send, close, reset, fall silent, flood and
 //! never read, while every hundredth call fails (where there is a cc). `make soak` is
 //! CLOSECALL_LONG=1: 10,000 connections for SOAK_SECONDS, 600 without it; the short form has 200
 //! and 5.
@@ -22,10 +21,10 @@ use crate::service::{
     pushes, reset, say, seed, serve_everywhere, short_or_long,
 };
 
-/// One call in so many fails.
+/// One call in this many fails.
 const RATE: u64 = 100;
 
-/// Whoever said nothing for so long is near its read deadline.
+/// A client that has sent nothing for so long is near its read deadline.
 fn silent() -> Duration {
     Duration::from_secs(short_or_long(2, 50))
 }
@@ -44,7 +43,7 @@ enum Slot {
     Stuck(TcpStream),
 }
 
-/// One of those who make the load.
+/// A client of the load.
 struct Worker {
     address: SocketAddr,
     seeded: Seeded,
@@ -133,7 +132,7 @@ fn start(mut command: Command) -> (Service, JoinHandle<Records>) {
     (Service { process: Process::of(child), address: at(1, address) }, records)
 }
 
-/// Looks at the server each second until all workers are done; gives its memory at each look, in
+/// Looks at the server each second until all workers are done; returns its memory at each look, in
 /// kilobytes, and the workers.
 fn watch(service: &Service, works: Vec<JoinHandle<Worker>>) -> (Vec<u64>, Vec<Worker>) {
     let (done, is_done) = mpsc::channel::<()>();

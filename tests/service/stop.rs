@@ -1,5 +1,5 @@
-//! Promise: asked to stop in the middle of everything, the program resets nobody who takes part,
-//! serves the backlog, and ends in time; asked twice, it ends at once.
+//! Promise: asked to stop in the middle of everything, the program resets no client that closes in
+//! order, serves the backlog, and ends in time; asked twice, it ends at once.
 //!
 //! The real program and its signals; single steps of a drain are in `tests/server/drain.rs`.
 //! `CLOSECALL_LONG=1`: five times as many clients.
@@ -25,7 +25,7 @@ const STALLED: usize = 10;
 /// They write so often until nothing is taken any more: more than enough.
 const STALLED_AFTER: usize = 100;
 
-/// Who is there when the signal comes, and the server stands still, so that all of them are.
+/// The clients at the moment of the signal; the server is stopped, so that all of them are there.
 struct Scene {
     service: Service,
     /// They have said something to which there is no reply yet.
@@ -69,7 +69,7 @@ impl Scene {
 }
 
 #[test]
-fn nobody_in_flight_is_reset_and_the_backlog_is_served() {
+fn no_connection_in_flight_is_reset_and_the_backlog_is_served() {
     let mut scene = Scene::set("5s");
     let (all, asked) = (scene.clients(), Instant::now());
     scene.service.process.signal("TERM");
@@ -102,7 +102,7 @@ fn the_second_signal_ends_it_at_once() {
     assert_eq!(table.get("open"), 0, "{stderr}");
     let accepted = table.get("accepted");
     assert!((all - BACKLOG as u64..=all).contains(&accepted), "{stderr}");
-    // Nobody is left without an end of some kind.
+    // No connection is left without an end of some kind.
     for mut client in scene.mid_echo.into_iter().chain(scene.backlog) {
         while let Ok(1..) = client.read(&mut [0; 1024]) {}
     }

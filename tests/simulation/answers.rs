@@ -1,6 +1,6 @@
-//! Promise: whatever accept says, the loop does not spin, forgets no connection, and holds no more
-//! files than it may; and an error is heard that comes after the last visit. The kernel here has
-//! one listener and answers what the test writes down.
+//! Promise: whatever accept returns, the loop does not spin, forgets no connection, and holds no
+//! more files than it may; and an error that comes after the last visit is noticed. The kernel here
+//! has one listener and answers what the test writes down.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -37,14 +37,14 @@ struct Door {
     /// For how long the loop wanted to sleep last.
     slept_ms: Option<u64>,
     asked: Cell<u32>,
-    /// Whether a newcomer waits at the listener.
+    /// Whether a new connection waits at the listener.
     waits: Cell<bool>,
     shed: u32,
     open: usize,
     open_max: usize,
-    /// Where the next newcomers come from; one address, once there are no more.
+    /// The addresses of the next connections; one fixed address, once these are used up.
     peers: Cell<VecDeque<SocketAddr>>,
-    /// Newcomers that the system can register still.
+    /// New connections that the system can still register.
     watches: Cell<Option<u32>>,
     /// What SO_ERROR says once the socket is over, which no event has told.
     late_error: Cell<Option<Errno>>,
@@ -153,8 +153,11 @@ impl Kernel for Door {
     }
 
     fn facts(&mut self, (): &mut ()) -> SocketFacts {
-        let closed = self.late_error.get().is_some();
-        SocketFacts { unread: Some(0), tcp: Some(TcpFacts { closed, ..TcpFacts::default() }) }
+        let mut tcp = TcpFacts::default();
+        tcp.closed = self.late_error.get().is_some();
+        let mut facts = SocketFacts::default();
+        (facts.unread, facts.tcp) = (Some(0), Some(tcp));
+        facts
     }
 
     fn take_error(&mut self, (): &mut ()) -> Option<Errno> {
@@ -190,7 +193,7 @@ fn an_accept_that_only_fails_is_asked_less_often() {
     let mut server = server(|_| ());
     server.kernel().answers(&[], Io::Failed(EPERM));
     turn(&mut server);
-    assert_eq!(server.kernel().asked.get(), 16, "the budget: each may be about one newcomer");
+    assert_eq!(server.kernel().asked.get(), 16, "the budget: each may be about one new connection");
     for round in 2..5 {
         let turn = turn(&mut server);
         assert_eq!((server.kernel().slept_ms, turn.accepted), (Some(100), 0));
@@ -208,7 +211,7 @@ fn an_accept_that_fails_now_and_then_is_asked_on() {
 }
 
 #[test]
-fn out_of_files_newcomers_wait_or_are_told() {
+fn out_of_files_new_connections_wait_or_are_reset() {
     for (overload, shed) in [(Overload::Wait, 0), (Overload::Shed, 1)] {
         let mut server = server(|config| config.overload = overload);
         server.kernel().answers(&[], Io::Failed(EMFILE));
@@ -216,11 +219,18 @@ fn out_of_files_newcomers_wait_or_are_told() {
         assert_eq!((server.kernel().shed, turn.ended), (shed, shed), "{overload:?}");
         assert_eq!(server.counters().open, 0);
     }
-    // An error about one newcomer is no reason to reset the next.
+    // An error about one new connection is no reason to reset the next.
     let mut server = server(|config| config.overload = Overload::Shed);
     server.kernel().answers(&[Io::Failed(EPERM)], Io::WouldBlock);
     turn(&mut server);
     assert_eq!(server.kernel().shed, 0);
+}
+
+/// What an event says of a socket.
+fn says(change: impl FnOnce(&mut Hints)) -> Hints {
+    let mut hints = Hints::default();
+    change(&mut hints);
+    hints
 }
 
 /// A loop with one connection, whose FIN came and which waits for its evidence.
@@ -228,16 +238,16 @@ fn one_settles(change: impl FnOnce(&mut Config)) -> Reactor<Door> {
     let mut server = server(change);
     server.kernel().answers(&[Io::Done(())], Io::WouldBlock);
     turn(&mut server);
-    let fin = Hints { read_closed: true, ..Hints::default() };
+    let fin = says(|hints| hints.read_closed = true);
     server.kernel().happens([Event::Socket(0, fin)]);
     assert_eq!(turn(&mut server).ended, 0, "it waits");
     server
 }
 
-/// Regression: with the last file taken accept says EMFILE although no newcomer waits. That paused
-/// the listener, and a connection that waited for its evidence was decided at once.
+/// Regression: with the last file taken, accept returns EMFILE although no connection waits. That
+/// paused the listener, and a connection that waited for its evidence was decided at once.
 #[test]
-fn out_of_files_without_a_newcomer_there_is_no_pause_and_nothing_is_given_up() {
+fn out_of_files_without_a_new_connection_there_is_no_pause_and_nothing_is_given_up() {
     let mut server = one_settles(|config| config.verdict_wait_ms = 3_600_000);
     server.kernel().waits.set(false);
     server.kernel().answers(&[], Io::Failed(EMFILE));
@@ -254,7 +264,7 @@ fn out_of_files_without_a_newcomer_there_is_no_pause_and_nothing_is_given_up() {
     assert_eq!((ended, server.counters().accepted), (1, 3));
 }
 
-/// Regression: the reaping of the newcomer that could not be registered resumed the listener, so
+/// Regression: the reaping of the connection that could not be registered resumed the listener, so
 /// each turn accepted and reset another one.
 #[test]
 fn one_that_cannot_be_registered_ends_no_pause_by_its_own_end() {
@@ -274,15 +284,15 @@ fn one_that_cannot_be_registered_ends_no_pause_by_its_own_end() {
     // The end of another connection gives back a watch: no retry time is waited for.
     server.kernel().watches.set(Some(1));
     server.kernel().late_error.set(Some(EPIPE));
-    let over = Hints { error: true, ..Hints::default() };
+    let over = says(|hints| hints.error = true);
     server.kernel().happens([Event::Socket(0, over)]);
     assert_eq!(turn(&mut server).ended, 1);
     assert_eq!((turn(&mut server).accepted, server.kernel().slept_ms), (2, Some(0)));
 }
 
-/// Where newcomers are to be told, those that cannot be registered are: there is no pause.
+/// With `Overload::Shed`, connections that cannot be registered are reset: there is no pause.
 #[test]
-fn out_of_watches_newcomers_may_be_shed() {
+fn out_of_watches_new_connections_may_be_reset() {
     let mut server = server(|config| config.overload = Overload::Shed);
     server.kernel().watches.set(Some(2));
     server.kernel().answers(&[Io::Done(()); 10], Io::WouldBlock);
@@ -292,11 +302,11 @@ fn out_of_watches_newcomers_may_be_shed() {
 
 /// A connection that is ended to make room holds its file until the turn ends.
 #[test]
-fn who_makes_room_for_newcomers_does_so_a_few_at_a_time() {
+fn connections_make_room_for_new_ones_a_few_at_a_time() {
     let mut server = server(|config| config.max_connections = 8);
     server.kernel().answers(&[Io::Done(()); 8], Io::WouldBlock);
     assert_eq!(turn(&mut server).accepted, 8);
-    let fin = Hints { read_closed: true, ..Hints::default() };
+    let fin = says(|hints| hints.read_closed = true);
     server.kernel().happens((0..8).map(|key| Event::Socket(key, fin)));
     assert_eq!(turn(&mut server).ended, 1, "an eighth is not to wait for its evidence");
     server.kernel().answers(&[], Io::Done(()));
@@ -321,7 +331,7 @@ fn an_error_that_comes_after_the_last_visit_is_heard() {
         let mut server = server(|config| config.verdict_wait_ms = 0);
         server.kernel().answers(&[Io::Done(())], Io::WouldBlock);
         turn(&mut server);
-        let fin = Hints { read_closed: true, ..Hints::default() };
+        let fin = says(|hints| hints.read_closed = true);
         server.kernel().happens([Event::Socket(0, fin)]);
         server.kernel().late_error.set(late);
         assert_eq!(turn(&mut server).ended, 1);

@@ -1,5 +1,5 @@
-//! Promise: each turn of the loop has its budgets, and however busy the peers are, newcomers and
-//! deadlines keep their share of it.
+//! Promise: each turn of the loop has its budgets, and however busy the peers are, new connections
+//! and deadlines keep their share of it.
 
 use closecall::config::Config;
 use closecall::reactor::{Reactor, Turn};
@@ -14,7 +14,7 @@ const SPEAKERS: u32 = 1_000;
 /// What it costs to serve all peers that send, in visits.
 const COST: u64 = SPEAKERS as u64 + SPEAKERS as u64 * CALL_COSTS_BYTES / BYTES_LIKE_A_VISIT;
 
-/// A loop on a calm day, with so many connections and the smallest budgets there are.
+/// A loop on a calm day, with this number of connections and the smallest budgets there are.
 fn held(connections: u32, change: impl FnOnce(&mut Config)) -> Reactor<Calm> {
     let mut config = Config {
         accepts_per_turn: 1,
@@ -42,7 +42,7 @@ fn turn(reactor: &mut Reactor<Calm>) -> Turn {
 }
 
 #[test]
-fn newcomers_have_a_quarter_of_what_serving_costs() {
+fn new_connections_have_a_quarter_of_what_serving_costs() {
     let mut reactor = held(2 * SPEAKERS, |_| ());
     reactor.kernel().speak(Speakers::InTurn(SPEAKERS));
     reactor.kernel().connect(SPEAKERS);

@@ -1,5 +1,5 @@
-//! Promise: the calm kernel of the benches drives the real loop, and what is measured there is what
-//! it says: each connection is accepted, each message is answered, and silent connections end.
+//! Promise: the calm kernel of the benches drives the real loop, and the benches measure what they
+//! claim: each connection is accepted, each message is answered, and silent connections end.
 
 use closecall::config::Config;
 use closecall::kernel::Stop;
@@ -34,7 +34,7 @@ fn reply_bytes(replies: u32) -> u64 {
 }
 
 #[test]
-fn whoever_speaks_is_answered() {
+fn a_client_that_sends_is_answered() {
     let mut reactor = held();
     for speakers in [Speakers::Random(1_000), Speakers::Same(1_000), Speakers::InTurn(1_000)] {
         let before = reactor.kernel().sent_bytes();
@@ -66,7 +66,7 @@ fn in_turn_each_speaks_once_and_no_other_is_ended() {
 }
 
 #[test]
-fn who_is_silent_is_ended_with_all_the_evidence_and_its_slot_is_free() {
+fn a_silent_client_is_ended_with_all_the_evidence_and_its_slot_is_free() {
     let mut reactor = held();
     for round in 1..=2 {
         while reactor.kernel().open() > 0 {

@@ -1,5 +1,5 @@
-//! Promise: any evidence gets a verdict, none says more than the evidence carries, and knowing less
-//! never makes it surer. `classifier/promises.rs` says what that means.
+//! Promise: any evidence gets a verdict, no verdict claims more than the evidence supports, and
+//! less evidence never makes one more certain. `classifier/promises.rs` says what that means.
 
 pub(crate) mod promises;
 
@@ -48,29 +48,26 @@ fn small_evidence(mut number: usize) -> Option<Evidence> {
         }
     }
     let number = &mut number;
-    let evidence = Evidence {
-        system: System::Linux,
-        error: digit(number, &errors),
-        cause: digit(number, &[None, Some(LocalCause::ReadDeadline), Some(LocalCause::Close)]),
-        fin_received: digit(number, &[None, Some(false), Some(true)]),
-        fin_sent: digit(number, &[false, true]),
-        sent_after_fin: digit(number, &[false, true]),
-        received_after_fin: digit(
-            number,
-            &[None, Some(Certainty::Likely), Some(Certainty::Certain)],
-        ),
-        rx: digit(number, &[0, 14]),
-        discarded: 0,
-        tx: digit(number, &[0, 37]),
-        undelivered: digit(number, &[None, Some(0), Some(5)]),
-        fin_acknowledged: digit(number, &[false, true]),
-        unsent: digit(number, &[0, 9]),
-        reply_untouched: digit(number, &[false, true]),
-        unread: digit(number, &[None, Some(0)]),
-        retransmits: digit(number, &[None, Some(0), Some(2)]),
-        probes: digit(number, &[None, Some(0), Some(2)]),
-        last_ack_ms: digit(number, &[None, Some(0), Some(60_000)]),
-    };
+    let mut evidence = Evidence::nothing(System::Linux);
+    evidence.error = digit(number, &errors);
+    evidence.cause =
+        digit(number, &[None, Some(LocalCause::ReadDeadline), Some(LocalCause::Close)]);
+    evidence.fin_received = digit(number, &[None, Some(false), Some(true)]);
+    evidence.fin_sent = digit(number, &[false, true]);
+    evidence.sent_after_fin = digit(number, &[false, true]);
+    evidence.received_after_fin =
+        digit(number, &[None, Some(Certainty::Likely), Some(Certainty::Certain)]);
+    evidence.rx = digit(number, &[0, 14]);
+    evidence.discarded = 0;
+    evidence.tx = digit(number, &[0, 37]);
+    evidence.undelivered = digit(number, &[None, Some(0), Some(5)]);
+    evidence.fin_acknowledged = digit(number, &[false, true]);
+    evidence.unsent = digit(number, &[0, 9]);
+    evidence.reply_untouched = digit(number, &[false, true]);
+    evidence.unread = digit(number, &[None, Some(0)]);
+    evidence.retransmits = digit(number, &[None, Some(0), Some(2)]);
+    evidence.probes = digit(number, &[None, Some(0), Some(2)]);
+    evidence.last_ack_ms = digit(number, &[None, Some(0), Some(60_000)]);
     (*number == 0).then_some(evidence)
 }
 
@@ -117,11 +114,17 @@ prop_compose! {
         (retransmits, probes) in (any_tries(), any_tries()),
         last_ack_ms in any_count(),
     ) -> Evidence {
-        Evidence {
-            system, cause, error, fin_received, fin_sent, sent_after_fin, received_after_fin, rx,
-            discarded, tx, undelivered, fin_acknowledged, unsent, reply_untouched, unread,
-            retransmits, probes, last_ack_ms,
-        }
+        let mut evidence = Evidence::nothing(system);
+        (evidence.cause, evidence.error, evidence.unread) = (cause, error, unread);
+        (evidence.fin_received, evidence.fin_sent) = (fin_received, fin_sent);
+        (evidence.sent_after_fin, evidence.received_after_fin) =
+            (sent_after_fin, received_after_fin);
+        (evidence.rx, evidence.discarded, evidence.tx) = (rx, discarded, tx);
+        (evidence.undelivered, evidence.fin_acknowledged) = (undelivered, fin_acknowledged);
+        (evidence.unsent, evidence.reply_untouched) = (unsent, reply_untouched);
+        (evidence.retransmits, evidence.probes) = (retransmits, probes);
+        evidence.last_ack_ms = last_ack_ms;
+        evidence
     }
 }
 
@@ -151,7 +154,8 @@ fn all_evidence_in_small_is_judged_by_what_it_carries() {
         kinds.insert(classify(&evidence).kind);
     }
     for cause in CAUSES {
-        let evidence = Evidence { cause: Some(cause), ..Evidence::nothing(System::HERE) };
+        let mut evidence = Evidence::nothing(System::HERE);
+        evidence.cause = Some(cause);
         kinds.insert(classify(&evidence).kind);
     }
     // Our server never reports `local.done`: that is a client's verdict.
@@ -166,7 +170,7 @@ fn the_names_and_what_goes_with_them_are_those_that_are_promised() {
 }
 
 #[test]
-fn who_how_sure_and_through_which_call_have_names_that_are_promised() {
+fn the_names_of_initiators_certainties_and_calls_are_promised() {
     use Certainty::{Certain, Likely, Unknown};
     let initiators = [Initiator::Peer, Initiator::Local, Initiator::Network, Initiator::Unknown];
     assert_eq!(initiators.map(Initiator::name), ["peer", "local", "network", "unknown"]);
@@ -182,17 +186,13 @@ fn ends_as(system: System, number: i32) -> &'static str {
 }
 
 fn reply_acked(system: System, number: i32) -> Evidence {
-    Evidence {
-        error: Some(FirstError { errno: Errno(number), via: Via::Recv }),
-        fin_received: Some(false),
-        rx: 14,
-        tx: 37,
-        undelivered: Some(0),
-        unread: Some(0),
-        retransmits: Some(0),
-        probes: Some(0),
-        ..Evidence::nothing(system)
-    }
+    let mut evidence = Evidence::nothing(system);
+    evidence.error = Some(FirstError { errno: Errno(number), via: Via::Recv });
+    evidence.fin_received = Some(false);
+    (evidence.rx, evidence.tx) = (14, 37);
+    (evidence.undelivered, evidence.unread) = (Some(0), Some(0));
+    (evidence.retransmits, evidence.probes) = (Some(0), Some(0));
+    evidence
 }
 
 #[test]
@@ -236,6 +236,7 @@ fn each_row_of_each_table_ends_as_it_means() {
                 Meaning::Killed => "local.killed",
                 Meaning::NoFiles | Meaning::NoMemory => "local.resource",
                 Meaning::Aborted | Meaning::NotConnected | Meaning::Other => "local.io",
+                _ => panic!("{meaning:?} has no verdict here"),
             };
             assert_eq!(ends_as(system, number), verdict, "{name} on {system:?}");
             let told = (Errno(number).name(system), Errno(number).meaning(system));
@@ -268,8 +269,9 @@ fn on_an_unknown_system_no_error_makes_a_verdict_certain() {
         let Some(name) = error.errno.name(System::Linux) else { continue };
         let row = table(System::OtherUnix).iter().find(|row| row.1 == name);
         let Some(&(number, ..)) = row else { continue };
-        let error = Some(FirstError { errno: Errno(number), ..error });
-        let there = Evidence { system: System::OtherUnix, error, ..evidence };
+        let mut there = evidence;
+        there.system = System::OtherUnix;
+        there.error = Some(FirstError { errno: Errno(number), ..error });
         let verdict = classify(&there);
         assert!(verdict.certainty < Certainty::Certain, "{verdict:?} of {there:#?}");
     }

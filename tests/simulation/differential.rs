@@ -41,7 +41,7 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect("a seed is a number"))
 }
 
-/// Asks until `matches` or out of patience; gives the last answer.
+/// Asks until `matches` or out of patience; returns the last answer.
 fn patiently<T>(mut ask: impl FnMut() -> T, matches: impl Fn(&T) -> bool) -> T {
     let until = Instant::now() + PATIENCE;
     loop {

@@ -1,5 +1,5 @@
-//! Promise: what decides is right on every kernel that a seed can describe, and those kernels
-//! behave as Linux does. No test here starts the program.
+//! Promise: decisions are right on every kernel that a seed can describe, and those kernels behave
+//! as Linux does. No test here starts the program.
 
 mod answers;
 mod budget;

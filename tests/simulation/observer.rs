@@ -1,6 +1,6 @@
-//! Promise: an observer takes any facts in any order, keeps the first error, claims no more than it
-//! was told, is no surer where a system tells less, and does not wait for ever for a system that
-//! acknowledges.
+//! Promise: an observer takes any facts in any order, keeps the first error, claims no more than
+//! was reported to it, is no more certain where a system reports less, and does not wait
+//! indefinitely for a system that acknowledges.
 
 use std::io;
 use std::time::Duration;
@@ -112,9 +112,13 @@ prop_compose! {
         last_ack_ms in any_count(),
         error in prop::option::of(any_number().prop_map(Errno)),
     ) -> Answers {
-        let tcp = TcpFacts { closed, bytes_received, retransmits, probes, last_ack_ms };
-        let facts = SocketFacts { unread, tcp: tells_tcp.then_some(tcp) };
-        Answers { system, unacked, facts, error }
+        let mut tcp = TcpFacts::default();
+        (tcp.closed, tcp.bytes_received, tcp.last_ack_ms) = (closed, bytes_received, last_ack_ms);
+        (tcp.retransmits, tcp.probes) = (retransmits, probes);
+        let mut told = Answers::nothing(system);
+        (told.unacked, told.error) = (unacked, error);
+        (told.facts.unread, told.facts.tcp) = (unread, tells_tcp.then_some(tcp));
+        told
     }
 }
 
@@ -176,7 +180,8 @@ fn is_no_surer_with_less(seen: Observer, told: Answers) {
             remove(&mut some);
         }
         let more = concluded(some);
-        let known = concluded(Answers { unacked: None, ..some }).evidence.undelivered;
+        some.unacked = None;
+        let known = concluded(some).evidence.undelivered;
         let told = more.evidence.undelivered;
         if told.map(u64::from) > Some(more.evidence.tx) || known.is_some() && told > known {
             continue; // more than was sent, or was left before: less takes a contradiction away
@@ -218,7 +223,9 @@ proptest! {
         promises::hold(&conclusion.evidence);
         assert!(first.is_none() || conclusion.evidence.error == first, "{conclusion:#?}");
         if first == conclusion.evidence.error {
-            assert_eq!(seen.conclude(Answers { error: None, ..told }), conclusion, "asked again");
+            let mut again = told;
+            again.error = None;
+            assert_eq!(seen.conclude(again), conclusion, "asked again");
         }
     }
 
@@ -248,7 +255,9 @@ impl Probe for &mut Acknowledges {
     }
 
     fn facts(&mut self) -> SocketFacts {
-        SocketFacts { unread: Some(0), tcp: Some(TcpFacts::default()) }
+        let mut facts = SocketFacts::default();
+        (facts.unread, facts.tcp) = (Some(0), Some(TcpFacts::default()));
+        facts
     }
 
     fn take_error(&mut self) -> Option<Errno> {
@@ -268,8 +277,10 @@ proptest! {
         pieces in prop::collection::vec((1..3_000_u32, any::<bool>()), 0..20),
     ) {
         let told = |unacked, unread: u32| {
-            let facts = SocketFacts { unread: Some(unread), tcp: Some(TcpFacts::default()) };
-            Answers { unacked: Some(unacked), facts, ..Answers::nothing(System::Linux) }
+            let mut told = Answers::nothing(System::Linux);
+            told.unacked = Some(unacked);
+            (told.facts.unread, told.facts.tcp) = (Some(unread), Some(TcpFacts::default()));
+            told
         };
         let mut seen = Observer::new();
         seen.before_shut_down(told(0, queued));

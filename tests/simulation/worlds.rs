@@ -1,5 +1,5 @@
 //! Promise: whatever peers, networks and system calls do, in whatever order, the loop keeps its
-//! word.
+//! promises.
 //!
 //! Thousands of worlds, each from one seed: the real loop on a simulated kernel, judged after every
 //! turn. See `closecall::simulation` for what it is held to.

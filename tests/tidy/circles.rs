@@ -1,5 +1,5 @@
 //! No two files import each other, directly or through others, unless one is the parent module of
-//! the other. What a parent only passes on (`pub use`) is imported from the file that has it.
+//! the other. What a parent only re-exports (`pub use`) is imported from the file that has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

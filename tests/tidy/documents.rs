@@ -1,4 +1,4 @@
-//! What documents, comments and scripts name exists: tests, their programs, and targets of make.
+//! Names in documents, comments and scripts exist: tests, their programs, and targets of make.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ fn targets_that_are_named_exist() {
     assert!(checked > 20, "they were not found: {checked}");
 }
 
-/// `make book` needs mdBook, which is not everywhere. What it would miss is found here.
+/// `make book` needs mdBook, which is not everywhere. Missing pages are found here.
 #[test]
 fn the_book_has_every_page_of_docs() {
     let summary = fs::read_to_string("book/SUMMARY.md").unwrap();
@@ -98,8 +98,8 @@ fn the_book_has_every_page_of_docs() {
     assert!(listed.len() > 15, "they were not found: {listed:?}");
 }
 
-/// The table of SECURITY.md says who holds each promise: a file of tests/, or a test by its name or
-/// its beginning.
+/// The table of SECURITY.md names the test of each promise: a file of tests/, or a test by its name
+/// or its beginning.
 #[test]
 fn what_security_names_exists() {
     let security = fs::read_to_string("SECURITY.md").unwrap();

@@ -1,21 +1,21 @@
-//! What a client does, in so few words that a row fits on a line.
+//! Short descriptions of the clients, so that a row fits on one line.
 
 use crate::client::Way;
 use crate::lab::{self, Order, Play, Row};
 
-/// Of a row: as the report has it, if its scenario is not known here.
+/// The client of a row. For an unknown scenario it is the text of the report.
 pub(super) fn client(row: &Row) -> &str {
     of(&row.id).unwrap_or(&row.client)
 }
 
-/// In at most 24 columns, if there is such a scenario and it is played.
+/// The client of a scenario, in at most 24 columns unless it is skipped; `None` for an unknown id.
 pub(super) fn of(id: &str) -> Option<&'static str> {
     let scenario = lab::all().iter().find(|scenario| scenario.id == id)?;
     Some(match (scenario.play, scenario.order) {
         (Play::Skip { client, .. }, _) => client,
         (Play::Way(Way::Silent), Order::ServerFirst) => "reads; the server stops",
         (Play::Way(Way::SilentReset), Order::ServerFirst) => "unread; server stops",
-        // Its name takes room, and has the rest.
+        // The id is long, and has the rest of the description.
         (Play::Way(way), _) if id.contains(' ') => briefest(way),
         (Play::Way(way), _) => brief(way),
     })
@@ -47,7 +47,7 @@ fn brief(way: Way) -> &'static str {
     }
 }
 
-/// In at most 14 columns, if the name of the row says the rest.
+/// In at most 14 columns, for rows whose id has the rest.
 fn briefest(way: Way) -> &'static str {
     match way {
         Way::CloseUnread => "closes, unread",
@@ -62,9 +62,9 @@ mod tests {
     use super::*;
     use crate::cli::fit;
 
-    /// 29 columns are what the widest verdict leaves of 80.
+    /// The widest verdict leaves 29 of 80 columns.
     #[test]
-    fn each_name_and_its_client_have_room_on_a_line_of_80() {
+    fn each_id_and_its_client_fit_on_a_line_of_80_columns() {
         for way in Way::all() {
             assert!(fit::width(brief(way)) <= 24, "{}", way.name());
         }

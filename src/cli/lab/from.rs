@@ -1,4 +1,4 @@
-//! `--from`: a report that `--format json` wrote.
+//! `--from`: reads a report that `--format json` wrote.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::cli::Failure;
 use crate::lab::LabReport;
 
-/// A whole lab with its packets has some megabytes.
+/// The longest report. A report of the whole lab with its packets has a few megabytes.
 const BYTES_MAX: u64 = 256 << 20;
 
-/// The report in this file, or on stdin if that is `-`.
+/// The report in this file, or on stdin if the path is `-`.
 ///
 /// # Errors
-/// It cannot be read, or it is none.
+/// The file cannot be read, or it is not a report.
 pub(super) fn read(path: &Path) -> Result<LabReport, Failure> {
     let read = match path.to_str() {
         Some("-") => all_of(io::stdin().lock()),
@@ -23,25 +23,25 @@ pub(super) fn read(path: &Path) -> Result<LabReport, Failure> {
     };
     let report = match read {
         Ok(bytes) if bytes.len() as u64 > BYTES_MAX => {
-            Err(format!("has more than {} MiB", BYTES_MAX >> 20))
+            Err(format!("is longer than {} MiB", BYTES_MAX >> 20))
         }
-        Ok(bytes) => parsed(&bytes).map_err(|error| format!("is no report of the lab: {error}")),
+        Ok(bytes) => parsed(&bytes).map_err(|error| format!("is not a report of the lab: {error}")),
         Err(error) => Err(format!("cannot be read: {error}")),
     };
     report.map_err(|why| {
-        let remedy = "name a file that closecall lab --format json has written";
+        let remedy = "give a file that closecall lab --format json wrote";
         Failure::Refused(format!("--from {path:?} {why}; {remedy}"))
     })
 }
 
-/// One byte more than there may be, at most.
+/// Reads the source up to one byte more than is allowed.
 fn all_of(source: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What is unknown is ignored. What an older report does not have is filled in.
+/// Parses a report. Unknown fields are ignored; fields that an older report lacks are filled in.
 fn parsed(bytes: &[u8]) -> Result<LabReport, serde_json::Error> {
     let mut value: Value = serde_json::from_slice(bytes)?;
     clean(&mut value);
@@ -52,15 +52,15 @@ fn parsed(bytes: &[u8]) -> Result<LabReport, serde_json::Error> {
     serde_json::from_value(value)
 }
 
-/// A report from before there was `change` has the differences.
+/// Fills in `change` of an older report from its differences.
 fn complete(via: &mut Value) {
     let Some(via) = via.as_object_mut().filter(|via| !via.contains_key("change")) else { return };
     let differs = via.get("differs").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
     via.insert("change".to_owned(), if differs { "differs" } else { "same" }.into());
 }
 
-/// The file may be anybody's, and a terminal obeys what is behind an escape. The depth of what
-/// serde_json reads is bounded.
+/// Replaces control characters: the file may come from anywhere, and a terminal obeys escape
+/// sequences. The depth of the recursion is bounded, because serde_json bounds it.
 fn clean(value: &mut Value) {
     match value {
         Value::String(text) if text.contains(char::is_control) => {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_ignored_and_what_is_missing_has_its_default() {
+    fn unknown_fields_are_ignored_and_missing_ones_have_their_default() {
         let row = r#"{"id":"S1","client":"c","order":"o","wire":"","outcome":"ok","note":"",
             "of_another_century":{"x":[1]}}"#;
         let report = report(row).unwrap();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_one_also_in_a_report_without_its_kind() {
+    fn a_report_without_change_gets_it_from_its_differences() {
         let seen = r#"{"bytes":0,"end":null,"end_us":null,"in_vain":null,"serves":true}"#;
         let row = |differs: &str| {
             format!(
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_does_not_move_the_cursor() {
+    fn a_report_cannot_send_escape_sequences() {
         let row = r#"{"id":"S1\u001b[2J","client":"a\nb","order":"","wire":"","outcome":"ok",
             "note":""}"#;
         let row = report(row).unwrap().rows.remove(0);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_says_what_is_wrong() {
+    fn the_error_about_an_invalid_report_has_the_reason() {
         let error = |text: &str| parsed(text.as_bytes()).unwrap_err().to_string();
         assert!(error("").contains("EOF"));
         assert!(error("{}").contains("server"));

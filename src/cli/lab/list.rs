@@ -1,4 +1,4 @@
-//! `--list`: what there is to play, and why some of it is not played.
+//! `--list`: the scenarios, and why some of them are skipped.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::lab::{Elsewhere, Play, Scenario};
 
 const HEAD: [&str; 6] = ["id", "exp.", "the client", "order", "expected verdict", "why"];
 
-/// A scenario, as the list has it.
+/// A scenario in the list.
 #[derive(Serialize)]
 struct Listed {
     id: &'static str,
@@ -23,7 +23,7 @@ struct Listed {
     needs: Option<&'static str>,
 }
 
-/// All of it. Against a server elsewhere fewer orders can be forced.
+/// The whole list. Against an external server fewer orders can be forced.
 pub(super) fn list(
     scenarios: &[&Scenario],
     is_elsewhere: bool,
@@ -69,7 +69,7 @@ fn cells(row: &Listed) -> Vec<String> {
     ]
 }
 
-/// One line for each that is played, and the reasons of the others below.
+/// One line for each scenario that is played, and the reasons for the others below.
 fn table(listed: &[Listed], screen: &Screen) -> String {
     let columns = [
         Column { head: "exp.", need: Need::Wanted, at_right: true },

@@ -1,10 +1,10 @@
-//! `--long`: everything that is known of a row, a block for each.
+//! `--long`: all details of each row, as a block of lines.
 
 use super::{Mark, Screen, markdown, text};
 use crate::cli::fit::{pad, width};
 use crate::lab::{ClientView, LabReport, Row, RowOutcome, WireSource};
 
-/// Of a long connection the first and the last packets are shown.
+/// Of a long connection only the first and the last packets are shown.
 const FIRST_PACKETS: usize = 14;
 const LAST_PACKETS: usize = 10;
 
@@ -49,7 +49,7 @@ const HERE: Field = Field {
     name: "here",
     says: |row| row.article.as_ref().map(|it| it.here.clone()).unwrap_or_default(),
 };
-/// What is missing or wrong is what the outcome says.
+/// The reason for a verdict. The reason for a failure or a skip is in the outcome.
 const WHY: Field = Field {
     name: "why",
     says: |row| match row.outcome {
@@ -59,11 +59,11 @@ const WHY: Field = Field {
 };
 const OUTCOME: Field = Field { name: "outcome", says: text::outcome };
 
-/// What a client sees of a server elsewhere.
+/// What a client sees of an external server.
 const BACK: Field = Field {
     name: "the client got",
     says: |row| match (&row.seen, row.outcome) {
-        // The outcome of a failed row says what did not come.
+        // The outcome of a failed row has what is missing.
         (Some(seen), RowOutcome::Failed) => {
             text::back(&ClientView { in_vain: None, ..seen.clone() })
         }
@@ -72,15 +72,15 @@ const BACK: Field = Field {
     },
 };
 const VIA: Field = Field {
-    name: "through the proxy",
+    name: "proxy: client got",
     says: |row| row.via.as_ref().map(|via| text::back(&via.seen)).unwrap_or_default(),
 };
 const VIA_WIRE: Field = Field {
-    name: "wire before it",
+    name: "proxy: wire",
     says: |row| row.via.as_ref().map(|via| via.wire.clone()).unwrap_or_default(),
 };
 const VIA_VERDICT: Field = Field {
-    name: "closecall behind it",
+    name: "proxy: closecall",
     says: |row| {
         let Some(via) = &row.via else { return String::new() };
         match &via.note {
@@ -90,14 +90,14 @@ const VIA_VERDICT: Field = Field {
     },
 };
 const VIA_EVIDENCE: Field = Field {
-    name: "evidence behind it",
+    name: "proxy: evidence",
     says: |row| {
         let evidence = row.via.as_ref().and_then(|via| via.evidence.as_ref());
         evidence.map(text::evidence).unwrap_or_default()
     },
 };
 const VIA_ODDS: Field = Field {
-    name: "odds behind it",
+    name: "proxy: odds",
     says: |row| {
         let race = row.via.as_ref().and_then(|via| via.race.as_ref());
         race.map(text::odds).unwrap_or_default()
@@ -112,7 +112,7 @@ const DIFFERS: Field = Field {
     },
 };
 
-/// The fields that `report` has something for.
+/// The fields that are not empty in every row of `report`.
 pub(super) fn fields(report: &LabReport) -> Vec<Field> {
     let wire = match report.wire {
         WireSource::Expected => EXPECTED,
@@ -142,7 +142,7 @@ pub(super) fn fields(report: &LabReport) -> Vec<Field> {
     all.into_iter().filter(is_said).collect()
 }
 
-/// A block for each row: a line for each field that says something, or several within the screen.
+/// A block for each row, with its non-empty fields, wrapped at the width of the screen.
 pub(super) fn blocks(report: &LabReport, screen: &Screen) -> String {
     let fields = fields(report);
     let names = fields.iter().map(|field| width(field.name)).max().unwrap_or(0);
@@ -162,20 +162,19 @@ pub(super) fn blocks(report: &LabReport, screen: &Screen) -> String {
     report.rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
-/// Marks that stand in some descriptions of the wire, and what they mean.
+/// Marks in descriptions of the wire, and their meanings.
 const MARKS: [(&str, &str); 4] = [
-    (": →", "The numbers before colons say how often it was so."),
-    ("⇄", "⇄ stands between what goes to and fro at the same time."),
-    (" again", "\"again\" was sent a second time."),
-    ("×", "×2 came twice."),
+    (": →", "A number before a colon counts the runs with that sequence."),
+    ("⇄", "⇄: both directions at the same time."),
+    (" again", "again: sent again, a retransmission."),
+    ("×", "×2: twice in a row."),
 ];
 
-/// How to read them.
+/// The legend of the blocks.
 pub(super) fn legend(report: &LabReport) -> Vec<&'static str> {
     let shown = |mark: &str| report.rows.iter().any(|row| row.wire.contains(mark));
     let marks = MARKS.iter().filter(|(mark, _)| shown(mark)).map(|(_, says)| *says);
-    let wire =
-        "→ goes to the server, ← comes from it; the handshake and acknowledgements are left out.";
+    let wire = "→: to the server; ←: from the server; without handshake and acknowledgements.";
     let mut lines: Vec<_> = [wire].into_iter().chain(marks).collect();
     if report.rows.iter().any(|row| row.verdict.is_some()) {
         lines.push("Statuses: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.");
@@ -183,7 +182,7 @@ pub(super) fn legend(report: &LabReport) -> Vec<&'static str> {
     lines
 }
 
-/// The same as a table, without the packets.
+/// The details as a Markdown table, without the packets.
 pub(super) fn markdown(report: &LabReport) -> String {
     let fields = fields(report);
     let heads = ["id", "the client"].into_iter().chain(fields.iter().map(|field| field.name));

@@ -1,6 +1,6 @@
-//! Rows of cells, for an issue.
+//! Tables and lists in Markdown, to paste into an issue.
 
-/// A table.
+/// A Markdown table.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = String>| {
         format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
@@ -13,12 +13,12 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A list of these lines.
+/// A Markdown list.
 pub(super) fn list(lines: &[String]) -> String {
     lines.iter().map(|line| format!("* {}\n", escaped(line))).collect()
 }
 
-/// A pipe would end the cell, a newline the row, and a bracket may begin a tag.
+/// Escapes a cell: a pipe would end the cell, a newline the row, and a bracket may begin a tag.
 fn escaped(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
     for letter in cell.chars() {

@@ -1,4 +1,4 @@
-//! The rows of a run without a proxy, each on one line.
+//! Table of a run without a proxy: one line for each row.
 
 use super::rows::{Column, Line, Need};
 use super::{Mark, brief, text};
@@ -48,18 +48,17 @@ pub(super) fn rows(report: &LabReport) -> (Vec<Column>, Vec<Line>) {
     (columns, report.rows.iter().filter(|row| !super::is_left_out(row)).map(line).collect())
 }
 
-/// How to read them.
+/// The legend of the table.
 pub(super) fn legend(report: &LabReport) -> Vec<&'static str> {
     let any = |is: fn(&Row) -> bool| report.rows.iter().any(is);
     let mut lines =
-        vec!["ok: as expected; =: as expected, and like another row on the wire; X: failed."];
+        vec!["ok: as expected; =: as expected, same on the wire as another row; X: failed."];
     if any(|row| row.recv_loop.is_some()) {
-        lines
-            .push("recv loop: the last result of a bare loop: 0 or an errno; 0 is an orderly end.");
+        lines.push("recv loop: last result of a plain recv loop, 0 (an orderly end) or an errno.");
     }
     if any(|row| row.evidence.is_some()) {
         lines.push("lost: bytes of the reply that the client's TCP did not acknowledge.");
     }
-    lines.push("--long shows the wire, the evidence and the reason of each verdict.");
+    lines.push("--long shows the wire, the evidence and the reason for each verdict.");
     lines
 }

@@ -1,28 +1,28 @@
-//! One line a row: columns that share the width of a terminal.
+//! Table layout: one line for each row, with columns that share the width of a terminal.
 
 use super::{Mark, Screen};
 use crate::cli::fit::{cut, lines, pad, pad_start, width};
 
-/// An id takes so much; the few that are longer push what stands behind them.
+/// The width of an id. The few longer ids shift the text behind them.
 const ID_COLUMNS: usize = 4;
 
-/// The least room for an id and what the client does.
+/// The least width of id and client together.
 const NAME_COLUMNS_MIN: usize = 20;
 
-/// The least room for a column that takes what the others leave.
+/// The least width of a column with [`Need::Rest`].
 const REST_COLUMNS_MIN: usize = 24;
 
-/// The mark, and a space.
+/// The width of the mark and a space.
 const MARK_COLUMNS: usize = 3;
 
-/// How a column is treated where there is too little room.
+/// The treatment of a column if the width is too small.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Need {
-    /// It is shown.
+    /// Always shown.
     Shown,
-    /// It is left out on a narrow terminal, the last such column first.
+    /// Left out on a narrow terminal, the last such column first.
     Wanted,
-    /// It takes what the others leave, if that is something.
+    /// Takes the width that the other columns leave.
     Rest,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Need {
 pub(super) struct Column {
     pub(super) head: &'static str,
     pub(super) need: Need,
-    /// Numbers stand at the right.
+    /// Whether the cells are aligned to the right, for numbers.
     pub(super) at_right: bool,
 }
 
@@ -52,17 +52,17 @@ pub(super) struct Line {
     pub(super) below: Option<String>,
 }
 
-/// Where everything stands.
+/// The widths of the table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Layout {
     id: usize,
     name: usize,
     gap: usize,
-    /// A width for each column, and none for one that is left out.
+    /// The width of each column; `None` for a column that is left out.
     columns: Vec<Option<usize>>,
 }
 
-/// All rows under their head, each on a line no longer than the screen.
+/// The head and all rows, each on a line within the screen.
 pub(super) fn table(columns: &[Column], rows: &[Line], screen: &Screen) -> String {
     let layout = layout(columns, rows, screen.columns);
     let heads: Vec<String> = columns.iter().map(|column| column.head.to_owned()).collect();
@@ -103,7 +103,7 @@ fn line(
     line.trim_end().to_owned() + "\n"
 }
 
-/// Whether everything has room as it is.
+/// Whether all cells fit without being cut.
 pub(super) fn fit(columns: &[Column], rows: &[Line], room: usize) -> bool {
     let layout = layout(columns, rows, room);
     let is_whole = |index: usize| {
@@ -113,7 +113,7 @@ pub(super) fn fit(columns: &[Column], rows: &[Line], room: usize) -> bool {
     layout.gap > 1 && layout.name >= names(rows, layout.id) && (0..columns.len()).all(is_whole)
 }
 
-/// The best layout that the room allows. The last resort cuts words, and leaves columns out.
+/// The best layout for the width. The last resort cuts texts and leaves columns out.
 fn layout(columns: &[Column], rows: &[Line], room: usize) -> Layout {
     let natural = |index: usize| {
         let cells = rows.iter().map(|row| row.cells[index].as_str());
@@ -134,7 +134,7 @@ fn layout(columns: &[Column], rows: &[Line], room: usize) -> Layout {
     let candidates = [
         with(ids, 2, whole),
         with(ID_COLUMNS, 2, whole),
-        // Evidence, even if it is cut, is worth more than a column of ids.
+        // A cut column of evidence is more useful than aligned ids.
         with(ID_COLUMNS, 2, whole.map(|it| it.min(REST_COLUMNS_MIN))),
         with(ids, 2, None),
         with(ID_COLUMNS, 2, None),
@@ -152,7 +152,7 @@ fn layout(columns: &[Column], rows: &[Line], room: usize) -> Layout {
     layout
 }
 
-/// The client's words are cut first, then columns are left out.
+/// Cuts the client's description first, then leaves columns out.
 fn narrowed(mut layout: Layout, columns: &[Column], room: usize) -> Layout {
     let mut wanted: Vec<usize> = (0..columns.len())
         .filter(|&index| columns[index].need == Need::Wanted)
@@ -179,7 +179,7 @@ impl Layout {
     }
 }
 
-/// The room for the ids and the clients together.
+/// The width of the ids and the clients together.
 fn names(rows: &[Line], id: usize) -> usize {
     let name = |row: &Line| width(&row.id).max(id) + 1 + width(&row.client);
     rows.iter().map(name).max().unwrap_or(0).max(id + 1 + "the client".len())

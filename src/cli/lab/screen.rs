@@ -1,4 +1,4 @@
-//! Where a report is shown: how wide that is, and in which colours.
+//! Width and colours of the output.
 
 use std::io::{self, IsTerminal};
 
@@ -8,14 +8,14 @@ use crate::cli::fit;
 use crate::lab::summary::is_compared;
 use crate::lab::{Change, Row, RowOutcome};
 
-/// The width where there is no terminal, and no COLUMNS says another.
+/// The width without a terminal and without COLUMNS.
 const COLUMNS: usize = 80;
 
-/// The bounds of COLUMNS: a narrower table has no room for an id, and a wider one is not readable.
+/// The bounds of COLUMNS: a narrower table has no room for an id, a wider one is not readable.
 const COLUMNS_MIN: usize = 20;
 const COLUMNS_MAX: usize = 1000;
 
-/// What a report is shown on.
+/// Properties of the output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Screen {
     pub(super) columns: usize,
@@ -23,7 +23,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Stdout. If that is a terminal, its width counts, and the one of COLUMNS if it is none.
+    /// The properties of stdout: the width of its terminal, or of COLUMNS if it is not a terminal.
     pub(super) fn of_stdout() -> Screen {
         let terminal = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
         let said = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
@@ -34,7 +34,7 @@ impl Screen {
         Screen { columns, has_colours: io::stdout().is_terminal() && !unwanted }
     }
 
-    /// `text` in the colour of `mark`, if there are colours.
+    /// `text` in the colour of `mark`, if colours are on.
     pub(super) fn coloured(&self, mark: Mark, text: &str) -> String {
         match mark.colour().filter(|_| self.has_colours && !text.is_empty()) {
             Some(colour) => format!("\x1b[{colour}m{text}\x1b[0m"),
@@ -42,7 +42,7 @@ impl Screen {
         }
     }
 
-    /// Text behind `name`, broken where the screen ends; each of its lines has the colour.
+    /// Text behind `name`, wrapped at the width; each of its lines has the colour.
     pub(super) fn behind(&self, name: &str, text: &str, mark: Mark) -> String {
         let shown = |(before, line): (String, &str)| match line {
             "" => format!("{}\n", before.trim_end()),
@@ -52,7 +52,7 @@ impl Screen {
     }
 }
 
-/// What stands before a row.
+/// The mark before a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mark {
     None,
@@ -65,7 +65,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// What is to be thought of a row; behind a proxy, what that changes.
+    /// The mark of a row: its outcome, or in a run through a proxy the change by the proxy.
     pub(super) fn of(row: &Row, is_behind_proxy: bool) -> Mark {
         let change = row.via.as_ref().map(|via| via.change);
         match (row.outcome, change) {
@@ -80,7 +80,7 @@ impl Mark {
         }
     }
 
-    /// In two columns.
+    /// At most two columns.
     pub(super) fn text(self) -> &'static str {
         match self {
             Mark::None => "",

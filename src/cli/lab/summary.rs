@@ -1,5 +1,4 @@
-//! What stands before the rows and behind them: how many came out how, what failed and why, and how
-//! the servers are.
+//! Summary of a report: counts by outcome, failures with reasons, and the state of the servers.
 
 use super::Mark;
 use crate::cli::words::duration;
@@ -7,13 +6,13 @@ use crate::lab::summary::is_compared;
 use crate::lab::words::counted;
 use crate::lab::{LabReport, Row, RowOutcome, ServerRow, WireSource};
 
-/// Rows with the same reason are told once.
+/// A reason, and all rows with it.
 pub(super) struct Reason {
     pub(super) note: String,
     pub(super) ids: Vec<String>,
 }
 
-/// How many of each.
+/// The counts by outcome.
 pub(super) fn counts(report: &LabReport) -> String {
     let count = |is: &[Mark]| {
         let marks = report.rows.iter().map(|row| Mark::of(row, report.via.is_some()));
@@ -22,7 +21,7 @@ pub(super) fn counts(report: &LabReport) -> String {
     let mut parts = match report.via {
         None => vec![
             format!("{} ok", count(&[Mark::Ok])),
-            format!("{} same as another", count(&[Mark::Same])),
+            format!("{} same as another row", count(&[Mark::Same])),
         ],
         Some(_) => vec![
             format!("{} the same", count(&[Mark::None, Mark::Ok, Mark::Same])),
@@ -34,18 +33,18 @@ pub(super) fn counts(report: &LabReport) -> String {
     match (count(&[Mark::Skipped]), report.rows.iter().any(super::is_left_out)) {
         (0, _) => {}
         (skipped, false) => parts.push(format!("{skipped} skipped")),
-        (skipped, true) => parts.push(format!("{skipped} skipped (--list says why)")),
+        (skipped, true) => parts.push(format!("{skipped} skipped (see --list)")),
     }
     format!("{}: {}.", counted(report.rows.len() as u64, "row"), parts.join(", "))
 }
 
-/// That it was broken off, if it was.
+/// The sentence about an interrupt, if there was one.
 pub(super) fn interrupted(report: &LabReport) -> Option<String> {
     let planned = report.planned.filter(|_| report.is_cut_short())?;
     Some(format!("Interrupted after {} of {planned} rows.", report.rows.len()))
 }
 
-/// How the servers are.
+/// The sentences about the state of the servers.
 pub(super) fn servers(report: &LabReport) -> Vec<String> {
     let is_well = |it: &&ServerRow| {
         it.alive && it.echoes == Some(true) && it.died_of.is_empty() && it.hung_in.is_empty()
@@ -64,19 +63,19 @@ pub(super) fn servers(report: &LabReport) -> Vec<String> {
     lines
 }
 
-/// That the wire was looked at, if it was.
+/// The sentence about the capture, if there was one.
 pub(super) fn capture(report: &LabReport) -> Option<String> {
     let is_seen = report.wire == WireSource::Seen;
-    is_seen.then(|| "Each row was held against its packets (--long shows them).".to_owned())
+    is_seen.then(|| "Each row was compared with its packets (--long shows them).".to_owned())
 }
 
-/// Why rows failed.
+/// The reasons of failed rows.
 pub(super) fn failures(report: &LabReport) -> Vec<Reason> {
     reasons(report, |row| row.outcome == RowOutcome::Failed)
 }
 
-/// Why rows that were played are skipped all the same. The reasons of the others are in `--list`;
-/// where nothing at all was played, they are the answer.
+/// The reasons of rows that were skipped during the run. The reasons that are known before the run
+/// are in `--list`, and appear here only if no row was played.
 pub(super) fn skips(report: &LabReport) -> Vec<Reason> {
     let is_all_left_out = report.rows.iter().all(super::is_left_out);
     let is_told = |row: &Row| match row.outcome {
@@ -100,7 +99,7 @@ fn reasons(report: &LabReport, is_told: impl Fn(&Row) -> bool) -> Vec<Reason> {
     reasons
 }
 
-/// What came of the article's experiments; empty if none of them was played.
+/// The sentence about the article's experiments; `None` if none of them was played.
 pub(super) fn experiments(report: &LabReport) -> Option<String> {
     let came = |agrees: bool| -> Vec<String> {
         let its = report.rows.iter().filter(|row| {
@@ -110,20 +109,22 @@ pub(super) fn experiments(report: &LabReport) -> Option<String> {
     };
     let text = match (came(true), came(false)) {
         (same, other) if same.is_empty() && other.is_empty() => return None,
-        (same, other) if other.is_empty() => format!("the same here in {}", same.join(", ")),
-        (same, other) if same.is_empty() => format!("different here in {}", other.join(", ")),
+        (same, other) if other.is_empty() => format!("same result here in {}", same.join(", ")),
+        (same, other) if same.is_empty() => {
+            format!("different result here in {}", other.join(", "))
+        }
         (same, other) => {
-            format!("the same here in {}; different in {}", same.join(", "), other.join(", "))
+            format!("same result here in {}; different in {}", same.join(", "), other.join(", "))
         }
     };
-    Some(format!("The article's experiments: {text} (--long)."))
+    Some(format!("The article's experiments: {text} (see --long)."))
 }
 
 fn health(what: &str, server: &ServerRow) -> String {
     let ServerRow { address, alive, echoes, died_of, hung_in, .. } = server;
     let mut how = Vec::new();
     if *echoes == Some(false) {
-        how.push("never echoed (--any-reply is for such servers)".to_owned());
+        how.push("never echoed (use --any-reply for such a server)".to_owned());
     }
     for (what, scenarios) in [("did not survive", died_of), ("hung after", hung_in)] {
         if !scenarios.is_empty() {
@@ -135,7 +136,7 @@ fn health(what: &str, server: &ServerRow) -> String {
         (true, 0) => "still answers".to_owned(),
         (true, _) if *echoes == Some(true) => "answers again".to_owned(),
         (true, _) => "still accepts".to_owned(),
-        (false, _) => "does not answer any more".to_owned(),
+        (false, _) => "no longer answers".to_owned(),
     });
     format!("The {what} at {address} {}.", how.join(", and "))
 }

@@ -1,4 +1,4 @@
-//! What stands in the cells: in few words for a line, in all words for the details.
+//! Texts of the cells: short for a line, complete for the details.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::lab::words::{counted, span};
 use crate::lab::{Change, ClientView, Race, RecvSays, Row, RowOutcome, SeenEnd};
 use crate::record::EvidenceRecord;
 
-/// What came back, how it ended, and when.
+/// What the client received, how the server ended its side, and when.
 pub(super) fn back(seen: &ClientView) -> String {
     let after = match seen.end_us {
         Some(us) => format!(" after {}", span(Duration::from_micros(us))),
@@ -21,7 +21,7 @@ pub(super) fn back(seen: &ClientView) -> String {
     format!("{}{after}{in_vain}", back_brief(seen))
 }
 
-/// What came back, and how it ended.
+/// What the client received, and how the server ended its side.
 pub(super) fn back_brief(seen: &ClientView) -> String {
     match (seen.end, &seen.in_vain) {
         (None, None) => came(seen),
@@ -69,7 +69,7 @@ pub(super) fn recv(says: &RecvSays) -> String {
     }
 }
 
-/// The same in ten columns: -1 is in the name of each error.
+/// The same in ten columns, without the -1 that every error has.
 pub(super) fn recv_brief(says: &RecvSays) -> &str {
     match says.recv.as_str() {
         "blocked in send" => "blocked",
@@ -77,7 +77,7 @@ pub(super) fn recv_brief(says: &RecvSays) -> &str {
     }
 }
 
-/// Who sent what, the error, the bytes.
+/// The evidence: FIN, error, and numbers of bytes.
 pub(super) fn evidence(evidence: &EvidenceRecord) -> String {
     let mut text = match evidence.fin_received {
         Some(true) => "FIN".to_owned(),
@@ -98,7 +98,7 @@ pub(super) fn evidence(evidence: &EvidenceRecord) -> String {
     text
 }
 
-/// The same in few words, for it stands beside the verdict and what was lost.
+/// The evidence in few words, beside the columns of the verdict and the lost bytes.
 pub(super) fn evidence_brief(evidence: &EvidenceRecord) -> String {
     let mut text = match evidence.certainty.as_ref() {
         "certain" => String::new(),
@@ -111,12 +111,12 @@ pub(super) fn evidence_brief(evidence: &EvidenceRecord) -> String {
     text
 }
 
-/// A number, or `?` if it is not known.
+/// A number, or `?` if it is unknown.
 fn number(number: Option<u64>) -> String {
     number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
-/// How much of the reply the peer's TCP did not acknowledge; empty if nothing.
+/// The bytes of the reply that the peer's TCP did not acknowledge; empty if there are none.
 pub(super) fn lost(evidence: &EvidenceRecord) -> String {
     match evidence.undelivered.zip(evidence.unsent) {
         None => "?".to_owned(),
@@ -132,7 +132,7 @@ pub(super) fn outcome(row: &Row) -> String {
     let change = row.via.as_ref().map(|via| via.change);
     match (row.outcome, change) {
         (RowOutcome::Failed, _) => format!("FAILED: {}", row.note),
-        // Whatever is right besides, this is not.
+        // A lost reply is reported even if everything else is as expected.
         (_, Some(Change::Lost)) => "a reply is LOST through the proxy".to_owned(),
         (RowOutcome::Skipped, _) => format!("skipped: {}", row.note),
         (_, Some(Change::Differs)) => "differs through the proxy".to_owned(),
@@ -141,12 +141,12 @@ pub(super) fn outcome(row: &Row) -> String {
     }
 }
 
-/// How often what came.
+/// The results of a race, and the number of runs with each.
 pub(super) fn odds(race: &Race) -> String {
     let counts = [&race.recv_loop, &race.verdicts].map(|counts| {
         let mut counts: Vec<_> = counts.iter().collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        counts.iter().map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+        counts.iter().map(|(what, count)| format!("{what} ×{count}")).collect::<Vec<_>>().join(", ")
     });
     let of = counted(race.runs.into(), "run");
     match counts {

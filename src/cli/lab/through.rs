@@ -1,5 +1,4 @@
-//! The rows of a run through a proxy, each on one line, and what the proxy changes in front of
-//! them.
+//! Table of a run through a proxy: a summary of the changes, then one line for each row.
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::lab::summary::{Claims, Summary, is_compared};
 use crate::lab::words::{counted, span};
 use crate::lab::{Change, LabReport, Log, Row, Via};
 
-/// What the proxy changes, a line for each kind: its name, how often, and where.
+/// The changes by the proxy, one line for each kind: its name, its count, and its scenarios.
 pub(super) fn groups(summary: &Summary) -> Vec<(String, String)> {
     let names = summary.groups.iter().map(|group| fit::width(group.effect.says())).max();
     let line = |group: &crate::lab::summary::Group| {
@@ -24,7 +23,7 @@ pub(super) fn groups(summary: &Summary) -> Vec<(String, String)> {
 /// The heading of the groups.
 pub(super) fn heading(summary: &Summary) -> String {
     match (summary.compared, summary.groups.is_empty()) {
-        (0, _) => "Nothing could be compared with the direct way.".to_owned(),
+        (0, _) => "No row could be compared with the direct connection.".to_owned(),
         (compared, true) => {
             let rows = counted(compared as u64, "row");
             format!("Through this proxy nothing changes ({rows} compared).")
@@ -42,7 +41,8 @@ pub(super) fn heading(summary: &Summary) -> String {
     }
 }
 
-/// What the server takes for delivered, and is not.
+/// The sentence about replies that the server reports as delivered and that the client did not
+/// read.
 pub(super) fn claims(claims: Claims) -> Option<String> {
     let Claims { direct, via } = claims;
     let connections = counted(via as u64, "connection");
@@ -58,7 +58,7 @@ pub(super) fn claims(claims: Claims) -> Option<String> {
     })
 }
 
-/// The columns, a line for each row that was played, and whether "peer_" is left out of them.
+/// The columns, a line for each row that was played, and whether the verdicts are without "peer_".
 pub(super) fn rows(report: &LabReport, screen: &Screen) -> (Vec<Column>, Vec<Line>, bool) {
     let is_observed = report.rows.iter().any(|row| row.verdict.is_some());
     let columns = vec![
@@ -113,7 +113,7 @@ fn line(row: &Row, is_observed: bool, is_brief: bool) -> Line {
     }
 }
 
-/// What is different where the server says the same, in few words.
+/// The difference in few words, if the server's verdict is the same.
 fn otherwise(row: &Row, via: &Via) -> String {
     let Some(direct) = &row.seen else { return "=".to_owned() };
     match (direct.end == via.seen.end, via.seen.end_us) {
@@ -125,36 +125,36 @@ fn otherwise(row: &Row, via: &Via) -> String {
     }
 }
 
-/// Without the verdicts: they stand beside them.
+/// The differences without the verdicts, which have their own columns.
 fn differences(via: &Via) -> Vec<&str> {
-    let says_verdict = |difference: &&str| {
+    let is_verdict = |difference: &&str| {
         via.verdict.as_ref().is_none_or(|verdict| !difference.ends_with(verdict.as_str()))
     };
-    via.differs.iter().map(String::as_str).filter(says_verdict).collect()
+    via.differs.iter().map(String::as_str).filter(is_verdict).collect()
 }
 
-/// How much of the reply came.
+/// How much of the reply the client received.
 fn lost(row: &Row, via: &Via) -> String {
     match (via.seen.reply, &row.seen) {
         (Some(reply), _) if reply.missing() > 0 => {
             format!("the client got {}", text::of_reply(reply.got, reply.of))
         }
         (_, Some(direct)) if direct.bytes > via.seen.bytes => {
-            format!("the client got {} bytes, and directly {}", via.seen.bytes, direct.bytes)
+            format!("the client got {} bytes, directly {}", via.seen.bytes, direct.bytes)
         }
         _ => via.differs.join("; "),
     }
 }
 
-/// How to read them.
+/// The legend of the table.
 pub(super) fn legend(report: &LabReport, is_brief: bool) -> Vec<&'static str> {
     let mut lines =
-        vec!["=: the same; !: it differs; !!: a reply is lost; unmarked: both are right."];
+        vec!["=: the same; !: different; !!: a reply is lost; no mark: both are correct."];
     if is_brief {
-        lines.push("\"peer_\" is left out of the verdicts.");
+        lines.push("The verdicts are shown without \"peer_\".");
     }
     if report.rows.iter().all(|row| row.verdict.is_none()) {
-        lines.push("--observe FILE adds what the server behind the proxy says.");
+        lines.push("--observe FILE adds the verdicts of the server behind the proxy.");
     }
     lines.push("--long shows the wire, the evidence and all differences.");
     lines

@@ -1,4 +1,4 @@
-//! A report as people read it: for a terminal, or for an issue.
+//! Report as text: for a terminal, or as Markdown for an issue.
 
 use super::rows;
 use super::summary::{self, Reason};
@@ -8,7 +8,7 @@ use crate::cli::say;
 use crate::cli::values::Format;
 use crate::lab::{LabReport, summary as changes};
 
-/// The report in this format; with everything that is known of each row, if it is to be long.
+/// The report in this format; with all details of each row if `is_long`.
 pub(super) fn shown(report: &LabReport, format: Format, is_long: bool, screen: &Screen) -> String {
     let sections = match format {
         Format::Json => return say::json(report),
@@ -19,7 +19,7 @@ pub(super) fn shown(report: &LabReport, format: Format, is_long: bool, screen: &
     sections.collect::<Vec<_>>().join("\n")
 }
 
-/// What a proxy changes stands first; without one, how many rows came out how.
+/// The sections of the table. The changes by a proxy come first; without a proxy, the summary.
 fn table(report: &LabReport, is_long: bool, screen: &Screen) -> Vec<String> {
     let end = end(report, screen);
     let Some(changes) = changes::changes(report) else {
@@ -55,7 +55,7 @@ fn legend_of(lines: &[&str], screen: &Screen) -> String {
     lines.iter().map(|line| behind("", line, screen.columns)).collect()
 }
 
-/// How many rows came out how, what failed and why, and how the servers are.
+/// The summary: counts by outcome, failures with reasons, and the state of the servers.
 fn end(report: &LabReport, screen: &Screen) -> String {
     let lines = sentences(report);
     let mut text: String = lines.iter().map(|line| paragraphs(line, screen.columns)).collect();
@@ -77,7 +77,7 @@ fn sentences(report: &LabReport) -> Vec<String> {
     lines
 }
 
-/// The same as Markdown: lists, and a table with one line a row.
+/// The sections in Markdown: lists, and a table with one line for each row.
 fn issue(report: &LabReport, is_long: bool) -> Vec<String> {
     let mut sections = Vec::new();
     if let Some(changes) = changes::changes(report) {
@@ -98,7 +98,7 @@ fn issue(report: &LabReport, is_long: bool) -> Vec<String> {
     sections
 }
 
-/// There is room for all words.
+/// The table in Markdown, which is never cut.
 fn one_line_a_row(report: &LabReport) -> String {
     let endless = Screen { columns: usize::MAX, has_colours: false };
     let (columns, lines) = match report.via {
@@ -117,7 +117,7 @@ fn one_line_a_row(report: &LabReport) -> String {
         let client = client.unwrap_or(&line.client).clone();
         let mut cells = vec![line.mark.text().to_owned(), line.id.clone(), client];
         cells.extend(line.cells.iter().cloned());
-        // A row has no second line here.
+        // Markdown rows have no second line.
         if let (Some(below), Some(last)) = (&line.below, cells.last_mut()) {
             *last = if last.is_empty() { below.clone() } else { format!("{below}; {last}") };
         }

@@ -1,14 +1,14 @@
-//! `--fail-if`: the conditions that make a finished run a failure.
+//! `--fail-if`: conditions that make a finished run a failure.
 
 use super::text;
 use crate::cli::say::warn;
 use crate::cli::words::thousands;
 use crate::load::{Condition, Outcome, Unit};
 
-/// Whether the run meets one of the conditions. Each one that it meets is a line on stderr.
+/// Whether the run meets one of the conditions. Each condition that it meets is a line on stderr.
 ///
-/// A run in which no reply was timed meets every condition on a latency: a server that answers
-/// nothing must not pass a test of how fast it answers.
+/// A run without a timed reply meets every condition on a latency: a server that sends no reply
+/// must not pass a test of its latency.
 pub(super) fn are_met(conditions: &[Condition], outcome: &Outcome) -> bool {
     let lines: Vec<_> = conditions.iter().filter_map(|it| verdict(it, outcome)).collect();
     lines.iter().for_each(|line| warn(line));

@@ -1,4 +1,4 @@
-//! `--find-rate`: runs the steps of a search, and shows them.
+//! `--find-rate`: runs the steps of a search and prints them.
 
 use std::process::ExitCode;
 use std::thread;
@@ -23,11 +23,11 @@ use crate::load::{
 /// Columns of the table, and of each of its fields but the last.
 const COLUMNS: usize = 80;
 const FIELD: usize = 11;
-/// Metrics that have a column: with more, a verdict has no room for the first reason.
+/// The most metrics with a column. With more, the verdict would have no room for its reason.
 const METRICS_SHOWN: usize = 2;
 
-/// Searches for the highest rate that meets the objective. `looked` is what the first look at the
-/// server came to; `None` if it was interrupted.
+/// Searches for the highest rate that meets the objective. `looked` is the result of the first
+/// connection; `None` if it was interrupted.
 ///
 /// # Errors
 /// A step cannot be started, or stdout cannot be written.
@@ -73,20 +73,20 @@ pub(super) fn run(
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// A search under way, and what its steps came to.
+/// A search in progress, and the results of its steps.
 struct Finder<'a> {
     run: &'a RunArgs<'a>,
     objective: &'a Objective,
     interrupts: &'a Interrupts,
     search: Search,
     steps: Vec<RateStep>,
-    /// What the last step came to.
+    /// The outcome of the last step.
     last: Option<Outcome>,
-    /// Why the search ended before the end of its rule.
+    /// Why the search ended early.
     ended_because: Option<String>,
-    /// The line about ports, of the last step that had none left.
+    /// The line about ports of the last step that ran out of them.
     ports_lacked: Option<String>,
-    /// Whether the first error is on stderr.
+    /// Whether the first error was reported.
     has_told: bool,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Finder<'a> {
             self.steps.push(step);
             if let Some(line) = no_port(plan, &outcome) {
                 self.ports_lacked = Some(line);
-                // Else the ports in TIME_WAIT would be missing in the next step.
+                // Otherwise the next step would lack the ports in TIME_WAIT.
                 return_after.filter(|_| !is_over).into_iter().for_each(|it| self.pause(it));
             }
             self.last = Some(outcome);
@@ -157,41 +157,41 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Why the search ended with this step, if it is not that no rate meets the objective.
+/// Why the search ended with this step, unless no rate meets the objective.
 fn because(step: &RateStep, outcome: &Outcome, return_after: Option<Duration>) -> Option<String> {
     let is_estimate = step.purpose == Purpose::Estimate;
     match step.limited_by {
         _ if is_silent(outcome) => {
             let why = step.reasons.first().map_or("no reply", |it| it);
-            let when = if is_estimate { "answered nothing" } else { "does not answer any more" };
+            let when = if is_estimate { "sent no reply" } else { "no longer answers" };
             Some(format!("the server {when}: {why}"))
         }
         Some(Limit::Ports) if is_estimate || return_after.is_none() => {
-            Some("no port was left to connect from".to_owned())
+            Some("no local port was free".to_owned())
         }
         _ if is_estimate => {
-            Some("no reply came within the closed loop's step: give a longer -d".to_owned())
+            Some("no reply arrived in the closed-loop step: give a longer -d".to_owned())
         }
         _ => None,
     }
 }
 
-/// What is said about the search beside its table.
+/// Warnings about the search.
 fn remark(report: &FindReport, ports_lacked: Option<&str>) {
     match report.limited_by {
         Some(Limit::Generator) => warn(
             "the generator was the limit, not the server: it was busy, or had no file left; the \
-             server may do more; give it more --processes",
+             server may reach a higher rate; give more --processes",
         ),
         Some(Limit::Machine) => warn(
-            "the machine was the limit: the generator had to wait for a processor; leave one to \
-             it, or measure the server from another machine",
+            "the machine was the limit: the generator had to wait for a processor; leave one \
+             free for it, or measure the server from another machine",
         ),
         Some(Limit::Ports) => ports_lacked.iter().for_each(|line| warn(line)),
         Some(Limit::Server) | None => {}
     }
     if report.interrupted {
-        warn("interrupted: these are the steps until then");
+        warn("interrupted: the table has the steps until then");
     }
 }
 
@@ -216,7 +216,7 @@ fn headline(run: &RunArgs<'_>, objective: &Objective) -> String {
     );
     let without = match others {
         [] => String::new(),
-        _ => format!("without a column, see --format json: {}", others.join(", ")),
+        _ => format!("no column here, see --format json: {}", others.join(", ")),
     };
     let names = cut(&format!("{names}verdict"), COLUMNS);
     format!("{}{}{names}\n", paragraphs(&what, COLUMNS), paragraphs(&without, COLUMNS))
@@ -251,7 +251,7 @@ fn verdict(step: &RateStep) -> String {
         }
         Some(Limit::Ports) => Some("no port left".to_owned()),
         Some(Limit::Machine) => Some("machine busy".to_owned()),
-        // Its first reason says which error it had.
+        // The first reason names its error.
         Some(Limit::Generator | Limit::Server) | None => None,
     };
     let why: Vec<_> = at_limit.into_iter().chain(step.reasons.iter().cloned()).collect();
@@ -281,8 +281,8 @@ fn conclusion(report: &FindReport, highest_ok: Option<u32>) -> String {
 
 // ---- watching a step ----------------------------------------------------------------------------
 
-/// Shows how far a step is. That a step fails is part of the search and stands in its row, so only
-/// the first error of the whole search is a line of its own.
+/// Shows the progress of a step. A failed step is part of the search and has its row, so only the
+/// first error of the whole search is a line of its own.
 struct Quiet<'a> {
     watch: Watch,
     has_told: &'a mut bool,

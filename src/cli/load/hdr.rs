@@ -1,4 +1,4 @@
-//! What `--hdr` writes: the histogram for programs, and as text beside it.
+//! Files of `--hdr`: the histogram in binary form, and its text form beside it.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::Failure;
 use crate::load::Latency;
 
-/// The ending of the text.
+/// The extension of the text form.
 pub(super) const TEXT: &str = "hgrm";
 
-/// The files, open. Those that it created are removed again if nothing was written to them.
+/// The open files. A file that was created here is removed again if nothing was written to it.
 pub(super) struct Hdr {
     binary: Option<Named>,
     text: Option<Named>,
@@ -20,40 +20,40 @@ pub(super) struct Hdr {
 struct Named {
     file: File,
     path: PathBuf,
-    /// It was created here, and nothing was written to it.
+    /// The file was created here, and nothing was written to it yet.
     is_new: bool,
 }
 
 impl Drop for Named {
     fn drop(&mut self) {
         if self.is_new {
-            // If that fails, an empty file stays.
+            // If this fails, an empty file stays.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 impl Hdr {
-    /// Opens what `--hdr` names, so that a run is not lost for a name that cannot be written. What
-    /// is in it stays there until there is something to write.
+    /// Opens the files of `--hdr` before the run, so that no run is lost because of a file that
+    /// cannot be written. Old content stays until there is a histogram to write.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// A file cannot be opened.
     pub(super) fn create(path: &Path) -> Result<Hdr, Failure> {
         let named = Named::open(path)?;
         if path.extension().is_some_and(|ending| ending == TEXT) {
             return Ok(Hdr { binary: None, text: Some(named) });
         }
-        // There is no file beside a pipe or a device.
+        // A pipe or a device gets no text file beside it.
         let is_file = named.file.metadata().is_ok_and(|metadata| metadata.is_file());
         let text = is_file.then(|| Named::open(&beside(path))).transpose()?;
         Ok(Hdr { binary: Some(named), text })
     }
 
-    /// Writes the histogram in place of what was there.
+    /// Replaces the content of the files by the histogram.
     ///
     /// # Errors
-    /// One of the files cannot be written: which, and why.
+    /// A file cannot be written: its name and the reason.
     pub(super) fn save(&mut self, latency: &Latency) -> Result<(), String> {
         if let Some(binary) = &mut self.binary {
             binary.save(&latency.to_bytes())?;
@@ -70,7 +70,7 @@ impl Named {
         let shown = path.display();
         if is_unread_fifo(path) {
             return Err(Failure::Refused(format!(
-                "--hdr {shown}: no process reads this FIFO; start its reader first, or name a file"
+                "--hdr {shown}: no process reads this FIFO; start its reader first, or give a file"
             )));
         }
         let mut options = OpenOptions::new();
@@ -80,7 +80,7 @@ impl Named {
             options.create_new(false).create(true).truncate(false).open(path)
         });
         let file = file.map_err(|error| {
-            Failure::Refused(format!("--hdr {shown}: {error}; name a file that can be written"))
+            Failure::Refused(format!("--hdr {shown}: {error}; give a writable file"))
         })?;
         Ok(Named { file, path: path.to_owned(), is_new })
     }
@@ -98,7 +98,7 @@ impl Named {
     }
 }
 
-/// Whether it is a FIFO, and opening it would wait for a reader (fifo(7)).
+/// Whether the path is a FIFO without a reader, whose opening would block (fifo(7)).
 #[cfg(unix)]
 fn is_unread_fifo(path: &Path) -> bool {
     use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};

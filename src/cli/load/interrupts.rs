@@ -1,5 +1,5 @@
-//! Ctrl-C, from the first look at the server to the last line of output. What is at work is told,
-//! and what comes later is told of the interrupts that it missed.
+//! Ctrl-C during a load, from the first connection to the last line of output. Each phase registers
+//! a handler, which is also called for the interrupts that came before it.
 
 use std::process::exit;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,51 +9,51 @@ use std::time::Duration;
 
 use crate::cli::{EXIT_FAILED, signals};
 
-/// How long the output may take after the second interrupt: as long as the sinks of `serve` have.
+/// How long the output may take after the second interrupt.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// This interrupt ends the process in any case.
+/// The number of the interrupt that always ends the process.
 const LAST: u32 = 3;
 
-/// What an interrupt does to what is at work.
-type Tell = Box<dyn Fn() + Send>;
+/// The effect of an interrupt on the current phase.
+type Handler = Box<dyn Fn() + Send>;
 
-/// How often it came, and who is told. Cheap to clone.
+/// The number of interrupts so far, and the current handler. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Interrupts(Arc<Mutex<(u32, Option<Tell>)>>);
+pub(super) struct Interrupts(Arc<Mutex<(u32, Option<Handler>)>>);
 
 impl Interrupts {
-    /// Catches Ctrl-C and SIGTERM. Where that cannot be had they leave nothing of a run, and that
-    /// is no reason not to begin.
+    /// Catches Ctrl-C and SIGTERM. If that fails, they end the process without a report, which is
+    /// acceptable.
     pub(super) fn caught() -> Interrupts {
         let interrupts = Interrupts::default();
         let catcher = interrupts.clone();
         interrupts.bound_output(); // until there is a run
-        let _ = signals::on_interrupt(move || catcher.came());
+        let _ = signals::on_interrupt(move || catcher.interrupt());
         interrupts
     }
 
-    fn came(&self) {
-        let (count, tell) = &mut *self.lock();
+    fn interrupt(&self) {
+        let (count, handler) = &mut *self.lock();
         *count += 1;
         if *count >= LAST {
             exit(EXIT_FAILED.into());
         }
-        if let Some(tell) = tell {
-            tell();
+        if let Some(handler) = handler {
+            handler();
         }
     }
 
-    /// From now on `tell` is called for each one, and now for each that came before.
-    pub(super) fn reach(&self, tell: impl Fn() + Send + 'static) {
-        let (count, told) = &mut *self.lock();
-        (0..*count).for_each(|_| tell());
-        *told = Some(Box::new(tell));
+    /// Calls `handler` for each interrupt from now on, and at once for each that came before.
+    pub(super) fn reach(&self, handler: impl Fn() + Send + 'static) {
+        let (count, current) = &mut *self.lock();
+        (0..*count).for_each(|_| handler());
+        *current = Some(Box::new(handler));
     }
 
-    /// No run is under way, and there may be output. A pipe or a terminal that takes nothing blocks
-    /// it without end, so from now on the second interrupt ends the process within
-    /// [`OUTPUT_PATIENCE`].
+    /// Bounds the time for output while no run is in progress. A pipe or terminal that takes
+    /// nothing would block it indefinitely, so from now on the second interrupt ends the process
+    /// within [`OUTPUT_PATIENCE`].
     pub(super) fn bound_output(&self) {
         let count = AtomicU32::new(0);
         self.reach(move || {
@@ -62,18 +62,18 @@ impl Interrupts {
                     thread::sleep(OUTPUT_PATIENCE);
                     exit(EXIT_FAILED.into());
                 };
-                // Without a thread the next interrupt ends it.
+                // Without a thread, the next interrupt ends the process.
                 let _ = thread::Builder::new().name("last".to_owned()).spawn(ends);
             }
         });
     }
 
-    /// Whether there was one.
+    /// Whether an interrupt came.
     pub(super) fn is_one(&self) -> bool {
         self.lock().0 > 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u32, Option<Tell>)> {
+    fn lock(&self) -> MutexGuard<'_, (u32, Option<Handler>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_comes_late_hears_what_was_missed_once() {
+    fn a_late_handler_is_called_once_for_each_earlier_interrupt() {
         let interrupts = Interrupts::default();
-        interrupts.came();
-        let heard = Arc::new(AtomicU32::new(0));
-        let hears = heard.clone();
-        interrupts.reach(move || _ = hears.fetch_add(1, Ordering::Relaxed));
-        assert_eq!((heard.load(Ordering::Relaxed), interrupts.is_one()), (1, true));
-        interrupts.came();
-        assert_eq!(heard.load(Ordering::Relaxed), 2);
+        interrupts.interrupt();
+        let calls = Arc::new(AtomicU32::new(0));
+        let counter = calls.clone();
+        interrupts.reach(move || _ = counter.fetch_add(1, Ordering::Relaxed));
+        assert_eq!((calls.load(Ordering::Relaxed), interrupts.is_one()), (1, true));
+        interrupts.interrupt();
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 }

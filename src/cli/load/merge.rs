@@ -1,4 +1,4 @@
-//! `closecall load merge`: several histograms as one.
+//! `closecall load merge`: merges several histograms into one.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -15,10 +15,11 @@ use crate::cli::values::Format;
 use crate::cli::{EXIT_FAILED, Failure};
 use crate::load::{Latency, Microseconds};
 
-/// No histogram of ours is longer, in bytes: it says so before a disk is read into memory.
+/// The longest histogram that `--hdr` writes, in bytes. A longer file is refused before it is read
+/// into memory.
 const FILE_BYTES_MAX: u64 = 1 << 24;
 
-/// What all of them come to.
+/// The merged histograms.
 #[derive(Serialize)]
 struct Merged {
     files: usize,
@@ -29,7 +30,7 @@ struct Merged {
 pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     if args.files.is_empty() {
         return Err(Failure::Usage(
-            "FILE is missing: expected files that --hdr wrote; see closecall load merge --help"
+            "FILE is missing: give files that --hdr wrote; see closecall load merge --help"
                 .to_owned(),
         ));
     }
@@ -38,7 +39,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
         let latency = read(path)?;
         all.add(&latency).map_err(|error| refused(path, &error))?;
     }
-    // It may be one of those that were read.
+    // It may be one of the files that were read.
     let mut hdr = args.hdr.as_deref().map(Hdr::create).transpose()?;
     if let Some(hdr) = &mut hdr
         && let Err(error) = hdr.save(&all)
@@ -56,7 +57,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
 }
 
 fn read(path: &Path) -> Result<Latency, Failure> {
-    // A FIFO may have no end, and a device has none.
+    // A FIFO may never end, and a device never does.
     if !fs::metadata(path).map_err(|error| refused(path, &error))?.is_file() {
         return Err(refused(path, &io::Error::other("it is not a regular file")));
     }
@@ -69,7 +70,7 @@ fn read(path: &Path) -> Result<Latency, Failure> {
             Some(ending) if ending == TEXT => {
                 let (path, beside) = (path.display(), path.with_extension(""));
                 Failure::Refused(format!(
-                    "{path}: this is the text of a histogram; give {}, the file beside it",
+                    "{path}: this is the text form of a histogram; give {} instead",
                     beside.display()
                 ))
             }

@@ -1,8 +1,7 @@
-//! What is shown while a run is under way: how far it is, what each interval gave, and the first
-//! thing that goes wrong.
+//! Output during a run: the progress, the intervals, and the first error.
 //!
-//! A thread of its own writes it. A terminal that is stopped (Ctrl-S) or a pipe that is full blocks
-//! the thread that writes to it, and the thread that measures must never wait for either.
+//! A thread of its own writes it. A stopped terminal (Ctrl-S) or a full pipe blocks the thread that
+//! writes to it, and the measuring thread must never wait for either.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -21,10 +20,10 @@ use crate::load::{Interval, Plan, Progress};
 /// Steps of the bar.
 const STEPS: u64 = 1000;
 
-/// Intervals that wait for the thread that writes. Beyond it they become one.
+/// The most intervals that wait for the writer thread. Further ones are merged into one.
 const INTERVALS_MAX: usize = 16;
 
-/// The way to the thread that writes. No call but [`finish`](Self::finish) waits for it.
+/// Handle of the writer thread. Only [`finish`](Self::finish) waits for it.
 pub(super) struct Screen {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<Result<(), Failure>>>,
@@ -37,7 +36,7 @@ struct Shared {
     changed: Condvar,
 }
 
-/// What is to be written. An older progress is not worth waiting for.
+/// The output to write next. A newer progress replaces an older one.
 #[derive(Default)]
 struct News {
     progress: Option<Progress>,
@@ -47,13 +46,13 @@ struct News {
 }
 
 impl Screen {
-    /// Starts the thread. The bar is on stderr, where that is a terminal.
+    /// Starts the thread. The bar is on stderr, if that is a terminal.
     ///
     /// # Errors
     /// The system has no thread for it.
     pub(super) fn start(plan: &Plan, format: Format) -> io::Result<Screen> {
         let bar = say::bar(STEPS, "{percent}%");
-        let bar = bar.with_message(format!("looking at {}", plan.server));
+        let bar = bar.with_message(format!("connecting to {}", plan.server));
         let has_bar = !bar.is_hidden();
         let shared = Arc::new(Shared::default());
         let (of_thread, connections) = (shared.clone(), plan.connections);
@@ -67,17 +66,17 @@ impl Screen {
         self.has_bar
     }
 
-    /// How far it is.
+    /// Shows the progress.
     pub(super) fn shows(&self, progress: &Progress) {
         self.tell(|news| news.progress = Some(*progress));
     }
 
-    /// A line that stays.
+    /// Writes a line that stays on the screen.
     pub(super) fn says(&self, line: String) {
         self.tell(|news| news.line = Some(line));
     }
 
-    /// Takes an interval if there is room for it, or if it is the last; else gives it back.
+    /// Queues an interval if there is room for it, or if it is the last; otherwise returns it.
     pub(super) fn takes(&self, interval: Interval) -> Option<Interval> {
         let news = &mut *self.shared.lock();
         if news.intervals.len() >= INTERVALS_MAX && !interval.is_last {
@@ -88,13 +87,13 @@ impl Screen {
         None
     }
 
-    /// Waits until all is written; the bar goes.
+    /// Waits until everything is written, and removes the bar.
     ///
     /// # Errors
     /// An interval could not be written to stdout.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         self.tell(|news| news.is_over = true);
-        // It panics only if the bar does, and nothing is lost with that.
+        // The thread panics only if the bar does, which loses nothing else.
         self.writer.take().and_then(|writer| writer.join().ok()).unwrap_or(Ok(()))
     }
 
@@ -109,7 +108,7 @@ impl Shared {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what there is, until it is over.
+    /// Writes the output until the run is over.
     fn write(&self, bar: &ProgressBar, connections: u32, format: Format) -> Result<(), Failure> {
         let mut said = Ok(());
         loop {
@@ -137,12 +136,12 @@ impl Shared {
     }
 }
 
-/// An interval, on a line.
+/// Writes an interval as one line.
 fn tell(interval: &Interval, format: Format) -> Result<(), Failure> {
     if format == Format::Json {
         return say::say(&say::json_line(&interval.row()));
     }
-    // If stderr is closed, it is lost.
+    // If stderr is closed, the line is lost.
     let _ = io::stderr().write_all(text::interval(interval).as_bytes());
     Ok(())
 }

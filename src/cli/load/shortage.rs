@@ -9,7 +9,7 @@ use crate::load::{Outcome, Plan, SCOUTS, Shortage, Trouble, check, default_sourc
 /// The plans that this machine can carry out: at most one for each address of the server.
 ///
 /// # Errors
-/// There is none; what the first one lacks, and what to do about it.
+/// There is none. The line has what the first plan lacks, and the remedy.
 pub(super) fn possible(
     plan: &Plan,
     servers: &[SocketAddr],
@@ -42,28 +42,28 @@ fn in_effect(server: SocketAddr) -> SocketAddr {
     (loopback, server.port()).into()
 }
 
-/// The line about connects that found no port, if there were any.
+/// The line about connects that found no free port, if there were any.
 pub(super) fn no_port(plan: &Plan, outcome: &Outcome) -> Option<String> {
     let count = outcome.errors.get(Trouble::NoPort.name())?;
     let why = no_port_left(plan.server);
-    Some(format!("ports were the limit, {count} times: {why}"))
+    Some(format!("ports were the limit, {count} connects failed: {why}"))
 }
 
-/// Why no connection to this server can be opened, and what to do about it.
+/// Why no connection to this server can be opened, and the remedy.
 pub(super) fn no_port_left(server: SocketAddr) -> String {
     format!(
-        "no port is free to connect from, because each is taken by a connection or for its \
-         TIME_WAIT (1 s on loopback, else a minute): {}",
+        "no local port is free; each is in use or in TIME_WAIT (1 s on loopback, otherwise a \
+         minute): {}",
         remedy(server)
     )
 }
 
-/// What gives more ports to connect from.
+/// How to get more local ports.
 fn remedy(server: SocketAddr) -> &'static str {
     match (server.ip().is_loopback(), server.is_ipv4()) {
         (true, true) => "give more addresses with --source, such as 127.0.1.0/24",
         (true, false) => {
-            "connect to 127.0.0.1 instead, for ::1 is the only loopback address of IPv6, or widen \
+            "connect to 127.0.0.1 instead, because ::1 is the only IPv6 loopback address, or widen \
              net.ipv4.ip_local_port_range"
         }
         (false, _) => {
@@ -78,7 +78,7 @@ fn counted(count: u64, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What there is not enough of, and what to do about it.
+/// The error for a shortage, with the remedy.
 fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure {
     let connections = args.connections;
     Failure::Refused(match shortage {
@@ -93,8 +93,8 @@ fn short(shortage: &Shortage, server: SocketAddr, args: &CommonArgs) -> Failure 
             )
         }
         Shortage::Ports { ports, sources } => format!(
-            "-c {connections}: {} on each of {sources} source address{} allow{} {} beside the \
-             first look at the server (net.ipv4.ip_local_port_range): {}",
+            "-c {connections}: {} on each of {sources} source address{} allow{} {} besides the \
+             first connection to the server (net.ipv4.ip_local_port_range): {}",
             counted(*ports, "port"),
             if *sources == 1 { "" } else { "es" },
             if *ports == 1 { "s" } else { "" },

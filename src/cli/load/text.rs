@@ -1,4 +1,4 @@
-//! A run's figures as people read them.
+//! Report of a run as text.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use crate::cli::fit::{pad, width};
 use crate::cli::words::{bytes, duration, thousands};
 use crate::load::{Arrivals, Interval, LoadReport, Microseconds, Mode};
 
-/// Room for the names in front.
+/// Width of the column of names.
 const NAMES: usize = 14;
 
-/// A line is no longer, where its parts allow it.
+/// The longest line, unless a single part is longer.
 const COLUMNS: usize = 80;
 
-/// The whole of it.
+/// The whole report.
 pub(super) fn report(report: &LoadReport) -> String {
     let mut text = format!(
         "{} at {}, {}, closecall {}\n",
@@ -47,8 +47,8 @@ pub(super) fn report(report: &LoadReport) -> String {
     if report.unanswered > 0 {
         let all = thousands(report.unanswered + done_count);
         let where_counted = match report.interrupted {
-            true => "those that the interrupt cut off are in no percentile",
-            false => "in the percentiles with their age",
+            true => "not in the percentiles: the interrupt cut them off",
+            false => "in the percentiles with their age at the end",
         };
         let unanswered = format!("{} of {all}", thousands(report.unanswered));
         line("unanswered", vec![unanswered, where_counted.to_owned()]);
@@ -58,13 +58,22 @@ pub(super) fn report(report: &LoadReport) -> String {
     if let Some(server) = &report.server {
         let grew = server.bytes_per_connection.map(|it| format!("{it} bytes a connection"));
         let parts = [
-            server.cpu_us_per_echo.map(|us| format!("{us:.2} µs of CPU for each")),
+            server.cpu_us_per_echo.map(|us| format!("{us:.2} µs of CPU per {}", one(report.mode))),
             server.rss_bytes.map(|rss| format!("{} resident", bytes(rss))),
-            server.rss_bytes.map(|_| grew.unwrap_or_else(|| "no more than before".to_owned())),
+            server.rss_bytes.map(|_| grew.unwrap_or_else(|| "no growth".to_owned())),
         ];
         line("server", parts.into_iter().flatten().collect());
     }
     text
+}
+
+/// The unit of the CPU figures.
+fn one(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Hold => "message",
+        Mode::Echo => "echo",
+        Mode::Churn => "cycle",
+    }
 }
 
 /// A name and its parts, on as many lines as they need.
@@ -88,7 +97,7 @@ fn row(name: &str, parts: &[String]) -> String {
     text + "\n"
 }
 
-/// What happened in a part of the measured time, on a line.
+/// The line about one interval of the measured time.
 pub(super) fn interval(interval: &Interval) -> String {
     let row = interval.row().interval;
     let mut parts = vec![format!("{} a second", count(row.rate_per_s))];
@@ -101,7 +110,7 @@ pub(super) fn interval(interval: &Interval) -> String {
     format!("{:>8.1} s  {}\n", row.end_s, parts.join(", "))
 }
 
-/// What was asked for.
+/// The options of the run.
 fn load(report: &LoadReport) -> Vec<String> {
     let plural = |number: u32, one: &str, many: &str| match number {
         1 => format!("1 {one}"),
@@ -129,31 +138,31 @@ fn load(report: &LoadReport) -> Vec<String> {
     parts
 }
 
-/// Seconds as they would be typed.
+/// Seconds in the format of the options.
 fn typed(seconds: f64) -> String {
     duration((seconds * 1e3).round() as u64)
 }
 
-/// How requests are made, and what a latency counts from.
+/// How requests are made, and the starting point of a latency.
 fn counts_from(report: &LoadReport) -> Vec<String> {
     let from = match (report.mode, report.closed_loop) {
         (Mode::Hold, _) => match report.every_s {
-            Some(seconds) => format!("each connection says something every {}", typed(seconds)),
+            Some(seconds) => format!("each connection sends a message every {}", typed(seconds)),
             None => "all connections are silent".to_owned(),
         },
-        (Mode::Churn, true) => "closed loop: a cycle counts from its connect".to_owned(),
-        (Mode::Churn, false) => "open loop: a cycle counts from when it was due".to_owned(),
-        (Mode::Echo, true) => "closed loop: a request counts from when it was sent".to_owned(),
-        (Mode::Echo, false) => "open loop: a request counts from when it was due".to_owned(),
+        (Mode::Churn, true) => "closed loop: latency counts from each connect".to_owned(),
+        (Mode::Churn, false) => "open loop: latency counts from when a cycle was due".to_owned(),
+        (Mode::Echo, true) => "closed loop: latency counts from when a request was sent".to_owned(),
+        (Mode::Echo, false) => "open loop: latency counts from when a request was due".to_owned(),
     };
     let random = report.arrivals == Some(Arrivals::Poisson);
-    [Some(from), random.then(|| "at random moments (Poisson)".to_owned())]
+    [Some(from), random.then(|| "at random times (Poisson)".to_owned())]
         .into_iter()
         .flatten()
         .collect()
 }
 
-/// Each with what it counts from.
+/// The latencies with their names.
 fn latencies(report: &LoadReport) -> Vec<(&'static str, &Microseconds)> {
     let name = if report.closed_loop { "latency" } else { "response time" };
     let both = [(name, &report.latency_us), ("service time", &report.service_us)];
@@ -210,17 +219,22 @@ fn generator(report: &LoadReport) -> Vec<String> {
     let mut parts = match (report.generator.cpu_share, report.generator.run_delay_share) {
         (Some(share), None) => vec![format!("{} of a processor", percent(share))],
         (Some(share), Some(waited)) => {
-            let waited = format!("waited {} for one", percent(waited));
+            let waited = format!("waited for one {} of the time", percent(waited));
             vec![format!("{} of a processor", percent(share)), waited]
         }
-        (None, _) if report.duration_s == 0.0 => vec!["measured nothing".to_owned()],
-        (None, _) => vec!["its share of a processor is not known here".to_owned()],
+        (None, _) if report.duration_s == 0.0 => vec!["nothing measured".to_owned()],
+        (None, _) => vec!["CPU use unknown on this system".to_owned()],
     };
-    parts.extend(report.generator.cpu_us_per_echo.map(|us| format!("{us:.2} µs for each")));
+    parts.extend(
+        report
+            .generator
+            .cpu_us_per_echo
+            .map(|us| format!("{us:.2} µs of CPU per {}", one(report.mode))),
+    );
     parts
 }
 
-/// Several histograms as one.
+/// The report of merged histograms.
 pub(super) fn merged(files: usize, count: u64, times: Option<&Microseconds>) -> String {
     let times = times.map_or_else(|| vec!["none".to_owned()], percentiles);
     let (files, count) = (thousands(files as u64), thousands(count));

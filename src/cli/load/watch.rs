@@ -1,5 +1,5 @@
-//! Who watches a run: shows how far it is, looks at the server's process at its begin and end, and
-//! says the first thing that goes wrong.
+//! Observer of a run: shows its progress, measures the server's process at the beginning and the
+//! end, and reports the first error.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::load::{
     Conductor, Interval, Lost, Milestone, Outcome, Plan, Process, Progress, ServerRow, Trouble,
 };
 
-/// One run as it is seen from outside.
+/// Observer of one run.
 pub(super) struct Watch {
     server: Option<Process>,
     rss_before: Option<u64>,
@@ -22,7 +22,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Looks at the server before the first connection.
+    /// Measures the server's memory before the first connection.
     ///
     /// # Errors
     /// The system has no thread for the bar.
@@ -38,7 +38,7 @@ impl Watch {
         })
     }
 
-    /// The bar goes.
+    /// Removes the progress bar.
     ///
     /// # Errors
     /// An interval could not be written to stdout.
@@ -46,7 +46,7 @@ impl Watch {
         self.screen.finish()
     }
 
-    /// There was a server, and nothing was learnt from it.
+    /// The outcome if a server accepts, but its prefix could not be learnt.
     pub(super) fn lost(&mut self, lost: &Lost) -> Outcome {
         self.trouble(&lost.to_string());
         let mut outcome = Outcome::default();
@@ -58,12 +58,12 @@ impl Watch {
         outcome
     }
 
-    /// The process that was named as the server's and had no time on a processor.
+    /// The process of `--pid`, if it used no CPU.
     pub(super) fn idle_server(&self) -> Option<Process> {
         self.server.filter(|_| self.cpu_begin.is_some() && self.cpu_end == self.cpu_begin)
     }
 
-    /// What the server took, if its process is known.
+    /// CPU and memory of the server, if its process is known.
     pub(super) fn server_row(&self, outcome: &Outcome) -> Option<ServerRow> {
         self.server?;
         let cpu_ns = self.cpu_end.zip(self.cpu_begin).map(|(end, begin)| end.saturating_sub(begin));
@@ -100,10 +100,10 @@ impl Conductor for Watch {
     }
 
     fn trouble(&mut self, what: &str) {
-        // The first of each process comes here; the first of all is enough.
+        // Each process reports its first error; only the first of all is shown.
         if !self.has_told {
             self.has_told = true;
-            self.screen.says(format!("the first error: {what}"));
+            self.screen.says(format!("first error: {what}"));
         }
     }
 
@@ -120,8 +120,8 @@ impl Conductor for Watch {
     }
 }
 
-/// How many bytes more there are for each of `connections`. None if there are no more: then they
-/// lie in memory that others have left, and nothing is known of how much.
+/// The growth in bytes for each of `connections`. `None` if the memory did not grow: then the
+/// connections use memory that earlier ones have freed, and their size is unknown.
 fn bytes_each(now: u64, before: u64, connections: u64) -> Option<f64> {
     let grown = now.checked_sub(before).filter(|&grown| grown > 0 && connections > 0)?;
     Some((grown as f64 / connections as f64).round())
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_was_there_before_says_nothing_of_a_connection() {
+    fn memory_that_did_not_grow_gives_no_size_of_a_connection() {
         assert_eq!(bytes_each(13_000, 1_000, 100), Some(120.0));
         assert_eq!(bytes_each(1_000, 1_000, 100), None);
         assert_eq!(bytes_each(900, 1_000, 100), None);

@@ -1,5 +1,5 @@
-//! The descriptor at the end of a sink: how much it takes with one call, whether a call may block,
-//! whether it ends in the middle of a line, and how a file is opened anew.
+//! Descriptor at the end of a sink: how many bytes it takes in one call, whether a call may block,
+//! whether it ends in the middle of a line, and how a file is reopened.
 //!
 //! | descriptor | bytes a call | blocks |
 //! |---|---|---|
@@ -8,18 +8,18 @@
 //! | socket, other devices | PIPE_BUF | if there is less room than poll(2) claims |
 //!
 //! O_NONBLOCK belongs to the open file description, which an inherited stdout or stderr shares with
-//! its parent. On Linux opening /proc/self/fd/N gives a description of our own for the same pipe or
-//! terminal, and that one never blocks. Where it cannot be had, poll(2) is asked before each call.
+//! its parent. On Linux, opening /proc/self/fd/N gives a separate description of the same pipe or
+//! terminal, which is made non-blocking. If that is not possible, poll(2) precedes each call.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long to wait for a descriptor that takes nothing before the writer looks up.
+/// How long the writer waits for a descriptor that takes nothing before it checks its state.
 pub(in crate::cli) const RETRY: Duration = Duration::from_millis(100);
 
-/// What pipes, FIFOs and terminals take with one call.
+/// The bytes that a pipe, a FIFO or a terminal takes in one call without tearing.
 #[cfg(unix)]
 pub(in crate::cli) const PIPE_BUF: usize = libc::PIPE_BUF;
 #[cfg(not(unix))]
@@ -27,31 +27,31 @@ pub(in crate::cli) const PIPE_BUF: usize = 4096;
 
 /// The end of a sink. Used by its writer thread only.
 pub(in crate::cli) trait Out: Send + 'static {
-    /// Writes the beginning of `bytes`; `WouldBlock` if nothing is taken at the moment.
+    /// Writes the beginning of `bytes`; `WouldBlock` if the descriptor takes nothing now.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// The most bytes to write with one call.
+    /// The most bytes to write in one call.
     fn call_bytes_max(&self) -> usize {
         usize::MAX
     }
 
-    /// Whether a call returns at once, even if what is written is not read.
+    /// Whether a call returns at once, even if no process reads.
     fn returns_at_once(&self) -> bool {
         true
     }
 
-    /// Waits until it may take more, at most for [`RETRY`].
+    /// Waits until the descriptor may take more, at most for [`RETRY`].
     fn wait(&mut self) {}
 
-    /// Whether it ends in the middle of a line; `None` if that cannot be known.
+    /// Whether the file ends in the middle of a line; `None` if unknown.
     fn ends_torn(&mut self) -> Option<bool> {
         None
     }
 
-    /// Opens it anew by its name; what was open before stays if that fails.
+    /// Reopens the file by its name; if that fails, the old file stays open.
     ///
     /// # Errors
-    /// It cannot be opened, or it has no name.
+    /// The file cannot be opened, or it has no name.
     fn reopen(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -62,16 +62,16 @@ pub(in crate::cli) struct Descriptor {
     file: File,
     is_regular: bool,
     never_blocks: bool,
-    /// Where the file was opened, if it has a name.
+    /// The path of the file, if it has one.
     path: Option<PathBuf>,
 }
 
 impl Descriptor {
-    /// The descriptor behind a standard stream: unbuffered, unlocked, and honest about errors, none
-    /// of which the streams of the standard library are.
+    /// The descriptor behind a standard stream: unbuffered, without a lock, and with all errors,
+    /// unlike the streams of the standard library.
     ///
     /// # Errors
-    /// There is no file left for it, or the stream is closed.
+    /// The process has no file descriptor left, or the stream is closed.
     #[cfg(unix)]
     pub(in crate::cli) fn of(stream: &impl std::os::fd::AsFd) -> io::Result<Descriptor> {
         let file = File::from(stream.as_fd().try_clone_to_owned()?);
@@ -84,7 +84,7 @@ impl Descriptor {
     /// The handle behind a standard stream.
     ///
     /// # Errors
-    /// There is no handle left for it, or the stream is closed.
+    /// The process has no handle left, or the stream is closed.
     #[cfg(windows)]
     pub(in crate::cli) fn of(
         stream: &impl std::os::windows::io::AsHandle,
@@ -93,15 +93,15 @@ impl Descriptor {
         Ok(Descriptor::new(file, None))
     }
 
-    /// A file, opened to be appended to. It is made if it is not there.
+    /// Opens a file for appending, and creates it if it does not exist.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     pub(in crate::cli) fn open(path: &Path) -> io::Result<Descriptor> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
-        // A FIFO that has no reader is an error then, and not a start that never ends. The
-        // description is our own, so no other program is affected, and no regular file.
+        // With O_NONBLOCK, opening a FIFO without a reader fails instead of blocking the start. The
+        // description is not shared, so other programs are not affected; regular files ignore it.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::custom_flags(
             &mut options,
@@ -116,7 +116,7 @@ impl Descriptor {
         Descriptor { file, is_regular, never_blocks: is_regular, path }
     }
 
-    /// Whether it is written at its end, wherever that is by then.
+    /// Whether each write appends (O_APPEND).
     fn appends(&self) -> bool {
         #[cfg(unix)]
         if self.path.is_none() {
@@ -127,8 +127,8 @@ impl Descriptor {
         self.path.is_some()
     }
 
-    /// The same file for reading: it was opened for writing only, because a FIFO that is opened for
-    /// both is read by us, and then a reader that leaves is not noticed.
+    /// The same file, opened for reading. The descriptor itself is write-only: if this process also
+    /// read a FIFO, it would not notice that the last other reader has gone.
     fn reader(&self) -> Option<File> {
         let opened = |path: &Path| {
             let file = File::open(path).ok()?;
@@ -138,7 +138,7 @@ impl Descriptor {
         by_number.or_else(|| opened(self.path.as_deref()?))
     }
 
-    /// Whether the last byte of a regular file is no newline.
+    /// Whether a regular file ends without a newline.
     fn last_byte_is_text(&self) -> Option<bool> {
         if !self.is_regular || !self.appends() {
             return None;
@@ -153,7 +153,7 @@ impl Descriptor {
         Some(last != [b'\n'])
     }
 
-    /// Whether poll(2) says that it may be written to. `true` if poll cannot tell.
+    /// Whether poll(2) reports the descriptor as writable. `true` if poll fails.
     #[cfg(unix)]
     fn is_ready_within(&self, time: Duration) -> bool {
         use nix::errno::Errno;
@@ -213,7 +213,7 @@ fn by_number(_file: &File) -> Option<PathBuf> {
     None
 }
 
-/// A description of our own, which never blocks, for a pipe, a FIFO or a terminal.
+/// A separate, non-blocking description of a pipe, a FIFO or a terminal.
 #[cfg(unix)]
 fn own_description(file: &File) -> Option<File> {
     use std::io::IsTerminal;
@@ -227,7 +227,7 @@ fn own_description(file: &File) -> Option<File> {
     is_same(&own, file).then_some(own)
 }
 
-/// Whether these are the same file.
+/// Whether both are the same file.
 #[cfg(unix)]
 fn is_same(one: &File, other: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -235,8 +235,8 @@ fn is_same(one: &File, other: &File) -> bool {
     matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// By its length: what is asked for is the last byte, and a program that replaces a file takes
-/// longer.
+/// Compares lengths only. Only the last byte is needed, and replacing a file takes longer than the
+/// time between the two looks.
 #[cfg(not(unix))]
 fn is_same(one: &File, other: &File) -> bool {
     let length = |file: &File| file.metadata().map(|it| it.len()).ok();

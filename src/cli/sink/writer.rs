@@ -1,10 +1,10 @@
-//! The writer of a sink: batches become calls of whole lines, and what each call took is counted
-//! before the next one.
+//! Writer thread of a sink: it writes batches in calls of whole lines, and counts the written lines
+//! after each call.
 //!
 //! ```text
 //!   batch   [line][line][line][line]   256 at most
 //!   call    [\n]?[line][line]          whole lines, as many as the descriptor takes at once
-//!            └ if the descriptor ends in the middle of a line: what comes is not its rest
+//!            └ a newline first, if the descriptor ends in the middle of another line
 //! ```
 
 use std::io::{self, ErrorKind};
@@ -12,20 +12,20 @@ use std::sync::Arc;
 
 use super::{BATCH_MAX, Content, Next, Out, Shared, Sink};
 
-/// The other end of the queue.
+/// The consumer of the queue.
 pub(super) struct Writer<C: Content, O> {
     shared: Arc<Shared<C::Item>>,
     pub(super) out: O,
     content: C,
-    /// What was written last ends in the middle of a line.
+    /// The last write ended in the middle of a line.
     torn: bool,
     /// The last write failed.
     failing: bool,
-    /// The number of lost items that the content was told about.
+    /// The number of lost items that were reported.
     told: u64,
 }
 
-/// Lines, and where each one ends.
+/// Lines, and the end of each.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
@@ -38,18 +38,18 @@ impl Batch {
         self.ends.clear();
     }
 
-    /// The line added last ends here.
+    /// Ends the line that was added last.
     fn end_line(&mut self) {
         self.ends.push(self.bytes.len());
     }
 
-    /// Where line `index` begins.
+    /// The beginning of line `index`.
     fn start(&self, index: usize) -> usize {
         if index == 0 { 0 } else { self.ends[index - 1] }
     }
 
-    /// As many lines from `index` on as have room in `bytes_max`, and one at the least: the index
-    /// behind the last of them.
+    /// The end of as many lines from `index` on as fit into `bytes_max`, at least one: the index
+    /// after the last of them.
     fn until(&self, index: usize, bytes_max: usize) -> usize {
         let start = self.start(index);
         let fits = self.ends[index..].partition_point(|end| end - start <= bytes_max);
@@ -59,13 +59,13 @@ impl Batch {
 
 /// Why a call ended.
 pub(super) enum Called {
-    /// All of it is written.
+    /// Everything is written.
     Done,
     /// The descriptor failed.
     Failed,
-    /// The sink is to be reopened: what was not written whole goes to the new file.
+    /// The sink must be reopened: lines that were not written whole go to the new file.
     Reopen,
-    /// Nothing may be written any more, because it has been counted as lost.
+    /// The lines are counted as lost, so they must not be written.
     GivenUp,
 }
 
@@ -75,7 +75,7 @@ impl<C: Content, O: Out> Writer<C, O> {
         Writer { shared, out, content, torn: false, failing: false, told: 0 }
     }
 
-    /// Writes `preamble` and then what is queued, until the sink is finished.
+    /// Writes `preamble` and then the queued items, until the sink is closed.
     pub(super) fn run(&mut self, preamble: &[u8]) {
         self.torn = self.out.ends_torn().unwrap_or(false);
         let mut batch = Batch::default();
@@ -110,7 +110,8 @@ impl<C: Content, O: Out> Writer<C, O> {
         self.shared.set_finished();
     }
 
-    /// Says how much was lost since it was last said. If that cannot be written it is said later.
+    /// Reports the items lost since the last report. If that line cannot be written, it is tried
+    /// again later.
     fn tell_lost(&mut self) {
         let lost = self.shared.lost();
         if lost == self.told {
@@ -126,7 +127,7 @@ impl<C: Content, O: Out> Writer<C, O> {
         }
     }
 
-    /// Writes the lines of `batch`. What is not written when an error comes is lost.
+    /// Writes the lines of `batch`. After an error the unwritten lines are lost.
     fn write(&mut self, batch: &Batch) -> bool {
         let mut next = 0;
         while next < batch.ends.len() {
@@ -144,12 +145,12 @@ impl<C: Content, O: Out> Writer<C, O> {
         true
     }
 
-    /// Writes the lines from `next` to `until` with one call, or with several if the descriptor
-    /// takes only a part. Moves `next` behind the last line that is written whole.
+    /// Writes the lines from `next` to `until` in one call, or in several if the descriptor takes
+    /// only a part. Moves `next` behind the last line that is written whole.
     fn call(&mut self, batch: &Batch, next: &mut usize, until: usize) -> Called {
         let begin = batch.start(*next);
-        // After a failure the file is looked at: it may have been emptied by now, or it ends with
-        // the torn line of another process.
+        // After a failure the end of the file is read again: the file may have been truncated, or
+        // it may end with a torn line of another process.
         let torn = match self.torn || self.failing {
             true => self.out.ends_torn().unwrap_or(self.torn),
             false => false,

@@ -1,4 +1,4 @@
-//! The values of `closecall load`.
+//! Parsers for the option values of `closecall load`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,13 +10,13 @@ use super::{Format, expect, number};
 use crate::config::ranges::{CONNECTIONS, DURATION_MS_MAX};
 use crate::load::{Arrivals, Condition, Objective, SIZE_MAX, Sources};
 
-/// A packet each hundred nanoseconds: more than any one machine sends.
+/// One packet every hundred nanoseconds: more than one machine sends.
 const RATE_MAX: u32 = 10_000_000;
-/// Lines that follow each other faster cannot be read.
+/// Faster reports cannot be read.
 const EVERY_REPORT_MS_MIN: u64 = 10;
 const DEPTH_MAX: u32 = 1024;
 const PROCESSES_MAX: u32 = 256;
-/// Addresses of a network that are used: far more than there are connections.
+/// The most addresses of a network that are used: far more than needed.
 const SOURCES_MAX: u32 = 1 << 16;
 
 /// `-c`.
@@ -64,10 +64,10 @@ pub(in crate::cli) fn processes(text: &str) -> Result<u32, String> {
 
 /// `--pid`.
 pub(in crate::cli) fn pid(text: &str) -> Result<u32, String> {
-    expect(number(text, 1..=u32::MAX), "the number of a process")
+    expect(number(text, 1..=u32::MAX), "a process id")
 }
 
-/// `--format`: a report of a load is in no issue.
+/// `--format`, without Markdown.
 pub(in crate::cli) fn format() -> impl TypedValueParser<Value = Format> {
     let names = PossibleValuesParser::new(["table", "json"]);
     names.map(|name| if name == "json" { Format::Json } else { Format::Table })
@@ -89,7 +89,7 @@ pub(in crate::cli) fn arrivals() -> impl TypedValueParser<Value = Arrivals> {
     names.map(|name| if name == "poisson" { Arrivals::Poisson } else { Arrivals::Even })
 }
 
-/// What `--source` stands for.
+/// The value of `--source`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::cli) struct Network {
     /// The address that was given, with its zone.
@@ -103,10 +103,10 @@ impl Network {
         self.first.is_ipv4()
     }
 
-    /// Its addresses on this machine.
+    /// The addresses, with the number of their interface.
     ///
     /// # Errors
-    /// There is no interface of its name.
+    /// This machine has no interface of that name.
     pub(in crate::cli) fn resolve(&self) -> Result<Sources, Failure> {
         let scope = self.address.scope("--source")?;
         Ok(Sources { first: self.first, count: self.count, scope })
@@ -116,7 +116,7 @@ impl Network {
 /// `--source`: an address, or a network. The first and the last address of an IPv4 network are its
 /// own number and its broadcast address; no host has them.
 pub(in crate::cli) fn sources(text: &str) -> Result<Network, String> {
-    // In place of these the kernel would take another one, and say nothing.
+    // The kernel would silently replace these by another address.
     let is_no_host =
         |it: IpAddr| it.is_unspecified() || it.is_multicast() || it == Ipv4Addr::BROADCAST;
     let value = network(text).filter(|sources| !is_no_host(sources.first));
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_a_row_of_addresses() {
+    fn a_network_is_a_range_of_addresses() {
         for (text, first, count) in [
             ("127.0.1.0/24", "127.0.1.1", 254),
             ("127.0.1.77/24", "127.0.1.1", 254),

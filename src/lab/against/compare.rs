@@ -1,4 +1,4 @@
-//! A scenario through the proxy, held against the direct way.
+//! Comparison of a scenario through the proxy with the direct run.
 
 use super::played::Played;
 use super::{Against, Path};
@@ -11,14 +11,15 @@ use crate::lab::scenario::{Elsewhere, Scenario};
 use crate::lab::words::counted;
 use crate::machine::close::Kind;
 
-/// What was played through the proxy: one run, the worst of them if it is a race.
+/// The run through the proxy; of a race the worst run.
 struct Through {
     via: Via,
     untold: Option<Untold>,
 }
 
 impl Against<'_> {
-    /// The same through the proxy. `sent` is what the client sent directly.
+    /// Plays the scenario through the proxy. `sent` is the number of bytes that the client sent
+    /// directly.
     pub(super) fn through(
         &mut self,
         scenario: &'static Scenario,
@@ -36,19 +37,19 @@ impl Against<'_> {
             let mut played = self.plays(Path::Through, scenario, way);
             let dead = self.survives(Path::Through, scenario, played.reached());
             played.seen.serves = self.side(Path::Through).is_well();
-            // Now: what was still to come of it came before the answer to a new one.
+            // Now, because its last packets came before the reply to the health check.
             self.looks(Path::Through, scenario, &mut played);
             let through = compared(scenario, &row, played, sent);
             return judged(row, through, dead, None);
         };
-        // As often as directly.
+        // As many runs as directly.
         let runs = direct.runs;
         let mut tally = Tally::default();
         let (mut worst, mut reached): (Option<Through>, bool) = (None, true);
         for run in 0..runs {
             let played = self.runs(Path::Through, scenario, way, run);
             if self.look.options.is_stopped() {
-                break; // what was broken off does not count
+                break; // an interrupted run does not count
             }
             reached = played.reached();
             let told = played.told.as_ref().and_then(|told| told.as_ref().ok()).cloned();
@@ -59,7 +60,7 @@ impl Against<'_> {
                 worst = Some(through);
             }
             if !goes_on {
-                break; // no verdict will come of the others
+                break; // the other runs would have no verdict either
             }
         }
         let address = self.side(Path::Through).address;
@@ -74,7 +75,7 @@ impl Against<'_> {
     }
 }
 
-/// The row where nothing came of it through the proxy. What failed directly has failed.
+/// The row without a run through the proxy. A row that failed directly stays failed.
 fn uncompared(row: Row, needs: &str) -> Row {
     match row.outcome {
         RowOutcome::Failed => row,
@@ -82,7 +83,7 @@ fn uncompared(row: Row, needs: &str) -> Row {
     }
 }
 
-/// One run, held against the direct way.
+/// Compares one run with the direct run.
 fn compared(scenario: &Scenario, row: &Row, played: Played, sent: u64) -> Through {
     let right: &[Kind] = match scenario.elsewhere() {
         Elsewhere::Race(kinds) | Elsewhere::Forced(kinds) => kinds,
@@ -106,17 +107,17 @@ fn compared(scenario: &Scenario, row: &Row, played: Played, sent: u64) -> Throug
     let chance = Chance::of(scenario);
     via.differs = differences(row, &via, chance, right, sent);
     if let (Some(verdict), Some(Untold::NeverSeen(why))) = (&row.verdict, &untold) {
-        via.differs.push(format!("the server says {verdict} → nothing: {why}"));
+        via.differs.push(format!("the server reports {verdict} → nothing: {why}"));
     }
     via.change = change(row, &via, chance);
     Through { via, untold }
 }
 
-/// The row with what came of it through the proxy.
+/// The row with the result through the proxy.
 fn judged(row: Row, through: Through, dead: Option<String>, race: Option<Race>) -> Row {
     let Through { mut via, untold } = through;
     if let Some(race) = race.as_ref().filter(|_| via.change != Change::Same) {
-        let odds: Vec<_> = race.verdicts.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
+        let odds: Vec<_> = race.verdicts.iter().map(|(kind, n)| format!("{kind} ×{n}")).collect();
         let runs = counted(race.runs.into(), "run");
         via.differs.push(format!("through the proxy, {runs}: {}", odds.join(", ")));
     }
@@ -126,7 +127,7 @@ fn judged(row: Row, through: Through, dead: Option<String>, race: Option<Race>) 
         (Some(dead), _) if row.outcome != RowOutcome::Failed => {
             Some((RowOutcome::Failed, format!("through the proxy: {dead}")))
         }
-        // That the client saw something else is a difference, with a verdict or without.
+        // If the client saw a change, the row differs even without a verdict.
         (None, Some(why))
             if is_open && row.outcome == RowOutcome::Ok && via.change == Change::Same =>
         {

@@ -1,15 +1,15 @@
-//! What the clients send: behind a close log each a message of its own length and content, so that
-//! the server's line tells whose it is.
+//! Messages of the clients. With a close log each message has a different length and content, so
+//! that the server's line identifies its connection.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// Less than this is added to a message, in bytes; then the lengths come again.
+/// The number of different lengths; then they repeat.
 const LENGTHS: u64 = 192;
 
-/// The shortest addition, in bytes: it has room for the number of the message.
+/// The shortest padding, in bytes. It has room for the number of the message.
 const ADDED_BYTES_MIN: usize = 8;
 
-/// Messages, one after the other.
+/// Source of messages.
 #[derive(Debug)]
 pub(super) struct Messages {
     stem: Vec<u8>,
@@ -17,8 +17,8 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// The first length is chosen at random, so that two labs that play against one server at a
-    /// time do not send the same lengths.
+    /// The first length is random, so that two labs that test one server at the same time do not
+    /// send the same lengths.
     pub(super) fn new(stem: &[u8]) -> Messages {
         Messages::starting_at(stem, RandomState::new().hash_one(()) % LENGTHS)
     }
@@ -27,13 +27,13 @@ impl Messages {
         Messages { stem: stem.to_vec(), next: first }
     }
 
-    /// The message as it is, for whom nothing has to be told apart.
+    /// The message without padding, for a run without a close log.
     pub(super) fn stem(&self) -> Vec<u8> {
         self.stem.clone()
     }
 
-    /// The next message, of another length than those before it. A length that others have is left
-    /// out, unless they have all of them.
+    /// The next message, of another length than the ones before. A length that other connections
+    /// use is left out, unless they use all of them.
     pub(super) fn next(&mut self, is_of_others: impl Fn(u64) -> bool) -> Vec<u8> {
         let mut message = self.numbered();
         for _ in 0..LENGTHS {
@@ -85,9 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_others_have_is_left_out() {
+    fn a_length_that_other_connections_use_is_left_out() {
         let mut messages = Messages::starting_at(b"Hi", 0);
         assert_eq!(messages.next(|length| length == 10), b"Hi 1.......");
-        assert_eq!(messages.next(|_| true).len(), 2 + 8 + 2, "but one there has to be");
+        assert_eq!(messages.next(|_| true).len(), 2 + 8 + 2, "one length must be used");
     }
 }

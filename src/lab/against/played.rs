@@ -1,4 +1,4 @@
-//! What came of a scenario against a server elsewhere, and what is to be thought of it.
+//! Result of a scenario against an external server.
 
 use crate::client::{Act, Client, Did, Performed, Plan, ServerEnd};
 use crate::lab::judge::{self, ServerAccount};
@@ -9,23 +9,23 @@ use crate::lab::wire;
 use crate::lab::words::{counted, span};
 use crate::record::EvidenceRecord;
 
-/// What came of a scenario on one side.
+/// The result of a scenario on one path.
 #[derive(Default)]
 pub(super) struct Played {
-    /// What the client did.
+    /// The client's acts and their results.
     pub(super) performed: Vec<Performed>,
     /// The connection, if there was one.
     pub(super) ours: Option<Ours>,
     pub(super) seen: ClientView,
-    /// What was on the wire, if somebody looked.
+    /// The captured packets, if there is a capture.
     pub(super) looked: Option<wire::OnWire>,
-    /// What the server said of it, or why that is not known; nothing without a close log.
+    /// The server's account, or why it is not known; `None` without a close log.
     pub(super) told: Option<Result<ServerAccount, Untold>>,
 }
 
 impl Played {
-    /// What `client` did and saw, and how much of a reply of this length came; how the server is
-    /// afterwards is not known yet.
+    /// The result of `client`'s acts, for a reply of this length. The server's health afterwards is
+    /// not known yet.
     pub(super) fn by(
         client: &Client,
         performed: Vec<Performed>,
@@ -54,7 +54,7 @@ impl Played {
         Played { performed, ours: Some(ours), seen, ..Played::default() }
     }
 
-    /// Whether there was a connection at all.
+    /// Whether the client could connect.
     pub(super) fn reached(&self) -> bool {
         self.ours.is_some()
     }
@@ -64,11 +64,11 @@ impl Played {
         self.ours.as_ref().map_or(0, |ours| ours.sent)
     }
 
-    /// What is wrong with it, as far as this one connection goes.
+    /// What is wrong with this connection.
     pub(super) fn complaint(&self, scenario: &Scenario) -> Option<String> {
         let on_wire = || self.looked.as_ref().and_then(|looked| looked.complaint.clone());
         match (&self.seen.in_vain, &self.told) {
-            // That a server keeps a silent client for long is its own business.
+            // A server may keep a silent client for as long as it likes.
             (Some(_), _) if self.is_only_idle() => None,
             (Some(in_vain), _) => Some(in_vain.clone()),
             (None, Some(Ok(told))) => match scenario.elsewhere() {
@@ -81,18 +81,19 @@ impl Played {
         }
     }
 
-    /// Why the server's verdict is not known, where there is a close log.
+    /// Why the server's verdict is not known, if there is a close log.
     pub(super) fn untold(&self) -> Option<&Untold> {
         self.told.as_ref().and_then(|told| told.as_ref().err())
     }
 
-    /// Whether the server is no echo server and did not let its buffers be filled: then there is
-    /// nothing to be seen of that.
+    /// Whether the server's buffers could not be filled. A server that does not echo may read
+    /// without end, so the scenario does not apply to it.
     pub(super) fn is_unfilled(&self) -> bool {
         self.performed.iter().any(|it| it.act == Some(Act::Fill) && it.failed())
     }
 
-    /// Waited in vain for the end of a connection of which it had not shut down its own side.
+    /// Whether the only failure is that the server did not close a connection whose client side was
+    /// still open.
     fn is_only_idle(&self) -> bool {
         let idle = |performed: &Performed| {
             performed.act == Some(Act::AwaitEnd) && performed.did == Did::GaveUp
@@ -101,8 +102,8 @@ impl Played {
         self.performed.iter().any(idle) && !self.performed.iter().any(shut)
     }
 
-    /// What went over the wire, as it was seen there or else as far as the client knows, the
-    /// handshake left out.
+    /// The sequence on the wire without the handshake: from the capture, or else as far as the
+    /// client knows it.
     pub(super) fn wire(&self) -> String {
         match &self.looked {
             Some(looked) => looked.wire(),
@@ -110,8 +111,9 @@ impl Played {
         }
     }
 
-    /// As far as the client knows. What it noticed on its way out came before its last act. What a
-    /// reply meets that comes later is not claimed: a server that is not ours may send none.
+    /// The sequence as far as the client knows it. Events that it noticed at the end came before
+    /// its last act. The fate of a later reply is left out, because an external server may send
+    /// none.
     fn expected(&self) -> String {
         let Some((last, acts)) = self.performed.split_last() else { return String::new() };
         let is_fill = |performed: &Performed| performed.act == Some(Act::Fill);
@@ -133,7 +135,7 @@ impl Played {
             Did::Closed { late: true, .. } => String::new(),
             _ => last.wire(),
         });
-        // What fills the buffers waits until the server reads, and a FIN waits behind it.
+        // The data in full buffers waits until the server reads, and a FIN waits behind it.
         if self.performed.iter().any(is_fill) && self.seen.end.is_none() {
             let fins = texts.iter_mut().filter(|text| *text == "→ FIN");
             fins.for_each(|text| *text = "→ FIN behind them".to_owned());
@@ -142,7 +144,7 @@ impl Played {
         texts.join(" ")
     }
 
-    /// Whether the close log has it; `None` without one.
+    /// Whether the close log has the connection; `None` without a close log.
     pub(super) fn log(&self) -> Option<Log> {
         self.told.as_ref().map(|told| match told {
             Ok(_) => Log::Line,
@@ -161,7 +163,7 @@ impl Played {
     }
 }
 
-/// Bytes that came in this moment.
+/// The bytes that this act received.
 fn bytes(performed: &Performed) -> usize {
     match performed.did {
         Did::Holds(bytes) | Did::Read(bytes, _) | Did::ReadPart { of: bytes, .. } => bytes,
@@ -169,21 +171,22 @@ fn bytes(performed: &Performed) -> usize {
     }
 }
 
-/// What a client failed in, and how long it waited.
+/// The failure of a client, with its timeout.
 fn in_vain(performed: &Performed, plan: &Plan) -> String {
     let text = judge::of_client(performed);
     let patience = match performed.act {
         Some(Act::AwaitEnd | Act::ReadToEnd) => plan.end_patience,
         _ => plan.patience,
     };
-    if performed.did == Did::GaveUp { format!("{text}, {}", span(patience)) } else { text }
+    if performed.did == Did::GaveUp { format!("{text} within {}", span(patience)) } else { text }
 }
 
-/// Who reads to the end may find that the end came before the reply.
+/// The failure of a client that read to the end and did not get the whole echo.
 fn no_echo(client: &Client, performed: &[Performed]) -> Option<String> {
     let is_end =
         |performed: &Performed| performed.act == Some(Act::ReadToEnd) && !performed.failed();
     let bytes = client.received();
-    (performed.iter().any(is_end) && !client.is_echoed())
-        .then(|| format!("{} came, and not the whole echo", counted(bytes as u64, "byte")))
+    (performed.iter().any(is_end) && !client.is_echoed()).then(|| {
+        format!("the client received {}, not the whole echo", counted(bytes as u64, "byte"))
+    })
 }

@@ -1,4 +1,4 @@
-//! A way to the server, direct or through a proxy, and how the server is at its end.
+//! Path to the server, direct or through a proxy, and the server's health on it.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -11,62 +11,63 @@ use crate::lab::observe::Ours;
 use crate::lab::options::{Options, Target};
 use crate::lab::report::ServerRow;
 
-/// What each address said that is not there.
+/// The addresses that did not accept, with their errors.
 pub(super) type Refusals = Vec<(SocketAddr, io::Error)>;
 
-/// How long a reply may take, or a connect, where the patience is not much longer.
+/// How long a reply or a connect may take, unless a quarter of the patience is longer.
 const REPLY: Duration = Duration::from_secs(3);
 
-/// A server that dies of something may take a moment to do so. Whoever asks how it is stays on the
-/// line for that long: its end is the end of that line as well.
+/// A dying server may take a moment to end. The health check holds its connection open for this
+/// long, because the server's end also ends that connection.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// So often is asked, at most, who ends the connection each time, and so long after the last time.
-const ASKED_MAX: u32 = 4;
+/// The most health checks in a row of a server that ends each connection, and the time between
+/// them.
+const ASKED_MAX: u32 = 12;
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A server is gone when nothing has listened for this long.
+/// A server is dead if nothing has listened for this long.
 const GONE: Duration = Duration::from_secs(1);
 
-/// So often in a row is looked whether somebody has started it again.
+/// The most checks in a row for a restart of the server.
 const TRIES_MAX: u32 = 3;
 
-/// How a server is, from bad to good.
+/// Health of a server, from bad to good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Health {
-    /// Nothing listens, and that stays so.
+pub(in crate::lab) enum Health {
+    /// Nothing listens, and nothing has listened for [`GONE`].
     Gone,
-    /// It accepts, or its kernel does, and no echo comes; or it resets new connections, or has no
-    /// room for them.
+    /// The server or its kernel accepts, and no echo arrives; or it resets new connections, or its
+    /// backlog is full.
     Silent,
-    /// It echoes.
+    /// The server echoes.
     Answers,
 }
 
-/// A way to the server: the direct one, or the one through the proxy.
+/// A path to the server: direct, or through the proxy.
 pub(super) struct Side {
     pub(super) address: SocketAddr,
-    /// How it was in the beginning.
+    /// The health at the beginning.
     healthy: Health,
-    /// How it was last.
+    /// The health at the last check.
     health: Health,
-    /// What the server lays before an echo, in bytes; `None` if it did not echo.
+    /// The length of the server's prefix before an echo, in bytes; `None` if it did not echo.
     prefix_bytes: Option<u64>,
-    /// Nobody broke off the first look.
+    /// Whether the first check was completed, and not interrupted.
     is_known: bool,
-    /// The scenario that it was last well after.
+    /// The last scenario after which the server was healthy.
     last: Option<&'static str>,
-    /// Looked in vain so often in a row whether it is well again.
+    /// The number of failed checks for a restart in a row.
     tries: u32,
     died_of: Vec<String>,
     hung_in: Vec<String>,
 }
 
 impl Side {
-    /// The way to the first of `addresses` that is there, and the connection by which it was tried.
+    /// The path to the first of `addresses` that accepts, and the connection of that check.
     ///
     /// # Errors
-    /// None of them is there: what each of them said.
+    /// None of them accepts; the errors of all.
     pub(super) fn find(
         addresses: &[SocketAddr],
         look: &Look<'_>,
@@ -104,18 +105,18 @@ impl Side {
         self.prefix_bytes.filter(|_| sent > 0).map(|prefix| prefix + sent)
     }
 
-    /// Whether `client`, an address of this machine, gets there without leaving it.
+    /// Whether a connection from `client`, an address of this machine, stays on this machine.
     pub(super) fn is_here(&self, client: SocketAddr) -> bool {
         self.address.ip().is_loopback() || self.address.ip() == client.ip()
     }
 
-    /// Whether it is as in the beginning.
+    /// Whether the health is as at the beginning.
     pub(super) fn is_well(&self) -> bool {
         self.health >= self.healthy
     }
 
-    /// How long to wait for it to become well: once in full, then just for one more look, and then
-    /// not at all.
+    /// How long to wait for a restart: `full` the first time, then only for one more check, and
+    /// finally not at all.
     pub(super) fn patience_left(&mut self, full: Duration) -> Option<Duration> {
         if self.is_well() {
             return Some(full);
@@ -128,18 +129,18 @@ impl Side {
         }
     }
 
-    /// Asks how it is.
+    /// Checks the health.
     pub(super) fn asks(&mut self, look: &Look<'_>, message: Vec<u8>) {
         let plan = Plan { end_patience: GRACE, ..look.plan(self.address, message) };
         let health = asked(&plan, self.healthy);
-        // Who was told to stop did not wait for the answer.
+        // A check that was interrupted has no result.
         if !look.options.is_stopped() {
             self.health = health;
             self.tries = if self.is_well() { 0 } else { self.tries };
         }
     }
 
-    /// What is known after `scenario`, which it was played.
+    /// Records the health after `scenario`.
     pub(super) fn played(&mut self, scenario: &'static str) {
         match self.health {
             _ if self.is_well() => self.last = Some(scenario),
@@ -148,7 +149,7 @@ impl Side {
         }
     }
 
-    /// It was not well before the next scenario could begin, and well after the last one.
+    /// Records that the server failed between two scenarios.
     pub(super) fn found_unwell(&mut self) {
         let after = self.last.unwrap_or("the first look");
         let list = match self.health {
@@ -158,15 +159,15 @@ impl Side {
         list.push(format!("something after {after}"));
     }
 
-    /// What is wrong with it, in words.
+    /// What is wrong with the server, in words.
     pub(super) fn says(&self) -> &'static str {
         match self.health {
-            Health::Gone => "nothing listens any more",
-            _ => "it does not serve the next connection in time, or resets it",
+            Health::Gone => "it no longer listens",
+            _ => "it does not answer the next connection in time, or resets it",
         }
     }
 
-    /// What that means for what was played before.
+    /// The effect of the last scenario, in words.
     pub(super) fn fate(&self) -> &'static str {
         if self.health == Health::Gone { "did not survive this" } else { "hangs after this" }
     }
@@ -183,14 +184,14 @@ impl Side {
     }
 }
 
-/// What all looks at a server need.
+/// Options for all checks of a server.
 pub(super) struct Look<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) target: &'a Target,
 }
 
 impl Look<'_> {
-    /// What a client of this lab has to know. A reply may take a quarter of the patience.
+    /// The plan of a client. A reply may take a quarter of the patience.
     pub(super) fn plan(&self, server: SocketAddr, message: Vec<u8>) -> Plan {
         let patience = self.target.patience;
         Plan {
@@ -216,15 +217,16 @@ pub(super) fn ours(client: &Client, connected: SystemTime, message_bytes: usize)
     }
 }
 
-/// How a server is now. Who ends the connection on which it is asked is asked once more: it may be
-/// its own end, and its listener goes last. Who never echoed is not waited for.
-fn asked(plan: &Plan, healthy: Health) -> Health {
+/// Checks a server's health. If the server ends the connection of the check, the check is repeated:
+/// the server may be dying, and its listener is closed last. A server that never echoed is not
+/// expected to reply.
+pub(in crate::lab) fn asked(plan: &Plan, healthy: Health) -> Health {
     let mut health = Health::Gone;
     for _ in 0..ASKED_MAX {
         let mut client = match connected(plan) {
             Ok(client) => client,
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Health::Gone,
-            // Something listens, and its queue is full, or it resets newcomers.
+            // A server listens, and its backlog is full, or it resets new connections.
             Err(_) => return Health::Silent,
         };
         health = match healthy {
@@ -242,11 +244,11 @@ fn asked(plan: &Plan, healthy: Health) -> Health {
     health
 }
 
-/// A connection to it. Where nothing listens, that has to stay so for a while: a server may be
-/// started again.
+/// Connects to the server. If nothing listens, it tries again for [`GONE`], because the server may
+/// be restarted.
 ///
 /// # Errors
-/// What the system said last.
+/// The last error of the system.
 fn connected(plan: &Plan) -> io::Result<Client> {
     let give_up = Instant::now() + GONE;
     loop {
@@ -262,7 +264,7 @@ fn connected(plan: &Plan) -> io::Result<Client> {
     }
 }
 
-/// Whether an echo comes.
+/// Whether the server echoes a message.
 fn echoes(client: &mut Client) -> Health {
     let asked = client.play(Act::Send);
     match asked.failed() || client.play(Act::Read).failed() {

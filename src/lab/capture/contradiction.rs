@@ -1,39 +1,39 @@
-//! What was expected, held against what was seen.
+//! Comparison of captured packets with an expectation.
 
 use super::packet::Packet;
 use super::story::Stream;
 
-/// What a scenario expects of its connection. What is left out may be as it likes.
+/// The packets that a scenario expects. A field that is not set is not compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Expectation {
-    /// Of what the client sends.
+    /// What the client sends.
     pub client: End,
-    /// Of what the server sends.
+    /// What the server sends.
     pub server: End,
-    /// Which comes first, where that is forced.
+    /// Which packet comes first, if the order is forced.
     pub first: Option<First>,
 }
 
-/// What one end is expected to send.
+/// The packets that one end is expected to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct End {
-    /// Whether a FIN.
+    /// Whether it sends a FIN.
     pub fin: Option<bool>,
-    /// Whether a reset.
+    /// Whether it sends a reset.
     pub rst: Option<bool>,
-    /// How many bytes; those that are sent twice count once.
+    /// The number of bytes; retransmitted bytes count once.
     pub bytes: Bytes,
 }
 
 /// A number of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Bytes {
-    /// However many.
+    /// Any number.
     #[default]
     Any,
-    /// So many, or more.
+    /// This number or more.
     AtLeast(u64),
-    /// So many.
+    /// This number.
     Exactly(u64),
 }
 
@@ -46,30 +46,30 @@ pub enum First {
     Reply,
 }
 
-/// What one end was seen to send.
+/// The packets that one end sent.
 #[derive(Default)]
 struct Sent {
     stream: Stream,
-    /// The places of the first of them in the capture.
+    /// The index of the first FIN, reset and byte in the capture.
     fin: Option<usize>,
     rst: Option<usize>,
     byte: Option<usize>,
-    /// The place in the stream that the other end has acknowledged.
+    /// The position in the stream that the other end has acknowledged.
     acknowledged: u32,
 }
 
 impl Sent {
-    /// Bytes that have arrived and were not seen: the capture has a gap.
+    /// Bytes that were acknowledged and not captured: the capture has a gap.
     fn missing(&self) -> u64 {
         let marks = 1 + u32::from(self.fin.is_some());
         u64::from(self.acknowledged.saturating_sub(marks)).saturating_sub(self.stream.bytes())
     }
 }
 
-/// Says in words where `packets` are not what was expected; `None` if they are.
+/// How `packets` differ from the expectation, in words; `None` if they do not.
 pub fn contradiction(expected: &Expectation, packets: &[Packet]) -> Option<String> {
     if packets.is_empty() {
-        return Some("no packet of the connection was seen".to_owned());
+        return Some("no packet of the connection was captured".to_owned());
     }
     let (client, server) = (sent(packets, true), sent(packets, false));
     let mut differences = Vec::new();
@@ -84,7 +84,7 @@ pub fn contradiction(expected: &Expectation, packets: &[Packet]) -> Option<Strin
     (!differences.is_empty()).then(|| differences.join("; "))
 }
 
-/// What the client sent, or the server.
+/// The packets of the client, or of the server.
 fn sent(packets: &[Packet], to_server: bool) -> Sent {
     let mut sent = Sent::default();
     for (index, packet) in packets.iter().enumerate() {
@@ -110,7 +110,7 @@ fn sent(packets: &[Packet], to_server: bool) -> Sent {
 fn mark(name: &str, what: &str, expected: Option<bool>, at: Option<usize>) -> Option<String> {
     match (expected?, at) {
         (true, None) => Some(format!("{name} sent no {what}")),
-        (false, Some(_)) => Some(format!("{name} sent a {what}, and should not have")),
+        (false, Some(_)) => Some(format!("{name} sent an unexpected {what}")),
         _ => None,
     }
 }
@@ -124,7 +124,7 @@ fn bytes(name: &str, expected: Bytes, sent: &Sent) -> Option<String> {
     };
     let gap = match sent.missing() {
         0 => String::new(),
-        missing => format!(" ({missing} more are missing in the capture)"),
+        missing => format!(" ({missing} more are missing from the capture)"),
     };
     Some(format!("{name} sent {seen} bytes instead of {wanted}{gap}"))
 }

@@ -1,4 +1,4 @@
-//! What the kernel hands us, and how much of it: a program for its virtual machine. Source:
+//! Packet filter (BPF): which packets the kernel passes on, and how much of each. Source:
 //! `Documentation/networking/filter.rst` of the kernel.
 
 use libc::{BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA};
@@ -9,8 +9,7 @@ use socket2::SockFilter;
 /// The loopback device has this number in every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// The packet comes to us: PACKET_HOST. The loopback device hands out each one twice, as outgoing
-/// too.
+/// PACKET_HOST: an incoming packet. The loopback device also shows each packet as outgoing.
 const TO_US: u32 = 0;
 
 const TCP: u32 = 6;
@@ -19,25 +18,25 @@ const UDP: u32 = 17;
 const ETHERNET_BYTES: u32 = 14;
 const IPV6_BYTES: u32 = 40;
 
-/// The places of what is looked at, from the beginning of the frame.
+/// Offsets from the beginning of the frame.
 const ETHER_TYPE_AT: u32 = 12;
 const IP_AT: u32 = ETHERNET_BYTES;
 const IPV4_PROTOCOL_AT: u32 = IP_AT + 9;
 const IPV6_NEXT_HEADER_AT: u32 = IP_AT + 6;
 const UDP_TARGET_PORT_AT: u32 = IP_AT + 20 + 2;
 
-/// From there the length of the IP header farther.
+/// Offset to which the length of the IP header is added.
 const TCP_LENGTH_AT: u32 = ETHERNET_BYTES + 12;
 
-/// A frame longer than this is kept without any payload. The kernel counts all of its 64 KB against
-/// our buffer as long as one byte of it is kept.
+/// A frame longer than this is kept without payload. If one byte of payload is kept, the kernel
+/// counts all of its 64 KB against the buffer of the socket.
 const LONG_BYTES: u32 = 2048;
 
-/// Takes TCP on the loopback device, and UDP over IPv4 to `mark_port`: of each frame so many bytes,
-/// or all headers.
+/// Accepts TCP on the loopback device, and UDP over IPv4 to `mark_port`: `snap_bytes` of each
+/// frame, or all headers of a long one.
 pub(super) fn filter(mark_port: u16, snap_bytes: u32) -> Vec<SockFilter> {
     let line = |code: u32, k: u32| SockFilter::new(code as u16, 0, 0, k);
-    // A jump that stands in line `at`, to one of two lines.
+    // A jump in line `at`, to one of two lines.
     let jump = |at: u8, test: u32, k: u32, yes: u8, no: u8| {
         SockFilter::new((BPF_JMP | test | BPF_K) as u16, yes - at - 1, no - at - 1, k)
     };

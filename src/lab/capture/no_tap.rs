@@ -1,12 +1,12 @@
-//! Where there is no packet socket, there is no capture.
+//! Placeholder for systems without packet sockets: a capture fails with `Unsupported`.
 
 use std::io;
 use std::time::Duration;
 
-/// There is none.
+/// A packet socket, which does not exist on this system.
 pub(super) enum Tap {}
 
-/// As on Linux, see there.
+/// A packet; see `tap.rs`.
 pub(super) struct Frame<'a> {
     pub(super) at: Duration,
     pub(super) stamped: bool,

@@ -1,4 +1,4 @@
-//! The packets of one connection, in numbers that a reader can add up.
+//! Packets of one connection, with relative sequence numbers and times.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::segment::{Flags, Segment};
 
-/// TCP shifts a window by so many bits at most (RFC 7323).
+/// The largest window scale, in bits (RFC 7323).
 const SCALE_MAX: u8 = 14;
 
-/// A segment as it was seen.
+/// A captured packet.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Packet {
@@ -20,20 +20,20 @@ pub struct Packet {
     #[serde(rename = "at_us", serialize_with = "microseconds", deserialize_with = "of_us")]
     #[cfg_attr(test, schemars(with = "u64"))]
     pub at: Duration,
-    /// From the client to the server, or back.
+    /// Whether it goes from the client to the server.
     pub to_server: bool,
     /// Its flags, such as "FIN ACK".
     #[serde(serialize_with = "words", deserialize_with = "of_words")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub flags: Flags,
-    /// Where it begins in its sender's stream: its SYN is 0, its first byte is 1.
+    /// Its position in its sender's stream: the SYN is 0, the first byte is 1.
     pub seq: u32,
-    /// What its sender wants next of the other's stream, if it says that.
+    /// The next position that its sender expects of the other stream, if the packet has one.
     pub ack: Option<u32>,
-    /// Bytes of the stream in it.
+    /// Its payload, in bytes.
     #[serde(rename = "bytes")]
     pub payload_bytes: u32,
-    /// How many bytes its sender takes, from `ack` on.
+    /// The receive window of its sender, in bytes from `ack` on.
     pub window: u32,
 }
 
@@ -67,13 +67,13 @@ fn of_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Flags, D::Erro
 }
 
 impl Packet {
-    /// An acknowledgement and nothing else.
+    /// Whether it is only an acknowledgement.
     pub(super) fn is_plain(&self) -> bool {
         self.flags == Flags { ack: true, ..Flags::default() } && self.payload_bytes == 0
     }
 }
 
-/// One line: when, where, the flags, the numbers.
+/// One line: time, direction, flags, numbers.
 impl fmt::Display for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.at.as_secs_f64() * 1000.0;
@@ -89,8 +89,8 @@ impl fmt::Display for Packet {
     }
 }
 
-/// The last connection between these two: from the client's last SYN on, or from the first of them
-/// if it was repeated.
+/// The last connection between these two: from the client's last SYN on, or from the first copy of
+/// a repeated SYN.
 pub(super) fn connection<'a>(
     seen: impl Iterator<Item = (Duration, &'a Segment)>,
     client: SocketAddr,
@@ -123,11 +123,11 @@ pub(super) fn connection<'a>(
         .collect()
 }
 
-/// What the numbers of a connection are relative to.
+/// The initial numbers of a connection, to which its numbers are relative.
 struct Numbers {
     client_isn: u32,
     server_isn: Option<u32>,
-    /// What each SYN said, the client's first; `None` while it has not been seen.
+    /// The window scale in each SYN, the client's first; `None` before that SYN was captured.
     scales: [Option<Option<u8>>; 2],
 }
 
@@ -136,9 +136,9 @@ impl Numbers {
         Numbers { client_isn, server_isn: None, scales: [None; 2] }
     }
 
-    /// Sequence number, acknowledgement and window, for a reader.
+    /// Relative sequence number, relative acknowledgement, and window in bytes.
     fn relative(&mut self, to_server: bool, segment: &Segment) -> (u32, Option<u32>, u32) {
-        // Without the server's SYN, what the client says of it has to do.
+        // Without the server's SYN, the client's acknowledgement implies its number.
         let implied = if to_server { segment.ack.wrapping_sub(1) } else { segment.seq };
         if (!to_server || segment.flags.ack) && self.server_isn.is_none() {
             self.server_isn = Some(implied);
@@ -150,7 +150,7 @@ impl Numbers {
         if segment.flags.syn {
             self.scales[side] = Some(segment.scale);
         }
-        // Scaling is agreed upon by both SYNs, and a SYN itself is not scaled.
+        // Scaling applies if both SYNs have it; the window of a SYN itself is not scaled.
         let scale = match self.scales {
             [Some(Some(client)), Some(Some(server))] if !segment.flags.syn => {
                 [client, server][side].min(SCALE_MAX)

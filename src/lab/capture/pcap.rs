@@ -1,4 +1,4 @@
-//! A file for Wireshark.
+//! pcap files, for Wireshark and tcpdump.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,12 +7,12 @@ use pcap_file::{DataLink, PcapError, TsResolution};
 
 use super::KeptPacket;
 
-/// Readers refuse a packet that was longer than this on the wire. None is.
+/// The snap length in the header. Readers refuse a longer packet; none is longer.
 const LENGTH_MAX: u32 = 1 << 18;
 
 pub(super) fn write(file: impl Write, seen: &[KeptPacket]) -> io::Result<()> {
     let header = PcapHeader {
-        datalink: DataLink::ETHERNET, // so the loopback device has it, with addresses of zero
+        datalink: DataLink::ETHERNET, // the loopback device uses it, with addresses of zero
         snaplen: LENGTH_MAX,
         ts_resolution: TsResolution::NanoSecond,
         ..PcapHeader::default()
@@ -24,7 +24,7 @@ pub(super) fn write(file: impl Write, seen: &[KeptPacket]) -> io::Result<()> {
         let packet = PcapPacket::new(seen.at, length, kept);
         writer.write_packet(&packet).map_err(plain)?;
     }
-    // Its buffer is written here, where a full disk can be told of.
+    // The buffer is written here, so that an error such as a full disk is reported.
     writer.into_writer().into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A TCP segment, taken out of a frame.
+//! TCP segments, parsed from Ethernet frames.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +32,7 @@ impl fmt::Display for Flags {
     }
 }
 
-/// What a TCP segment says, numbers as they are on the wire.
+/// The header of a TCP segment, with the numbers of the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Segment {
     pub(super) source: (IpAddr, u16),
@@ -41,22 +41,22 @@ pub(super) struct Segment {
     pub(super) seq: u32,
     pub(super) ack: u32,
     pub(super) window: u16,
-    /// By how many bits its sender wants its windows to be shifted.
+    /// The window scale of the sender, in bits.
     pub(super) scale: Option<u8>,
     pub(super) payload_bytes: u32,
-    /// How long the frame was on the wire.
+    /// The length of the frame on the wire.
     pub(super) frame_bytes: u32,
 }
 
 impl Segment {
-    /// `frame` is the beginning of an Ethernet frame; `None` if there is no whole TCP header in it.
+    /// Parses the beginning of an Ethernet frame; `None` if it has no complete TCP header.
     pub(super) fn parse(frame: &[u8]) -> Option<Segment> {
         let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
         let Some(TransportSlice::Tcp(tcp)) = packet.transport else { return None };
         if !packet.link_exts.is_empty() {
             return None;
         }
-        // The lengths are those of the IP header: the frame is cut off.
+        // Lengths come from the IP header, because the frame is cut.
         let (source, target, ip_bytes, ip_header_bytes) = match packet.net? {
             LaxNetSlice::Ipv4(ip) if ip.header().protocol() == ip_number::TCP => {
                 let header = ip.header();
@@ -89,7 +89,8 @@ impl Segment {
         })
     }
 
-    /// Whether it goes from `source` to `target`. An IPv4 address in the clothes of IPv6 is itself.
+    /// Whether the segment goes from `source` to `target`. An IPv4-mapped IPv6 address equals its
+    /// IPv4 address.
     pub(super) fn goes(&self, source: SocketAddr, target: SocketAddr) -> bool {
         let plain = |address: SocketAddr| (address.ip().to_canonical(), address.port());
         self.source == plain(source) && self.target == plain(target)

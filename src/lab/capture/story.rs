@@ -1,24 +1,24 @@
-//! A connection in one line.
+//! Summary of a connection's packets in one line.
 
 use std::ops::Range;
 
 use super::packet::Packet;
 
-/// What happened to one direction of a connection so far.
+/// One direction of a connection so far.
 #[derive(Default)]
 pub(super) struct Stream {
-    /// The parts of the stream that were seen, in order, with gaps between them.
+    /// The captured parts of the stream, in order, with gaps between them.
     parts: Vec<Range<u32>>,
     pub(super) fins: u32,
 }
 
 impl Stream {
-    /// Takes the payload of a packet, and gives how many of its bytes are new.
+    /// Adds the payload of a packet, and returns the number of new bytes.
     pub(super) fn takes(&mut self, packet: &Packet) -> u64 {
         let begin = packet.seq.wrapping_add(u32::from(packet.flags.syn));
         let mut whole = begin..begin.saturating_add(packet.payload_bytes);
         let before = self.bytes();
-        // What it touches becomes one part with it.
+        // Parts that it touches are merged with it.
         self.parts.retain(|part| {
             let apart = part.end < whole.start || whole.end < part.start;
             if !apart {
@@ -33,13 +33,13 @@ impl Stream {
         self.bytes() - before
     }
 
-    /// How many bytes of it were seen.
+    /// The number of captured bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| u64::from(part.end - part.start)).sum()
     }
 }
 
-/// More steps of data on end are summed up.
+/// More consecutive steps with data are summed up.
 const DATA_STEPS_MAX: usize = 4;
 
 /// A step of the story.
@@ -48,7 +48,7 @@ enum What {
     Syn,
     Ack,
     Bytes(u64),
-    /// Bytes that were seen before.
+    /// Retransmitted bytes.
     Again(u64),
     Fin,
     FinAgain,
@@ -62,9 +62,9 @@ struct Leg {
 }
 
 /// The connection in one line, in the words of [`Performed::wire`](crate::client::Performed::wire):
-/// `→ SYN ← SYN → ACK → 14 bytes ← 37 bytes → FIN ← FIN`. Acknowledgements are left out but for
-/// the handshake's, and data that follows other data the same way is added to it. Where both ends
-/// talk across each other it is `→ 9530260 bytes ⇄ ← 8192327 bytes`.
+/// `→ SYN ← SYN → ACK → 14 bytes ← 37 bytes → FIN ← FIN`. Acknowledgements are left out except the
+/// one of the handshake, and consecutive data in one direction is added up. Where both ends send at
+/// the same time, it is `→ 9530260 bytes ⇄ ← 8192327 bytes`.
 pub fn story(packets: &[Packet]) -> String {
     let mut steps: Vec<Leg> = Vec::new();
     let mut streams = [Stream::default(), Stream::default()];
@@ -101,7 +101,7 @@ pub fn story(packets: &[Packet]) -> String {
     words.join(" ")
 }
 
-/// Both ends talk across each other: what came in both directions, summed up.
+/// The sums of both directions, for ends that send at the same time.
 fn across(run: &[Leg]) -> String {
     let way = |to_server: bool| {
         let (mut new, mut again) = (0, 0);
@@ -122,7 +122,7 @@ fn across(run: &[Leg]) -> String {
     format!("{} ⇄ {}", way(first), way(!first))
 }
 
-/// Adds a step, or adds to the last one if it says the same.
+/// Adds a step, or merges it with the last one if both are of the same kind.
 fn tell(steps: &mut Vec<Leg>, to_server: bool, what: What) {
     if let Some(last) = steps.last_mut().filter(|last| last.to_server == to_server) {
         match (&mut last.what, &what) {

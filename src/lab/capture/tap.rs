@@ -1,4 +1,4 @@
-//! The packet socket. Source: packet(7), socket(7), and
+//! Packet socket. Source: packet(7), socket(7), and
 //! `Documentation/networking/timestamping.rst` of the kernel.
 
 use std::io::{self, IoSliceMut};
@@ -13,10 +13,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::filter::filter;
 
-/// What may wait to be read, in bytes as the kernel counts them: some ten thousand packets.
+/// The receive buffer, in bytes as the kernel counts them: about ten thousand packets.
 const BUFFER_BYTES: usize = 16 << 20;
 
-/// When a read gives up, for the thread to look around.
+/// The timeout of a read, after which the thread checks whether to stop.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An open packet socket.
@@ -27,27 +27,27 @@ pub(super) struct Tap {
     control: Vec<u8>,
 }
 
-/// A packet that was read.
+/// A packet from the socket.
 pub(super) struct Frame<'a> {
-    /// When the kernel saw it, since the epoch.
+    /// When the kernel received it, since the epoch.
     pub(super) at: Duration,
-    /// The kernel has said so itself. It begins to a moment after it was asked to; until then it is
-    /// when the packet was read.
+    /// Whether the time is a timestamp of the kernel. The kernel starts stamping shortly after the
+    /// request; before that, the time is when the packet was read.
     pub(super) stamped: bool,
     /// Its beginning.
     pub(super) bytes: &'a [u8],
-    /// The number in it, if it is a mark.
+    /// Its number, if it is a mark.
     pub(super) mark: Option<u64>,
-    /// How many were lost so far, because the buffer was full.
+    /// The number of packets dropped so far because the buffer was full.
     pub(super) lost: u64,
 }
 
 impl Tap {
-    /// Takes TCP on the loopback device, and what goes to the UDP port `mark_port` there. So much
-    /// of each, at most.
+    /// Opens a socket for TCP on the loopback device and for UDP to `mark_port` there, with at most
+    /// `snap_bytes` of each packet.
     ///
-    /// All protocols are asked for and the filter chooses: such a socket has its turn before IP
-    /// has, and IPv4 and IPv6 come in the order in which they were sent.
+    /// The socket is open to all protocols, and the filter selects. Such a socket gets packets
+    /// before IP does, and IPv4 and IPv6 packets in the order in which they were sent.
     pub(super) fn open(mark_port: u16, snap_bytes: u32) -> io::Result<Tap> {
         Tap::with_buffer(mark_port, snap_bytes, BUFFER_BYTES)
     }
@@ -56,11 +56,11 @@ impl Tap {
         let all = i32::from((libc::ETH_P_ALL as u16).to_be());
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
         socket.attach_filter(&filter(mark_port, snap_bytes))?;
-        // The limit of net.core.rmem_max is for those who do not administer the network.
+        // With CAP_NET_ADMIN the limit of net.core.rmem_max does not apply.
         setsockopt(&socket, sockopt::RcvBufForce, &buffer_bytes)
             .map_err(io::Error::from)
             .or_else(|_| socket.set_recv_buffer_size(buffer_bytes))?;
-        // The older SO_TIMESTAMP makes up a time where there is none.
+        // The older SO_TIMESTAMP invents a time if a packet has none.
         let stamps = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
             | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
         setsockopt(&socket, sockopt::Timestamping, &stamps)?;
@@ -70,7 +70,7 @@ impl Tap {
         Ok(Tap { socket, mark_port, space, control: nix::cmsg_space!(Timestamps, u32) })
     }
 
-    /// Waits for the next one. `None` is no error: there was nothing for a while.
+    /// Waits for the next packet. `None`: no packet arrived before the timeout.
     pub(super) fn read(&mut self) -> io::Result<Option<Frame<'_>>> {
         let (bytes, at, lost) = match self.receive() {
             Ok(received) => received,
@@ -108,7 +108,7 @@ impl Tap {
     }
 }
 
-/// The number in a mark.
+/// The number of a mark.
 fn mark(bytes: &[u8], mark_port: u16) -> Option<u64> {
     match LaxSlicedPacket::from_ethernet(bytes).ok()?.transport? {
         TransportSlice::Udp(udp)
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// `None` where this machine does not let us: that is said.
+    /// `None` without CAP_NET_RAW, with a line about the skip.
     fn narrow_tap(mark_port: u16) -> Option<Tap> {
         match Tap::with_buffer(mark_port, 160, 1) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_in_time_is_counted() {
+    fn packets_that_are_not_read_in_time_are_counted() {
         let marker = UdpSocket::bind("127.0.0.1:0").unwrap();
         let own = marker.local_addr().unwrap();
         marker.connect(own).unwrap();
         let Some(mut tap) = narrow_tap(own.port()) else { return };
         let marks = |number: u64| marker.send(&number.to_be_bytes()).unwrap();
         (1..=100).for_each(|number| _ = marks(number));
-        // Those that wait were there before any was lost: a later one tells of that.
+        // The waiting packets came before the first loss; a later packet has the count.
         let mut seen = 0;
         let lost = loop {
             match tap.read().unwrap() {

@@ -146,7 +146,7 @@ fn a_story_is_told_in_the_words_of_the_client() {
     let again = "→ 28 bytes → 14 bytes again ← 74 bytes ← FIN ← FIN again → RST ×2";
     assert_eq!(story(&frames), format!("→ SYN ← SYN → ACK {again}"));
 
-    // Who talks across each other is summed up.
+    // Ends that send at the same time are summed up.
     let mut frames = handshake();
     for turn in 0..5 {
         frames.push(frame(true, "PSH ACK", 1 + 10 * turn, 1, 10));
@@ -157,8 +157,8 @@ fn a_story_is_told_in_the_words_of_the_client() {
     let summed_up = "→ 50 bytes ⇄ ← 35 bytes, 7 again → FIN";
     assert_eq!(story(&frames), format!("→ SYN ← SYN → ACK {summed_up}"));
 
-    let nobody = [frame(true, "SYN", 0, 0, 0), frame(false, "RST ACK", 0, 1, 0)];
-    assert_eq!(story(&nobody), "→ SYN ← RST");
+    let refused = [frame(true, "SYN", 0, 0, 0), frame(false, "RST ACK", 0, 1, 0)];
+    assert_eq!(story(&refused), "→ SYN ← RST");
     assert_eq!(story(&[]), "");
 }
 
@@ -208,14 +208,14 @@ fn ipv6_is_taken_apart_too() {
 }
 
 #[test]
-fn an_address_in_the_clothes_of_ipv6_is_itself() {
+fn an_ipv4_mapped_address_equals_its_ipv4_address() {
     let segment = Segment::parse(&frame(true, "SYN", 0, 0, 0)).unwrap();
     assert!(segment.goes("[::ffff:127.0.0.1]:40000".parse().unwrap(), server()));
     assert!(!segment.goes(server(), client()));
 }
 
 #[test]
-fn what_differs_is_said_in_words() {
+fn each_contradiction_has_its_text() {
     let expects = |change: fn(&mut Expectation), frames: &[Vec<u8>]| {
         let mut expected = Expectation::default();
         change(&mut expected);
@@ -224,10 +224,10 @@ fn what_differs_is_said_in_words() {
     let no = |change: fn(&mut Expectation)| expects(change, &refused());
     assert_eq!(no(|_| ()), "");
     assert_eq!(no(|it| it.client.fin = Some(true)), "");
-    assert_eq!(no(|it| it.client.fin = Some(false)), "the client sent a FIN, and should not have");
+    assert_eq!(no(|it| it.client.fin = Some(false)), "the client sent an unexpected FIN");
     assert_eq!(no(|it| it.server.fin = Some(true)), "the server sent no FIN");
     assert_eq!(no(|it| it.server.rst = Some(true)), "the server sent no RST");
-    assert_eq!(no(|it| it.client.rst = Some(false)), "the client sent a RST, and should not have");
+    assert_eq!(no(|it| it.client.rst = Some(false)), "the client sent an unexpected RST");
     assert_eq!(no(|it| it.server.bytes = Bytes::Exactly(37)), "");
     assert_eq!(no(|it| it.server.bytes = Bytes::AtLeast(37)), "");
     assert_eq!(
@@ -245,11 +245,11 @@ fn what_differs_is_said_in_words() {
     assert_eq!(expects(|it| it.first = Some(First::Reply), &orderly()), "");
     let neither = "neither the client's FIN nor the server's reply came";
     assert_eq!(expects(|it| it.first = Some(First::Fin), &handshake()), neither);
-    assert_eq!(expects(|_| (), &[]), "no packet of the connection was seen");
+    assert_eq!(expects(|_| (), &[]), "no packet of the connection was captured");
 }
 
 #[test]
-fn a_gap_in_the_capture_is_no_lie_of_the_server() {
+fn a_gap_in_the_capture_is_not_blamed_on_the_server() {
     let mut frames = orderly();
     frames.remove(5); // the reply; its acknowledgement was seen
     let expected = Expectation {
@@ -258,7 +258,7 @@ fn a_gap_in_the_capture_is_no_lie_of_the_server() {
     };
     assert_eq!(
         contradiction(&expected, &packets(&frames)).unwrap(),
-        "the server sent 0 bytes instead of 37 (37 more are missing in the capture)"
+        "the server sent 0 bytes instead of 37 (37 more are missing from the capture)"
     );
 }
 
@@ -274,7 +274,7 @@ fn the_capture_is_bounded_and_counts_the_rest() {
     assert_eq!(state.losses, Losses { unread: 3, beyond: 1, malformed: 1 });
     assert!(!state.losses.is_none());
     state.watched = Some(vec![7]);
-    assert!(!state.takes(&late(3)), "nobody asked for it");
+    assert!(!state.takes(&late(3)), "its port is not watched");
     assert_eq!(state.losses.beyond, 1);
 }
 

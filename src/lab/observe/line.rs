@@ -1,5 +1,5 @@
-//! A line of a close log that another program writes: nothing of it is trusted, and no text of it
-//! is shown that is not one of ours.
+//! Line of a close log that another program writes. It is not trusted, and only known words of it
+//! are shown.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::record::EvidenceRecord;
 
-/// What is needed of a line. What else is there may be newer than we are.
+/// The needed fields of a line. Other fields may come from a newer version.
 #[derive(Deserialize)]
 pub(super) struct Line {
     #[serde(deserialize_with = "time")]
@@ -23,17 +23,17 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// `None` if it is none of a close log that a server writes of its own connections.
+    /// Parses a line; `None` if it is not a record that a server writes of its own connections.
     pub(super) fn parse(text: &[u8]) -> Option<Line> {
         serde_json::from_slice(text).ok().filter(is_ours)
     }
 
-    /// How many bytes the server read. A line without this number is not parsed.
+    /// The number of bytes that the server read. A line without this number is not parsed.
     pub(super) fn rx(&self) -> u64 {
         self.evidence.rx.unwrap_or(0)
     }
 
-    /// When its connection was accepted, by the server's clock, which has milliseconds.
+    /// When the connection was accepted, by the server's clock, in milliseconds.
     pub(super) fn began(&self) -> SystemTime {
         let life = Duration::from_millis(self.evidence.duration_ms.unwrap_or(0));
         self.time.checked_sub(life).unwrap_or(SystemTime::UNIX_EPOCH)
@@ -45,7 +45,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Err
     text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
 }
 
-/// Whether its words are such as a close log has, since they will be shown on a terminal, and
+/// Whether its words have the form of close log words, because they are shown on a terminal, and
 /// whether it has the numbers by which it is found.
 fn is_ours(line: &Line) -> bool {
     let EvidenceRecord { initiator, certainty, errno, via, .. } = &line.evidence;

@@ -1,4 +1,4 @@
-//! A file that another program appends to, read while it grows.
+//! Reader of a growing file, to which another program appends.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 /// The most that is read at a time, in bytes; the rest is read the next time.
 const LOOK_BYTES: u64 = 1 << 20;
 
-/// No line of a close log is longer, in bytes.
+/// The longest line of a close log, in bytes.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 16;
 
 /// The end of a file.
 pub(super) struct Tail {
     pub(super) path: PathBuf,
     file: File,
-    /// What was read and has no newline yet.
+    /// The beginning of a line whose newline was not read yet.
     pub(super) begun: Vec<u8>,
 }
 
 impl Tail {
-    /// Begins at the end: what is there already is not of interest.
+    /// Opens a file and starts at its end.
     ///
     /// # Errors
-    /// It is not a file, or it cannot be read.
+    /// The path is not a regular file, or it cannot be read.
     pub(super) fn open(path: &Path) -> io::Result<Tail> {
         // Opening a FIFO without a writer would block.
         if !fs::metadata(path)?.is_file() {
@@ -33,9 +33,9 @@ impl Tail {
         Ok(Tail { path: path.to_owned(), file, begun: Vec::new() })
     }
 
-    /// Hands over each line that has been added, without its newline; `false` if there was nothing
-    /// to read. A line that is too long is handed over as an empty one. A file that cannot be read
-    /// any more does not grow: a line that is waited for does not come.
+    /// Passes each new line to `takes`, without its newline; `false` if there was nothing to read.
+    /// A line that is too long is passed as an empty one. A file that can no longer be read counts
+    /// as one that does not grow.
     pub(super) fn reads(&mut self, mut takes: impl FnMut(&[u8])) -> bool {
         self.begins_anew();
         let read = (&self.file).take(LOOK_BYTES).read_to_end(&mut self.begun);
@@ -52,13 +52,13 @@ impl Tail {
         read.is_ok_and(|bytes| bytes > 0)
     }
 
-    /// A file that was emptied, or put aside for a new one, is read from its beginning.
+    /// Starts again at the beginning if the file was truncated, or replaced by a new one.
     fn begins_anew(&mut self) {
         let (Ok(position), Ok(data)) = (self.file.stream_position(), self.file.metadata()) else {
             return;
         };
         if data.len() > position {
-            return; // there is something to read still
+            return; // there is more to read
         }
         let is_new = fs::metadata(&self.path).is_ok_and(|named| !is_same(&named, &data));
         let emptied = data.len() < position && self.file.rewind().is_ok();

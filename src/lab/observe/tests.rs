@@ -1,4 +1,4 @@
-//! Which line of a close log is whose: by port, length, time and number.
+//! Tests of the close log reader: lines are found by port, length, time and number.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -95,9 +95,9 @@ fn lines_are_joined_by_port_and_each_once_and_old_ones_not_at_all() {
     assert_eq!(direct(&mut log, 8), Ok(Kind::PeerResetReplyAcked));
     assert_eq!(direct(&mut log, 7), Ok(Kind::PeerFinDelivered));
     assert!(direct(&mut log, 1).is_err(), "it was there before");
-    let missing = "no line of the close log with port 7 within 0 ms";
+    let missing = "no close log line with port 7 within 0 ms";
     assert_eq!(direct(&mut log, 7).unwrap_err(), missing);
-    let no_more = "the close log has no lines of our connections any more";
+    let no_more = "the close log no longer has lines of the lab's connections";
     assert_eq!(direct(&mut log, 7).unwrap_err(), no_more, "and a third one is not waited for");
 }
 
@@ -111,7 +111,7 @@ fn a_line_without_the_facts_of_the_program_is_none() {
         let name = known.split_once(':').unwrap().0;
         file.write_all(text.replace(known, &format!("{name}:null")).as_bytes()).unwrap();
         let untold = direct(&mut log, 7).unwrap_err();
-        assert!(untold.contains("1 that are none of a close log"), "{untold}");
+        assert!(untold.contains("lines that are not close log records: 1"), "{untold}");
     }
 }
 
@@ -233,7 +233,9 @@ fn what_is_no_line_of_a_close_log_is_counted_and_a_new_verdict_is_named() {
     let text = "not even JSON\n{}\n".to_owned() + &line(7, "peer_fin.brand_new");
     file.write_all(text.as_bytes()).unwrap();
     assert!(direct(&mut log, 7).unwrap_err().contains("\"peer_fin.brand_new\""));
-    assert!(direct(&mut log, 7).unwrap_err().ends_with("and 2 that are none of a close log"));
+    assert!(
+        direct(&mut log, 7).unwrap_err().ends_with("; lines that are not close log records: 2")
+    );
 }
 
 /// It may come from anywhere, and what it says is shown on a terminal.
@@ -242,7 +244,9 @@ fn words_that_are_none_are_no_line() {
     let (mut file, mut log) = log("escapes");
     let evil = line(7, "timeout.read").replace("certain", "\\u001b[2Jcertain");
     file.write_all(evil.as_bytes()).unwrap();
-    assert!(direct(&mut log, 7).unwrap_err().ends_with("and 1 that are none of a close log"));
+    assert!(
+        direct(&mut log, 7).unwrap_err().ends_with("; lines that are not close log records: 1")
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Every scenario, in the order in which they are played.
+//! Table of all scenarios, in the order in which they are played.
 
 use super::shapes::*;
 use super::{Experiment, Order, Play, Scenario, Setting};
@@ -39,14 +39,14 @@ const fn experiment(number: u8, found: &'static str, recv: &'static str) -> Opti
 
 const DELIVERED: &[Kind] = &[Kind::PeerFinDelivered];
 const SERVED: &[Kind] = &[Kind::PeerFinHalfCloseServed];
-/// Which comes last is the kernel's doing: its FIN, or the acknowledgement of the reply.
+/// Which comes last depends on the kernel: the client's FIN, or the acknowledgement of the reply.
 const SERVED_FULL: &[Kind] = &[Kind::PeerFinHalfCloseServed, Kind::PeerFinDelivered];
 const REFUSED: &[Kind] = &[Kind::PeerFinReplyRefused];
 const ACKED: &[Kind] = &[Kind::PeerResetReplyAcked];
 const REPLY_REFUSED: &str = "← 37 bytes → RST";
 const RESET: &str = "-1 ECONNRESET";
 
-/// What is needed that the lab has not, and what has it.
+/// What the lab does not have, and the test that does.
 macro_rules! elsewhere {
     ($needs:literal) => {
         concat!($needs, "; `cargo test --test namespace` plays it (root)")
@@ -55,7 +55,7 @@ macro_rules! elsewhere {
 
 const NAMESPACE: &str = elsewhere!("a network namespace");
 
-const UNREAD: &str = "a close with unread bytes is a reset; the reply had been acknowledged";
+const UNREAD: &str = "a close with unread bytes sends a reset; the reply had been acknowledged";
 const CLOSE_UNREAD: Scenario = Scenario {
     fin: Some(false),
     on_wire: RESET_BEHIND_REPLY,
@@ -71,7 +71,7 @@ const AT_ONCE: Scenario = Scenario {
         "S3 FIN first",
         Way::CloseAtOnce,
         REFUSED,
-        "its FIN came first, and our reply was answered with a reset",
+        "the client's FIN came first, and its kernel answered the reply with a reset",
     )
 };
 
@@ -102,7 +102,7 @@ pub(super) const ALL: &[Scenario] = &[
         fin: Some(true),
         then: "← FIN",
         on_wire: ORDERLY,
-        ..row("S1", Way::Close, DELIVERED, "a FIN, and everything was acknowledged")
+        ..row("S1", Way::Close, DELIVERED, "the client sent a FIN, and everything was acknowledged")
     },
     Scenario {
         id: "S3 race",
@@ -117,7 +117,7 @@ pub(super) const ALL: &[Scenario] = &[
         fin: None,
         lost: None,
         on_wire: RACED,
-        why: "refused if its FIN came first, a reset if our reply did; never delivered",
+        why: "refused if the client's FIN came first, a reset if the reply did; never delivered",
         ..AT_ONCE
     },
     // ---- sends and closes at once, each order ----
@@ -127,7 +127,7 @@ pub(super) const ALL: &[Scenario] = &[
         same_as: Some("S2"),
         fin: Some(false),
         on_wire: RESET_BEHIND_REPLY,
-        ..row("S3 reply first", Way::CloseAtOnce, ACKED, "the reply lay unread: as S2")
+        ..row("S3 reply first", Way::CloseAtOnce, ACKED, "the reply was unread, as in S2")
     },
     Scenario {
         setting: Setting::Sips,
@@ -148,7 +148,7 @@ pub(super) const ALL: &[Scenario] = &[
         same_as: Some("S2"),
         fin: Some(false),
         on_wire: RESET_BEHIND_REPLY,
-        ..row("S4", Way::Reset, ACKED, "a reset; what was read before it cannot be seen")
+        ..row("S4", Way::Reset, ACKED, "a reset; it does not show what the client had read")
     },
     Scenario {
         fin: Some(false),
@@ -158,7 +158,12 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         fin: Some(true),
         on_wire: SERVED_BEHIND_FIN,
-        ..row("S6", Way::HalfClose, SERVED, "its FIN came with the request, our reply was taken")
+        ..row(
+            "S6",
+            Way::HalfClose,
+            SERVED,
+            "the client's FIN came with its request, and the reply was acknowledged",
+        )
     },
     Scenario {
         setting: Setting::Sips,
@@ -168,35 +173,40 @@ pub(super) const ALL: &[Scenario] = &[
             "S6b",
             Way::HalfCloseDiscard,
             &[Kind::PeerFinReplyDiscarded],
-            "a reset behind its FIN, when the reply had been acknowledged",
+            "a reset after the client's FIN, when the reply had been acknowledged",
         )
     },
     Scenario {
         same_as: Some("S6"),
         fin: Some(true),
         on_wire: SERVED_BEHIND_FIN,
-        ..row("S6c", Way::HalfCloseDiscardLate, SERVED, "behind both FINs nothing is sent")
+        ..row("S6c", Way::HalfCloseDiscardLate, SERVED, "after both FINs a close sends nothing")
     },
-    // ---- nothing is said ----
+    // ---- nothing is sent ----
     Scenario {
         order: Order::AcceptedFirst,
         fin: Some(true),
         then: "← FIN",
         on_wire: ORDERLY_AND_SILENT,
-        ..row("S7", Way::Probe, &[Kind::PeerFinProbe], "a FIN, and not a byte before it")
+        ..row("S7", Way::Probe, &[Kind::PeerFinProbe], "a FIN, and no byte before it")
     },
     Scenario {
         order: Order::AcceptedFirst,
         fin: Some(false),
         on_wire: RESET_AND_SILENT,
-        ..row("S7b", Way::ProbeReset, &[Kind::PeerResetProbe], "a reset, and not a byte before it")
+        ..row("S7b", Way::ProbeReset, &[Kind::PeerResetProbe], "a reset, and no byte before it")
     },
     Scenario {
         order: Order::ClientFirst,
         same_as: Some("S7b"),
         fin: Some(false),
         on_wire: RESET_AND_SILENT,
-        ..row("S8", Way::ProbeReset, &[Kind::PeerResetProbe], "accept gives it, reset as it is")
+        ..row(
+            "S8",
+            Way::ProbeReset,
+            &[Kind::PeerResetProbe],
+            "accept returns the connection although it is already reset",
+        )
     },
     Scenario {
         order: Order::ClientFirst,
@@ -206,13 +216,18 @@ pub(super) const ALL: &[Scenario] = &[
             "S8b",
             Way::ResetAtOnce,
             &[Kind::PeerResetBeforeReply],
-            "the request is read, and its reply cannot be sent",
+            "the server reads the request and cannot send the reply",
         )
     },
     Scenario {
         fin: Some(true),
         on_wire: ORDERLY,
-        ..row("S9", Way::Silent, &[Kind::TimeoutRead], "the read deadline; our FIN was first")
+        ..row(
+            "S9",
+            Way::Silent,
+            &[Kind::TimeoutRead],
+            "the read deadline passed; the server's FIN came first",
+        )
     },
     // ---- killed ----
     Scenario {
@@ -220,13 +235,13 @@ pub(super) const ALL: &[Scenario] = &[
         fin: Some(true),
         then: "← FIN",
         on_wire: ORDERLY,
-        ..row("S13a", Way::Killed, DELIVERED, "its kernel closes for it")
+        ..row("S13a", Way::Killed, DELIVERED, "the kernel closes the socket of a killed process")
     },
     Scenario {
         same_as: Some("S2"),
         fin: Some(false),
         on_wire: RESET_BEHIND_REPLY,
-        ..row("S13b", Way::KilledUnread, ACKED, "its kernel closes for it")
+        ..row("S13b", Way::KilledUnread, ACKED, "the kernel closes the socket of a killed process")
     },
     // ---- buffers are full ----
     Scenario {
@@ -238,14 +253,14 @@ pub(super) const ALL: &[Scenario] = &[
             "S15",
             Way::CloseFull,
             &[Kind::PeerResetReplyUndelivered],
-            "a reset, with bytes of the reply on the way",
+            "a reset, with bytes of the reply in flight",
         )
     },
     Scenario {
         setting: Setting::Filled,
         fin: Some(true),
         on_wire: FULL_AND_ORDERLY,
-        ..row("S15b", Way::HalfCloseFull, SERVED_FULL, "its FIN waits behind its requests")
+        ..row("S15b", Way::HalfCloseFull, SERVED_FULL, "the client's FIN waits behind its requests")
     },
     Scenario {
         same_as: Some("S2"),
@@ -260,7 +275,12 @@ pub(super) const ALL: &[Scenario] = &[
         lost: Some(true),
         then: REPLY_REFUSED,
         on_wire: REFUSED_REPLY,
-        ..row("S16b", Way::ShutDownBoth, REFUSED, "who reads no more answers with a reset")
+        ..row(
+            "S16b",
+            Way::ShutDownBoth,
+            REFUSED,
+            "after SHUT_RDWR the client's kernel answers data with a reset",
+        )
     },
     Scenario {
         lost: Some(true),
@@ -269,38 +289,48 @@ pub(super) const ALL: &[Scenario] = &[
             "S17",
             Way::Stall,
             &[Kind::TimeoutWriteStall],
-            "the write deadline; its window stayed at zero",
+            "the write deadline passed; the client's window stayed at zero",
         )
     },
-    // ---- we close first ----
+    // ---- the server closes first ----
     Scenario {
         order: Order::ServerFirst,
         setting: Setting::Own,
         fin: Some(true),
         on_wire: ORDERLY,
-        ..row("S20", Way::Silent, &[Kind::LocalDrain], "our FIN was first, its own came after")
+        ..row(
+            "S20",
+            Way::Silent,
+            &[Kind::LocalDrain],
+            "the server's FIN came first, then the client's",
+        )
     },
     Scenario {
         order: Order::ServerFirst,
         setting: Setting::Own,
         fin: Some(false),
         on_wire: RESET_BEHIND_OUR_FIN,
-        ..row("S20b", Way::SilentReset, &[Kind::LocalDrain], "our FIN was first, its reset is kept")
+        ..row(
+            "S20b",
+            Way::SilentReset,
+            &[Kind::LocalDrain],
+            "the server's FIN came first; the later reset is in the evidence",
+        )
     },
-    // ---- not here ----
+    // ---- not played here ----
     skip(
         "S1c",
-        "reads the reply, closes; its FIN_WAIT2 is over before our FIN comes",
-        elsewhere!("a minute of FIN_WAIT2"),
+        "reads the reply, closes; its FIN_WAIT2 ends before the server's FIN",
+        elsewhere!("a minute in FIN_WAIT2"),
         DELIVERED,
-        "a reset for our FIN, when all else was acknowledged",
+        "a reset in answer to the server's FIN, when everything else was acknowledged",
     ),
     skip(
         "S10a",
-        "vanishes with our reply in flight",
+        "vanishes with the reply in flight",
         NAMESPACE,
         &[Kind::TimeoutRetransmit],
-        "nothing is acknowledged, until the retransmissions end",
+        "no acknowledgement until the retransmissions end",
     ),
     skip(
         "S10b",
@@ -311,10 +341,10 @@ pub(super) const ALL: &[Scenario] = &[
     ),
     skip(
         "S10c",
-        "restarts, and resets what it does not know",
+        "restarts, and resets connections that it does not know",
         NAMESPACE,
         &[Kind::PeerResetStale],
-        "a reset while retransmissions or probes were under way",
+        "a reset during retransmissions or probes",
     ),
     skip(
         "S10h",
@@ -325,18 +355,24 @@ pub(super) const ALL: &[Scenario] = &[
     ),
     skip(
         "S11",
-        "is unreachable, as a router says",
+        "is unreachable, as a router reports",
         NAMESPACE,
         &[Kind::TimeoutUnreachable],
-        "ICMP, until the retransmissions end",
+        "ICMP errors until the retransmissions end",
     ),
     Scenario {
         same_as: Some("S2"),
-        ..skip("S12", "is reset by a middlebox", NAMESPACE, ACKED, "as a reset of its own")
+        ..skip(
+            "S12",
+            "is reset by a middlebox",
+            NAMESPACE,
+            ACKED,
+            "looks like a reset by the client",
+        )
     },
     skip(
         "S21",
-        "is open when a program on this machine runs ss -K",
+        "is connected when a program on this machine runs ss -K",
         elsewhere!("ss -K of iproute2"),
         &[Kind::LocalKilled],
         "ECONNABORTED, and no FIN",

@@ -1,29 +1,30 @@
-//! What a scenario is against a server whose turns are its own.
+//! Scenarios against an external server, which the lab does not run.
 
 use super::{Order, Play, Scenario};
 use crate::client::Way;
 use crate::machine::close::Kind;
 
-/// How a scenario is played elsewhere.
+/// How a scenario is played against an external server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Elsewhere {
-    /// The client alone forces the order; one of these verdicts is right.
+    /// The client alone forces the order; these verdicts are correct.
     Forced(&'static [Kind]),
-    /// Both run freely; one of these verdicts is right.
+    /// Both sides run freely; these verdicts are correct.
     Race(&'static [Kind]),
-    /// Not played: what it needs.
+    /// Not played; what it needs.
     Skip(&'static str),
 }
 
 const DELIVERED: &[Kind] = &[Kind::PeerFinDelivered];
 
-/// The reset can overtake the acknowledgement of the reply, or take it along.
+/// The reset can come before the acknowledgement of the reply, or carry it.
 const RESETS: &[Kind] = &[Kind::PeerResetReplyAcked, Kind::PeerResetReplyUndelivered];
 
-/// Its FIN can come before the reply goes out, or after.
+/// The client's FIN can come before the server sends the reply, or after.
 const SERVED: &[Kind] = &[Kind::PeerFinHalfCloseServed, Kind::PeerFinDelivered];
 
-/// It shuts down its side and closes with the reply unread, in front of our FIN or behind it.
+/// The client shuts down its side and closes with the reply unread, before the server's FIN or
+/// after.
 const DISCARDED: &[Kind] = &[
     Kind::PeerFinReplyDiscarded,
     Kind::PeerFinReplyRefused,
@@ -31,7 +32,7 @@ const DISCARDED: &[Kind] = &[
     Kind::PeerFinDelivered,
 ];
 
-/// It is gone before the reply, or before the second one, comes.
+/// The client has closed before the reply, or the second one, arrives.
 const REFUSED: &[Kind] = &[
     Kind::PeerFinReplyRefused,
     Kind::PeerResetReplyAcked,
@@ -39,20 +40,22 @@ const REFUSED: &[Kind] = &[
     Kind::PeerResetBeforeReply,
 ];
 
-/// Its reset comes before the reply goes out, when it is under way, or after.
+/// The client's reset comes before the server sends the reply, while it is in flight, or after.
 const RESET_AT_ONCE: &[Kind] =
     &[Kind::PeerResetBeforeReply, Kind::PeerResetReplyUndelivered, Kind::PeerResetReplyAcked];
 
 impl Scenario {
-    /// How it is played against a server whose turns are not ours.
+    /// How the scenario is played against an external server.
     pub fn elsewhere(&self) -> Elsewhere {
         let way = match (self.play, self.order) {
             (Play::Skip { needs, .. }, _) => return Elsewhere::Skip(needs),
-            (_, Order::ServerFirst) => return Elsewhere::Skip("a server that we can tell to stop"),
+            (_, Order::ServerFirst) => return Elsewhere::Skip("a server that the lab can stop"),
             (Play::Way(Way::CloseAtOnce), Order::ClientFirst) => {
-                return Elsewhere::Skip("a server whose turns are ours; S3 race plays it freely");
+                return Elsewhere::Skip(
+                    "a server that the lab runs itself; S3 race plays it in any order",
+                );
             }
-            // The reply is waited for.
+            // The client waits for the reply.
             (Play::Way(_), Order::ReplyFirst) => return Elsewhere::Forced(RESETS),
             (Play::Way(way), _) => way,
         };
@@ -84,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_right_where_all_is_forced_is_right_elsewhere() {
+    fn a_verdict_of_a_forced_order_is_also_correct_against_an_external_server() {
         for scenario in all() {
             match scenario.elsewhere() {
                 Elsewhere::Forced(kinds) | Elsewhere::Race(kinds) => {

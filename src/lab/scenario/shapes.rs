@@ -1,16 +1,16 @@
-//! What the wire shows of a connection. Most scenarios share a handful of shapes.
+//! Expected packets of the scenarios, most of which share a few shapes.
 
 use crate::lab::capture::{Bytes, End, Expectation, First};
 
-/// The article's message, and what it is answered with.
+/// The article's message and its reply.
 const REQUEST: Bytes = Bytes::Exactly(14);
 const TWO_REQUESTS: Bytes = Bytes::Exactly(28);
 const REPLY: Bytes = Bytes::Exactly(37);
 const TWO_REPLIES: Bytes = Bytes::Exactly(74);
 const NOTHING: Bytes = Bytes::Exactly(0);
-/// Less than any buffer takes, and more than any message has.
+/// Less than full buffers, and more than any message.
 const MANY: Bytes = Bytes::AtLeast(1 << 16);
-/// As much as a receive buffer takes that nobody reads: where it is small, a few replies.
+/// The content of a full receive buffer: if the buffer is small, only a few replies.
 const SOME: Bytes = Bytes::AtLeast(1);
 
 /// These bytes and a FIN.
@@ -23,12 +23,12 @@ const fn rst(bytes: Bytes) -> End {
     End { fin: Some(false), rst: Some(true), bytes }
 }
 
-/// These bytes and a FIN; and behind it a reset.
+/// These bytes, a FIN, and then a reset.
 const fn fin_rst(bytes: Bytes) -> End {
     End { fin: Some(true), rst: Some(true), bytes }
 }
 
-/// These bytes, and no end: the other side was quicker.
+/// These bytes and no end, because the other side ended the connection first.
 const fn open(bytes: Bytes) -> End {
     End { fin: Some(false), rst: Some(false), bytes }
 }
@@ -52,15 +52,15 @@ pub(super) const RESET_BEHIND_REQUEST: Expectation = shape(rst(REQUEST), open(NO
 pub(super) const RESET_AND_SILENT: Expectation = shape(rst(NOTHING), open(NOTHING), None);
 pub(super) const FULL_AND_ORDERLY: Expectation = shape(fin(MANY), fin(MANY), ANSWER);
 pub(super) const FULL_AND_RESET: Expectation = shape(rst(MANY), open(SOME), ANSWER);
-/// We reset.
+/// The server resets.
 pub(super) const FULL_AND_GIVEN_UP: Expectation = shape(open(MANY), rst(SOME), ANSWER);
-/// The client's reset always comes: for the reply that it did not read, or for the one that came
-/// too late. A FIN of either side may come before it.
+/// The client always sends a reset: for a reply that it did not read, or for one that came too
+/// late. A FIN of either side may come before it.
 pub(super) const RACED: Expectation = Expectation {
     client: End { fin: None, ..rst(REQUEST) },
     server: End { fin: None, ..open(REPLY) },
     first: None,
 };
-/// Of what is not played here.
+/// For scenarios that are not played here.
 const ANYHOW: End = End { fin: None, rst: None, bytes: Bytes::Any };
 pub(super) const ANY: Expectation = shape(ANYHOW, ANYHOW, None);

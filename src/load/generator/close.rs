@@ -2,12 +2,12 @@
 //!
 //! A million FINs at once take more of the kernel's memory for TCP (`net.ipv4.tcp_mem`) than there
 //! is, and what does not fit is dropped. So at most [`OPENING_MAX`] of our FINs are unanswered at a
-//! time, and `--ramp` holds for the end as well as for the beginning. A connection that waits to be
-//! closed still sends its message (`--every`), or the server's read deadline would end it.
+//! time, and `--ramp` also limits the closing. A connection that waits to be closed still sends its
+//! message (`--every`), or the server's read deadline would end it.
 //!
-//! The pace has an end, for a server may never answer a FIN: after twice the time that opening
-//! took, and a timeout, the rest is closed at once. An interrupt shortens the timeout and drops the
-//! ramp.
+//! The pace has a time limit, because a server may never answer a FIN: after twice the time that
+//! opening took, plus a timeout, all remaining connections are closed at once. An interrupt
+//! shortens the timeout and removes the ramp.
 
 use super::open::OPENING_MAX;
 use super::stage::RunPhase;
@@ -16,21 +16,20 @@ use crate::load::connection::{Phase, Why};
 use crate::load::plan::Mode;
 use crate::load::tally::Trouble;
 
-/// How far closing is.
+/// The progress of closing.
 #[derive(Default, Debug)]
 pub(super) struct Closing {
     /// How long opening took, in nanoseconds.
     pub(super) opened_in: u64,
-    /// Connections whose turn has come and that have not ended: our FIN is out, or waits for a
-    /// reply.
+    /// Connections that are to close and have not ended: our FIN was sent, or waits for a reply.
     pub(super) under_way: u32,
-    /// The place whose turn is next.
+    /// The next place to close.
     next: u32,
-    /// Connections whose turn has come.
+    /// Connections that are to close, including those that have ended.
     begun: u32,
     /// When it began, in nanoseconds of the generator's clock.
     begin: u64,
-    /// From then on the rest is closed at once.
+    /// After this time all remaining connections are closed at once.
     paced_until: u64,
 }
 
@@ -68,7 +67,7 @@ impl Generator {
         now + 2 * self.closing.opened_in + self.plan.timeout_ms * 1_000_000
     }
 
-    /// Closes as many as may be under way, and as the ramp allows.
+    /// Closes as many connections as the limit and the ramp allow.
     pub(super) fn close_more(&mut self) {
         let now = self.now();
         let is_paced = now < self.closing.paced_until;
@@ -90,7 +89,7 @@ impl Generator {
         }
     }
 
-    /// Our FIN, if its turn has come and no reply is under way.
+    /// Sends our FIN, if the connection is to close and no reply is in flight.
     pub(super) fn leave(&mut self, key: usize) {
         let Some(entry) = self.slab.get(key) else { return };
         let connection = &entry.connection;
@@ -99,8 +98,8 @@ impl Generator {
         }
     }
 
-    /// When the next one may be closed by the clock, in nanoseconds: by the ramp, or since the pace
-    /// has an end. `None` if that is up to the server.
+    /// When the next one may be closed by the clock, in nanoseconds: by the ramp, or at the time
+    /// limit. `None` if it depends on the server.
     pub(super) fn next_close_at(&self) -> Option<u64> {
         if self.stage != RunPhase::Closing || self.closing.next >= self.opened {
             return None;
@@ -124,7 +123,7 @@ impl Generator {
             && self.slab.iter().all(|(_, entry)| is_closed(entry.connection.phase))
     }
 
-    /// An interrupt while connections are closed: the server has less time for its FINs.
+    /// An interrupt while connections are closed: the server gets less time for its FINs.
     pub(super) fn hurry(&mut self) {
         let now = self.now();
         self.plan.timeout_ms = self.plan.timeout_ms.min(CLOSING_MS_INTERRUPTED);

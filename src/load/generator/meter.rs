@@ -1,7 +1,7 @@
-//! What is measured of the interval under way, for `--every-report`.
+//! The figures of the current interval, for `--every-report`.
 //!
-//! The thread that measures counts, and hands over what it has counted: what is written of it, and
-//! whether that is possible, is the conductor's affair. Where it has no room the interval goes on.
+//! The thread that measures only counts, and passes the figures on. The conductor writes them; if
+//! it has no room, the interval continues.
 
 use super::stage::RunPhase;
 use super::{Conductor, Generator};
@@ -9,15 +9,14 @@ use crate::load::histogram::Latency;
 use crate::load::interval::Interval;
 use crate::load::tally::Tally;
 
-/// The interval under way.
+/// The current interval.
 pub(super) struct Meter {
     every_ns: u64,
-    /// When it is over, in nanoseconds of the generator's clock; `u64::MAX` before the measured
-    /// time.
+    /// When it ends, in nanoseconds of the generator's clock; `u64::MAX` before the measured time.
     pub(super) ends_at: u64,
     begin: u64,
     latency: Latency,
-    /// What had been counted when it began.
+    /// The counters at its beginning.
     tally: Tally,
     unanswered: u64,
 }
@@ -53,7 +52,7 @@ impl Generator {
         meter.unanswered = self.outcome.unanswered;
     }
 
-    /// Hands over the interval if it is over, or if it is the last.
+    /// Passes the interval on if it has ended, or if it is the last.
     pub(super) fn tell_interval(&mut self, conductor: &mut impl Conductor, is_last: bool) {
         let (connections, begin) = (self.standing(), self.window.begin);
         let Some(meter) = &mut self.meter else { return };

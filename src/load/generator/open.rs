@@ -1,4 +1,4 @@
-//! Opening connections: all of them at the beginning, or one after the other in the same place.
+//! Opening connections: all of them at the beginning, or one after another in the same place.
 
 use std::io;
 
@@ -13,23 +13,24 @@ use crate::load::tally::Trouble;
 use crate::machine::errno::Errno;
 use crate::machine::time::Moment;
 
-/// Handshakes and first replies that are awaited at a time. It is far below any backlog: who does
-/// not fit into that is not refused, but forgotten for a second.
+/// Handshakes and first replies that are awaited at a time. It is far below any backlog: a
+/// connection that does not fit into the backlog is not refused but dropped, and retried after a
+/// second.
 pub(super) const OPENING_MAX: u32 = 256;
 
-/// After a connect that failed a place rests for so long: a server that is gone is asked again and
-/// again, and not in a loop without a breath. In milliseconds.
+/// The pause of a place after a failed connect, in milliseconds: a server that does not answer is
+/// tried again indefinitely, but not in a busy loop.
 const RETRY_MS: u64 = 100;
 
 impl Generator {
-    /// Opens as many as may be under way, and as the ramp allows.
+    /// Opens as many connections as the limit and the ramp allow.
     pub(super) fn open_more(&mut self) {
         if self.is_churn() {
             return;
         }
         let failed = self.opened - self.slab.len() as u32;
         if failed >= OPENING_MAX && self.slab.len() as u32 == self.opening {
-            // Nobody has been heard of, and there is no end to timeouts in a row.
+            // No connection had a reply, and timeouts in a row would take too long.
             self.opened = self.plan.connections;
             return;
         }
@@ -44,17 +45,17 @@ impl Generator {
         }
     }
 
-    /// When the ramp allows the next one; at once without a ramp. `None` if nothing is to be opened
-    /// by the clock.
+    /// When the ramp allows the next one; at once without a ramp. `None` if none is to be opened by
+    /// the clock.
     pub(super) fn next_open_at(&self) -> Option<u64> {
         let opens = self.stage == RunPhase::Opening && self.opened < self.plan.connections;
         let ramp = self.plan.ramp.filter(|_| opens && self.opening < OPENING_MAX)?;
-        // Processes take turns, as their numbers do.
+        // Processes take turns, by their numbers.
         let number = self.plan.number(self.opened);
         Some(u64::from(number) * 1_000_000_000 / u64::from(ramp))
     }
 
-    /// Churn: a place for each cycle that may be under way.
+    /// Churn: a place for each cycle that may be in flight.
     pub(super) fn take_places(&mut self) {
         while self.opened < self.plan.connections {
             let key = self.take_place();
@@ -68,7 +69,7 @@ impl Generator {
         self.slab.insert(Place { socket: None, connection })
     }
 
-    /// Begins the handshake. What comes of it is an event.
+    /// Begins the handshake. An event reports its result.
     pub(super) fn connect(&mut self, key: usize, now: u64) {
         let number = self.plan.number(self.connects);
         self.connects = self.connects.wrapping_add(1);
@@ -88,22 +89,22 @@ impl Generator {
 
     fn open_socket(&mut self, key: usize, number: u32, now: u64) -> io::Result<()> {
         let mut socket = link::connect(&self.plan, &mut self.ports, number, now)?;
-        // Room to send is an event too: it says that the handshake is over. Later it costs nothing,
-        // for a socket that was never full has no such event.
+        // Writable interest reports the end of the handshake. Later it costs nothing, because a
+        // socket whose buffer was never full has no such event.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(key), interest)?;
         self.slab[key].socket = Some(socket);
         Ok(())
     }
 
-    /// There is no connection, so there is no verdict on it.
+    /// The connect failed, so there is no connection and no verdict.
     pub(super) fn connect_failed(&mut self, key: usize, errno: Errno) {
         let trouble = Trouble::of_connect(errno);
         self.note_errno(key, trouble, errno);
         self.never_came(key);
     }
 
-    /// Frees the place of a connection that never was one; or lets it rest.
+    /// Frees the place of a connect that failed, or pauses it.
     pub(super) fn never_came(&mut self, key: usize) {
         self.lose_turns(key);
         let now = self.now();
@@ -117,16 +118,16 @@ impl Generator {
         connection.wakes_at = moment(now).after(RETRY_MS);
         self.slab[key].socket = None;
         if self.stage == RunPhase::Finishing {
-            self.give_up(key); // time is up: nobody waits for a server that is gone
+            self.give_up(key); // the time has passed: the server is not waited for
         }
         self.wheel.arm(key as u32, moment(now).after(RETRY_MS));
     }
 
-    /// The handshake is over.
+    /// The handshake has finished.
     pub(super) fn connected(&mut self, key: usize, now: u64) {
         let socket = self.slab[key].socket.as_ref().filter(|_| self.may_meet_itself);
         if socket.is_some_and(|it| link::is_itself(it.local_addr(), it.peer_addr())) {
-            self.note(key, Trouble::Refused); // nothing listens there
+            self.note(key, Trouble::Refused); // nothing listens at this address
             return self.never_came(key);
         }
         let is_churn = self.is_churn();
@@ -139,19 +140,19 @@ impl Generator {
         }
         self.arm(key, now);
         if self.is_measuring() {
-            self.go_on(key, now); // in place of one that was lost: it says what is due
+            self.go_on(key, now); // it replaces a lost connection: it sends what is due
         } else {
             self.ask(key, now);
         }
     }
 
-    /// Whether a connection that has ended is followed by another one in its place: the next cycle
-    /// of churn; and in the open loop, for who is due to ask is late as long as it cannot.
+    /// Whether the next connection takes the place of one that has ended: the next cycle of churn;
+    /// and in the open loop, because requests become late while it is missing.
     pub(super) fn reopens(&self) -> bool {
         self.is_churn() || (self.pace.is_some() && self.is_measuring())
     }
 
-    /// The next connection in this place, if it is time for one.
+    /// Opens the next connection in this place, if one is needed.
     pub(super) fn reopen(&mut self, key: usize, now: u64) {
         let connection = &self.slab[key].connection;
         let rests = connection.wakes_at != Moment::NEVER && connection.wakes_at > moment(now);

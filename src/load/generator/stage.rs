@@ -1,4 +1,4 @@
-//! Where a run is, and what takes it on.
+//! The stages of a run, and the transitions between them.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -11,22 +11,22 @@ use crate::load::pace::Pace;
 use crate::load::plan::Mode;
 use crate::load::proc::{OnCpu, own_time};
 
-/// Where a run is.
+/// The stage of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RunPhase {
-    /// Connections are opened, and each says something.
+    /// Connections are opened, and each sends a message.
     Opening,
-    /// All are open; the conductor says when to begin.
+    /// All are open; the conductor decides when to begin.
     Ready,
-    /// Requests are made: those of the warm-up, then those that are measured.
+    /// Requests are sent: those of the warm-up, then those that are measured.
     Running,
-    /// Nothing more is due; what was is awaited.
+    /// No more requests are due; replies are awaited.
     Finishing,
-    /// All is answered; the conductor says when to close.
+    /// Everything is answered; the conductor decides when to close.
     Measured,
     /// Connections are closed, at the pace at which they were opened.
     Closing,
-    /// There is nothing more to do.
+    /// The run has ended.
     Over,
 }
 
@@ -35,24 +35,24 @@ pub(super) enum RunPhase {
 pub(super) struct Window {
     pub(super) begin: u64,
     pub(super) end: u64,
-    /// Whether the warm-up is over.
+    /// Whether the warm-up has ended.
     pub(super) is_measured: bool,
     /// Whether the conductor knows that.
     is_told: bool,
     time_begin: Option<OnCpu>,
-    /// What had been sent and received when it began.
+    /// Bytes that had been sent and received at its beginning.
     traffic_begin: Traffic,
 }
 
 impl Window {
-    /// This thread's time since it began, in seconds: on a processor, and waiting for one.
+    /// This thread's time since the beginning, in seconds: on a processor, and waiting for one.
     fn own_seconds(&self) -> Option<(f64, f64)> {
         let (end, begin) = own_time().zip(self.time_begin)?;
         let seconds = |end: u64, begin: u64| end.saturating_sub(begin) as f64 / 1e9;
         Some((seconds(end.ran, begin.ran), seconds(end.waited, begin.waited)))
     }
 
-    /// How much of it has passed; `None` before it.
+    /// The share of it that has passed; `None` before it.
     pub(super) fn share(&self, now: u64) -> Option<f64> {
         let length = (self.end - self.begin) as f64;
         (self.end > 0).then(|| (now.saturating_sub(self.begin) as f64 / length).min(1.0))
@@ -60,12 +60,12 @@ impl Window {
 }
 
 impl Generator {
-    /// Whether the load is under way: in its warm-up, measured, or until its last reply.
+    /// Whether the load is running: in its warm-up, measured, or until its last reply.
     pub(super) fn is_measuring(&self) -> bool {
         matches!(self.stage, RunPhase::Running | RunPhase::Finishing)
     }
 
-    /// When the stage is over by the clock alone.
+    /// When the clock alone ends the stage.
     pub(super) fn next_stage_at(&self) -> Option<u64> {
         match self.stage {
             RunPhase::Running if !self.window.is_measured => Some(self.window.begin),
@@ -82,7 +82,7 @@ impl Generator {
         self.window.end + self.plan.timeout_ms * 1_000_000
     }
 
-    /// Goes as far as it can.
+    /// Advances through as many stages as possible.
     pub(super) fn advance(&mut self, conductor: &mut impl Conductor) -> io::Result<()> {
         let interrupts = self.handle.interrupts.load(Ordering::Acquire);
         if interrupts > 0 && !self.outcome.interrupted {
@@ -130,12 +130,12 @@ impl Generator {
         self.is_churn() || (self.opened == self.plan.connections && self.opening == 0)
     }
 
-    /// Its time is up, or no connection is left.
+    /// Whether the time has passed, or no connection is left.
     fn is_enough(&self) -> bool {
         self.slab.is_empty() || self.turn_at >= self.window.end
     }
 
-    /// Nothing is under way; or who has not answered by now is too late.
+    /// Whether nothing is in flight, or what is missing is too late.
     fn is_answered(&self) -> bool {
         self.in_flight == self.kept_alive && self.owed == 0 || self.turn_at >= self.patience_ends()
     }
@@ -173,18 +173,22 @@ impl Generator {
         Ok(())
     }
 
-    /// From here on it is measured.
+    /// From here on turns are measured.
     pub(super) fn measure(&mut self) {
-        self.window.is_measured = true;
-        self.window.time_begin = own_time();
-        self.window.traffic_begin = self.traffic;
-        self.begin_intervals();
+        self.begin_window();
         for (_, entry) in &mut self.slab {
             entry.connection.measure();
         }
     }
 
-    /// Nothing more is due.
+    fn begin_window(&mut self) {
+        self.window.is_measured = true;
+        self.window.time_begin = own_time();
+        self.window.traffic_begin = self.traffic;
+        self.begin_intervals();
+    }
+
+    /// No more requests are due.
     fn finish(&mut self) {
         self.stage = RunPhase::Finishing;
         self.outcome.held = self.slab.len() as u64;
@@ -192,7 +196,8 @@ impl Generator {
         self.outcome.cpu_seconds = own.map(|(ran, _)| ran);
         self.outcome.waited_seconds = own.map(|(_, waited)| waited);
         if !self.window.is_measured {
-            self.measure(); // it was ended in the warm-up: nothing was measured
+            // It ended in the warm-up: no turn is measured, even one that is due and not begun.
+            self.begin_window();
         }
         let (all, before) = (self.traffic, self.window.traffic_begin);
         self.outcome.sent_bytes = all.sent - before.sent;
@@ -209,19 +214,20 @@ impl Generator {
 
     fn measured(&mut self, conductor: &mut impl Conductor) {
         self.stage = RunPhase::Measured;
-        // Until the last answer: that is part of the work.
+        // Until the last reply, because that is part of the work.
         self.outcome.cpu_seconds_sum = self.window.own_seconds().map(|(ran, _)| ran);
         self.outcome.seconds = (self.window.end - self.window.begin) as f64 / 1e9;
         self.tell_interval(conductor, true);
         conductor.reached(Milestone::Measured);
     }
 
-    /// Ctrl-C: what there is will be told, and nobody is waited for but those who part in order.
+    /// Ctrl-C: the run ends with what was measured, and waits only for connections that close in
+    /// order.
     fn interrupt(&mut self) {
         self.outcome.interrupted = true;
         match self.stage {
             RunPhase::Opening | RunPhase::Ready => {
-                // Those that have been heard from stand, and nobody will look again.
+                // Connections that had a reply count as open; nothing counts them again.
                 self.outcome.connected = self.standing();
                 self.outcome.held = self.outcome.connected;
                 if self.stage == RunPhase::Opening {
@@ -234,7 +240,7 @@ impl Generator {
             _ => {}
         }
         if self.stage == RunPhase::Finishing {
-            // Whoever is asked still is asked in vain.
+            // Requests in flight will not be answered.
             self.plan.timeout_ms = 0;
         }
     }
@@ -246,7 +252,7 @@ impl Generator {
             }
         }
         self.stage = RunPhase::Over;
-        // What came due in places that are between two cycles is never asked any more.
+        // Requests that are due in places between two cycles are never sent.
         self.keys().into_iter().for_each(|key| self.give_up(key));
         let tally = &self.tally;
         self.outcome.done = tally.done;
@@ -258,18 +264,18 @@ impl Generator {
         std::mem::swap(&mut self.outcome.service, &mut self.service);
     }
 
-    /// Connections that are open and have had their first reply; cycles that may be under way.
+    /// Connections that are open and have had their first reply; cycles that may be in flight.
     pub(super) fn standing(&self) -> u64 {
         self.slab.len() as u64 - u64::from(self.opening)
     }
 
-    /// All places that are taken.
+    /// All places that are in use.
     pub(super) fn keys(&self) -> Vec<usize> {
         self.slab.iter().map(|(key, _)| key).collect()
     }
 
-    /// The first time that it says something is some way into the interval, for each another one,
-    /// and never later than it would have been.
+    /// Gives each connection a different first moment in the interval for its message, and never a
+    /// later one than it had.
     fn spread(&mut self, key: usize, now: u64) {
         let Some(every) = self.plan.every_ms else { return };
         let share = (key as u64 + 1) * every / u64::from(self.plan.connections);

@@ -1,4 +1,4 @@
-//! What happens to one connection: events, and alarms.
+//! Events and alarms of one connection.
 
 use std::io::{Read, Write};
 
@@ -17,14 +17,14 @@ use crate::socket::take_error;
 impl Generator {
     // ---- events -------------------------------------------------------------------------------
 
-    /// Something happened to the connection in this place.
+    /// An event of the connection in this place.
     pub(super) fn ready(&mut self, key: usize, event: &mio::event::Event) {
         let Some(entry) = self.slab.get_mut(key) else { return };
         let Some(socket) = &entry.socket else { return };
         let phase = entry.connection.phase;
         if phase == Phase::Connecting {
-            // Not the observer's question: there is no connection yet, so nothing was read that the
-            // question could come too early for. SO_ERROR has what connect(2) came to.
+            // The observer is not used here: there is no connection yet, so the order of SO_ERROR
+            // and read does not matter. SO_ERROR has the result of connect(2).
             if event.is_error() {
                 let errno = take_error(socket).unwrap_or(Errno(0));
                 return self.connect_failed(key, errno);
@@ -42,13 +42,13 @@ impl Generator {
         }
     }
 
-    /// Reads what there is. `reads_on`: there will be no further edge for what lies behind an end.
+    /// Reads what has arrived. `reads_on`: continue to the end, because no further edge will come.
     fn hear(&mut self, key: usize, reads_on: bool) {
         loop {
             let Some(entry) = self.slab.get_mut(key) else { return };
             let Some(socket) = &mut entry.socket else { return };
             if entry.connection.phase == Phase::Connecting {
-                return; // the next cycle, already
+                return; // this is already the next cycle
             }
             match uninterrupted(|| socket.read(&mut self.inbox)) {
                 Io::Done(0) => return self.heard_fin(key),
@@ -67,14 +67,14 @@ impl Generator {
         }
     }
 
-    /// Compares what was read, and goes on. `false` if that was the end of it.
+    /// Compares what was read, and continues. `false` if the connection ended.
     fn feed(&mut self, key: usize, bytes: usize) -> bool {
         let now = self.now();
         let number = self.plan.number(key as u32);
         let mut at = 0;
         while at < bytes {
             let connection = &mut self.slab[key].connection;
-            // More than was asked for is as wrong as anything else.
+            // More than was asked for is a wrong reply as well.
             let heard = if connection.in_flight() == 0 || connection.phase == Phase::Closing {
                 Heard::Wrong
             } else {
@@ -87,7 +87,7 @@ impl Generator {
                     at += used;
                     self.answered(key, now);
                 }
-                // The cycle is over with the server's FIN.
+                // The cycle ends with the server's FIN.
                 Heard::Whole(used) if at + used == bytes => {
                     self.shut_down(key);
                     return true;
@@ -103,7 +103,7 @@ impl Generator {
         self.slab.contains(key)
     }
 
-    /// A whole reply is here, and it is right.
+    /// A complete and right reply has arrived.
     fn answered(&mut self, key: usize, now: u64) {
         let connection = &mut self.slab[key].connection;
         let turn = connection.answered;
@@ -116,7 +116,7 @@ impl Generator {
         self.count(key, turn, now);
     }
 
-    /// Counts a turn that is over.
+    /// Counts a turn that has ended.
     pub(super) fn count(&mut self, key: usize, turn: u64, now: u64) {
         if self.is_measuring() && self.slab[key].connection.measures(turn) {
             self.tally.done += 1;
@@ -125,7 +125,7 @@ impl Generator {
         }
     }
 
-    /// How long a measured turn took until now, or would have taken at least.
+    /// Records how long a measured turn took, or its age if it was abandoned.
     pub(super) fn record(&mut self, key: usize, turn: u64, now: u64) {
         let connection = &self.slab[key].connection;
         let begun_at = self.begun_at[self.noted(key, turn)];
@@ -141,9 +141,9 @@ impl Generator {
         }
     }
 
-    // ---- asking -------------------------------------------------------------------------------
+    // ---- requests ------------------------------------------------------------------------------
 
-    /// Asks as often as may be asked now.
+    /// Sends as many requests as are allowed now.
     pub(super) fn go_on(&mut self, key: usize, now: u64) {
         if self.slab.get(key).is_some_and(|entry| entry.connection.phase == Phase::Closed) {
             return self.reopen(key, now);
@@ -190,7 +190,7 @@ impl Generator {
         self.in_flight += 1;
     }
 
-    /// Sends what is left of the message under way, as much as the socket takes.
+    /// Sends the rest of the message in progress, as much as the socket takes.
     pub(super) fn flush(&mut self, key: usize) {
         let number = self.plan.number(key as u32);
         let entry = &mut self.slab[key];
@@ -211,7 +211,7 @@ impl Generator {
 
     // ---- time ---------------------------------------------------------------------------------
 
-    /// Its alarm rang: it is late, or wants to say something, or its time has moved.
+    /// Its alarm expired: it is late, or has a message to send, or its time has changed.
     pub(super) fn rang(&mut self, key: usize) {
         let now = self.now();
         let Some(entry) = self.slab.get(key) else { return };
@@ -235,7 +235,7 @@ impl Generator {
         }
     }
 
-    /// Whether idle connections say something now and then.
+    /// Whether idle connections send a message now and then.
     fn keeps_alive(&self) -> bool {
         match self.stage {
             RunPhase::Opening | RunPhase::Ready => true,
@@ -245,11 +245,11 @@ impl Generator {
         }
     }
 
-    /// Says something, if nothing is under way.
+    /// Sends a message, if nothing is in flight.
     fn says_something(&mut self, key: usize, now: u64) {
         let every = self.plan.every_ms.unwrap_or(0);
         let connection = &mut self.slab[key].connection;
-        // From when it was due, so that the spread stays as it is.
+        // Counted from when it was due, so that the spread remains.
         connection.wakes_at = connection.wakes_at.after(every).max(moment(now).after(every / 2));
         if connection.in_flight() == 0 {
             if !matches!(self.stage, RunPhase::Opening | RunPhase::Ready | RunPhase::Running) {
@@ -259,7 +259,7 @@ impl Generator {
         }
     }
 
-    /// When the turn under way, or the server's FIN, is too late.
+    /// When the turn in flight, or the server's FIN, is too late.
     fn deadline(&self, key: usize) -> Option<Moment> {
         let connection = &self.slab[key].connection;
         let waits = match connection.phase {
@@ -273,7 +273,7 @@ impl Generator {
     }
 
     /// Sets the alarm to the earliest moment at which anything can be due. An idle connection is
-    /// looked at once in a timeout, so a request that begins later never touches the wheel.
+    /// checked once in a timeout, so a request that begins later never touches the wheel.
     pub(super) fn arm(&mut self, key: usize, now: u64) {
         let timeout = self.plan.timeout_ms;
         let deadline = self.deadline(key).unwrap_or_else(|| moment(now).after(timeout));
@@ -288,7 +288,7 @@ impl Generator {
     }
 }
 
-/// Whether a short read says that nothing is left: not with mio's poll on Windows.
+/// Whether a short read means that nothing is left: not with mio's poll on Windows.
 const DRAINS: bool = MioKernel::SHORT_READ_DRAINS;
 
 /// Whether there may be more to read after a read of `bytes` into room for `room`, without a
@@ -301,7 +301,7 @@ const fn may_hold_more(bytes: usize, room: usize, short_read_drains: bool) -> bo
 mod tests {
     use super::*;
 
-    /// Regression: on Windows what lay behind a short read was never read.
+    /// Regression: on Windows, data behind a short read was never read.
     #[test]
     fn a_short_read_is_the_last_only_where_the_system_says_so() {
         assert!(may_hold_more(64, 64, true));

@@ -1,16 +1,16 @@
-//! A histogram as the text that HdrHistogram's own programs write, and its plotter reads.
+//! The text format of HdrHistogram's own programs, which its plotter reads.
 
 use std::fmt::Write;
 
 use super::Latency;
 
-/// Lines for each halving of what is left to 100 %: HdrHistogram's own default.
+/// Lines for each halving of the distance to 100 %: HdrHistogram's own default.
 const LINES_PER_HALVING: u32 = 5;
 
 impl Latency {
     /// The percentile distribution (`.hgrm`), in milliseconds: what `outputPercentileDistribution`
-    /// of HdrHistogram prints of nanoseconds with a scaling ratio of a million, with three places
-    /// more, as many a latency on a loopback is a few microseconds.
+    /// of HdrHistogram prints for nanoseconds with a scaling ratio of a million, with three more
+    /// decimal places, because many latencies on a loopback are a few microseconds.
     pub fn to_hgrm(&self) -> String {
         let mut text = "       Value     Percentile TotalCount 1/(1-Percentile)\n\n".to_owned();
         let mut total = 0;
@@ -43,8 +43,8 @@ fn ms(ns: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// The lines of numbers, as the plotter of HdrHistogram takes them apart: blanks between them,
-    /// none in lines that begin with `#`.
+    /// The lines of numbers, as HdrHistogram's plotter parses them: separated by blanks, without
+    /// lines that begin with `#`.
     fn rows(text: &str) -> Vec<Vec<f64>> {
         let lines = text.lines().skip(2).filter(|line| !line.starts_with('#'));
         lines

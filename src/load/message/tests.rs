@@ -1,18 +1,18 @@
-//! Replies in every cut, and replies with every byte changed.
+//! Replies split at every position, and replies with every byte changed.
 
 use super::*;
 
 const PREFIX: &[u8] = b"from server back[rust]:";
 const NUMBERS: (u32, u64) = (7, 0x0123_4567);
 
-/// The reply that is due, and the script that says so.
+/// The expected reply, and its script.
 fn script(size: u32, depth: u32, prefix: &[u8]) -> (Script, Vec<u8>) {
     let mut script = Script::new(size, depth, prefix);
     let message = script.message(NUMBERS.0, NUMBERS.1).to_vec();
     (script, [prefix, &message].concat())
 }
 
-/// Feeds pieces until something else than a part comes of it.
+/// Passes pieces until the result is not a part.
 fn feed(script: &mut Script, pieces: &[&[u8]]) -> Heard {
     let mut cursor = script.begin(true);
     let mut heard = Heard::Part;

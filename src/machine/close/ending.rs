@@ -1,4 +1,4 @@
-//! How one connection ended, with all that is told of it.
+//! The ending of a connection: addresses, verdict, evidence and times.
 
 use std::net::SocketAddr;
 
@@ -15,9 +15,9 @@ pub struct Ending {
     pub peer: SocketAddr,
     /// Our own, where the system could still tell.
     pub local: Option<SocketAddr>,
-    /// What is said about it.
+    /// How it ended.
     pub verdict: Verdict,
-    /// And why.
+    /// The facts behind the verdict.
     pub evidence: Evidence,
     /// From accept to verdict, in milliseconds.
     pub duration_ms: u64,

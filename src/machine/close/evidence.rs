@@ -29,6 +29,9 @@ impl Via {
 }
 
 /// The first error of a connection and the call that gave it. Later ones are echoes of it.
+///
+/// The two together are one fact, and nothing can be added to it: what else is known of the
+/// connection is in [`Evidence`]. So a program may write it as a literal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FirstError {
     /// The raw number.
@@ -76,7 +79,10 @@ impl LocalCause {
 
 /// What the operating system knows about a socket. `None` is "this system does not tell", never a
 /// guess.
+///
+/// Begin with `SocketFacts::default()`, which knows nothing, and set what there is.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct SocketFacts {
     /// Bytes in the receive queue (SIOCINQ).
     pub unread: Option<u32>,
@@ -101,7 +107,11 @@ impl SocketFacts {
 
 /// What a system says about the TCP connection of a socket, as far as it bears on an ending. The
 /// names are those of Linux; what another system does not tell, or counts differently, is `None`.
+///
+/// Begin with `TcpFacts::default()`, a connection that is not over and of which nothing else is
+/// known, and set what there is.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct TcpFacts {
     /// The state is CLOSE: this connection is over, both ways.
     pub closed: bool,
@@ -118,7 +128,10 @@ pub struct TcpFacts {
 }
 
 /// Everything that [`classify`](fn@super::classify) may look at.
+///
+/// Begin with [`Evidence::nothing`], and set what is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Evidence {
     /// Whose error numbers.
     pub system: System,

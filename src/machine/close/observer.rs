@@ -132,7 +132,8 @@ pub enum Settling {
     },
 }
 
-/// What SIOCOUTQ has told.
+/// What SIOCOUTQ has told. A count is all there, more than before, or neither: a program may match
+/// all three.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Acknowledged {
     /// Everything, and both FINs are seen: there is nothing left to ask.

@@ -147,7 +147,7 @@ impl Kind {
         Kind::all().find(|kind| kind.name() == name)
     }
 
-    /// The article's status: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.
+    /// A coarse status: 0 normal, 1 closed by the peer, 2 timeout, 3 any other.
     pub const fn status(self) -> u8 {
         ROWS[self as usize].2
     }
@@ -289,7 +289,8 @@ impl Certainty {
     }
 }
 
-/// How loud a verdict's line in the log is.
+/// How loud a verdict's line in the log is. These are levels that every log has, so a program may
+/// match all of them to those of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Level {
     /// Something is wrong on this machine.
@@ -308,8 +309,8 @@ pub enum Level {
 pub struct Verdict {
     /// How it ended.
     pub kind: Kind,
-    /// The article's status, 0 to 3. It is the kind's own, but for an unconfirmed reply whose wait
-    /// was ended by ETIMEDOUT: 2.
+    /// A coarse status: 0 normal, 1 closed by the peer, 2 timeout, 3 any other. It is that of the
+    /// [kind](Kind::status), except for an unconfirmed reply whose wait ended with ETIMEDOUT: 2.
     pub status: u8,
     /// How sure that is.
     pub certainty: Certainty,

@@ -1,19 +1,19 @@
-//! The small facts of a connection, a bit each, and its phase: a server of a million connections
-//! keeps a million of these.
+//! The small facts of a connection, one bit each, and its phase: a server with a million
+//! connections stores a million of these.
 
 /// One fact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Bit {
-    /// A receive may give something: an event said so and no call has said otherwise.
+    /// A receive may return something: an event reported it and no call has contradicted it.
     Readable,
-    /// A send may take something, likewise.
+    /// A send may take something; likewise.
     Writable,
     /// There will be no further edge: it is read until 0, an error or "would block".
     ReadUntilBlocked,
     /// SIOCOUTQ is to be asked.
     AskUnacked,
-    /// No byte of the pending reply was sent (`reply_untouched` in the evidence).
+    /// Nothing of the pending reply was sent.
     ReplyUntouched,
     /// The system was short of memory: try again on the timer.
     RetryLater,
@@ -27,17 +27,17 @@ pub(super) enum Bit {
     RegisteredWritable,
 }
 
-/// What a connection is at. It takes three bits.
+/// The phase of a connection. It takes three bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Phase {
     /// Reading and answering.
     Open,
-    /// Asked to leave: what had arrived by then is read and answered, then our FIN goes out.
+    /// Asked to close: what had arrived by then is read and answered, then our FIN is sent.
     Leaving,
-    /// Reading no more; our FIN follows the output that is pending.
+    /// No longer reading; our FIN follows the pending output.
     Closing,
-    /// Our FIN is out; what became of the reply is still to be seen.
+    /// Our FIN was sent; what became of the reply is not known yet.
     Settling,
     Ended,
 }
@@ -51,7 +51,7 @@ const PHASE: u32 = 13;
 const _: () = assert!((Bit::RegisteredWritable as u32) < PHASE, "a bit lies in the phase");
 
 impl Bits {
-    /// An open connection of which nothing is known.
+    /// An open connection about which nothing is known.
     pub(super) const OPEN: Bits = Bits((Phase::Open as u16) << PHASE);
 
     pub(super) fn phase(self) -> Phase {
@@ -84,7 +84,7 @@ impl Bits {
         if value { self.set(bit) } else { self.clear(bit) }
     }
 
-    /// Clears the bit and says whether it was set.
+    /// Clears the bit and returns whether it was set.
     pub(super) fn take(&mut self, bit: Bit) -> bool {
         let had = self.has(bit);
         self.clear(bit);

@@ -1,6 +1,6 @@
-//! The deadlines of a connection, and the alarm at which it is asked for them.
+//! The deadlines of a connection, and the alarm at which the connection is checked.
 //!
-//! Each deadline is set in one place here. The table on [`Connection`] says which one runs when.
+//! Each deadline is set in one place here. The table on [`Connection`] shows which one runs when.
 
 use super::bits::{Bit, Phase};
 use super::{Connection, Context, Rules};
@@ -39,8 +39,9 @@ impl Connection {
 
     // ---- and tries before them ------------------------------------------------------------------
 
-    /// Pending output is tried again, and its progress seen, four times a write deadline: progress
-    /// that was seen only at the end would count from there, and a stall could last twice as long.
+    /// While output is pending, a send is tried again, and progress is measured, four times per
+    /// write deadline. Otherwise progress that was seen only at the end would count from there, and
+    /// a stall could last twice as long.
     pub(super) fn look_at_output_later(&mut self, context: &Context) {
         let quarter_ms = context.rules.write_deadline_ms.map(|ms| (ms / 4).max(1));
         self.try_after = Span::between(self.accepted_at, after(quarter_ms, context));
@@ -65,9 +66,9 @@ impl Connection {
 
     // ---- the alarm ------------------------------------------------------------------------------
 
-    /// When this connection wants to be asked again at the latest; [`Moment::NEVER`] if it has no
-    /// deadline. It does not depend on `context.now`: asked later it is the same moment, until a
-    /// fact is reported or the drain begins.
+    /// When this connection must be checked again at the latest; [`Moment::NEVER`] if it has no
+    /// deadline. It does not depend on `context.now`: it is the same moment until a fact is
+    /// reported or the drain begins.
     pub fn alarm(&self, context: &Context) -> Moment {
         let leaves = match context.drain_ends {
             Some(_) if self.phase() == Phase::Open => Moment::from_ms(0), // at once
@@ -78,15 +79,16 @@ impl Connection {
         self.deadline().min(self.next_try()).min(leaves)
     }
 
-    /// Whether [`alarm`](Self::alarm) may have become earlier since this was last asked. Reading
-    /// and answering never do that, so a busy connection never touches the wheel.
+    /// Whether [`alarm`](Self::alarm) may have become earlier since the last call. Reading and
+    /// answering never do that, so a busy connection never touches the wheel.
     pub fn take_alarm_moved(&mut self) -> bool {
         self.bits.take(Bit::AlarmMoved)
     }
 
-    /// Its alarm rang. `true` if it is time indeed: then everything is tried once more before
-    /// anything is decided, because bytes that came in time save a reader, and bytes that go out,
-    /// or an acknowledgement, save a slow writer. `false` if the deadline has moved since.
+    /// Its alarm expired. Returns `true` if a deadline has passed: then everything is tried once
+    /// more before anything is decided, because bytes that arrived in time save a reader, and bytes
+    /// that are sent, or an acknowledgement, save a slow writer. `false` if the deadline has moved
+    /// since.
     ///
     /// Afterwards the next [`alarm`](Self::alarm) is to be set.
     pub fn alarm_rang(&mut self, context: &Context) -> bool {
@@ -102,21 +104,21 @@ impl Connection {
         true
     }
 
-    /// Whether [`alarm_rang`](Self::alarm_rang) would say that it is time.
+    /// Whether [`alarm_rang`](Self::alarm_rang) would return `true`.
     pub fn alarm_is_due(&self, context: &Context) -> bool {
         self.next_try() <= context.now || self.is_due(context)
     }
 
-    /// Whether its time has come: its deadline, or the moment at which it is asked to leave.
+    /// Whether its time has passed: its deadline, or the moment at which it is asked to close.
     pub fn is_due(&self, context: &Context) -> bool {
         let leaves = self.phase() == Phase::Open && self.is_asked_to_leave(context);
         let due = self.deadline() <= context.now || leaves || context.drain_is_over();
         due && self.phase() != Phase::Ended
     }
 
-    /// Everything was tried and it [`is_due`](Self::is_due) still: its time is up.
+    /// Everything was tried and it [`is_due`](Self::is_due) still: it ends.
     ///
-    /// An end that has begun keeps its cause. The drain and its end decide those that are open.
+    /// An end that has begun keeps its cause. The drain and its end decide open connections.
     pub fn expire(&mut self, context: &Context) {
         let over = context.drain_is_over();
         let stalled = !self.outbox.is_empty() && (over || self.deadline() <= context.now);
@@ -126,14 +128,14 @@ impl Connection {
                 if over {
                     return self.cut_off();
                 }
-                self.seen.ends(Some(LocalCause::WriteDeadline)); // asked to leave or not
+                self.seen.ends(Some(LocalCause::WriteDeadline)); // asked to close or not
                 self.bits.enter(Phase::Ended);
             }
             Phase::Open if self.is_asked_to_leave(context) && may_be_owed && !over => {
                 self.seen.ends(Some(context.leaving_cause()));
                 self.bits.enter(Phase::Leaving);
             }
-            // Silence, or nothing that is owed an answer, or no time left to give it.
+            // Silence, or no answer is due, or no time is left for it.
             Phase::Open | Phase::Leaving => {
                 let leaves = self.is_asked_to_leave(context);
                 let silence = LocalCause::ReadDeadline;
@@ -162,7 +164,7 @@ impl Connection {
     }
 }
 
-/// The moment `ms` milliseconds from now; `None` is never.
+/// The moment in `ms` milliseconds; `None` is never.
 fn after(ms: Option<u64>, context: &Context) -> Moment {
     ms.map_or(Moment::NEVER, |ms| context.now.after(ms))
 }

@@ -12,14 +12,14 @@
 //!      └────────────────────────────────────────────────────────────────────────────▲
 //! ```
 //!
-//! A [`Connection`] never does anything. The owner of the socket asks it for the next
-//! [`step`](Connection::step), does that, and reports what came of it, until the step is
-//! [`Step::Wait`] or [`Step::End`]. [`Connection`] names the fact to report for each step.
+//! A [`Connection`] does no I/O. The owner of the socket asks it for the next
+//! [`step`](Connection::step), does that, and reports the result; until the step is [`Step::Wait`]
+//! or [`Step::End`]. [`Connection`] names the fact to report for each step.
 //!
-//! Three rules explain most of what is here. End of file is not the end: after our FIN the socket
-//! stays until the kernel says what became of the reply. Evidence is consumed by looking: the first
-//! error is latched with the call that gave it. Readiness is remembered: it is edge-triggered, so
-//! what an event said holds until a call says otherwise.
+//! Three rules explain most of the code. End of file is not the end: after our FIN the socket stays
+//! open until the kernel reports what became of the reply. Reading evidence consumes it: the first
+//! error is kept with the call that returned it. Readiness is remembered: it is edge-triggered, so
+//! what an event reported holds until a call contradicts it.
 
 mod bits;
 mod context;
@@ -39,7 +39,10 @@ use super::packed_address::PackedAddress;
 use super::time::{Moment, Span};
 use super::u48::U48;
 
-/// What a connection wants done next.
+/// The next step of a connection.
+///
+/// It is not `#[non_exhaustive]`: an event loop must perform every step, so a new one is a breaking
+/// change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Send [`pending`](Connection::pending); report [`flushed`](Connection::flushed),
@@ -49,47 +52,52 @@ pub enum Step {
     /// [`answered`](Connection::answered), or [`received_fin`](Connection::received_fin),
     /// `blocked` or `failed`.
     Receive,
-    /// Receive and drop: our FIN is out, or all that is answered was received. Report as for
-    /// `Receive`, without an answer.
+    /// Receive and drop: our FIN was sent, or everything that is answered was received. Report as
+    /// for `Receive`, without an answer.
     Discard,
-    /// Ask how much lies in the receive queue (SIOCINQ); report [`unread`](Connection::unread).
+    /// Ask how many bytes are in the receive queue (SIOCINQ); report
+    /// [`unread`](Connection::unread).
     AskUnread,
     /// Send our FIN; report [`shut_down`](Connection::shut_down).
     ShutDown,
-    /// Ask for events when there is room to send, too; report
+    /// Register for events when there is room to send; report
     /// [`registered_writable`](Connection::registered_writable).
     RegisterWritable,
     /// Ask SO_ERROR; report [`error_taken`](Connection::error_taken).
     TakeError,
-    /// Ask how much is unacknowledged; report [`unacked`](Connection::unacked).
+    /// Ask how many bytes are unacknowledged; report [`unacked`](Connection::unacked).
     AskUnacked,
     /// Nothing until the next event or deadline.
     Wait,
-    /// It has ended: take the evidence, then close as [`goodbye`](Connection::goodbye) says.
+    /// It has ended: read the evidence, then close the socket as [`goodbye`](Connection::goodbye)
+    /// returns.
     End,
 }
 
-/// How a socket is closed.
+/// How a socket is closed. TCP has no third way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Goodbye {
-    /// close(2): what is not acknowledged yet, the kernel goes on delivering.
+    /// close(2): the kernel continues to deliver what is not acknowledged yet.
     Plain,
     /// With SO_LINGER 0: a reset, and nothing lingers.
     Reset,
 }
 
-/// What an event said. Hints, each of them: a call finds out what is true.
+/// What an event reported. These are hints: a call finds out what is true.
+///
+/// Begin with `Hints::default()` and set the fields that the event reported.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Hints {
-    /// The peer has shut down its side (or all is over): EPOLLRDHUP.
+    /// The peer has shut down its side (or the connection has ended): EPOLLRDHUP.
     pub read_closed: bool,
     /// Urgent data: EPOLLPRI.
     pub priority: bool,
     /// The socket has an error: EPOLLERR.
     pub error: bool,
-    /// There is no room to send, for sure. On Windows, and where mio uses poll(2), a send that
-    /// blocks asks for all events anew: tried at an event for input that stays unread, it would
-    /// bring that event again, indefinitely.
+    /// There is certainly no room to send. On Windows, and where mio uses poll(2), a send that
+    /// blocks registers for all events again: tried at an event for input that stays unread, it
+    /// would cause that event again, indefinitely.
     pub no_room: bool,
 }
 
@@ -106,12 +114,12 @@ const NO_ANSWER_LIMIT: u64 = u64::MAX;
 /// |---|---|---|---|
 /// | Open, Leaving | no | the read deadline | accept, the last byte received or sent |
 /// | Open, Leaving, Closing | yes | the write deadline | the last progress |
-/// | Closing | no | none: our FIN goes out at once | |
+/// | Closing | no | none: our FIN is sent at once | |
 /// | Settling | no | the verdict wait | our FIN, the last progress before the peer's FIN |
 /// | Settling, because of the drain | no | the end of the drain | |
 ///
-/// Beside it an [`alarm`](Self::alarm) comes for a retry, for a look at pending output, for the
-/// greatest age and for the drain. The path of the read deadline, from the setting to the end:
+/// In addition, an [`alarm`](Self::alarm) comes for a retry, for progress of pending output, for
+/// the greatest age and for the drain. The path of the read deadline, from the setting to the end:
 ///
 /// ```text
 ///   Config::read_deadline_ms    the setting: --read-deadline
@@ -132,7 +140,7 @@ const NO_ANSWER_LIMIT: u64 = u64::MAX;
 ///   is_due ─────── false ─────▶ bytes had come in time: armed for alarm again
 ///      │ true
 ///      ▼
-///   expire                      our FIN goes out, and the verdict wait begins
+///   expire                      our FIN is sent, and the verdict wait begins
 /// ```
 ///
 /// ```
@@ -171,19 +179,19 @@ pub struct Connection {
     /// When everything is tried again before the deadline, counted from accept. It counts while
     /// output is pending or [`Bit::RetryLater`] is set.
     try_after: Span,
-    /// What calls and events came to.
+    /// The results of calls and events.
     seen: Observer,
     /// The position in the input up to which it is answered; what is received beyond it is dropped.
     answer_limit: u64,
     outbox: Outbox,
     peer: PackedAddress,
-    /// When our FIN went out, counted from accept.
+    /// When our FIN was sent, counted from accept.
     fin_sent_after: Span,
     bits: Bits,
 }
 
 impl Connection {
-    /// A connection that was accepted now. It is not readable before an event says so.
+    /// A connection that was accepted now. It is not readable before an event reports it.
     ///
     /// Its number is kept in 48 bits: at 100,000 connections a second they last for 89 years.
     pub fn new(id: u64, peer: PackedAddress, context: &Context) -> Connection {
@@ -207,9 +215,9 @@ impl Connection {
         self.bits.phase()
     }
 
-    // ---- what it wants ------------------------------------------------------------------------
+    // ---- the next step -------------------------------------------------------------------------
 
-    /// What to do next. Pure: asking twice gives the same answer.
+    /// The next step. Pure: a second call returns the same.
     pub fn step(&self) -> Step {
         let readable = self.bits.has(Bit::Readable) && !self.seen.has_fin();
         let asks = self.bits.has(Bit::AskUnacked);
@@ -230,7 +238,7 @@ impl Connection {
             Phase::Open | Phase::Leaving if readable && self.seen.rx() < self.answer_limit => {
                 Step::Receive
             }
-            // One more look before we move first: the peer's FIN may lie behind what was answered.
+            // One more receive before our FIN: the peer's FIN may lie behind what was answered.
             Phase::Leaving if readable => Step::Discard,
             Phase::Leaving if self.bits.has(Bit::RetryLater) => Step::Wait,
             Phase::Open => Step::Wait,
@@ -243,15 +251,14 @@ impl Connection {
         }
     }
 
-    /// Whether SIOCOUTQ is to be asked even if input is left to be dropped first: a peer that goes
-    /// on sending may be taking the reply all the while, and the wait for its evidence is measured
-    /// against that.
+    /// Whether SIOCOUTQ is to be asked even if input must be dropped first: a peer that continues
+    /// to send may be taking the reply meanwhile, and the wait for its evidence depends on that.
     pub fn should_ask_unacked(&self) -> bool {
         let blocked = self.seen.is_suspect() || self.bits.has(Bit::MayNotWait);
         self.phase() == Phase::Settling && self.bits.has(Bit::AskUnacked) && !blocked
     }
 
-    /// The most that the next [`Step::Receive`] may take, in bytes: more is not answered.
+    /// The number of further bytes that are answered: no receive may take more.
     pub fn receive_bytes_max(&self) -> u64 {
         self.answer_limit.saturating_sub(self.seen.rx())
     }
@@ -261,19 +268,19 @@ impl Connection {
         self.outbox.pending()
     }
 
-    /// How much memory the output takes, in bytes.
+    /// The memory that the output uses, in bytes.
     pub fn output_bytes(&self) -> usize {
         self.outbox.held()
     }
 
-    // ---- what it is ----------------------------------------------------------------------------
+    // ---- identity ------------------------------------------------------------------------------
 
     /// Its number, counted from 1 in the order of accept.
     pub fn id(&self) -> u64 {
         self.id.get()
     }
 
-    /// The peer's address, as accept gave it.
+    /// The peer's address, as accept returned it.
     pub fn peer(&self) -> SocketAddr {
         self.peer.into()
     }
@@ -283,18 +290,18 @@ impl Connection {
         now.since(self.accepted_at)
     }
 
-    /// Milliseconds since our FIN went out; 0 if it never did.
+    /// Milliseconds since our FIN was sent; 0 if it was not.
     pub fn waited_ms(&self, now: Moment) -> u64 {
         let since = self.fin_sent_after.as_ms();
         if self.seen.has_sent_fin() { self.age_ms(now).saturating_sub(since) } else { 0 }
     }
 
-    /// The connection's place in its stream, for the framing.
+    /// The connection's position in its stream, for the framing.
     pub fn inside_line(&self) -> bool {
         self.bits.has(Bit::InsideLine)
     }
 
-    /// Moves that place along.
+    /// Updates that position.
     pub fn set_inside_line(&mut self, inside: bool) {
         self.bits.put(Bit::InsideLine, inside);
     }

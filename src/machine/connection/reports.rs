@@ -1,4 +1,4 @@
-//! What is reported to a connection: events, time, and what its steps came to.
+//! Reports to a connection: events, time, and the results of its steps.
 
 use super::bits::Bit;
 use super::{Connection, Context, Hints, Phase};
@@ -11,8 +11,8 @@ impl Connection {
 
     /// An event came for this connection.
     pub fn ready(&mut self, hints: Hints) {
-        // A socket that was not readable is not harmed by one more recv. A missed edge
-        // never comes again.
+        // One more recv on a socket that is not readable does no harm; a missed edge never comes
+        // again.
         self.bits.set(Bit::Readable);
         if !hints.no_room {
             self.bits.set(Bit::Writable);
@@ -32,12 +32,12 @@ impl Connection {
         }
     }
 
-    /// The second signal, or the end of the drain: it has no more time. What had begun to end it
-    /// stands.
+    /// The second signal, or the end of the drain: the connection has no more time. An end that had
+    /// begun keeps its cause.
     ///
-    /// Where it had no FIN of ours its evidence is taken turns later, and what comes until then may
-    /// answer the resets of others. So only a FIN or an error that was known before can have been
-    /// first.
+    /// Without a FIN of ours, its evidence is read some turns later, and what arrives until then
+    /// may answer resets of other connections. So only a FIN or an error that was known before can
+    /// have been first.
     pub fn cut_off(&mut self) {
         let is_known = self.seen.has_fin_hint() || self.seen.is_suspect();
         if matches!(self.phase(), Phase::Open | Phase::Leaving) {
@@ -51,9 +51,9 @@ impl Connection {
         self.bits.enter(Phase::Ended);
     }
 
-    // ---- what the steps came to ----------------------------------------------------------------
+    // ---- results of the steps -------------------------------------------------------------------
 
-    /// A receive gave `bytes` of the `space` it was offered.
+    /// A receive returned `bytes` of the `space` that it was offered.
     pub fn received(&mut self, bytes: usize, space: usize, context: &Context) {
         self.seen.received(bytes);
         self.bits.clear(Bit::RetryLater); // it is read only with nothing pending
@@ -65,14 +65,15 @@ impl Connection {
             Phase::Open | Phase::Leaving if self.seen.rx() <= self.answer_limit => {
                 self.set_read_deadline(context);
             }
-            // It came after the peer was asked to leave: there was no FIN, so we move first.
+            // It arrived after the connection was asked to close: there was no FIN, so our side is
+            // first.
             Phase::Open | Phase::Leaving => self.bits.enter(Phase::Closing),
             Phase::Closing | Phase::Settling | Phase::Ended => {}
         }
     }
 
-    /// What SIOCINQ said as it was asked to leave: this number of bytes is still
-    /// answered. Where the system does not tell, those were answered that one visit could read.
+    /// The result of SIOCINQ when it was asked to close: this many bytes are still answered. If the
+    /// system does not report it, what one visit could read was answered.
     pub fn unread(&mut self, bytes: Option<u32>) {
         self.answer_limit = self.seen.rx().saturating_add(u64::from(bytes.unwrap_or(0)));
     }
@@ -83,7 +84,7 @@ impl Connection {
         if taken < reply.len() {
             self.outbox.fill(&reply[taken..]);
             self.bits.put(Bit::ReplyUntouched, taken == 0);
-            self.bits.set(Bit::Writable); // a short write says nothing: the next one may block
+            self.bits.set(Bit::Writable); // after a short write the next one may still take bytes
             self.set_write_deadline(context);
             self.look_at_output_later(context);
             self.bits.set(Bit::AlarmMoved);
@@ -103,9 +104,10 @@ impl Connection {
         }
     }
 
-    /// A send or receive would block: nothing until the next edge.
+    /// A send or receive would block: wait for the next edge.
     pub fn blocked(&mut self, via: Via) {
-        // A pending error would have come instead, so whatever an event said of one was wrong.
+        // A pending error would have been returned instead, so there is none, whatever an event
+        // reported.
         self.seen.suspects_nothing();
         match via {
             Via::Send => {
@@ -124,11 +126,11 @@ impl Connection {
         }
     }
 
-    /// There will be events for room to send from now on; or, if that could not be had, it is tried
-    /// again in a while.
+    /// Events for room to send are registered from now on; or, if the system refused that, it is
+    /// tried again later.
     ///
-    /// They are asked for when a socket is full, and not when it is accepted: it has room then, so
-    /// each newcomer would have an event that says nothing, and a receive in vain.
+    /// They are registered when a socket is full, and not when it is accepted: it has room then, so
+    /// each new connection would get a useless event and a receive that returns nothing.
     pub fn registered_writable(&mut self, took: bool, context: &Context) {
         if took {
             self.bits.set(Bit::RegisteredWritable);
@@ -137,25 +139,25 @@ impl Connection {
         }
     }
 
-    /// The peer's FIN: a receive gave 0.
+    /// The peer's FIN: a receive returned 0.
     pub fn received_fin(&mut self) {
         self.seen.received_fin();
         match self.phase() {
             Phase::Open | Phase::Leaving => {
-                self.seen.ends(None); // asked to leave or not: it has moved first
+                self.seen.ends(None); // whether or not it was asked to close: the peer was first
                 self.bits.enter(Phase::Closing);
             }
             _ => self.bits.set(Bit::AskUnacked),
         }
     }
 
-    /// A call failed. The first failure is the one that counts; being short of memory is none, and
-    /// is tried again in a while, within the deadline.
+    /// A call failed. The first failure counts. Lack of memory is not one: the call is tried again
+    /// later, within the deadline.
     pub fn failed(&mut self, errno: Errno, via: Via, system: System, context: &Context) {
         if errno.meaning(system) == Meaning::NoMemory && via != Via::SoError {
             match via {
                 Via::Send => self.blocked(via),      // progress is measured from here
-                _ => self.bits.clear(Bit::Readable), // whether it reads on stays as it was
+                _ => self.bits.clear(Bit::Readable), // `ReadUntilBlocked` stays as it was
             }
             return self.retry_later(context);
         }
@@ -167,7 +169,7 @@ impl Connection {
         self.bits.enter(Phase::Ended);
     }
 
-    /// Our FIN went out, or could not: then a reset was here first, and SO_ERROR has it.
+    /// Our FIN was sent, or could not be: then a reset arrived first, and SO_ERROR has it.
     pub fn shut_down(&mut self, took: bool, context: &Context) {
         if !took {
             self.seen.suspects();
@@ -178,7 +180,7 @@ impl Connection {
         self.answer_limit = self.answer_limit.min(self.seen.rx());
         self.fin_sent_after = Span::from_ms(context.now.since(self.accepted_at));
         self.seen.sent_fin();
-        self.bits.set(Bit::AskUnacked); // on a near network it is often settled by now
+        self.bits.set(Bit::AskUnacked); // on a near network it is often acknowledged by now
         self.bits.set(Bit::Readable);
         self.bits.set(Bit::AlarmMoved);
         let drains = self.seen.cause() == Some(LocalCause::Drain); // it has until the drain's end
@@ -187,7 +189,7 @@ impl Connection {
         self.set_verdict_deadline(context);
     }
 
-    /// What SO_ERROR said.
+    /// The result of SO_ERROR.
     pub fn error_taken(&mut self, errno: Option<Errno>) {
         self.seen.suspects_nothing();
         if let Some(errno) = errno {
@@ -195,8 +197,8 @@ impl Connection {
         }
     }
 
-    /// What SIOCOUTQ said: bytes unacknowledged, our FIN counting as one; `None` where the system
-    /// does not tell.
+    /// The result of SIOCOUTQ: bytes unacknowledged, our FIN counting as one; `None` if the system
+    /// does not report it.
     pub fn unacked(&mut self, bytes: Option<u32>, context: &Context) {
         self.bits.clear(Bit::AskUnacked);
         let told = self.seen.acknowledged(bytes);
@@ -212,7 +214,7 @@ impl Connection {
         }
     }
 
-    // ---- our own reasons -----------------------------------------------------------------------
+    // ---- ends that this side decides -----------------------------------------------------------
 
     /// Our own reason to end it at once: a limit, or a socket that cannot be registered.
     pub fn refuse(&mut self, cause: LocalCause) {

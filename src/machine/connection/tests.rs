@@ -1,4 +1,4 @@
-//! The life of a connection, told step by step, with a clock of the test's own.
+//! The life of a connection, step by step, on a clock of the test's own.
 
 mod alarm;
 mod end;
@@ -24,7 +24,7 @@ fn rules() -> Rules {
     }
 }
 
-/// A connection, and what it is decided by.
+/// A connection and its context.
 struct Life {
     connection: Connection,
     context: Context,
@@ -126,7 +126,7 @@ impl Life {
         self
     }
 
-    /// The alarm rings; gives whether it was time.
+    /// The alarm expires; returns whether a deadline had passed.
     fn rings(&mut self) -> bool {
         self.connection.alarm_rang(&self.context)
     }
@@ -138,7 +138,7 @@ impl Life {
         self
     }
 
-    /// All that is known, if the system says this.
+    /// The evidence, if the system reports this.
     fn known(&self, facts: &SocketFacts, unacked: Option<u32>) -> Evidence {
         let connection = &self.connection;
         connection.seen.evidence(facts, unacked, connection.leftover(), LINUX)
@@ -275,8 +275,8 @@ fn a_stalled_writer_is_reset_and_a_slow_one_lives() {
     assert_eq!(life.connection.goodbye(), Goodbye::Reset);
 }
 
-/// Regression: progress was sampled only when the deadline came, so what the peer's kernel took in
-/// the first moment bought it a second whole deadline.
+/// Regression: progress was sampled only when the deadline passed, so what the peer's kernel took
+/// in the first moment gave it a second whole deadline.
 #[test]
 fn pending_output_is_looked_at_four_times_a_deadline() {
     let mut life = Life::new();

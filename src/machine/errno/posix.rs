@@ -1,5 +1,5 @@
-//! The numbers of the system that this is compiled for, from libc: the table of a Unix that has no
-//! table of its own, and the check of the one that it has.
+//! The error numbers of the system for which this is compiled, from libc: the table of a Unix that
+//! has no table of its own, and the check of the tables that exist.
 //!
 //! The check runs in the compiler. A table that disagrees with libc does not compile for its
 //! system, so `cargo check --target …` is enough to hold it; no machine is needed.

@@ -105,7 +105,7 @@ fn every_link_layer_is_read() {
 #[test]
 fn extension_headers_and_options_are_passed_over() {
     has_the_segment(Link::Raw, &[], &extended(0, vec![0; 8]));
-    has_the_segment(Link::Raw, &[], &extended(60, vec![0, 1, 0, 0, 0, 0, 0, 0].repeat(2)));
+    has_the_segment(Link::Raw, &[], &extended(60, [0, 1, 0, 0, 0, 0, 0, 0].repeat(2)));
     has_the_segment(Link::Raw, &[], &extended(51, vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
     has_the_segment(Link::Raw, &[], &extended(44, vec![0; 8]));
     let mut packet = ipv4();

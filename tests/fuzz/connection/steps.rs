@@ -1,4 +1,4 @@
-//! What a connection's steps come to: calls that give or take bytes, would block or fail.
+//! The results of a connection's steps: calls that return or take bytes, would block or fail.
 
 use closecall::machine::close::{FirstError, Via};
 use closecall::machine::connection::Step;

@@ -1,5 +1,5 @@
-//! Servers that do not survive: at once, late, for a while, behind a proxy. Who died, and of what,
-//! is said, and nobody else is blamed.
+//! Servers that do not survive: at once, late, for a while, behind a proxy. The report names the
+//! server that died and the scenario that killed it, and blames no other one.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -24,22 +24,18 @@ fn a_server_that_dies_of_a_reset_is_found_out_and_named() {
     assert_eq!(outcomes(&report), expected);
     let killer = row(&report, "S2");
     assert_eq!((&killer["seen"]["bytes"], &killer["seen"]["serves"]), (&14.into(), &false.into()));
-    let note = "the server did not survive this: nothing listens any more";
+    let note = "the server did not survive this: it no longer listens";
     assert_eq!(killer["note"], note, "{killer:#}");
-    assert_eq!(row(&report, "S4")["note"], "needs a server: nothing listens any more");
+    assert_eq!(row(&report, "S4")["note"], "needs the server: it no longer listens");
     assert_eq!(report["server"]["died_of"], json!(["S2"]));
     assert_eq!(report["server"]["alive"], false);
 
     let address = server(dies_of_a_reset).to_string();
     let (code, stdout, _) = lab(&[&address, "--only", "S1,S4,S5"]);
     assert_eq!(code, 1);
-    let summary =
-        format!("The server at {address} did not survive S4, and does not answer any more.\n");
+    let summary = format!("The server at {address} did not survive S4, and no longer answers.\n");
     assert!(stdout.contains(&summary), "{stdout}");
-    assert!(
-        stdout.contains("\nskipped  S5: needs a server: nothing listens any more\n"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("\nskipped  S5: needs the server: it no longer listens\n"), "{stdout}");
 }
 
 /// A program takes its time to die, and serves others meanwhile.
@@ -55,7 +51,7 @@ fn a_server_that_dies_a_moment_later_is_named_with_the_right_scenario() {
                 let mut message = [0; 4096];
                 let bytes = other.read(&mut message).unwrap();
                 other.write_all(&message[..bytes]).unwrap();
-                return; // and nobody listens any more
+                return; // and stops listening
             }
         }
     });
@@ -69,7 +65,7 @@ fn a_server_that_dies_a_moment_later_is_named_with_the_right_scenario() {
 fn a_server_that_hangs_is_not_called_dead() {
     let hangs = server(|mut stream| {
         if echoes(&mut stream) == Err(ErrorKind::ConnectionReset) {
-            thread::park(); // nobody will ever wake it
+            thread::park(); // forever: nothing unparks it
         }
         true
     });
@@ -81,7 +77,7 @@ fn a_server_that_hangs_is_not_called_dead() {
     let note = row(&report, "S4")["note"].as_str().unwrap();
     assert_eq!(
         note,
-        "the server hangs after this: it does not serve the next connection in time, or resets it"
+        "the server hangs after this: it does not answer the next connection in time, or resets it"
     );
 }
 
@@ -140,10 +136,7 @@ fn a_server_that_dies_behind_a_proxy_is_not_the_proxys_death() {
     let (code, report) = against(behind, &["--via", &via.to_string(), "--only", "S1,S5"]);
     assert_eq!(code, 1);
     let note = row(&report, "S1")["note"].as_str().unwrap();
-    assert_eq!(
-        note,
-        "through the proxy: the server did not survive this: nothing listens any more"
-    );
+    assert_eq!(note, "through the proxy: the server did not survive this: it no longer listens");
     assert_eq!(report["server"]["died_of"], json!(["S1"]), "{report:#}");
     assert_eq!(report["via"]["died_of"], json!([]));
     assert_eq!(row(&report, "S5")["outcome"], "skipped");
@@ -210,7 +203,7 @@ fn a_server_whose_backlog_is_full_is_not_called_dead() {
                 let filling =
                     std::iter::from_fn(|| TcpStream::connect_timeout(&address, waits).ok());
                 let _queue: Vec<TcpStream> = filling.collect();
-                thread::park(); // nobody will ever wake it
+                thread::park(); // forever: nothing unparks it
             }
         }
     });

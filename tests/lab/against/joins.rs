@@ -1,5 +1,5 @@
-//! The server's lines are joined to our connections behind a proxy, and never to those of others.
-//! A verdict that is not known makes no row ok.
+//! Behind a proxy, the server's lines are joined to the lab's connections, and never to other ones.
+//! A row with an unknown verdict is never ok.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -89,8 +89,11 @@ fn a_line_that_has_not_come_makes_no_row_ok() {
     );
     assert_eq!((&one["via"]["log"], &one["via"]["verdict"]), (&"no_line_yet".into(), &Value::Null));
     let note = one["note"].as_str().unwrap();
-    assert!(note.contains("through the proxy no line of the close log with the "), "{note}");
-    assert!(note.ends_with("within 500 ms: the connection may be open at the server"), "{note}");
+    assert!(note.contains("through the proxy no close log line with the "), "{note}");
+    assert!(
+        note.ends_with("within 500 ms: the server may still hold the connection open"),
+        "{note}"
+    );
 }
 
 /// One that connects when its client has said something.
@@ -114,7 +117,8 @@ fn a_connection_that_the_server_never_saw_is_a_difference() {
     let report = joined(&behind, via, &["--only", "S7", "--patience", "3s"]);
     let silent = row(&report, "S7");
     assert_eq!(silent["via"]["log"], "never_seen", "{silent:#}");
-    let says = "the server says peer_fin.probe → nothing: the server never accepted the connection";
+    let says =
+        "the server reports peer_fin.probe → nothing: the server never accepted the connection";
     assert_eq!(silent["via"]["differs"], json!([says]));
     assert_eq!((&silent["via"]["change"], &silent["outcome"]), (&"differs".into(), &"ok".into()));
 }
@@ -141,7 +145,7 @@ fn a_close_log_that_stands_still_makes_no_row_ok() {
     let (server, log) = &behind;
     let copy = log.with_extension("copy");
     fs::write(&copy, "").unwrap();
-    // The first line is copied, and no other: somebody's `tail -F` has ended.
+    // Only the first line is copied, as if the `tail -F` that copies the log had ended.
     let (from, to) = (log.clone(), copy.clone());
     let copied = thread::spawn(move || {
         let first = loop {

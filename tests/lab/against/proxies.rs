@@ -34,7 +34,7 @@ fn a_proxy_that_makes_a_fin_of_a_reset_hides_the_reset() {
     let reset = row(&report, "S2");
     assert_eq!(reset["verdict"], "peer_reset.reply_acked");
     assert_eq!(reset["via"]["verdict"], "peer_fin.delivered", "{reset:#}");
-    let says = "the server says peer_reset.reply_acked → peer_fin.delivered";
+    let says = "the server reports peer_reset.reply_acked → peer_fin.delivered";
     assert_eq!(reset["via"]["differs"], serde_json::json!([says]), "{reset:#}");
     assert_eq!(row(&report, "S1")["via"]["differs"], serde_json::json!([]));
     fs::remove_file(log).unwrap();
@@ -58,7 +58,7 @@ fn a_proxy_with_less_patience_is_seen_by_the_client() {
     let markdown = ["--only", "S9", "--long", "--format", "markdown"];
     let (code, stdout, _) = lab(&[&[&*address, "--via", &via], &markdown[..]].concat());
     assert_eq!(code, 0, "{stdout}");
-    let after = stdout.split_once("its end comes after ").unwrap().1;
+    let after = stdout.split_once("the server ends its side after ").unwrap().1;
     let seconds: f64 = after.split_once(" s").unwrap().0.parse().unwrap();
     assert!(seconds >= 1.0, "our own server's deadline: {stdout}");
     assert!(stdout.contains("1 row: 0 the same, 1 differ, 0 lost, 0 failed."), "{stdout}");
@@ -88,14 +88,15 @@ fn a_proxy_that_dies_is_a_failure() {
     let (code, report) = against(behind, &["--via", &via.to_string(), "--only", "S1,S4,S5"]);
     assert_eq!(code, 1);
     assert_eq!(outcomes(&report), [("S1", "ok"), ("S4", "failed"), ("S5", "skipped")]);
-    assert_eq!(row(&report, "S5")["note"], "needs the proxy: nothing listens any more");
+    assert_eq!(row(&report, "S5")["note"], "needs the proxy: it no longer listens");
     assert_eq!(report["via"]["died_of"], serde_json::json!(["S4"]));
     assert_eq!(report["server"]["alive"], true);
     assert!(row(&report, "S5")["via"].is_null());
     fs::remove_file(log).unwrap();
 }
 
-/// One that ends both ways when either has ended, as nginx does: who half-closes gets no reply.
+/// A proxy that ends both directions when either has ended, as nginx does: a client that
+/// half-closes gets no reply.
 fn ends_both(behind: SocketAddr) -> SocketAddr {
     server(move |client| {
         let server = TcpStream::connect(behind).unwrap();
@@ -105,7 +106,7 @@ fn ends_both(behind: SocketAddr) -> SocketAddr {
             thread::spawn(move || {
                 let mut buffer = [0; 4096];
                 while let Ok(bytes @ 1..) = from.read(&mut buffer) {
-                    // Who half-closes does so at once, and is not answered.
+                    // A client that half-closes does so at once, and gets no reply.
                     let ended = matches!(from.peek(&mut [0]), Ok(0));
                     if ended || to.write_all(&buffer[..bytes]).is_err() {
                         break;

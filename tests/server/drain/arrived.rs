@@ -11,7 +11,7 @@ use closecall::machine::close::Kind;
 use closecall::machine::reply::Framing;
 use closecall::reactor::{Ending, Stage};
 
-/// What a visit may read, in bytes, and a turn in each of its lines.
+/// What a visit may read, in bytes, and a turn in each of its queues.
 const VISIT_BYTES: usize = 4096;
 const TURN_BYTES: u64 = 2 * VISIT_BYTES as u64;
 
@@ -69,7 +69,7 @@ impl Sender {
         }
     }
 
-    /// Reads what is there; gives whether our FIN was.
+    /// Reads what has arrived; returns whether our FIN was in it.
     #[track_caller]
     fn reads(&mut self) -> bool {
         let mut space = vec![0; 256 << 10];
@@ -135,7 +135,7 @@ fn bed(framing: Framing) -> Bed {
     })
 }
 
-/// It was answered as far as `arrived` at least, and what it sent beyond that was counted.
+/// It was answered up to `arrived` at least, and what it sent beyond that was counted.
 #[track_caller]
 fn is_answered(sender: &Sender, ending: &Ending, arrived: usize, framing: Framing) {
     let evidence = &ending.evidence;
@@ -189,9 +189,9 @@ fn ends_after(bed: &mut Bed, sender: &mut Sender, ms: u64) {
     }
 }
 
-/// Regression: an alarm that rang in a turn in which the connection was served was put off to the
-/// next turn, and a client that sent without a pause was served in each. So neither was it asked
-/// to leave nor did the end of the drain end it: the server never stopped.
+/// Regression: an alarm that expired in a turn in which the connection was served was put off to
+/// the next turn, and a client that sent without a pause was served in each. So it was neither
+/// asked to close nor ended by the end of the drain: the server never stopped.
 #[test]
 fn one_that_goes_on_sending_does_not_outlast_the_drain() {
     let mut bed = Bed::with(|config| {
@@ -222,7 +222,7 @@ fn one_that_goes_on_sending_after_our_fin_is_decided_in_time() {
     assert!(ending.evidence.discarded > 0, "{ending:#?}");
 }
 
-/// It never stops by itself. The place in its stream at which the answers end is fixed once.
+/// A client that never stops by itself. The position at which the answers end is fixed once.
 #[test]
 fn one_that_goes_on_sending_is_answered_that_far_and_no_farther() {
     for framing in FRAMINGS {
@@ -249,7 +249,7 @@ fn one_that_goes_on_sending_is_answered_that_far_and_no_farther() {
     }
 }
 
-/// Its FIN had arrived as well, so it moved first.
+/// Its FIN had arrived as well, so the peer was first.
 #[test]
 fn one_whose_fin_lay_behind_its_data_has_ended_by_itself() {
     for framing in FRAMINGS {
@@ -267,7 +267,7 @@ fn one_whose_fin_lay_behind_its_data_has_ended_by_itself() {
     }
 }
 
-/// Requests in the backlog and in the queues of those who wait for a slot, as before.
+/// Requests in the backlog and in the queues of connections that wait for a slot, as before.
 #[test]
 fn small_requests_beside_a_bulk_sender_are_answered() {
     let mut bed = bed(Framing::Chunk);

@@ -1,4 +1,4 @@
-//! Odd, and allowed: a byte at a time, half-closed at once, garbage.
+//! Unusual clients that are allowed: a byte at a time, half-closed at once, garbage.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -27,7 +27,7 @@ fn a_byte_at_a_time_is_a_line_in_the_end() {
 }
 
 #[test]
-fn who_shuts_down_at_once_gets_its_whole_reply() {
+fn a_client_that_shuts_down_at_once_gets_its_whole_reply() {
     let service = Service::start(&["--framing", "line", "--read-deadline", "off"]);
     let count = short_or_long(200, 2_000);
     let line = Seeded::new(seed()).line(50_000);

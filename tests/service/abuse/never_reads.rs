@@ -1,4 +1,4 @@
-//! Those who send and never read: each holds a reply in the server's memory and a full socket in
+//! Clients that send and never read: each holds a reply in the server's memory and a full socket in
 //! the kernel, until the write deadline.
 
 use std::io::{ErrorKind, Write};
@@ -24,7 +24,7 @@ const QUIET: &[u8] = &[b'x'; 50_000];
 /// So many come at a time: fewer than a backlog holds.
 const GROUP: usize = 1_000;
 
-/// Those who never read, and how they ended.
+/// Clients that never read, and how they ended.
 #[derive(Default)]
 struct Stalled {
     stubborn: Vec<TcpStream>,
@@ -33,7 +33,8 @@ struct Stalled {
 }
 
 impl Stalled {
-    /// A group of newcomers, all of whom have said their part when the server first looks at them.
+    /// A group of new connections, all of which have sent everything when the server first reads
+    /// from them.
     #[track_caller]
     fn come(&mut self, service: &Service, count: usize) {
         service.freeze();
@@ -51,7 +52,7 @@ impl Stalled {
         service.thaw();
     }
 
-    /// Takes those out who were ended: going on writing finds out.
+    /// Removes the clients that were ended: continued writing finds out.
     fn sift(&mut self) {
         self.stubborn.retain_mut(|client| {
             let end = pushes(client);
@@ -62,7 +63,7 @@ impl Stalled {
 }
 
 #[test]
-fn who_never_reads_costs_a_reply_each_and_is_gone_after_the_write_deadline() {
+fn clients_that_never_read_cost_a_reply_each_until_the_write_deadline() {
     let count = short_or_long(1_000, 10_000);
     let (limit, deadline) = ((count + 1).to_string(), short_or_long("5s", "20s"));
     let service = Service::of(serve_everywhere(&[
@@ -112,11 +113,11 @@ fn who_never_reads_costs_a_reply_each_and_is_gone_after_the_write_deadline() {
     say(format!("{count} never read: {grown} KB of {bound} KB announced, gone in {took:.1?}"));
 }
 
-/// The bound of the memory, as it is announced at the start: "at most 62.5 MiB of memory".
+/// The bound of the memory, as it is announced at the start: "and 62.5 MiB of memory".
 #[track_caller]
 fn bound_kilobytes(service: &Service) -> u64 {
-    let text = service.process.stderr.wait_for(" of memory: ");
-    let (before, _) = text.split_once(" of memory: ").unwrap();
+    let text = service.process.stderr.wait_for(" of memory for pending replies: ");
+    let (before, _) = text.split_once(" of memory for pending replies: ").unwrap();
     let words: Vec<&str> = before.rsplit(' ').take(2).collect();
     let unit = match words[0] {
         "KiB" => 1.0,

@@ -26,7 +26,7 @@ struct Jumping {
 }
 
 impl Jumping {
-    /// `None` where that cannot be had, which is said.
+    /// `None` where that is not available, which is printed.
     fn start(options: &[&str]) -> Option<Jumping> {
         let library = library_named("jump")?;
         let path = scratch("jump");
@@ -50,8 +50,8 @@ impl Jumping {
     }
 }
 
-/// Regression: the wheel walked through the time in which it was idle. After 30 days newcomers'
-/// deadlines of 10 s came after 23 s, after a year never.
+/// Regression: the wheel stepped through the time in which it was idle. After 30 days the deadlines
+/// of 10 s of new connections came after 23 s, after a year never.
 #[test]
 fn after_any_idle_time_deadlines_are_deadlines_and_no_cpu_was_spent_on_it() {
     let Some(mut server) = Jumping::start(&["--read-deadline", "200ms", "--close-log", "-"]) else {
@@ -81,7 +81,7 @@ fn after_any_idle_time_deadlines_are_deadlines_and_no_cpu_was_spent_on_it() {
     assert_eq!(table.get("timeout.read"), count as u64, "{table:?}");
     for line in log.lines().filter(|line| line.contains("timeout.read")) {
         let silence = number(line, "\"duration_ms\":") - number(line, "\"verdict_wait_ms\":");
-        assert!((200..DAY_MS).contains(&silence), "a newcomer's own time: {line}");
+        assert!((200..DAY_MS).contains(&silence), "a new connection's own time: {line}");
     }
 }
 

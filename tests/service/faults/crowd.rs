@@ -1,5 +1,5 @@
-//! The clients among whom a fault strikes: polite ones, some of whom say more than there is room
-//! for. What each says and hears is known byte for byte.
+//! The clients of a server with faults: polite ones, some of which send more than there is room
+//! for. Everything that each sends and receives is known byte for byte.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ const LINES: usize = 2;
 pub(crate) struct Met {
     /// Those whose handshake was completed.
     pub(crate) connected: u64,
-    /// What went wrong, and with whom.
+    /// What went wrong, and with which client.
     pub(crate) trouble: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl Met {
 /// When so many have met trouble, the rest need not wait for theirs.
 const TROUBLE_MAX: usize = 3;
 
-/// `count` clients, ten at a time: so there are newcomers beside those who talk.
+/// `count` clients, ten at a time, so that new connections arrive beside active ones.
 pub(crate) fn come_and_go(address: SocketAddr, count: usize, seeded: &mut Seeded) -> Met {
     let mut met = Met::default();
     for batch in 0..count.div_ceil(10) {

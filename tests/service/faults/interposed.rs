@@ -2,8 +2,8 @@
 //! shuffled, all at once and again and again. What it does and may do is in
 //! `tests/interpose/faults.c`.
 //!
-//! The seed decides which calls fail, and how. Whom that meets is up to the kernel: a run is like
-//! another with its seed, and not the same.
+//! The seed decides which calls fail, and how. Which connection a failure meets depends on the
+//! kernel: two runs with one seed are similar, not the same.
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,17 +16,17 @@ use crate::service::{Seeded, Service, Table, say, seed, serve, short_or_long};
 #[derive(Clone, Copy, Debug)]
 struct Run {
     seed: u64,
-    /// One call in so many fails.
+    /// One call in this many fails.
     rate: u64,
-    /// One in so many ends its connection; 0 is none.
+    /// One in this many ends its connection; 0 is none.
     deadly: u64,
 }
 
-/// Without deadlines: whoever is forgotten by the server is not found again by an alarm.
+/// Without deadlines, so that no alarm finds a connection that the server forgets.
 const PATIENT: &[&str] =
     &["--framing", "line", "--read-deadline", "off", "--write-deadline", "off"];
 
-/// Serves two crowds at once, and two who have no room.
+/// Serves two crowds at once, and two clients for which there is no room.
 fn run(library: &Path, run: Run) -> (Met, Table, Struck) {
     let mut command = serve(PATIENT);
     let report = interpose::stand_before(&mut command, library, run.seed, run.rate, run.deadly);
@@ -52,8 +52,8 @@ fn run(library: &Path, run: Run) -> (Met, Table, Struck) {
 /// Runs in the short form, and in the long one.
 const RUNS: [u64; 2] = [6, 200];
 
-/// The most: whoever has not struck by then never does. A fault that few calls offer themselves to
-/// may stay away from a few runs, and which do is up to the kernel.
+/// The maximum: a fault that has not struck by then never does. A fault of a rare call may not
+/// strike in a few runs, and in which depends on the kernel.
 const RUNS_MAX: u64 = 300;
 
 /// Runs one after the other, each with the next number, until each of `faults` has struck.
@@ -95,7 +95,7 @@ const HARMLESS: &[&str] = &[
 ];
 
 #[test]
-fn what_may_be_tried_again_costs_nobody_a_byte() {
+fn what_may_be_tried_again_costs_no_client_a_byte() {
     let Some(library) = interpose::library() else { return };
     let began = Instant::now();
     let all = until_struck(HARMLESS, |n| {

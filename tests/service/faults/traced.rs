@@ -1,4 +1,4 @@
-//! strace lets one call of a kind fail, the first or the fortieth, and the program meets an error
+//! strace makes one call of a kind fail, the first or the fortieth, and the program meets an error
 //! that the kernel could give there. The call itself is not made.
 
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::service::{
 /// What may fail, with what, and how many connections that may cost. Sources: the manual page of
 /// each call, and tcp(7) for the errors that a connection brings.
 const FAULTS: &[(&str, &[&str], u64)] = &[
-    // Nobody: strace leaves the newcomer where it is, and accept is called again.
+    // No connection is lost: strace leaves it in the backlog, and accept is called again.
     (
         "accept4",
         &[
@@ -37,7 +37,7 @@ const FAULTS: &[(&str, &[&str], u64)] = &[
     ),
     // Which of the two libc makes depends on the machine.
     ("?epoll_wait,?epoll_pwait", &["EINTR"], 0),
-    // A newcomer that cannot be watched waits, or is reset.
+    // A new connection that cannot be watched waits, or is reset.
     ("epoll_ctl", &["ENOMEM", "ENOSPC", "EPERM"], 1),
     ("recvfrom", &["EINTR", "ENOMEM", "ENOBUFS"], 0),
     ("recvfrom", &["ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH"], 1),
@@ -102,7 +102,7 @@ impl Drop for Log {
     }
 }
 
-/// What came of one fault.
+/// The result of one fault.
 #[derive(Debug, Default)]
 struct Came {
     /// How often it struck.
@@ -132,7 +132,7 @@ fn may_trace() -> bool {
     may
 }
 
-/// Nobody is found by an alarm, and nobody is ended by one.
+/// Without deadlines: no connection is found or ended by an alarm.
 const PATIENT: &[&str] =
     &["--framing", "line", "--read-deadline", "off", "--write-deadline", "off"];
 
@@ -143,8 +143,8 @@ fn strike(fault: &Fault, number: usize) -> Came {
     let serve = serve(PATIENT);
     let command = traced(fault.call, fault.error, &fault.when.to_string(), &log.0, &serve);
     let came = match Service::start_or_refusal(command) {
-        // Before it served anybody it may refuse, in one line; or its loader does, which is not
-        // ours.
+        // Before the server serves its first client it may refuse, in one line; or its loader does,
+        // which is not ours.
         Err((code, stderr)) => {
             let refused = code == 3 && stderr.lines().count() == 1;
             let never_began = code == 127 && stderr.contains("loading shared libraries");
@@ -176,7 +176,7 @@ fn serves_all_but(service: Service, fault: &Fault, number: usize) {
     assert!(others <= fault.costs_max, "{told}");
 }
 
-/// Strikes with all of them, on as many threads as there are cores, and gives what came of each.
+/// Strikes with all of them, on as many threads as there are cores, and returns the result of each.
 fn strike_all(faults: &[Fault]) -> Vec<(Fault, Came)> {
     let next = Mutex::new(faults.iter().enumerate());
     let came = Mutex::new(Vec::new());
@@ -216,9 +216,9 @@ fn one_failed_call_costs_one_connection_at_most() {
     ));
 }
 
-/// Out of files for a while, over and over: a line is said about it, and everybody is served.
+/// Out of files for a while, repeatedly: one line is logged, and every client is served.
 #[test]
-fn an_episode_is_one_line_and_costs_nobody() {
+fn an_episode_is_one_line_and_costs_no_connection() {
     if !may_trace() {
         return;
     }
@@ -237,10 +237,10 @@ fn an_episode_is_one_line_and_costs_nobody() {
     }
 }
 
-/// accept that never works again: those who are in are served, the loop sleeps between its tries,
+/// accept that never works again: open connections are served, the loop sleeps between its tries,
 /// and a drain ends in time.
 #[test]
-fn an_accept_that_fails_for_good_stops_nobody_else() {
+fn an_accept_that_fails_for_good_stops_no_open_connection() {
     if !may_trace() {
         return;
     }
@@ -280,7 +280,7 @@ fn room_that_cannot_be_watched_is_looked_for() {
     // The waker, the listener, the reserve and the client are watched; then nothing more is.
     let serve = serve(&["--framing", "line", "--read-deadline", "off"]);
     let service = Service::of(traced("epoll_ctl", "ENOMEM", "5+", &log.0, &serve));
-    // More than all buffers take, and nobody reads it before the server has asked in vain.
+    // More than all buffers take, and the client does not read before the server's call has failed.
     let tried = || std::fs::read_to_string(&log.0).unwrap().matches("(INJECTED)").count();
     let give_up = Instant::now() + PATIENCE;
     let met = crowd::reads_after(service.address, 12_000_000, &mut Seeded::new(seed()), || {

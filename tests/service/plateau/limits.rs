@@ -1,5 +1,5 @@
-//! Limits of the system that show only when a newcomer comes: what the log says of them is what
-//! happens, and nothing is said or given up before a newcomer waits.
+//! Limits of the system that only a new connection reveals: the log describes what happens, and
+//! nothing is logged or given up before a new connection waits.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,11 +17,11 @@ const BEYOND: usize = 300;
 /// Watches that the server takes for itself: of its listener and of its waker.
 const OWN_WATCHES: usize = 2;
 
-/// Regression: out of watches, each newcomer that was reset resumed the listener: some 10,000 in a
-/// second were accepted and reset, while the log said that they wait in the backlog. Later one was
-/// reset for each watch that came back and for each try.
+/// Regression: out of watches, each new connection that was reset resumed the listener: some 10,000
+/// in a second were accepted and reset, while the log reported that they wait in the backlog. Later
+/// one was reset for each watch that became free and for each try.
 #[test]
-fn out_of_watches_newcomers_wait_in_the_backlog_and_none_is_reset() {
+fn out_of_watches_new_connections_wait_in_the_backlog_and_none_is_reset() {
     let Some(library) = library_named("watches") else { return };
     let mut command = patient(&["--close-log", "-"]);
     command.env("LD_PRELOAD", library);
@@ -54,9 +54,9 @@ fn out_of_watches_newcomers_wait_in_the_backlog_and_none_is_reset() {
     );
 }
 
-/// The same where newcomers are to be told: the log names the limit here as well.
+/// The same if new connections are to be reset: the log names the limit here as well.
 #[test]
-fn out_of_watches_newcomers_are_shed_and_the_log_names_the_limit() {
+fn out_of_watches_new_connections_are_reset_and_the_log_names_the_limit() {
     let Some(library) = library_named("watches") else { return };
     let mut command = patient(&["--overload", "shed"]);
     command.env("LD_PRELOAD", library).env("WATCHES_MAX", (OWN_WATCHES + 1).to_string());
@@ -68,7 +68,7 @@ fn out_of_watches_newcomers_are_shed_and_the_log_names_the_limit() {
         assert!(exchange(&mut beyond, LINE).is_err(), "there is no watch for it");
     }
     let text = service.process.stderr.wait_for("fs.epoll.max_user_watches");
-    assert!(text.contains("with 1 connections open; newcomers are reset"), "{text}");
+    assert!(text.contains("with 1 connections open; new connections are reset"), "{text}");
     exchange(&mut inside, LINE).unwrap();
     parts(&mut inside).unwrap();
     exchange(&mut connect(service.address), LINE).unwrap();
@@ -105,7 +105,7 @@ fn log_until_now(service: &Service, client: &mut TcpStream, mark: &str) -> Strin
     service.process.stderr.wait_for(mark)
 }
 
-/// Room for so many files more, and no other.
+/// Room for this many more files.
 #[track_caller]
 fn leaves_room_for(service: &Service, files: usize) {
     let numbers = std::fs::read_dir(format!("/proc/{}/fd", service.process.id())).unwrap();
@@ -116,11 +116,11 @@ fn leaves_room_for(service: &Service, files: usize) {
     limit_files(service, limit);
 }
 
-/// Regression: accept says EMFILE to an empty backlog too, when the last file is taken. There was a
-/// warning about newcomers that did not exist, and a connection that waited for its evidence was
-/// decided early to make room for them.
+/// Regression: accept returns EMFILE for an empty backlog too, when the last file is taken. There
+/// was a warning about new connections that did not exist, and a connection that waited for its
+/// evidence was decided early to make room for them.
 #[test]
-fn out_of_files_without_a_newcomer_nothing_is_said_or_given_up() {
+fn out_of_files_without_a_new_connection_nothing_is_logged_or_given_up() {
     if !has("prlimit") {
         return;
     }
@@ -147,9 +147,9 @@ fn out_of_files_without_a_newcomer_nothing_is_said_or_given_up() {
     assert_eq!((table.get("accepted"), table.get("peer_fin.unconfirmed")), (5, 1), "{table:?}");
 }
 
-/// Regression: the warning came with the last free slot, before there was a newcomer without one.
+/// Regression: the warning came with the last free slot, before a new connection needed one.
 #[test]
-fn a_full_table_is_no_news_before_a_newcomer_waits() {
+fn a_full_table_is_not_logged_before_a_new_connection_waits() {
     let service = talkative(&["--max-connections", "3"]);
     let stderr = service.process.stderr.clone();
     let mut clients: Vec<TcpStream> = (0..3).map(|_| connect(service.address)).collect();
@@ -166,7 +166,7 @@ fn a_full_table_is_no_news_before_a_newcomer_waits() {
     assert_eq!(service.stop().get("accepted"), 4);
 }
 
-/// Clients that do not read, each of whom leaves a reply of this length in the server's memory.
+/// Clients that do not read, each of which leaves a reply of this length in the server's memory.
 const HOGS: usize = 2_000;
 const REPLY_BYTES: usize = 120 * 1024;
 
@@ -215,10 +215,10 @@ fn memory_of_replies_that_are_gone_is_given_back() {
     assert_eq!(service.stop().get("accepted"), HOGS as u64 + 1);
 }
 
-/// Regression: the kernel doubled the table of descriptors while newcomers came, and the loop stood
-/// still for 5 to 20 ms each time, because its threads share the table.
+/// Regression: the kernel doubled the table of descriptors while connections arrived, and the loop
+/// stopped for 5 to 20 ms each time, because its threads share the table.
 #[test]
-fn the_table_of_descriptors_has_its_size_before_the_first_newcomer() {
+fn the_table_of_descriptors_has_its_size_before_the_first_connection() {
     let service = Service::of(patient(&["--max-connections", "5000"]));
     let size: usize = service.process.proc_status("FDSize").parse().unwrap();
     assert!(size >= 5000, "it has {size} places");

@@ -1,6 +1,6 @@
-//! What must hold of every verdict: it is one of those that are promised, it says no more than its
-//! evidence carries, and knowing less never makes it surer. Tests ask it of evidence of their own,
-//! fuzzers of theirs.
+//! The promises about every verdict: it is one of the documented ones, it claims no more than its
+//! evidence supports, and less evidence never makes it more certain. Tests and fuzzers check it on
+//! their own evidence.
 
 use closecall::machine::close::{Certainty, Evidence, Initiator, Kind, Level, classify};
 use closecall::machine::errno::Meaning;

@@ -18,7 +18,7 @@ const UNREAD_MAX: u32 = 12_000;
 pub(crate) enum Step {
     /// A peer connects.
     Connect,
-    /// The server takes the next newcomer and registers it.
+    /// The server accepts the next connection and registers it.
     Accept,
     /// The server asks for events.
     Wait,

@@ -23,7 +23,10 @@ pub trait Probe {
 }
 
 /// Answers that are known beforehand: of a socket that is gone, or in a test.
+///
+/// Begin with [`Answers::nothing`], and set what is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Answers {
     /// Whose error numbers.
     pub system: System,

@@ -20,8 +20,7 @@ impl Life {
     }
 }
 
-/// Regression: the alarm was counted from the moment at which it was asked for, so it moved with
-/// each asking.
+/// Regression: the alarm was counted from the moment of the call, so it moved with each call.
 #[test]
 fn a_retry_is_fixed_when_a_call_was_short_of_memory() {
     let mut reads = Life::new();

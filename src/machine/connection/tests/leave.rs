@@ -1,4 +1,5 @@
-//! Leaving: what the drain, its end, a second signal and the greatest age make of a connection.
+//! Connections that are asked to close: by the drain, its end, a second signal and the greatest
+//! age.
 
 use super::*;
 use crate::machine::close::TcpFacts;
@@ -62,7 +63,7 @@ fn the_drain_answers_what_had_arrived_and_drops_what_comes_later() {
     assert_eq!((evidence.rx, evidence.discarded, evidence.cause), (43, 9, Some(LocalCause::Drain)));
 }
 
-/// One that has sent its FIN behind what had arrived has moved first.
+/// A peer that has sent its FIN after what had arrived was first.
 #[test]
 fn a_fin_behind_what_the_drain_answers_is_the_peer_s_end() {
     let mut life = Life::new();
@@ -85,7 +86,7 @@ fn has_sent_its_fin_and_is_stuck() -> Life {
 }
 
 /// Regression: two stops turned an end that had begun into one of ours, and so did the end of the
-/// drain. What had begun stands, whatever signals come.
+/// drain. An end that has begun keeps its cause, whatever signals follow.
 #[test]
 fn the_drain_and_a_second_signal_leave_an_end_that_has_begun_its_cause() {
     let verdict = |life: &Life| {
@@ -124,8 +125,8 @@ fn a_second_signal_leaves_settling_connections_their_cause_and_ends_the_open_one
     assert_eq!((open.verdict(0), open.connection.goodbye()), (Kind::LocalDrain, Goodbye::Reset));
 }
 
-/// Regression: the evidence of a forced stop is taken turns later, and what peers sent until then,
-/// mostly in answer to our resets, was taken for the beginning of the end.
+/// Regression: the evidence of a forced stop is read some turns later, and what peers sent until
+/// then, mostly in answer to our resets, was taken for the beginning of the end.
 #[test]
 fn what_comes_after_a_second_signal_was_not_first() {
     let tcp = TcpFacts { bytes_received: Some(14 + 1), ..TcpFacts::default() };
@@ -138,14 +139,14 @@ fn what_comes_after_a_second_signal_was_not_first() {
     reset.event().echoes(37).connection.cut_off();
     reset.connection.seen.failed(ECONNRESET, Via::SoError);
     assert_eq!(reset.verdict(0), Kind::LocalDrain);
-    // An event had told of this one.
+    // An event had reported this one.
     let mut before = Life::new();
     before.event().echoes(37).fin_event().connection.cut_off();
     let evidence = before.known(&facts, Some(0));
     assert_eq!(classify(&evidence).kind, Kind::PeerFinDelivered);
 }
 
-/// Regression: of one that had been asked to leave because of its age, it was taken for that.
+/// Regression: the same for a connection that had been asked to close because of its age.
 #[test]
 fn what_comes_after_a_second_signal_was_not_first_where_one_was_too_old() {
     let mut old = Life::with(Rules { max_age_ms: Some(5_000), ..rules() });
@@ -161,7 +162,7 @@ fn what_comes_after_a_second_signal_was_not_first_where_one_was_too_old() {
     assert_eq!(old.verdict(30), Kind::LocalPolicy);
 }
 
-/// Regression: a drain that began while one was leaving because of its age took it for its own.
+/// Regression: a drain that began while a connection closed because of its age became its cause.
 #[test]
 fn a_drain_leaves_one_that_is_too_old_its_cause() {
     let mut life = Life::with(Rules { max_age_ms: Some(5_000), ..rules() });
@@ -176,7 +177,7 @@ fn a_drain_leaves_one_that_is_too_old_its_cause() {
     assert_eq!(life.verdict(0), Kind::LocalPolicy);
 }
 
-/// One that has sent its FIN, and more before it than was answered, was cut off by us.
+/// A peer that has sent its FIN, and more before it than was answered, was cut off by us.
 #[test]
 fn requests_that_a_second_signal_leaves_unanswered_are_cut_off_by_us() {
     let mut life = Life::new();

@@ -1,4 +1,4 @@
-//! What a connection makes of what happens to it, above all with output that a full socket left.
+//! How a connection handles reports, above all with output that a full socket left over.
 
 use super::*;
 
@@ -74,7 +74,7 @@ fn a_send_that_is_short_of_memory_is_tried_again_and_measured() {
     life.wants(Step::Send);
 }
 
-/// Its own FIN came first: what became of the reply is waited for as ever.
+/// The peer's FIN came first: what became of the reply is awaited as usual.
 #[test]
 fn a_peer_that_closes_first_is_not_kept_until_the_end_of_the_drain() {
     let mut life = Life::new();
