@@ -81,6 +81,7 @@
 //! | `simulation` | the second kernel: a seeded world with a virtual clock, in which the loop is tested (feature `simulation`) | everything above |
 //! | [`server`] | the loop on the real kernel, created from a configuration | everything above but `simulation` |
 //! | `record` | an ending as a record of the close log (feature `serde`) | `machine` |
+//! | `wire` | connections seen from outside: packets, sequence numbers, and a verdict (feature `cli`) | `machine` |
 //! | [`observed`] | a wrapper for the TCP streams of your own program: std, and tokio (feature `tokio`) | `machine`, `socket` |
 //! | [`client`] | every way in which a client can end a connection, as a script | no other layer |
 //! | `lab` | every ending, played against our server and a plain recv loop, and compared with what is expected (feature `cli`) | everything above but `simulation` |
@@ -133,6 +134,9 @@ pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod socket;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod wire;
 
 pub use self::config::{Config, ConfigError, Overload};
 pub use self::kernel::mio_kernel::Handle;

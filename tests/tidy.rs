@@ -19,12 +19,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["machine", "config", "socket", "kernel", "reactor"]),
     ("observed", &["machine", "socket"]),
     ("record", &["machine"]),
+    ("wire", &["machine"]),
     ("client", &["socket"]),
     ("lab", &["machine", "config", "kernel", "reactor", "server", "record", "client"]),
     ("load", &["machine", "socket", "kernel"]),
     (
         "cli",
-        &["machine", "config", "kernel", "reactor", "server", "record", "client", "lab", "load"],
+        &[
+            "machine", "config", "kernel", "reactor", "server", "record", "client", "lab", "load",
+            "wire",
+        ],
     ),
 ];
 
@@ -36,6 +40,12 @@ const BANNED: &[(&str, &str, &str)] = &[
     ("machine", "TcpStream", "the machine holds no socket"),
     ("machine", "TcpListener", "the machine holds no socket"),
     ("machine", "mio::", "the machine holds no socket"),
+    ("wire", "Instant", "time is that of the packets"),
+    ("wire", "SystemTime", "time is that of the packets"),
+    ("wire", "std::fs", "files belong to cli"),
+    ("wire", "std::io", "files belong to cli"),
+    ("wire", "TcpStream", "it looks at connections from outside"),
+    ("wire", "log::", "it judges, and has nothing to log"),
     ("reactor", "Instant", "the clock belongs to the kernel"),
     ("reactor", "mio::", "the loop runs on any kernel"),
     ("simulation", "Instant", "its clock is virtual"),

@@ -4,15 +4,19 @@
 //! The help texts are wrapped by hand and printed as they are. Values may begin with a hyphen, so
 //! that the error for `--drain -5s` is about the duration and not about an unknown option.
 
+mod client;
 mod load;
+mod read;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(super) use self::client::ClientArgs;
 pub(super) use self::load::{CommonArgs, Load, LoadArgs, MergeArgs, RunArgs};
-use super::addresses::{Address, Endpoint};
-use super::values::{self, End, FailOn, Format, Message, OrOff};
+pub(super) use self::read::{ReadArgs, ReadFormat};
+use super::addresses::Endpoint;
+use super::values::{self, FailOn, Format, Message, OrOff};
 use crate::config::Overload;
 use crate::machine::reply::Framing;
 
@@ -100,41 +104,20 @@ pub(super) enum Command {
         closecall load echo 127.0.0.1:20003 -c 1000")]
     Load(LoadArgs),
 
+    /// Read captures of packets and report how each TCP connection ended.
+    ///
+    /// Exit codes: 0 success; 1 a capture was damaged or cut off; 2 wrong usage; 3 a file cannot be
+    /// opened, or is no capture.
+    #[command(verbatim_doc_comment, hide = true)]
+    #[command(
+        after_help = "Example: the connections that the peer reset, in a compressed capture:\n  \
+        closecall read --only peer_reset trace.pcap.gz"
+    )]
+    Read(ReadArgs),
+
     /// Holds its stdout until it is killed. `client --end killed` starts and kills it.
     #[command(hide = true)]
     Hold,
-}
-
-/// The options of `closecall client`.
-#[derive(Args, Debug)]
-pub(super) struct ClientArgs {
-    /// The server to connect to. Of a name, the first address that answers is used.
-    #[arg(value_name = "ADDR", value_parser = values::endpoint)]
-    pub(super) address: Option<Endpoint>,
-
-    /// The message to send. Escapes: \r, \n, \t, \\ and \xNN for a byte.
-    #[arg(long, value_name = "TEXT", default_value = "Hi,here is glp")]
-    #[arg(value_parser = values::message, allow_hyphen_values = true)]
-    pub(super) message: Message,
-
-    /// How to end the connection; `list` shows all modes.
-    #[arg(long, value_name = "MODE", default_value = "close", value_parser = values::end)]
-    pub(super) end: End,
-
-    /// How long to wait before the last step. Modes that end at once do not wait.
-    #[arg(long, value_name = "DUR", default_value = "0s", value_parser = values::wait)]
-    #[arg(allow_hyphen_values = true)]
-    pub(super) wait: u64,
-
-    /// The number of connections, one after the other; a summary follows.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
-    #[arg(allow_hyphen_values = true)]
-    pub(super) count: u32,
-
-    /// The address of this machine to connect from. A link-local address without an interface
-    /// (fe80::1, not fe80::1%eth0) uses the interface of the server's address.
-    #[arg(long, value_name = "IP", value_parser = values::source, verbatim_doc_comment)]
-    pub(super) source: Option<Address>,
 }
 
 /// Options of a run, which have no meaning where a report is only shown.

@@ -24,6 +24,7 @@ mod limits;
 mod load;
 mod logging;
 mod memory;
+mod read;
 mod report;
 mod say;
 mod serve;
@@ -76,6 +77,7 @@ pub fn main() -> ExitCode {
             Command::Client(args) => client::run(&args),
             Command::Lab(args) => lab::run(&args),
             Command::Load(args) => load::run(&args.what),
+            Command::Read(args) => read::run(&args),
             Command::Hold => Ok(client::hold()),
         },
         Err(error) if !error.use_stderr() => {

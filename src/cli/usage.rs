@@ -20,6 +20,7 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
         Some("client") => "see closecall client --help",
         Some("lab") => "see closecall lab --help",
         Some("load") => "see closecall load --help",
+        Some("read") => "see closecall read --help",
         _ => "see closecall --help",
     };
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
@@ -54,6 +55,9 @@ pub(super) fn line(error: &Error, arguments: &[OsString]) -> String {
                 }
                 None => format!("{} is given more than once; give it once", name(&option)),
             }
+        }
+        (ErrorKind::MissingRequiredArgument, Some(argument)) => {
+            format!("{} is missing; {help}", name(argument.trim_start_matches('<')))
         }
         (ErrorKind::MissingSubcommand, _)
         | (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
@@ -111,7 +115,7 @@ fn one_of(all: &[String]) -> String {
 
 /// `--listen` of `--listen <ADDR>`, `ADDR` of `[ADDR]`.
 fn name(option: &str) -> &str {
-    option.trim_start_matches('[').split([' ', '=', '[', ']']).next().unwrap_or(option)
+    option.trim_start_matches('[').split([' ', '=', '[', ']', '>']).next().unwrap_or(option)
 }
 
 /// The option, or the environment variable if the value came from there, that is, if the option is

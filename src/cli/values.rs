@@ -2,6 +2,7 @@
 //! the option or variable and the value.
 
 pub(super) mod load;
+mod read;
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
+pub(super) use self::read::{Only, flows, only, port};
 use super::addresses::{Address, Endpoint};
 use crate::client::Way;
 use crate::config::Overload;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Latency;
-use crate::machine::close::Kind;
+use crate::machine::close::{Kind, KindCounts};
 use crate::machine::errno::{Errno, Meaning, System};
 
 /// An error other than a wrong reply.
@@ -99,7 +99,7 @@ pub(super) struct Tally {
     pub(super) in_time: u64,
     pub(super) mismatches: u64,
     troubles: [u64; Trouble::COUNT],
-    verdicts: [u64; Kind::COUNT],
+    verdicts: KindCounts,
 }
 
 impl Tally {

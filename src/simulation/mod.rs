@@ -84,7 +84,7 @@ pub use self::shrink::{Shrunk, shrink};
 pub use self::spelling::{read_spelling, spell};
 pub use self::world::World;
 use crate::config::Config;
-use crate::machine::close::Kind;
+use crate::machine::close::{Kind, KindCounts};
 use crate::machine::reply::Framing;
 use crate::reactor::{Reactor, Stage};
 
@@ -104,7 +104,7 @@ pub struct Summary {
     /// Connections accepted.
     pub accepted: u64,
     /// Endings by [`Kind`].
-    pub verdicts: [u64; Kind::COUNT],
+    pub verdicts: KindCounts,
     /// Faults by [`Fault`].
     pub faults: [u64; Fault::COUNT],
     /// Bytes of replies that sockets took.
@@ -320,7 +320,7 @@ fn summarize<const LINUX: bool>(
         turns: world.turn.number,
         calls: world.tally.calls,
         accepted: world.sockets.accepted().len() as u64,
-        verdicts,
+        verdicts: verdicts.into(),
         faults: *world.setting.faults.counts(),
         reply_bytes: world.network.links().iter().map(|link| link.model.tx).sum(),
         discarded: world.tally.discarded,

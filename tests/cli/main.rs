@@ -10,6 +10,7 @@ mod skip;
 
 mod addresses;
 mod close_log;
+mod read;
 mod refusals;
 mod schema;
 mod streams;

@@ -20,7 +20,7 @@ fn schema() -> Value {
     serde_json::from_str(include_str!("../../docs/close-log.schema.json")).unwrap()
 }
 
-fn validator() -> Validator {
+pub(crate) fn validator() -> Validator {
     // The format of the time is part of the promise, and not a comment.
     jsonschema::options().should_validate_formats(true).build(&schema()).unwrap()
 }

@@ -9,7 +9,8 @@ use crate::assert_clean;
 use crate::markdown::{self, Document};
 use crate::process::closecall;
 
-const FAMILIES: &[&str] = &["peer_fin.", "peer_reset.", "timeout.", "local_fin.", "local."];
+const FAMILIES: &[&str] =
+    &["peer_fin.", "peer_reset.", "timeout.", "local_fin.", "local.", "local_reset.", "handshake."];
 
 fn is_word(name: &str) -> bool {
     name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')

@@ -14,6 +14,7 @@ mod against;
 mod capture;
 mod experiments;
 mod grade;
+mod read;
 mod scenarios;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod shown;

@@ -64,4 +64,4 @@ pub use ending::Ending;
 pub use evidence::{Evidence, FirstError, LocalCause, SocketFacts, TcpFacts, Via};
 pub use name::UnknownName;
 pub use observer::{Acknowledged, Answers, Conclusion, Leftover, Observer, Probe, Settling};
-pub use verdict::{Certainty, Initiator, Kind, Level, Verdict};
+pub use verdict::{Certainty, Initiator, Kind, KindCounts, Level, Verdict};

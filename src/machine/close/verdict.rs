@@ -68,6 +68,24 @@ pub enum Kind {
     LocalNetwork,
     /// Any other error of a call of ours.
     LocalIo,
+    /// Our side reset after data that its program most likely had not read (RFC 1122, 4.2.2.13).
+    LocalResetUnread,
+    /// Our side reset, and its program had answered everything: SO_LINGER 0, or it was killed.
+    LocalResetAborted,
+    /// Our side answered a segment of a connection that it did not know any more (RFC 9293, 3.5.2).
+    LocalResetStale,
+    /// Our side reset before it sent a byte.
+    LocalResetBeforeReply,
+    /// The SYN was answered by a reset: no program listened, or it rejected the connection.
+    HandshakeRefused,
+    /// The SYN was answered by nothing.
+    HandshakeUnanswered,
+    /// The SYN was answered, and the end that had sent it never acknowledged that, or reset.
+    HandshakeAbandoned,
+    /// The connection was open when the observation ended.
+    Open,
+    /// Too little of the connection was seen to say how it ended.
+    Unseen,
 }
 
 /// A row for each [`Kind`], in its order: name, the article's status, level of its log line.
@@ -99,11 +117,20 @@ const ROWS: [(Kind, &str, u8, Level); Kind::COUNT] = [
     (Kind::LocalResource, "local.resource", 3, Level::Error),
     (Kind::LocalNetwork, "local.network", 3, Level::Error),
     (Kind::LocalIo, "local.io", 3, Level::Error),
+    (Kind::LocalResetUnread, "local_reset.unread", 3, Level::Info),
+    (Kind::LocalResetAborted, "local_reset.aborted", 3, Level::Info),
+    (Kind::LocalResetStale, "local_reset.stale", 3, Level::Info),
+    (Kind::LocalResetBeforeReply, "local_reset.before_reply", 3, Level::Info),
+    (Kind::HandshakeRefused, "handshake.refused", 3, Level::Info),
+    (Kind::HandshakeUnanswered, "handshake.unanswered", 2, Level::Info),
+    (Kind::HandshakeAbandoned, "handshake.abandoned", 1, Level::Info),
+    (Kind::Open, "open", 3, Level::Debug),
+    (Kind::Unseen, "unseen", 3, Level::Debug),
 ];
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: usize = Kind::LocalIo as usize + 1;
+    pub const COUNT: usize = Kind::Unseen as usize + 1;
 
     /// Every kind, in the order of the table of verdicts.
     pub fn all() -> impl Iterator<Item = Kind> {
@@ -130,7 +157,14 @@ impl Kind {
         ROWS[self as usize].3
     }
 
-    /// Which side moved first.
+    /// Whether only a view from outside the program gives it: a capture, or the kernel's events.
+    /// [`classify`](fn@super::classify) never does.
+    pub const fn is_from_outside(self) -> bool {
+        self as u8 >= Kind::LocalResetUnread as u8
+    }
+
+    /// Which side moved first. For a handshake that did not complete this is
+    /// [`Initiator::Unknown`] here, because it depends on the side that is ours.
     pub const fn initiator(self) -> Initiator {
         use Kind::*;
         match self {
@@ -145,7 +179,9 @@ impl Kind {
             | PeerResetReplyUndelivered
             | PeerResetBeforeReply
             | PeerResetStale => Initiator::Peer,
-            TimeoutKeepalive | TimeoutRetransmit | TimeoutUnreachable => Initiator::Network,
+            TimeoutKeepalive | TimeoutRetransmit | TimeoutUnreachable | HandshakeUnanswered => {
+                Initiator::Network
+            }
             TimeoutRead
             | TimeoutWriteStall
             | LocalFinDelivered
@@ -157,9 +193,44 @@ impl Kind {
             | LocalPolicy
             | LocalKilled
             | LocalResource
-            | LocalNetwork => Initiator::Local,
-            LocalIo => Initiator::Unknown,
+            | LocalNetwork
+            | LocalResetUnread
+            | LocalResetAborted
+            | LocalResetStale
+            | LocalResetBeforeReply => Initiator::Local,
+            LocalIo | HandshakeRefused | HandshakeAbandoned | Open | Unseen => Initiator::Unknown,
         }
+    }
+}
+
+/// A number for each [`Kind`], by its place: `counts[kind as usize]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KindCounts([u64; Kind::COUNT]);
+
+// There are more kinds than the longest array that has a default.
+impl Default for KindCounts {
+    fn default() -> KindCounts {
+        KindCounts([0; Kind::COUNT])
+    }
+}
+
+impl From<[u64; Kind::COUNT]> for KindCounts {
+    fn from(counts: [u64; Kind::COUNT]) -> KindCounts {
+        KindCounts(counts)
+    }
+}
+
+impl std::ops::Deref for KindCounts {
+    type Target = [u64; Kind::COUNT];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for KindCounts {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 

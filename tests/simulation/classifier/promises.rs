@@ -55,6 +55,15 @@ pub(crate) const PROMISED: &[(&str, u8, Initiator, Level)] = &[
     ("local.resource", 3, Initiator::Local, Level::Error),
     ("local.network", 3, Initiator::Local, Level::Error),
     ("local.io", 3, Initiator::Unknown, Level::Error),
+    ("local_reset.unread", 3, Initiator::Local, Level::Info),
+    ("local_reset.aborted", 3, Initiator::Local, Level::Info),
+    ("local_reset.stale", 3, Initiator::Local, Level::Info),
+    ("local_reset.before_reply", 3, Initiator::Local, Level::Info),
+    ("handshake.refused", 3, Initiator::Unknown, Level::Info),
+    ("handshake.unanswered", 2, Initiator::Network, Level::Info),
+    ("handshake.abandoned", 1, Initiator::Unknown, Level::Info),
+    ("open", 3, Initiator::Unknown, Level::Debug),
+    ("unseen", 3, Initiator::Unknown, Level::Debug),
 ];
 
 /// The verdict is one of those that are promised, and its parts fit each other.
