@@ -4,7 +4,7 @@
 //! `epoll_wait`. An event is two numbers: what is ready, and the number given at registration.
 //! `diff examples/0_epoll.rs examples/3_readiness.rs` shows what mio does. Read it after rung 2.
 //!
-//! Cures: an idle server sleeps, as on rung 3.
+//! Fixes: an idle server sleeps, as on rung 3.
 //!
 //! Still wrong: level-triggered epoll reports a socket for as long as it is ready. When the process
 //! has no descriptor left for a waiting client, `accept` fails, the listener stays ready, and the
@@ -68,8 +68,9 @@ mod linux {
                     continue;
                 }
                 let key = event.data.u64() as usize;
-                // Each socket has one event in a round at most, and is removed only in its own.
-                if !is_open(&mut clients[key], &mut buffer) {
+                // One wait reports a socket at most once, and a client is removed only in its own
+                // event, so the key is valid.
+                if !serves_once(&mut clients[key], &mut buffer) {
                     clients.remove(key); // its descriptor is closed, and epoll forgets it
                 }
             }
@@ -83,7 +84,7 @@ mod linux {
         let entry = clients.vacant_entry();
         let data = EventData::new_u64(entry.key() as u64);
         // Edge-triggered would be `IN | ET`, which mio asks for: each arrival is reported once, and
-        // `accept` and `is_open` must loop until EAGAIN. Rung 3 does.
+        // `accept` and `serves_once` must loop until EAGAIN. Rung 3 does.
         if socket.set_nonblocking(true).is_ok()
             && epoll::add(epoll, &socket, data, EventFlags::IN).is_ok()
         {
@@ -92,7 +93,7 @@ mod linux {
     }
 
     /// Reads once from a ready client. Returns whether it stays connected.
-    fn is_open(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
+    fn serves_once(Client { socket, peer }: &mut Client, buffer: &mut [u8]) -> bool {
         match socket.read(buffer) {
             Ok(0) => println!("{peer}: recv = 0"),
             Ok(bytes) => {

@@ -1,7 +1,7 @@
 //! Rung 1: a thread for each client, and in it a loop over `recv`.
 //!
-//! New: nothing. It is the C++ server, branch for branch. Two of its bugs are gone with
-//! the language: `sprintf("%s")` ended a reply at its first zero byte, and wrote past its buffer if
+//! New: nothing. It is the C++ server, branch for branch. Rust removes two of its
+//! bugs: `sprintf("%s")` ended a reply at its first zero byte, and wrote past its buffer if
 //! the message was long.
 //!
 //! Still wrong: a thread for each client. An idle client holds its stack indefinitely, and the

@@ -3,7 +3,7 @@
 //! New: non-blocking sockets. `EAGAIN -> continue`, which was dead code in rung 1, does all the
 //! work.
 //!
-//! Cures: no thread for each client. A client costs a descriptor and a few bytes.
+//! Fixes: no thread for each client. A client costs a descriptor and a few bytes.
 //!
 //! Still wrong: it asks again at once, so it uses a whole core while all clients are idle, and a
 //! thousand idle clients are a thousand system calls before one of them is asked twice. And `send`

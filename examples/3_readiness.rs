@@ -3,7 +3,7 @@
 //! New: `mio::Poll`, which is epoll, kqueue or IOCP. Each socket is registered under a token, and
 //! an event names the token.
 //!
-//! Cures: an idle server does nothing at all. And a client that does not read does not block the
+//! Fixes: an idle server does nothing at all. And a client that does not read does not block the
 //! others.
 //!
 //! Still wrong: one `send` for each reply, and what the socket does not take is lost. A client that

@@ -5,7 +5,7 @@
 //! kernel reports a change once. So each ready client is served until EAGAIN: there will be no
 //! second event for what is left.
 //!
-//! Cures: no byte is lost, and a client that does not read stops itself. Its replies fill the
+//! Fixes: no byte is lost, and a client that does not read stops itself. Its replies fill the
 //! buffers, nothing more is read from it, and TCP tells it to wait: backpressure.
 //!
 //! Still wrong: a silent client stays indefinitely, and so does one that vanished without a packet.

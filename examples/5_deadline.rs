@@ -4,7 +4,7 @@
 //! without touching the wheel. The wheel holds one entry for each client; an entry that comes up
 //! early is armed again. Only `main` reads the clock; time is an argument everywhere else.
 //!
-//! Cures: silent, stalled and vanished clients are closed.
+//! Fixes: silent, stalled and vanished clients are closed.
 //!
 //! Still wrong: it does not know how a connection ended. `recv = 0` stands for a client that has
 //! read its reply and for one that never got it; after a close nothing checks what became of the

@@ -5,7 +5,7 @@
 //! has the evidence that it needs. The `match` in `visit` is all of it: it asks for a step, does
 //! it, and reports the result.
 //!
-//! Cures: `recv = 0` becomes `peer_fin.delivered` or `peer_fin.reply_refused`, whichever is true.
+//! Fixes: `recv = 0` becomes `peer_fin.delivered` or `peer_fin.reply_refused`, whichever is true.
 //!
 //! Still wrong: it has no limits. Out of files it stops accepting, and does not start again when
 //! there are files; a client that keeps sending occupies the loop; there is no orderly stop.

@@ -3,7 +3,7 @@
 //! New: a [`Config`] and a [`Server`]. What rung 6 did by hand is [`Server::turn`], with a budget
 //! for each visit and each turn, limits, pauses when files run out, and an orderly stop.
 //!
-//! Cures: new connections are accepted again as soon as there are files, and Enter ends the program
+//! Fixes: new connections are accepted again as soon as there are files, and Enter ends the program
 //! without cutting off a reply. The loop below sees every ending, including those of the last
 //! turns.
 //!

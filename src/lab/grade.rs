@@ -155,8 +155,19 @@ fn plays(level: u8, exam: &Exam, room: &Room) -> Judged {
         3 => levels::resets(room),
         4 => levels::half_closes(room),
         5 => levels::slow_readers(room),
-        6 => deadlines::deadlines(room),
+        6 => deadlines::deadlines(room).map_err(|stop| with_patience(stop, exam.patience)),
         _ => drain::drains(room, exam.process),
+    }
+}
+
+/// A scenario that shows a fault of level 6 again waits as long as the level did.
+fn with_patience(stop: Stop, patience: Duration) -> Stop {
+    match stop {
+        Stop::Fault(fault) if fault.replay.starts_with("closecall lab") => {
+            let replay = format!("{} --patience {}ms", fault.replay, patience.as_millis());
+            Stop::Fault(Fault { replay, ..fault })
+        }
+        stop => stop,
     }
 }
 

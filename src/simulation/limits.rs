@@ -1,4 +1,4 @@
-//! By when the loop owes what: a queue of limits, the earliest first.
+//! Queue of the moments by which the loop must act, the earliest first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,4 +1,4 @@
-//! How far the end of the server has come.
+//! State of the stop of the simulated server: what was asked for, and what the loop knows.
 
 use crate::kernel::Stop;
 

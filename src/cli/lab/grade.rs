@@ -67,8 +67,11 @@ fn exam(args: &LabArgs) -> Result<Exam, Failure> {
 /// The grade, and each level below it.
 fn table(report: &GradeReport, screen: &Screen) -> String {
     let GradeReport { server, grade, highest, .. } = report;
-    let mut text =
-        screen.behind("", &format!("{server} has grade {grade} of {highest}."), Mark::None);
+    let head = match report.levels.len() == LEVELS.len() {
+        true => format!("{server} has grade {grade} of {highest}."),
+        false => format!("{server} has no grade yet: the run was interrupted."),
+    };
+    let mut text = screen.behind("", &head, Mark::None);
     text += "\n";
     for row in &report.levels {
         text += &level(row, screen);

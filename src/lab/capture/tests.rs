@@ -1,4 +1,4 @@
-//! Handmade frames, and garbage.
+//! Tests with frames made by hand, and with garbage.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! From what happened to a grade, and to the sentences that a learner reads. Values only.
+//! Judgement of one level: its outcome and the sentences about it, from plain values.
 
 use std::net::SocketAddr;
 

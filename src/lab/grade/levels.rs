@@ -1,4 +1,4 @@
-//! Levels 1 to 5: what a server owes to clients that send, leave, and read late.
+//! Levels 1 to 5: clients that send, close in different ways, and read late.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -52,8 +52,8 @@ const GRACE: Duration = Duration::from_millis(100);
 pub(super) fn learns(mut link: Link, room: &Room) -> Result<Lead, Stop> {
     const FIRST: Case = Case {
         what: "One message of 64 bytes",
-        change: "Send back the bytes that recv returned, unchanged and all of them; a prefix \
-                 before them is allowed, text after them is not.",
+        change: "Keep the connection open and send back the bytes that recv returned, unchanged \
+                 and all of them; a prefix before them is allowed, text after them is not.",
         replay: "closecall client ADDR",
     };
     const SECOND: Case = Case {
@@ -82,7 +82,7 @@ pub(super) fn echoes(room: &Room) -> Judged {
     const PIECED: Case = Case {
         what: "A message in three pieces",
         change: "TCP is a stream of bytes: echo what each recv returns, however short it is, and \
-                 keep nothing back.",
+                 do not wait for more input.",
         replay: "(printf one; sleep 1; echo two; sleep 1) | nc HOST PORT",
     };
     const LONG: Case = Case {

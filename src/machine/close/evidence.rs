@@ -1,4 +1,4 @@
-//! What is known about a connection when it has ended, and where each fact came from.
+//! The facts about an ended connection, and the source of each.
 
 use super::super::errno::{Errno, System};
 use super::verdict::Certainty;
@@ -147,10 +147,10 @@ pub struct Evidence {
     /// Bytes that we went on sending after we knew of the peer's FIN, and the kernel took: a
     /// half-closer's reply.
     pub sent_after_fin: bool,
-    /// How sure it is that the peer went on sending when its TCP had our FIN; `None` if no byte was
-    /// read after our FIN beyond what lay in the receive queue then. Certain: bytes came after its
-    /// acknowledgement was seen. Likely: they came after our FIN, and may have been under way.
-    /// Unknown: it is not known what lay in the queue.
+    /// How sure it is that the peer continued to send when its TCP had our FIN; `None` if no byte
+    /// was read after our FIN beyond those in the receive queue at that moment. Likely: bytes
+    /// arrived after our FIN was sent; they may have been on their way, or sent again after a loss.
+    /// Unknown: the length of the queue is unknown. A view of the packets can be certain.
     pub received_after_fin: Option<Certainty>,
     /// Bytes read, all of them.
     pub rx: u64,

@@ -1,5 +1,4 @@
-//! How evidence is gathered: the one place that knows what to latch, what to ask, and in which
-//! order.
+//! Collector of the evidence about one connection: what to keep, what to ask, and in which order.
 //!
 //! Evidence is consumed by looking. An error is reported once, by whichever of recv(2), send(2) and
 //! SO_ERROR comes first, so the first one is kept with the call that gave it. SO_ERROR is asked

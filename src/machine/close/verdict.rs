@@ -1,4 +1,4 @@
-//! What can be said about an ended connection: stable names, and how sure we are.
+//! Verdicts about an ended connection: stable names, statuses and certainty.
 
 /// How a connection ended. The names are stable: they may grow, they are never renamed. What each
 /// may mean to its reader, and what to do about it, is in `docs/CLOSING.md`.

@@ -1,4 +1,4 @@
-//! Connections are accepted soon where that is possible, and accept is not called where it is not.
+//! Rules for accept: soon where it can succeed, and not at all where it cannot.
 
 use crate::config::Overload;
 use crate::simulation::Rule;

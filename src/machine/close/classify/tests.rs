@@ -256,8 +256,9 @@ fn each_row_that_is_documented_is_walked() {
     let mut walked: Vec<&str> = ROWS.iter().map(|row| row.0.name()).collect();
     walked.dedup();
     assert_eq!(walked, documented);
-    let missing: Vec<_> = Kind::all().filter(|k| !walked.contains(&k.name())).collect();
-    assert_eq!(missing, [Kind::LocalDone], "that is what a client says");
+    let of_sockets = Kind::all().filter(|kind| !kind.is_from_outside());
+    let missing: Vec<_> = of_sockets.filter(|kind| !walked.contains(&kind.name())).collect();
+    assert_eq!(missing, [Kind::LocalDone], "only a client has that ending");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The first error, small; and before it, what was left unread at our FIN.
+//! The first error in two bytes; before there is one, the length of the receive queue at our FIN.
 
 use crate::machine::close::{FirstError, Via};
 use crate::machine::errno::Errno;

@@ -1,4 +1,4 @@
-//! The questions that are asked of a socket.
+//! Trait for the questions that a socket is asked.
 
 use crate::machine::close::SocketFacts;
 use crate::machine::errno::{Errno, System};

@@ -1,4 +1,4 @@
-//! What is asked of the system when a connection is over, and when.
+//! The questions to the system when a connection has ended, and their order.
 
 use std::time::Duration;
 
