@@ -71,7 +71,7 @@ impl Content for Records {
     }
 
     fn lost(&mut self, lost: u64, _into: &mut Vec<u8>) {
-        log::error!("close log records that were lost: {}", thousands(lost));
+        log::error!("{} close log records were lost", thousands(lost));
     }
 
     fn reopened(&mut self, result: io::Result<()>) {
