@@ -243,8 +243,8 @@ pub(in crate::lab) fn asked(plan: &Plan, healthy: Health) -> Health {
     health
 }
 
-/// Connects to the server. If nothing listens, it tries again for [`GONE`], because the server may
-/// be restarted.
+/// Connects to the server. If nothing listens or the connection is reset, it tries again for
+/// [`GONE`], because the server may be dying, or be restarted.
 ///
 /// # Errors
 /// The last error of the system.
@@ -256,7 +256,9 @@ fn connected(plan: &Plan) -> io::Result<Client> {
             Err(error) => error,
         };
         let stopped = plan.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
-        if error.kind() != ErrorKind::ConnectionRefused || stopped || Instant::now() > give_up {
+        // A dying server also resets a connection that is being set up; only silence is final.
+        let is_silent = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
+        if is_silent || stopped || Instant::now() > give_up {
             return Err(error);
         }
         thread::sleep(ASK_AGAIN);
