@@ -48,7 +48,7 @@ impl Held {
     pub(crate) fn speak(&mut self, speakers: Speakers, turns: u32) -> u64 {
         self.reactor.kernel().speak(speakers);
         let answered = (0..turns).map(|_| u64::from(self.turn().visits)).sum();
-        self.reactor.kernel().speak(Speakers::Nobody);
+        self.reactor.kernel().speak(Speakers::None);
         answered
     }
 

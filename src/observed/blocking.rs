@@ -133,7 +133,6 @@ fn blocks(stream: &TcpStream) -> bool {
 
 impl Read for Observed<TcpStream> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.looks_before_read();
         let result = Read::read(&mut self.get_ref(), buffer);
         if !buffer.is_empty() {
             self.reads(&result);
@@ -143,7 +142,6 @@ impl Read for Observed<TcpStream> {
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let is_empty = buffers.iter().all(|buffer| buffer.is_empty());
-        self.looks_before_read();
         let result = self.get_ref().read_vectored(buffers);
         if !is_empty {
             self.reads(&result);

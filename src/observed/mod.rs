@@ -145,12 +145,6 @@ impl<S: Stream> Observed<S> {
         self.life.seen.before_shut_down(stream.probe());
     }
 
-    /// Before a read: after our FIN, checks whether the peer has acknowledged it.
-    fn looks_before_read(&mut self) {
-        let stream = self.stream.as_ref().expect("it is there until it is dropped");
-        self.life.seen.before_read(stream.probe());
-    }
-
     /// Checks whether the evidence is complete. Returns how long to wait until the next check;
     /// `None` if there is nothing left to ask, or no time until `end`.
     fn asks(&mut self, end: Option<Instant>) -> Option<Duration> {

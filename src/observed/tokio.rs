@@ -165,7 +165,6 @@ impl AsyncRead for Observed<TcpStream> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.looks_before_read();
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let polled = self.stream().poll_read(context, buffer);
         let bytes = buffer.filled().len() - before;

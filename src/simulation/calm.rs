@@ -28,9 +28,9 @@ pub const MESSAGE: &[u8] = b"Hi,here is glp";
 /// must still be open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Speakers {
-    /// None.
+    /// No connection.
     #[default]
-    Nobody,
+    None,
     /// This number at random, others in each turn.
     Random(u32),
     /// This number at random, the same ones in each turn.
@@ -137,7 +137,7 @@ impl Calm {
     fn choose(&mut self) {
         let open = u64::from(self.open);
         match self.speakers.get() {
-            Speakers::Nobody => {}
+            Speakers::None => {}
             Speakers::Random(count) => {
                 self.events.extend(scattered(&mut self.choices, open, count));
             }

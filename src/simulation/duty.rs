@@ -32,8 +32,8 @@ pub(super) struct Duty {
     /// What the receives of its last turn were charged for, in bytes: something for each call.
     pub(super) moved_turn: u64,
     pub(super) moved_bytes: usize,
-    /// The turn in which it is visited at the latest: each visits at least the first of each line,
-    /// and there were so many before it.
+    /// The turn in which it is visited at the latest: each turn visits at least the first of each
+    /// queue, so this counts the connections before it.
     pub(super) owed_until: Option<u64>,
     /// The evidence is being taken: what is asked now decides nothing.
     pub(super) concluding: bool,

@@ -255,7 +255,7 @@ fn a_field_that_is_missing_renamed_or_of_another_type_is_noticed() {
 }
 
 #[test]
-fn a_value_that_nobody_was_promised_is_noticed() {
+fn a_value_that_was_not_promised_is_noticed() {
     let validator = validator();
     let record = &ended_by_peers()[0];
     assert!(validator.is_valid(record));

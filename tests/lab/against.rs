@@ -14,17 +14,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::process::{Process, closecall};
+use crate::scenarios::lab;
 use crate::{schema, skip};
 use serde_json::Value;
 use snapbox::{assert_data_eq, file};
-
-/// Runs to the end, and gives the exit code and both outputs.
-#[track_caller]
-fn lab(args: &[&str]) -> (i32, String, String) {
-    let mut process = Process::start(closecall(&[&["lab"], args].concat()));
-    let code = process.exit_code();
-    (code, process.stdout.text(), process.stderr.text())
-}
 
 /// A run against `server` as JSON, with its exit code. It is as the schema says.
 #[track_caller]

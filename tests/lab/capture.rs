@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::process::{Process, closecall, closecall_after};
+use crate::scenarios::lab;
 use crate::{schema, skip};
 use closecall::lab::capture::Capture;
 use pcap_file::pcap::PcapReader;
@@ -21,11 +22,6 @@ fn run(command: Command) -> (i32, String, String) {
     let mut process = Process::start(command);
     let code = process.exit_code();
     (code, process.stdout.text(), process.stderr.text())
-}
-
-#[track_caller]
-fn lab(args: &[&str]) -> (i32, String, String) {
-    run(closecall(&[&["lab"], args].concat()))
 }
 
 /// Whether this machine lets us. That it does not is said.

@@ -10,7 +10,9 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::process::{Process, closecall};
+use crate::scenarios::lab;
 use crate::schema;
+use crate::shown::assert_refused;
 use serde_json::Value;
 
 /// Deadlines of the servers, far above what a reply takes and short enough for a test.
@@ -20,13 +22,6 @@ const DEADLINE_MS: &str = "3000";
 /// The patience of the judge, where the server has such a deadline, and where it has none.
 const PATIENCE: &str = "20s";
 const SHORT: &str = "1s";
-
-#[track_caller]
-fn lab(args: &[&str]) -> (i32, String, String) {
-    let mut process = Process::start(closecall(&[&["lab"], args].concat()));
-    let code = process.exit_code();
-    (code, process.stdout.text(), process.stderr.text())
-}
 
 /// The report of a run, which is as the schema says, and its exit code.
 #[track_caller]
@@ -84,7 +79,7 @@ fn rung(name: &str, args: &[&str]) -> Process {
 }
 
 /// A server that gives each connection to `serve`, on a thread of its own, until that gives
-/// `false`. Then nobody listens any more.
+/// `false`. Then it no longer listens.
 fn server(serve: impl Fn(TcpStream) -> bool + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -304,15 +299,6 @@ fn the_table_fits_80_columns_and_says_what_to_do() {
     assert!(table.contains("7 not played  drain: the server does not echo\n"), "{table}");
 }
 
-#[track_caller]
-fn assert_refused(args: &[&str], code: i32, parts: &[&str]) {
-    let (exit, stdout, stderr) = lab(args);
-    assert_eq!((exit, &*stdout, stderr.lines().count()), (code, "", 1), "{stderr}");
-    for part in parts {
-        assert!(stderr.contains(part), "{part} is not in {stderr}");
-    }
-}
-
 #[test]
 fn options_that_contradict_a_grade_are_refused() {
     let address = "127.0.0.1:1";
@@ -339,8 +325,8 @@ fn options_that_contradict_a_grade_are_refused() {
 
 #[test]
 fn no_server_and_a_wrong_process_are_one_line_each() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    assert_refused(&[&nobody, "--grade"], 3, &[&nobody, "refused", "start the server"]);
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    assert_refused(&[&unused, "--grade"], 3, &[&unused, "refused", "start the server"]);
     // This process would not survive it.
     let mut innocent = Command::new("sleep");
     let innocent = Process::start({
@@ -348,7 +334,7 @@ fn no_server_and_a_wrong_process_are_one_line_each() {
         innocent
     });
     let pid = innocent.id().to_string();
-    let args = [&*nobody, "--grade", "--pid", &pid];
+    let args = [&*unused, "--grade", "--pid", &pid];
     assert_refused(&args, 3, &["--pid", &pid, "does not listen on the port of ADDR"]);
     let gone = ["127.0.0.1:1", "--grade", "--pid", "2147483647"];
     assert_refused(&gone, 3, &["--pid 2147483647", "No such process"]);

@@ -19,7 +19,7 @@ fn path(report: &str) -> String {
     format!("{}/tests/lab/reports/{report}.json", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The report as it is shown on so many columns.
+/// The report as it is shown in this number of columns.
 #[track_caller]
 fn shown(report: &str, columns: usize, args: &[&str]) -> String {
     let mut command = closecall(&[&["lab", "--from", &path(report)], args].concat());
@@ -206,8 +206,9 @@ fn what_is_unwanted_is_unwanted_in_a_file_too() {
     assert_refused(&usage, 2, &["--fail-on needs --via"]);
 }
 
+/// The command ends with this code and one line on stderr, which has all of these parts.
 #[track_caller]
-fn assert_refused(args: &[&str], code: i32, parts: &[&str]) {
+pub(crate) fn assert_refused(args: &[&str], code: i32, parts: &[&str]) {
     let (exit, stdout, stderr) = lab(args);
     assert_eq!((exit, &*stdout, stderr.lines().count()), (code, "", 1), "{stderr}");
     for part in parts {

@@ -28,7 +28,7 @@ fn refuses(command: Command, code: i32, fragments: &[&str]) {
 }
 
 /// Nothing has listened on this port for decades.
-const NOBODY: &str = "127.0.0.1:1";
+const NO_SERVER: &str = "127.0.0.1:1";
 
 const BAD: &[(&str, &[&str], &str)] = &[
     ("--connections", &["", "0", "-1", "16777217"], "from 1 to 16777216"),
@@ -66,14 +66,14 @@ fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
     for (mode, rows) in [("hold", BAD), ("echo", BAD_OF_ECHO)] {
         for (option, values, allowed) in rows {
             for value in *values {
-                let command = closecall(&["load", mode, NOBODY, option, value]);
+                let command = closecall(&["load", mode, NO_SERVER, option, value]);
                 refuses(command, 2, &[&format!("{option} '{value}': "), allowed]);
             }
         }
     }
     // The short names are the same options.
     for (short, value, long) in [("-c", "0", "--connections"), ("-d", "10", "--duration")] {
-        let line = refusal(closecall(&["load", "hold", NOBODY, short, value]), 2);
+        let line = refusal(closecall(&["load", "hold", NO_SERVER, short, value]), 2);
         assert!(line.starts_with(&format!("{long} '{value}': ")), "{line}");
     }
 }
@@ -81,25 +81,25 @@ fn a_bad_value_is_named_with_its_option_and_what_is_allowed() {
 #[test]
 fn options_that_contradict_each_other_are_refused() {
     for (arguments, fragments) in [
-        (&["hold", NOBODY, "--rate", "5"][..], ["--rate", "echo or churn"]),
-        (&["hold", NOBODY, "--find-rate", "p99<5ms"], ["--find-rate", "echo or churn"]),
+        (&["hold", NO_SERVER, "--rate", "5"][..], ["--rate", "echo or churn"]),
+        (&["hold", NO_SERVER, "--find-rate", "p99<5ms"], ["--find-rate", "echo or churn"]),
         (
-            &["echo", NOBODY, "--find-rate", "p99<5ms", "--rate", "5"],
+            &["echo", NO_SERVER, "--find-rate", "p99<5ms", "--rate", "5"],
             ["--find-rate and --rate", "cannot be used together"],
         ),
-        (&["churn", NOBODY, "--hdr", "x", "--find-rate", "p99<5ms"], ["--find-rate", "--hdr"]),
-        (&["churn", NOBODY, "--every", "5s"], ["--every", "hold or echo"]),
-        (&["hold", NOBODY, "--arrivals", "even"], ["--arrivals", "echo or churn"]),
-        (&["echo", NOBODY, "--arrivals", "poisson"], ["--arrivals", "--rate"]),
-        (&["churn", NOBODY, "--depth", "2"], ["--depth", "is an option of echo;"]),
-        (&["echo", NOBODY, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
-        (&["echo", NOBODY, "--source", "::1"], ["--source", "expected an IPv4"]),
+        (&["churn", NO_SERVER, "--hdr", "x", "--find-rate", "p99<5ms"], ["--find-rate", "--hdr"]),
+        (&["churn", NO_SERVER, "--every", "5s"], ["--every", "hold or echo"]),
+        (&["hold", NO_SERVER, "--arrivals", "even"], ["--arrivals", "echo or churn"]),
+        (&["echo", NO_SERVER, "--arrivals", "poisson"], ["--arrivals", "--rate"]),
+        (&["churn", NO_SERVER, "--depth", "2"], ["--depth", "is an option of echo;"]),
+        (&["echo", NO_SERVER, "-c", "2", "--processes", "3"], ["--processes 3", "-c, which is 2"]),
+        (&["echo", NO_SERVER, "--source", "::1"], ["--source", "expected an IPv4"]),
         (&["echo"], ["ADDR is missing", "127.0.0.1:20003"]),
         (&["merge"], ["FILE is missing", "--hdr"]),
         (&[], ["subcommand is missing", "hold, echo, churn, merge;"]),
         (&["hodl"], ["'hodl'", "hold, echo, churn, merge;"]),
-        (&["echo", NOBODY, "--hdr", ""], ["--hdr ''", "expected a path that is not empty"]),
-        (&["echo", NOBODY, "--depht", "1"], ["--depht", "did you mean --depth"]),
+        (&["echo", NO_SERVER, "--hdr", ""], ["--hdr ''", "expected a path that is not empty"]),
+        (&["echo", NO_SERVER, "--depht", "1"], ["--depht", "did you mean --depth"]),
     ] {
         refuses(closecall(&[&["load"], arguments].concat()), 2, &fragments);
     }
@@ -128,8 +128,8 @@ fn the_help_of_a_mode_has_no_option_that_the_mode_refuses() {
 fn no_server_is_one_line_with_a_remedy() {
     for mode in ["hold", "echo", "churn"] {
         for options in [&[][..], &["--processes", "2"], &["--prefix", ""]] {
-            let command = closecall(&[&["load", mode, NOBODY], options].concat());
-            refuses(command, 3, &[NOBODY, "start `closecall serve`"]);
+            let command = closecall(&[&["load", mode, NO_SERVER], options].concat());
+            refuses(command, 3, &[NO_SERVER, "start `closecall serve`"]);
         }
     }
 }
@@ -180,8 +180,8 @@ fn a_run_that_is_refused_leaves_no_files() {
     let [new, old] = ["new.hdr", "old.hdr"].map(|name| folder.beside(name));
     std::fs::write(&old, "old").unwrap();
     for path in [&new, &old] {
-        let run = ["load", "echo", NOBODY, "--hdr", path.to_str().unwrap()];
-        refuses(closecall(&run), 3, &[NOBODY]);
+        let run = ["load", "echo", NO_SERVER, "--hdr", path.to_str().unwrap()];
+        refuses(closecall(&run), 3, &[NO_SERVER]);
     }
     let left: Vec<_> = std::fs::read_dir(folder.beside("")).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "{left:?}");
@@ -195,7 +195,7 @@ fn a_fifo_that_nothing_reads_is_refused() {
     let fifo = folder.beside("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|it| it.success()));
-    let run = ["load", "echo", NOBODY, "--hdr", fifo.to_str().unwrap()];
+    let run = ["load", "echo", NO_SERVER, "--hdr", fifo.to_str().unwrap()];
     refuses(closecall(&run), 3, &["--hdr", "no process reads this FIFO"]);
 }
 

@@ -89,7 +89,7 @@ fn a_budget_of_nothing_serves_and_sleeps_all_the_same() {
     let mut reactor = held(5, |config| config.bytes_per_visit = 0);
     reactor.kernel().speak(Speakers::InTurn(5));
     turn(&mut reactor);
-    reactor.kernel().speak(Speakers::Nobody);
+    reactor.kernel().speak(Speakers::None);
     let turns = std::iter::from_fn(|| {
         turn(&mut reactor);
         (reactor.kernel().open() > 0).then_some(())

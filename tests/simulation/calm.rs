@@ -52,7 +52,7 @@ fn in_turn_each_speaks_once_and_no_other_is_ended() {
     reactor.kernel().turn_takes(5_000);
     reactor.kernel().speak(Speakers::InTurn(CONNECTIONS - 1));
     turn(&mut reactor);
-    reactor.kernel().speak(Speakers::Nobody);
+    reactor.kernel().speak(Speakers::None);
     while reactor.counters().ended() == 0 {
         turn(&mut reactor);
     }

@@ -106,7 +106,7 @@ fn a_stuck_descriptor_costs_lines_and_the_end_is_not_waited_for() {
     assert_eq!(sink.finish(Duration::from_millis(1)), 501);
 }
 
-/// A pipe that nobody reads, until somebody does.
+/// A pipe that is not read at first.
 #[derive(Clone, Default)]
 struct Pipe(Arc<Mutex<(bool, Vec<u8>)>>);
 

@@ -64,7 +64,7 @@ pub(super) enum Trouble {
     Silence { came: u64, of: u64, time: Duration },
     /// The server ended its side before the echo was whole, or with a reset.
     Ended { came: u64, of: u64, end: End },
-    /// So many bytes came, and they do not end with the message.
+    /// This number of bytes arrived, and they do not end with the message.
     NoEcho { bytes: u64 },
     /// A byte that was not sent, or not there.
     Wrong { behind: u64 },

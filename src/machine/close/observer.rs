@@ -42,8 +42,7 @@ const NOT_ASKED: u32 = u32::MAX;
 ///   the count is off by one.
 /// * "Reply" is what this side has sent, whichever side it is.
 /// * A program that shuts down its side first and reads on calls
-///   [`before_shut_down`](Self::before_shut_down) and, before each read that follows,
-///   [`before_read`](Self::before_read).
+///   [`before_shut_down`](Self::before_shut_down).
 ///
 /// One connection in a loop over mio, which echoes until the peer's FIN:
 ///

@@ -76,7 +76,7 @@ impl<const LINUX: bool> World<LINUX> {
             }
             let next_us = self.network.next_us().unwrap_or(u64::MAX).min(until_us);
             if next_us == u64::MAX {
-                self.violate(Rule::Liveness, None, "sleeps for ever");
+                self.violate(Rule::Liveness, None, "sleeps indefinitely");
                 break;
             }
             self.clock.pass_until(next_us);

@@ -1,30 +1,17 @@
-//! Data that the peer sent after our FIN, and whether it knew of our FIN then.
+//! Data that the peer sent after our FIN.
 //!
 //! Bytes that are read after our FIN are no answer to it if they lay in the receive queue when it
-//! was sent, or were on their way. So the queue is measured twice: before our FIN, and when the
-//! peer's TCP is first seen to have acknowledged it. Bytes within the first measure arrived before
-//! our FIN was sent, and do not count. Bytes beyond it most likely answer our FIN: an answer often
-//! carries the acknowledgement itself. Where the first measure is unknown, bytes beyond the second
-//! do. It is never certain: a segment that was sent before our FIN arrived, and was lost, arrives
-//! after the acknowledgement of our FIN.
+//! was sent, so the queue is measured before. Bytes beyond it most likely answer our FIN. That is
+//! never certain: they may have been on their way when our FIN was sent, or be a lost segment that
+//! is sent again, and both can also arrive after the acknowledgement of our FIN.
 
 use super::{Bit, Observer, PackedError};
 use crate::machine::close::Certainty;
 
 impl Observer {
-    /// So many bytes lie in the receive queue, and our FIN is sent next.
+    /// Records the length of the receive queue, in bytes, just before our FIN is sent.
     pub(super) fn queue_before_fin(&mut self, unread: Option<u32>) {
         self.error = PackedError::with_queue(unread);
-    }
-
-    /// Our FIN was acknowledged, and after that so many bytes lay in the receive queue.
-    pub(super) fn peer_knows_fin(&mut self, unread: Option<u32>) {
-        let Some(bytes) = unread else { return };
-        if self.error.queue().is_some_and(|before| bytes > before) {
-            self.set(Bit::ReceivedAfterFin);
-        }
-        self.error = PackedError::with_queue(unread);
-        self.put(Bit::PeerKnowsFin, self.error.queue().is_some());
     }
 
     /// Bytes were read that lay in the queue when it was measured.
@@ -40,18 +27,16 @@ impl Observer {
         let Some(queue) = self.error.queue() else { return self.set(Bit::ReadAfterFin) };
         self.read_from_queue(bytes);
         if bytes as u64 > u64::from(queue) {
-            let knows = self.has(Bit::PeerKnowsFin);
-            self.set(if knows { Bit::ReceivedAfterAck } else { Bit::ReceivedAfterFin });
+            self.set(Bit::ReceivedAfterFin);
         }
     }
 
-    /// How sure it is that the peer went on sending when its TCP had our FIN.
+    /// How sure it is that the peer continued to send when its TCP had our FIN.
     pub(super) fn sent_on(&self) -> Option<Certainty> {
-        let known = [
-            (Bit::ReceivedAfterAck, Certainty::Likely),
-            (Bit::ReceivedAfterFin, Certainty::Likely),
-            (Bit::ReadAfterFin, Certainty::Unknown),
-        ];
-        known.into_iter().find(|(bit, _)| self.has(*bit)).map(|(_, certainty)| certainty)
+        if self.has(Bit::ReceivedAfterFin) {
+            Some(Certainty::Likely)
+        } else {
+            self.has(Bit::ReadAfterFin).then_some(Certainty::Unknown)
+        }
     }
 }

@@ -16,13 +16,8 @@ pub(super) enum Bit {
     SentAfterFin,
     /// Bytes were read after our FIN, and it is not known whether they came before it.
     ReadAfterFin,
-    /// Bytes came after our FIN, and its acknowledgement was not seen before: they may have been
-    /// under way.
+    /// More bytes were read after our FIN than lay in the receive queue when it was sent.
     ReceivedAfterFin,
-    /// Bytes came after the acknowledgement of our FIN was seen.
-    ReceivedAfterAck,
-    /// The acknowledgement of our FIN was seen, and what lay in the receive queue then is known.
-    PeerKnowsFin,
     /// Everything we sent is acknowledged, our FIN too.
     AllAcknowledged,
     /// There may be an error that no call has handed out.

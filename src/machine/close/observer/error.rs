@@ -26,7 +26,7 @@ impl PackedError {
         PackedError(number | via << PackedError::NUMBER_BITS)
     }
 
-    /// No error, and so many bytes in the queue. More than there is room for are not known.
+    /// No error, and the length of the queue in bytes. A length that does not fit is unknown.
     pub(super) fn with_queue(bytes: Option<u32>) -> PackedError {
         let number = bytes.and_then(|bytes| u16::try_from(bytes).ok()?.checked_add(1));
         number.filter(|number| *number <= PackedError::NUMBER_MAX).map_or(Self::NONE, PackedError)

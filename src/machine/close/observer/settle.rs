@@ -31,11 +31,7 @@ impl Observer {
         if self.has_error() || told == Acknowledged::Settled {
             return Settling::Done(self.conclude(probe));
         }
-        let facts = probe.facts();
-        if self.has(Bit::AllAcknowledged) && self.awaits_knowledge() {
-            self.peer_knows_fin(facts.unread);
-        }
-        if facts.tcp.is_some_and(|tcp| tcp.closed) {
+        if probe.facts().tcp.is_some_and(|tcp| tcp.closed) {
             return Settling::Done(self.conclude(probe));
         }
         // A quarter more each time: late by no more than a quarter, and seldom.
@@ -43,32 +39,13 @@ impl Observer {
         Settling::AskAgain { after, progress: told == Acknowledged::More }
     }
 
-    /// Call it before the program shuts down its writing side: asks what lies in the receive queue,
-    /// so that it is not taken for an answer to our FIN. Where it was not called, or more than
-    /// 16 KiB lie there, a peer that sends on is known as such only when it does so after its
-    /// acknowledgement of our FIN was seen.
+    /// Call it before the program shuts down its writing side: asks for the length of the receive
+    /// queue, so that those bytes are not taken for an answer to our FIN. If it was not called, or
+    /// if more than 16,382 bytes lie there, no byte is taken for one.
     pub fn before_shut_down<P: Probe>(&mut self, mut probe: P) {
         if !self.has(Bit::FinSent) && !self.has(Bit::FinReceived) && !self.has_error() {
             self.queue_before_fin(probe.facts().unread);
         }
-    }
-
-    /// Call it before each read that follows our FIN: asks whether the peer's TCP has acknowledged
-    /// it, until it has. [`settle`](Self::settle) asks as well.
-    pub fn before_read<P: Probe>(&mut self, mut probe: P) {
-        if self.awaits_knowledge() && probe.unacked() == Some(0) {
-            self.peer_knows_fin(probe.facts().unread);
-        }
-    }
-
-    /// Whether it is of use to know that the peer has our FIN. Where the program did not shut down
-    /// first, or had a reason of its own, what comes later changes no verdict.
-    fn awaits_knowledge(&self) -> bool {
-        self.has(Bit::FinSent)
-            && self.cause() == Some(LocalCause::Close)
-            && !self.has(Bit::PeerKnowsFin)
-            && !self.has(Bit::FinReceived)
-            && !self.has_error()
     }
 
     /// What SIOCOUTQ said: bytes unacknowledged, our FIN counting as one; `None` where the system

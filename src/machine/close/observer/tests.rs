@@ -232,71 +232,39 @@ fn queue(unacked: u32, unread: Option<u32>) -> Answers {
     told
 }
 
-/// Received 10 bytes; so much is unread, we shut down, the acknowledgement is seen while so much is
-/// unread, and then the rest is read, up to the peer's FIN.
-fn reads_on(at_fin: Option<u32>, at_ack: Option<Option<u32>>, rest: &[usize]) -> Option<Certainty> {
+/// Received 10 bytes; `at_fin` are unread when we shut down, and then the rest is read, up to the
+/// peer's FIN.
+fn reads_on(at_fin: Option<u32>, rest: &[usize]) -> Option<Certainty> {
     let mut seen = Observer::new();
     seen.received(10);
     seen.before_shut_down(queue(0, at_fin));
     seen.shut_down(&Ok(()));
     seen.before_shut_down(queue(0, Some(9_999))); // it is shut down
-    seen.before_read(queue(1, Some(0))); // not acknowledged yet
-    if let Some(unread) = at_ack {
-        seen.before_read(queue(0, unread));
-    }
     rest.iter().for_each(|bytes| seen.received(*bytes));
     seen.received_fin();
     let conclusion = seen.conclude(tells(0, 0));
     let sent_on = conclusion.evidence.received_after_fin;
-    let said = (conclusion.verdict.kind, conclusion.verdict.certainty);
-    assert_eq!(
-        said,
-        match sent_on {
-            Some(sure @ (Certainty::Certain | Certainty::Likely)) => {
-                (Kind::LocalFinHalfCloseServed, sure)
-            }
-            Some(Certainty::Unknown) => (Kind::LocalFinDelivered, Certainty::Likely),
-            None => (Kind::LocalFinDelivered, Certainty::Certain),
-        }
-    );
+    let expected = match sent_on {
+        Some(Certainty::Unknown) => (Kind::LocalFinDelivered, Certainty::Likely),
+        Some(sure) => (Kind::LocalFinHalfCloseServed, sure),
+        None => (Kind::LocalFinDelivered, Certainty::Certain),
+    };
+    assert_eq!((conclusion.verdict.kind, conclusion.verdict.certainty), expected);
     sent_on
 }
 
 /// Regression: every byte that was read after our FIN was taken for an answer to it.
 #[test]
-fn only_what_came_after_our_fin_answers_it() {
+fn only_bytes_beyond_the_queue_at_our_fin_answer_it() {
     use Certainty::{Likely, Unknown};
-    let (queued, none) = (Some(990), Some(0));
-    // All of it lay there when our FIN went out.
-    assert_eq!(reads_on(queued, None, &[500, 490]), None);
-    assert_eq!(reads_on(queued, Some(queued), &[500, 490]), None);
-    // A part of it was under way, or answered at once.
-    assert_eq!(reads_on(queued, None, &[500, 491]), Some(Likely));
-    assert_eq!(reads_on(queued, Some(Some(991)), &[500, 491]), Some(Likely));
-    assert_eq!(reads_on(none, None, &[1]), Some(Likely));
-    // More came after the peer's TCP had our FIN.
-    assert_eq!(reads_on(queued, Some(Some(991)), &[500, 492]), Some(Likely));
-    assert_eq!(reads_on(none, Some(none), &[1]), Some(Likely));
-    // It is not known how much lay there.
-    assert_eq!(reads_on(None, None, &[1]), Some(Unknown));
-    assert_eq!(reads_on(None, Some(None), &[1]), Some(Unknown));
-    assert_eq!(reads_on(Some(1 << 14), None, &[1 << 14]), Some(Unknown));
-    assert_eq!(reads_on(None, Some(none), &[1]), Some(Likely));
-    assert_eq!(reads_on(None, Some(Some(5)), &[5]), None);
+    assert_eq!(reads_on(Some(990), &[500, 490]), None);
+    assert_eq!(reads_on(Some(990), &[500, 491]), Some(Likely));
+    assert_eq!(reads_on(Some(0), &[1]), Some(Likely));
+    // The length of the queue is unknown.
+    assert_eq!(reads_on(None, &[1]), Some(Unknown));
+    assert_eq!(reads_on(Some(1 << 14), &[1 << 14]), Some(Unknown));
     // Nothing was read.
-    assert_eq!(reads_on(queued, Some(queued), &[]), None);
-}
-
-#[test]
-fn settling_sees_the_acknowledgement_of_our_fin_too() {
-    let mut seen = echoed();
-    seen.before_shut_down(queue(0, Some(0)));
-    seen.shut_down(&Ok(()));
-    assert!(matches!(seen.settle(tells(0, 14), Duration::ZERO), Settling::AskAgain { .. }));
-    seen.received(5);
-    seen.received_fin();
-    let Settling::Done(done) = seen.settle(tells(0, 20), Duration::ZERO) else { panic!() };
-    assert_eq!(done.evidence.received_after_fin, Some(Certainty::Likely));
+    assert_eq!(reads_on(Some(990), &[]), None);
 }
 
 /// The program did not know, and the peer was first.
