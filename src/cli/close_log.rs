@@ -26,8 +26,8 @@ pub(super) struct Reported {
 /// Sink of the close log's lines.
 pub(super) type RecordSink = Sink<Reported>;
 
-/// Starts a sink of records that begins with the text `preamble`. `path` is the name of the file in
-/// log lines.
+/// Starts a sink of records that begins with the text `preamble`. `path` is the name of the close
+/// log in log lines; `None` if this is a stdout without a close log, which only has the preamble.
 ///
 /// # Errors
 /// The system has no thread for it.
@@ -67,11 +67,19 @@ impl Content for Records {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        log::error!("cannot write the close log: {error}; records are lost until a write succeeds");
+        match self.path {
+            None => log::error!("cannot write to stdout: {error}"),
+            Some(_) => log::error!(
+                "cannot write the close log: {error}; records are lost until a write succeeds"
+            ),
+        }
     }
 
     fn lost(&mut self, lost: u64, _into: &mut Vec<u8>) {
-        log::error!("{} close log records were lost", thousands(lost));
+        match self.path {
+            None => log::error!("the addresses could not be written to stdout"),
+            Some(_) => log::error!("{} close log records were lost", thousands(lost)),
+        }
     }
 
     fn reopened(&mut self, result: io::Result<()>) {

@@ -56,7 +56,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         .transpose()
         .map_err(no_sink)?;
     let stdout = Descriptor::of(&io::stdout())
-        .and_then(|out| close_log::start_sink("stdout", out, None, listening(server.addresses())))
+        .and_then(|out| {
+            let path = path.filter(|_| to_stdout);
+            close_log::start_sink("stdout", out, path, listening(server.addresses()))
+        })
         .map_err(no_sink)?;
     let close_log = if to_stdout { Some(stdout.clone()) } else { file.clone() };
     let mut report = EndingLog::start(close_log.clone()).map_err(no_sink)?;

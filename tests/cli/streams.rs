@@ -67,6 +67,20 @@ fn a_full_stdout_stops_nothing() {
     come_and_go(address.parse().unwrap(), 10);
     let stderr = stop(&mut server);
     assert_eq!(row(&stderr, "close log: records lost"), Some(10), "{stderr}");
+    assert!(stderr.contains("cannot write the close log: No space left"), "{stderr}");
+}
+
+/// Regression: it was called the close log, which this server does not have.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_without_a_close_log_is_called_stdout() {
+    let (_holder, address) = reserved();
+    let mut command = closecall(&["serve", "--reuse-port", "--listen", &address]);
+    command.stdout(full());
+    let mut server = Process::of(command.stderr(Stdio::piped()).spawn().unwrap());
+    server.stderr.wait_for("cannot write to stdout: No space left");
+    let stderr = stop(&mut server);
+    assert!(!stderr.contains("close log"), "{stderr}");
 }
 
 #[test]
