@@ -185,7 +185,7 @@ class Server(Running):
         end = time.monotonic() + 5
         while self.open_files() < count:
             if time.monotonic() > end:
-                raise Failure(f"{self.program.name} does not accept everybody")
+                raise Failure(f"{self.program.name} does not accept all connections")
             time.sleep(0.01)
 
 
